@@ -1,0 +1,22 @@
+"""The one exception that means "the user's input is wrong"."""
+
+from __future__ import annotations
+
+
+class KpuError(Exception):
+    """A mistake in what we were given: a model, an IR file, a machine, an option.
+
+    ``where`` is ``file:line:col`` or ``node 'name' (Op)``; ``hint`` says what to do about it.
+    Tools print it and exit 1. Every other exception is a bug of ours and keeps its traceback.
+    """
+
+    def __init__(self, message: str, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        hint = f"\n  hint: {self.hint}" if self.hint else ""
+        return f"{place}{self.message}{hint}"
