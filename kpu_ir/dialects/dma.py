@@ -1,0 +1,479 @@
+"""The ``dma`` altitude: how it moves. This is the program that the machine runs.
+
+The loops are still those of ``tile``. A ``dma.ring`` is a queue of slots at static addresses of one memory; an
+operation that produces a tile takes the ring's next slot (``into @ring``), no earlier than the readers of what that
+slot held are done. Engines serve their operations in program order and run ahead of each other as far as
+data and slots let them: the DMA engines (``fetch``, ``write``), the block movers (``move``), the fabric with its
+streamers (``matmul``) and the vector engine (``map``). Depth 2 is double buffering.
+
+**Which channels.** A transfer is striped over all channels of its engine, or over those in ``on [0, 1]``.
+
+**Late.** ``late n`` issues a transfer ``n`` steps (trips of innermost loops) later than it stands, so that one that
+must wait for a result does not hold back those behind it; sooner if its slot is needed again, and before the
+function returns. It changes when a transfer is issued, never what it moves.
+
+**Keeping.** ``keep(%j)``: in later trips of that loop nothing is moved; the ring's next slot still holds the tile,
+since the ring is as deep as one trip of the loop fills it often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.dialects.builtin import (
+    DenseArrayBase,
+    FlatSymbolRefAttr,
+    IndexType,
+    IntegerAttr,
+    MemRefType,
+    StringAttr,
+    SymbolNameConstraint,
+    SymbolRefAttr,
+    UnitAttr,
+    i64,
+)
+from xdsl.dialects.utils import DynamicIndexList
+from xdsl.ir import Dialect, Region, SSAValue
+from xdsl.irdl import (
+    AttrSizedOperandSegments,
+    IRDLOperation,
+    irdl_op_definition,
+    operand_def,
+    opt_prop_def,
+    opt_region_def,
+    prop_def,
+    region_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+)
+from xdsl.traits import IsTerminator, MemoryReadEffect, MemoryWriteEffect, Pure
+from xdsl.utils.exceptions import VerifyException
+
+from kpu_ir.dialects.tile import (
+    Dataflow,
+    DataflowAttr,
+    Level,
+    TileType,
+    mixed_indices,
+    split_indices,
+    verify_access,
+    verify_body,
+    verify_broadcast,
+    verify_epilogue,
+    verify_matmul,
+)
+
+
+class EngineOperation(IRDLOperation):
+    """What takes time on an engine: never dead, never merged, never reordered by a rewrite."""
+
+    traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
+
+
+def _channels(channels: Sequence[int] | None) -> DenseArrayBase | None:
+    return None if channels is None else DenseArrayBase.from_list(i64, list(channels))
+
+
+def _late(late: int) -> IntegerAttr | None:
+    return IntegerAttr(late, i64) if late else None
+
+
+def _verify_channels(op: IRDLOperation, channels: DenseArrayBase | None) -> None:
+    if channels is not None:
+        got = [int(c) for c in channels.get_values()]
+        if not got or got != sorted(set(got)) or got[0] < 0:
+            raise VerifyException(f"{op.name}: channels must be distinct and rising, got {got}")
+
+
+def _verify_late(op: IRDLOperation, late: IntegerAttr | None) -> None:
+    if late is not None and late.value.data < 0:
+        raise VerifyException(f"{op.name}: late counts steps from 0, got {late.value.data}")
+
+
+@irdl_op_definition
+class RingOp(IRDLOperation):
+    """A queue of ``depth`` slots at one memory level, side by side from a static byte address.
+
+    ```mlir
+    dma.ring @a3, 2 x <32x64xf32, l3> at 0
+    ```
+    """
+
+    name = "dma.ring"
+    sym_name = prop_def(SymbolNameConstraint())
+    depth = prop_def(IntegerAttr.constr(i64))
+    type = prop_def(TileType)
+    address = prop_def(IntegerAttr.constr(i64))
+    traits = traits_def(MemoryWriteEffect())
+    assembly_format = "$sym_name `,` $depth `x` $type `at` $address attr-dict"
+
+    def __init__(self, sym_name: str, depth: int, type: TileType, address: int = 0) -> None:
+        """``depth`` slots for ``type``."""
+        super().__init__(
+            properties={
+                "sym_name": StringAttr(sym_name),
+                "depth": IntegerAttr(depth, i64),
+                "type": type,
+                "address": IntegerAttr(address, i64),
+            }
+        )
+
+    def verify_(self) -> None:
+        """At least one slot, at an address."""
+        if self.depth.value.data < 1:
+            raise VerifyException(f"dma.ring: depth must be at least 1, got {self.depth.value.data}")
+        if self.address.value.data < 0:
+            raise VerifyException(f"dma.ring: address is negative: {self.address.value.data}")
+
+
+def ring_of(op: IRDLOperation, symbol: SymbolRefAttr) -> RingOp:
+    """The ring that ``op`` names; rings stand at the top of the function."""
+    top = op
+    while (parent := top.parent_op()) is not None and parent.name != "func.func":
+        top = parent
+    block = top.parent_block()
+    for other in block.ops if block else ():
+        if isinstance(other, RingOp) and other.sym_name.data == symbol.root_reference.data:
+            return other
+    raise VerifyException(f"{op.name}: there is no dma.ring @{symbol.root_reference.data}")
+
+
+def _verify_slot(op: IRDLOperation, symbol: SymbolRefAttr, result: TileType) -> None:
+    ring = ring_of(op, symbol)
+    if ring.type != result:
+        raise VerifyException(
+            f"{op.name}: ring @{ring.sym_name.data} holds {ring.type}, the result is {result}"
+        )
+
+
+@irdl_op_definition
+class FetchOp(EngineOperation):
+    """External memory to L3, by a DMA engine with a strided descriptor.
+
+    ```mlir
+    %a3 = dma.fetch %a[%i, 0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+    %b3 = dma.fetch %b[0, %j] into @b3 keep(%i) on [0, 1] : memref<64x96xf32> -> !tile.tile<64x48xf32, l3>
+    ```
+    """
+
+    name = "dma.fetch"
+    source = operand_def(MemRefType)
+    offsets = var_operand_def(IndexType())
+    kept = var_operand_def(IndexType())
+    static_offsets = prop_def(DenseArrayBase)
+    ring = prop_def(FlatSymbolRefAttr)
+    channels = opt_prop_def(DenseArrayBase.constr(i64))
+    result = result_def(TileType)
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    custom_directives = (DynamicIndexList,)
+    assembly_format = (
+        "$source custom<DynamicIndexList>($offsets, $static_offsets) `into` $ring "
+        "(`keep` `(` $kept^ `)`)? (`on` $channels^)? attr-dict "
+        "`:` type($source) `->` type($result)"
+    )
+
+    def __init__(
+        self,
+        source: SSAValue,
+        indices: Sequence[int | SSAValue],
+        ring: str,
+        type: TileType,
+        kept: Sequence[SSAValue] = (),
+        channels: Sequence[int] | None = None,
+    ) -> None:
+        """Fetch the block of ``source`` at ``indices`` into the next slot of ``ring``."""
+        dynamic, static = split_indices(indices)
+        super().__init__(
+            operands=[source, dynamic, kept],
+            properties={
+                "static_offsets": static,
+                "ring": SymbolRefAttr(ring),
+                "channels": _channels(channels),
+            },
+            result_types=[type],
+        )
+
+    @property
+    def indices(self) -> list[int | SSAValue]:
+        """One offset a dimension of the source."""
+        return list(mixed_indices(self.static_offsets, self.offsets))
+
+    def verify_(self) -> None:
+        """A block inside its source, into a ring of its type in L3."""
+        source = SSAValue.get(self.source, type=MemRefType).type
+        out = self.result.type
+        verify_access("dma.fetch", len(self.static_offsets.get_values()), source, out)
+        if out.level.data != Level.L3:
+            raise VerifyException(f"dma.fetch goes to l3, got {out}")
+        _verify_slot(self, self.ring, out)
+        _verify_channels(self, self.channels)
+
+
+@irdl_op_definition
+class MoveOp(EngineOperation):
+    """L3 to L2 (a block of a tile, possibly transposed) or L2 to L3 (a whole tile), by a block mover.
+
+    ```mlir
+    %a2 = dma.move %a3[0, 0] into @a2 : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
+    %b2 = dma.move %b3[0, 0] into @b2 keep(%i) transposed : !tile.tile<48x64xf32, l3> -> !tile.tile<64x48xf32, l2>
+    %c3 = dma.move %c[0, 0] into @c3 on [3] late 1 : !tile.tile<16x48xf32, l2> -> !tile.tile<16x48xf32, l3>
+    ```
+    """
+
+    name = "dma.move"
+    source = operand_def(TileType)
+    offsets = var_operand_def(IndexType())
+    kept = var_operand_def(IndexType())
+    static_offsets = prop_def(DenseArrayBase)
+    ring = prop_def(FlatSymbolRefAttr)
+    transposed = opt_prop_def(UnitAttr)
+    channels = opt_prop_def(DenseArrayBase.constr(i64))
+    late = opt_prop_def(IntegerAttr.constr(i64))
+    result = result_def(TileType)
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    custom_directives = (DynamicIndexList,)
+    assembly_format = (
+        "$source custom<DynamicIndexList>($offsets, $static_offsets) `into` $ring "
+        "(`keep` `(` $kept^ `)`)? (`transposed` $transposed^)? (`on` $channels^)? "
+        "(`late` $late^)? attr-dict `:` type($source) `->` type($result)"
+    )
+
+    def __init__(
+        self,
+        source: SSAValue,
+        indices: Sequence[int | SSAValue],
+        ring: str,
+        type: TileType,
+        kept: Sequence[SSAValue] = (),
+        transposed: bool = False,
+        channels: Sequence[int] | None = None,
+        late: int = 0,
+    ) -> None:
+        """Move the block of ``source`` at ``indices`` into the next slot of ``ring``."""
+        dynamic, static = split_indices(indices)
+        super().__init__(
+            operands=[source, dynamic, kept],
+            properties={
+                "static_offsets": static,
+                "ring": SymbolRefAttr(ring),
+                "transposed": UnitAttr() if transposed else None,
+                "channels": _channels(channels),
+                "late": _late(late),
+            },
+            result_types=[type],
+        )
+
+    @property
+    def indices(self) -> list[int | SSAValue]:
+        """One offset a dimension of the source."""
+        return list(mixed_indices(self.static_offsets, self.offsets))
+
+    def verify_(self) -> None:
+        """Between L3 and L2, into a ring of the result's type."""
+        source, out = SSAValue.get(self.source, type=TileType).type, self.result.type
+        offsets = len(self.static_offsets.get_values())
+        verify_access("dma.move", offsets, source, out, bool(self.transposed))
+        if source.level == out.level:
+            raise VerifyException(f"dma.move goes from one level to the other, got {source} -> {out}")
+        _verify_slot(self, self.ring, out)
+        _verify_channels(self, self.channels)
+        _verify_late(self, self.late)
+        if self.late and self.kept:
+            raise VerifyException("dma.move: a move that is kept cannot be late")
+
+
+@irdl_op_definition
+class AcquireOp(EngineOperation):
+    """Take the next slot of a ring, for a result that is computed into it.
+
+    ```mlir
+    %c = dma.acquire @c2 : !tile.tile<16x48xf32, l2>
+    ```
+    """
+
+    name = "dma.acquire"
+    ring = prop_def(FlatSymbolRefAttr)
+    result = result_def(TileType)
+    assembly_format = "$ring attr-dict `:` type($result)"
+
+    def __init__(self, ring: str, type: TileType) -> None:
+        """The next slot of ``ring``."""
+        super().__init__(properties={"ring": SymbolRefAttr(ring)}, result_types=[type])
+
+    def verify_(self) -> None:
+        """A ring of the result's type."""
+        _verify_slot(self, self.ring, self.result.type)
+
+
+@irdl_op_definition
+class YieldOp(IRDLOperation):
+    """The result of a scalar body.
+
+    ```mlir
+    dma.yield %r : f32
+    ```
+    """
+
+    name = "dma.yield"
+    values = var_operand_def()
+    traits = traits_def(IsTerminator(), Pure())
+    assembly_format = "attr-dict ($values^ `:` type($values))?"
+
+    def __init__(self, *values: SSAValue) -> None:
+        """Yield ``values``."""
+        super().__init__(operands=[list(values)])
+
+
+@irdl_op_definition
+class MatmulOp(EngineOperation):
+    """A product on the fabric, fed by the streamers from L2, drained through the vector engine into L2.
+
+    ``over`` and ``epilogue`` are those of ``tile.matmul``: partial sums stand in the slot ``into`` and are read,
+    added and written on the drain.
+
+    ```mlir
+    dma.matmul output_stationary %a2, %b2 into %c over(%k)
+      : !tile.tile<16x64xf32, l2>, !tile.tile<64x48xf32, l2> -> !tile.tile<16x48xf32, l2> epilogue {
+    ^bb0(%acc: f32):
+      %z = arith.constant 0.0 : f32
+      %r = arith.maximumf %acc, %z : f32
+      dma.yield %r : f32
+    }
+    ```
+    """
+
+    name = "dma.matmul"
+    dataflow = prop_def(DataflowAttr)
+    lhs = operand_def(TileType)
+    rhs = operand_def(TileType)
+    into = operand_def(TileType)
+    over = var_operand_def(IndexType())
+    extra = var_operand_def(TileType)
+    epilogue = opt_region_def()
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    assembly_format = (
+        "$dataflow $lhs `,` $rhs `into` $into (`over` `(` $over^ `)`)? attr-dict "
+        "`:` type($lhs) `,` type($rhs) `->` type($into) "
+        "(`with` $extra^ `:` type($extra))? (`epilogue` $epilogue^)?"
+    )
+
+    def __init__(
+        self,
+        dataflow: Dataflow,
+        lhs: SSAValue,
+        rhs: SSAValue,
+        into: SSAValue,
+        over: Sequence[SSAValue] = (),
+        extra: Sequence[SSAValue] = (),
+        epilogue: Region | None = None,
+    ) -> None:
+        """``into`` (+)= ``lhs @ rhs``, then the epilogue."""
+        super().__init__(
+            operands=[lhs, rhs, into, over, extra],
+            properties={"dataflow": DataflowAttr(dataflow)},
+            regions=[[] if epilogue is None else [epilogue]],
+        )
+
+    def verify_(self) -> None:
+        """Shapes of a product; an epilogue that fits."""
+        types = [SSAValue.get(v, type=TileType).type for v in (self.lhs, self.rhs, self.into)]
+        verify_matmul(self, *types)
+        verify_epilogue(self, types[2], self.extra, self.epilogue)
+
+
+@irdl_op_definition
+class MapOp(EngineOperation):
+    """An elementwise function of tiles in L2 on the vector engine.
+
+    ```mlir
+    dma.map %c into %d : !tile.tile<16x48xf32, l2> -> !tile.tile<16x48xf32, l2> {
+    ^bb0(%p: f32):
+      %s = arith.addf %p, %p : f32
+      dma.yield %s : f32
+    }
+    ```
+    """
+
+    name = "dma.map"
+    inputs = var_operand_def(TileType)
+    into = operand_def(TileType)
+    body = region_def("single_block")
+    assembly_format = (
+        "$inputs `into` $into attr-dict `:` type($inputs) `->` type($into) $body"
+    )
+
+    def __init__(self, inputs: Sequence[SSAValue], into: SSAValue, body: Region) -> None:
+        """``into`` = ``body(*inputs)``."""
+        super().__init__(operands=[inputs, into], regions=[body])
+
+    def verify_(self) -> None:
+        """Operands broadcast; the body fits."""
+        out = SSAValue.get(self.into, type=TileType).type
+        types = [SSAValue.get(v, type=TileType).type for v in self.inputs]
+        verify_broadcast(self, types, out)
+        verify_body(self, self.body, [t.element_type for t in types], out.element_type)
+
+
+@irdl_op_definition
+class WriteOp(EngineOperation):
+    """L3 to external memory, by a DMA engine with a strided descriptor.
+
+    ```mlir
+    dma.write %c3, %y[%i, %j] on [0] late 2 : !tile.tile<16x48xf32, l3> -> memref<128x96xf32>
+    ```
+    """
+
+    name = "dma.write"
+    source = operand_def(TileType)
+    target = operand_def(MemRefType)
+    offsets = var_operand_def(IndexType())
+    static_offsets = prop_def(DenseArrayBase)
+    channels = opt_prop_def(DenseArrayBase.constr(i64))
+    late = opt_prop_def(IntegerAttr.constr(i64))
+    custom_directives = (DynamicIndexList,)
+    assembly_format = (
+        "$source `,` $target custom<DynamicIndexList>($offsets, $static_offsets) "
+        "(`on` $channels^)? (`late` $late^)? attr-dict `:` type($source) `->` type($target)"
+    )
+
+    def __init__(
+        self,
+        source: SSAValue,
+        target: SSAValue,
+        indices: Sequence[int | SSAValue],
+        channels: Sequence[int] | None = None,
+        late: int = 0,
+    ) -> None:
+        """Write ``source`` as the block of ``target`` at ``indices``."""
+        dynamic, static = split_indices(indices)
+        super().__init__(
+            operands=[source, target, dynamic],
+            properties={
+                "static_offsets": static,
+                "channels": _channels(channels),
+                "late": _late(late),
+            },
+        )
+
+    @property
+    def indices(self) -> list[int | SSAValue]:
+        """One offset a dimension of the target."""
+        return list(mixed_indices(self.static_offsets, self.offsets))
+
+    def verify_(self) -> None:
+        """From L3, a block inside its target."""
+        source = SSAValue.get(self.source, type=TileType).type
+        target = SSAValue.get(self.target, type=MemRefType).type
+        verify_access("dma.write", len(self.static_offsets.get_values()), target, source)
+        if source.level.data != Level.L3:
+            raise VerifyException(f"dma.write reads from l3, got {source}")
+        _verify_channels(self, self.channels)
+        _verify_late(self, self.late)
+
+
+Dma = Dialect(
+    "dma",
+    [RingOp, FetchOp, MoveOp, AcquireOp, YieldOp, MatmulOp, MapOp, WriteOp],
+    [],
+)

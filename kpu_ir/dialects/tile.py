@@ -1,0 +1,655 @@
+"""The ``tile`` altitude: how a kernel is cut.
+
+A kernel is a ``func.func`` on memrefs (inputs, then outputs) whose body is a nest of ``tile.for`` loops.
+``tile.load`` brings a block of a tensor to a memory level, ``tile.matmul`` and ``tile.map`` compute on
+tiles in L2, ``tile.store`` puts a block back. Read in program order that is the kernel's meaning. There are
+no addresses and no engines here, and nothing says what overlaps: that is ``dma``'s.
+
+**Edges.** Tiles need not divide the tensor. A tile's type gives its *largest* extents; a load or a store
+that hangs over the end of its tensor is clipped there, and operations work on the clipped extents.
+
+**Keeping.** ``keep(%j)`` on a load says that the value, which does not depend on ``%j``, is loaded in the first
+trip of that loop and stays on chip for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import auto
+
+from xdsl.dialects.builtin import (
+    DYNAMIC_INDEX,
+    ArrayAttr,
+    DenseArrayBase,
+    DenseIntOrFPElementsAttr,
+    DenseResourceAttr,
+    IndexType,
+    IntAttr,
+    IntegerAttr,
+    MemRefType,
+    UnitAttr,
+    i64,
+)
+from xdsl.dialects.utils import DynamicIndexList, EnumAttribute
+from xdsl.ir import (
+    Attribute,
+    Block,
+    Dialect,
+    Operation,
+    ParametrizedAttribute,
+    Region,
+    SpacedOpaqueSyntaxAttribute,
+    SSAValue,
+    TypeAttribute,
+)
+from xdsl.irdl import (
+    AttrSizedOperandSegments,
+    IRDLOperation,
+    base,
+    irdl_attr_definition,
+    irdl_op_definition,
+    operand_def,
+    opt_prop_def,
+    opt_region_def,
+    prop_def,
+    region_def,
+    result_def,
+    traits_def,
+    var_operand_def,
+)
+from xdsl.parser import AttrParser, Parser
+from xdsl.printer import Printer
+from xdsl.traits import (
+    IsTerminator,
+    MemoryReadEffect,
+    MemoryWriteEffect,
+    NoTerminator,
+    Pure,
+    RecursiveMemoryEffect,
+)
+from xdsl.utils.exceptions import VerifyException
+from xdsl.utils.str_enum import StrEnum
+
+
+class Level(StrEnum):
+    """A memory level on the chip."""
+
+    L3 = auto()
+    L2 = auto()
+
+
+@irdl_attr_definition
+class LevelAttr(EnumAttribute[Level], SpacedOpaqueSyntaxAttribute):
+    """A memory level: ``l3`` or ``l2``."""
+
+    name = "tile.level"
+
+
+class Dataflow(StrEnum):
+    """What stays in the array while the other two operands of a product move."""
+
+    OUTPUT_STATIONARY = auto()
+    WEIGHT_STATIONARY = auto()
+    INPUT_STATIONARY = auto()
+
+    @property
+    def short(self) -> str:
+        """``os``, ``ws`` or ``is``."""
+        return self.value[0] + "s"
+
+
+@irdl_attr_definition
+class DataflowAttr(EnumAttribute[Dataflow], SpacedOpaqueSyntaxAttribute):
+    """A dataflow: ``output_stationary``, ``weight_stationary`` or ``input_stationary``."""
+
+    name = "tile.dataflow"
+
+
+@irdl_attr_definition
+class TileType(ParametrizedAttribute, TypeAttribute):
+    """A block of at most ``shape`` elements at one memory level: ``!tile.tile<32x768xf32, l2>``."""
+
+    name = "tile.tile"
+    shape: ArrayAttr[IntAttr]
+    element_type: Attribute
+    level: LevelAttr
+
+    @staticmethod
+    def of(shape: Sequence[int], element_type: Attribute, level: Level) -> TileType:
+        """A tile type from plain integers."""
+        return TileType(ArrayAttr(IntAttr(n) for n in shape), element_type, LevelAttr(level))
+
+    def get_shape(self) -> tuple[int, ...]:
+        """The largest extents."""
+        return tuple(n.data for n in self.shape)
+
+    @classmethod
+    def parse_parameters(cls, parser: AttrParser) -> list[Attribute]:
+        """``<32x768xf32, l2>``."""
+        with parser.in_angle_brackets():
+            shape, element = parser.parse_ranked_shape()
+            parser.parse_punctuation(",")
+            level = parser.parse_str_enum(Level)
+        return [ArrayAttr(IntAttr(n) for n in shape), element, LevelAttr(level)]
+
+    def print_parameters(self, printer: Printer) -> None:
+        """``<32x768xf32, l2>``."""
+        with printer.in_angle_brackets():
+            for n in self.get_shape():
+                printer.print_string(f"{n}x")
+            printer.print_attribute(self.element_type)
+            printer.print_string(f", {self.level.data.value}")
+
+    def verify(self) -> None:
+        """All extents are positive."""
+        if any(n <= 0 for n in self.get_shape()):
+            raise VerifyException(f"a tile's extents must be positive, got {self.get_shape()}")
+
+
+def mixed_indices(static: DenseArrayBase, dynamic: Sequence[SSAValue]) -> Iterator[int | SSAValue]:
+    """The offsets of an access in order: integers, and values where the property says "dynamic"."""
+    values = iter(dynamic)
+    for n in static.get_values():
+        yield next(values) if n == DYNAMIC_INDEX else int(n)
+
+
+def split_indices(indices: Sequence[int | SSAValue]) -> tuple[list[SSAValue], DenseArrayBase]:
+    """Mixed offsets as (operands, static property), the form in which operations hold them."""
+    dynamic = [i for i in indices if not isinstance(i, int)]
+    static = [i if isinstance(i, int) else DYNAMIC_INDEX for i in indices]
+    return dynamic, DenseArrayBase.from_list(i64, static)
+
+
+def verify_access(
+    what: str, offsets: int, outer: MemRefType | TileType, inner: TileType, transposed: bool = False
+) -> None:
+    """One offset a dimension, equal ranks and element types, a block no larger than what it is cut from."""
+    full, part = tuple(outer.get_shape()), inner.get_shape()
+    if transposed:
+        if len(part) < 2:
+            raise VerifyException(f"{what} transposed needs a rank of at least 2, got {len(part)}")
+        part = (*part[:-2], part[-1], part[-2])
+    if not (offsets == len(full) == len(part)):
+        raise VerifyException(
+            f"{what} needs one offset for each dimension: {offsets} offsets, a tensor of rank "
+            f"{len(full)}, a tile of rank {len(part)}"
+        )
+    if outer.element_type != inner.element_type:
+        raise VerifyException(
+            f"{what} does not convert: expected {outer.element_type}, got {inner.element_type}"
+        )
+    for axis, (n, t) in enumerate(zip(full, part)):
+        if t > n:
+            raise VerifyException(
+                f"{what}: the tile has {t} elements in dimension {axis}, the tensor only {n}"
+            )
+
+
+@irdl_op_definition
+class ForOp(IRDLOperation):
+    """A loop with constant bounds; the nest stays the same at the ``dma`` altitude.
+
+    ```mlir
+    tile.for %i = 0 to 128 step 32 {
+      tile.for %j = 0 to 100 step 48 {
+      }
+    }
+    ```
+    """
+
+    name = "tile.for"
+    lower = prop_def(IntegerAttr)
+    upper = prop_def(IntegerAttr)
+    step = prop_def(IntegerAttr)
+    body = region_def("single_block")
+    traits = traits_def(NoTerminator(), RecursiveMemoryEffect())
+
+    def __init__(self, lower: int, upper: int, step: int, body: Region | None = None) -> None:
+        """An empty loop, or one around ``body``."""
+        super().__init__(
+            properties={
+                "lower": IntegerAttr(lower, i64),
+                "upper": IntegerAttr(upper, i64),
+                "step": IntegerAttr(step, i64),
+            },
+            regions=[body or Region(Block(arg_types=[IndexType()]))],
+        )
+
+    @property
+    def induction_var(self) -> SSAValue:
+        """The value that counts."""
+        return self.body.block.args[0]
+
+    @property
+    def bounds(self) -> range:
+        """The values that the induction variable takes."""
+        return range(self.lower.value.data, self.upper.value.data, self.step.value.data)
+
+    @classmethod
+    def parse(cls, parser: Parser) -> ForOp:
+        """``%i = 0 to 128 step 32 { ... }``."""
+        name = parser.parse_argument(expect_type=False)
+        parser.parse_punctuation("=")
+        lower = parser.parse_integer()
+        parser.parse_keyword("to")
+        upper = parser.parse_integer()
+        parser.parse_keyword("step")
+        step = parser.parse_integer()
+        body = parser.parse_region((name.resolve(IndexType()),))
+        op = cls(lower, upper, step, body)
+        op.attributes |= parser.parse_optional_attr_dict()
+        return op
+
+    def print(self, printer: Printer) -> None:
+        """``%i = 0 to 128 step 32 { ... }``."""
+        printer.print_string(" ")
+        printer.print_ssa_value(self.induction_var)
+        r = self.bounds
+        printer.print_string(f" = {r.start} to {r.stop} step {r.step} ")
+        printer.print_region(self.body, print_entry_block_args=False, print_empty_block=False)
+        printer.print_op_attributes(self.attributes)
+
+    def verify_(self) -> None:
+        """At least one trip, upwards."""
+        args = self.body.block.args
+        if len(args) != 1 or args[0].type != IndexType():
+            raise VerifyException("tile.for has one block argument, of type index")
+        if self.step.value.data <= 0 or not self.bounds:
+            r = self.bounds
+            raise VerifyException(
+                f"tile.for must make at least one trip upwards, got {r.start} to {r.stop} step {r.step}"
+            )
+
+
+class MemoryOperation(IRDLOperation):
+    """What the operations that move or change tiles share: they are never dead and never merged."""
+
+    traits = traits_def(MemoryReadEffect(), MemoryWriteEffect())
+
+
+@irdl_op_definition
+class BufferOp(IRDLOperation):
+    """Room for a tensor in external memory; ``tile-to-dma`` gives it its address.
+
+    ```mlir
+    %y = tile.buffer : memref<128x768xf32>
+    %z = tile.buffer at 4096 : memref<128x768xf32>
+    ```
+    """
+
+    name = "tile.buffer"
+    address = opt_prop_def(IntegerAttr)
+    result = result_def(MemRefType)
+    traits = traits_def(MemoryWriteEffect())
+    assembly_format = "(`at` $address^)? attr-dict `:` type($result)"
+
+    def __init__(self, type: MemRefType) -> None:
+        """A buffer that has no address yet."""
+        super().__init__(result_types=[type])
+
+
+@irdl_op_definition
+class ConstantOp(IRDLOperation):
+    """A tensor of weights in external memory.
+
+    ```mlir
+    %w = tile.constant dense<[[1.0, 2.0], [3.0, 4.0]]> : tensor<2x2xf32> : memref<2x2xf32>
+    ```
+    """
+
+    name = "tile.constant"
+    value = prop_def(DenseIntOrFPElementsAttr | DenseResourceAttr)
+    address = opt_prop_def(IntegerAttr)
+    result = result_def(MemRefType)
+    traits = traits_def(Pure())
+    assembly_format = "$value (`at` $address^)? attr-dict `:` type($result)"
+
+    def __init__(self, value: DenseIntOrFPElementsAttr | DenseResourceAttr) -> None:
+        """The memory that holds ``value``."""
+        type = MemRefType(value.get_element_type(), value.get_shape() or ())
+        super().__init__(properties={"value": value}, result_types=[type])
+
+
+@irdl_op_definition
+class ViewOp(IRDLOperation):
+    """The same bytes with another shape; costs nothing.
+
+    ```mlir
+    %r = tile.view %y : memref<128x768xf32> to memref<1x128x768xf32>
+    ```
+    """
+
+    name = "tile.view"
+    source = operand_def(MemRefType)
+    result = result_def(MemRefType)
+    traits = traits_def(Pure())
+    assembly_format = "$source attr-dict `:` type($source) `to` type($result)"
+
+    def __init__(self, source: SSAValue, type: MemRefType) -> None:
+        """``source`` seen as ``type``."""
+        super().__init__(operands=[source], result_types=[type])
+
+    def verify_(self) -> None:
+        """As many elements as before, of the same type."""
+        old, new = SSAValue.get(self.source, type=MemRefType), self.result.type
+        if old.type.element_type != new.element_type:
+            raise VerifyException(
+                f"tile.view keeps the element type: expected {old.type.element_type}, "
+                f"got {new.element_type}"
+            )
+        if old.type.element_count() != new.element_count():
+            raise VerifyException(
+                f"tile.view keeps the number of elements: expected "
+                f"{old.type.element_count()}, got {new.element_count()}"
+            )
+
+
+@irdl_op_definition
+class LoadOp(MemoryOperation):
+    """Bring a block of a tensor, or of a larger tile, to a memory level.
+
+    ``keep(%j)``: loaded in the first trip of the loop of ``%j`` only. ``transposed``: the last two dimensions
+    change places on the way.
+
+    ```mlir
+    %a3 = tile.load %a[%i, 0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+    %a2 = tile.load %a3[0, 0] : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
+    %b = tile.load %b0[%j, 0] keep(%i) transposed : memref<96x64xf32> -> !tile.tile<64x48xf32, l2>
+    ```
+    """
+
+    name = "tile.load"
+    source = operand_def(base(MemRefType) | base(TileType))
+    offsets = var_operand_def(IndexType())
+    kept = var_operand_def(IndexType())
+    static_offsets = prop_def(DenseArrayBase)
+    transposed = opt_prop_def(UnitAttr)
+    result = result_def(TileType)
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    custom_directives = (DynamicIndexList,)
+    assembly_format = (
+        "$source custom<DynamicIndexList>($offsets, $static_offsets) "
+        "(`keep` `(` $kept^ `)`)? (`transposed` $transposed^)? attr-dict "
+        "`:` type($source) `->` type($result)"
+    )
+
+    def __init__(
+        self,
+        source: SSAValue,
+        indices: Sequence[int | SSAValue],
+        type: TileType,
+        kept: Sequence[SSAValue] = (),
+        transposed: bool = False,
+    ) -> None:
+        """A load of the block of ``source`` that begins at ``indices``."""
+        dynamic, static = split_indices(indices)
+        super().__init__(
+            operands=[source, dynamic, kept],
+            properties={
+                "static_offsets": static,
+                "transposed": UnitAttr() if transposed else None,
+            },
+            result_types=[type],
+        )
+
+    @property
+    def indices(self) -> list[int | SSAValue]:
+        """One offset a dimension of the source."""
+        return list(mixed_indices(self.static_offsets, self.offsets))
+
+    def verify_(self) -> None:
+        """A block inside its source, towards the array."""
+        source = self.source.type
+        assert isinstance(source, MemRefType | TileType)
+        offsets = len(self.static_offsets.get_values())
+        verify_access("tile.load", offsets, source, self.result.type, bool(self.transposed))
+        if isinstance(source, TileType) and (
+            source.level.data != Level.L3 or self.result.type.level.data != Level.L2
+        ):
+            raise VerifyException("tile.load from a tile goes from l3 to l2")
+
+
+@irdl_op_definition
+class AllocOp(MemoryOperation):
+    """Room on chip for a result; a ``matmul`` or a ``map`` writes ``into`` it.
+
+    ```mlir
+    %c = tile.alloc : !tile.tile<32x48xf32, l2>
+    ```
+    """
+
+    name = "tile.alloc"
+    result = result_def(TileType)
+    assembly_format = "attr-dict `:` type($result)"
+
+    def __init__(self, type: TileType) -> None:
+        """Room for ``type``."""
+        super().__init__(result_types=[type])
+
+
+@irdl_op_definition
+class YieldOp(IRDLOperation):
+    """The result of a scalar body.
+
+    ```mlir
+    tile.yield %r : f32
+    ```
+    """
+
+    name = "tile.yield"
+    values = var_operand_def()
+    traits = traits_def(IsTerminator(), Pure())
+    assembly_format = "attr-dict ($values^ `:` type($values))?"
+
+    def __init__(self, *values: SSAValue) -> None:
+        """Yield ``values``."""
+        super().__init__(operands=[list(values)])
+
+
+def verify_matmul(op: Operation, lhs: TileType, rhs: TileType, out: TileType) -> None:
+    """``(.. x m x k) @ (.. x k x n) -> (.. x m x n)``, all in L2, batch extents equal or 1."""
+    a, b, c = lhs.get_shape(), rhs.get_shape(), out.get_shape()
+    if not (len(a) == len(b) == len(c) >= 2):
+        raise VerifyException(f"{op.name}: operands and result have one rank >= 2: {a}, {b}, {c}")
+    if a[-1] != b[-2] or c[-2:] != (a[-2], b[-1]):
+        raise VerifyException(f"{op.name}: {a} by {b} does not give {c}")
+    for x, y, z in zip(a[:-2], b[:-2], c[:-2]):
+        if z != max(x, y) or x not in (1, z) or y not in (1, z):
+            raise VerifyException(f"{op.name}: batch extents differ: {a}, {b}, {c}")
+    if any(t.level.data != Level.L2 for t in (lhs, rhs, out)):
+        raise VerifyException(f"{op.name}: operands and result stand in l2")
+
+
+def verify_body(op: Operation, region: Region, inputs: Sequence[Attribute], out: Attribute) -> None:
+    """A scalar body takes the element types of ``inputs`` and yields one ``out``."""
+    got = [a.type for a in region.block.args]
+    if got != list(inputs):
+        raise VerifyException(
+            f"{op.name}: the body takes one scalar an operand: expected "
+            f"({', '.join(map(str, inputs))}), got ({', '.join(map(str, got))})"
+        )
+    last = region.block.last_op
+    if last is None or not last.has_trait(IsTerminator) or [v.type for v in last.operands] != [out]:
+        raise VerifyException(f"{op.name}: the body must end by yielding one {out}")
+
+
+def verify_broadcast(op: Operation, operands: Sequence[TileType], out: TileType) -> None:
+    """Each operand has the result's rank, and its extents or 1, in L2."""
+    for t in (*operands, out):
+        if t.level.data != Level.L2:
+            raise VerifyException(f"{op.name}: operands and result stand in l2, got {t}")
+    for t in operands:
+        if len(t.get_shape()) != len(out.get_shape()) or any(
+            n not in (1, m) for n, m in zip(t.get_shape(), out.get_shape())
+        ):
+            raise VerifyException(f"{op.name}: {t} does not broadcast to {out}")
+
+
+@irdl_op_definition
+class MatmulOp(MemoryOperation):
+    """A matrix product of tiles on the array, added up ``over`` loops, with an optional epilogue on the drain.
+
+    In the first trip of all the loops in ``over`` the product overwrites ``into``, in later ones it is added;
+    in the last trip the ``epilogue`` is applied: its block takes the finished sum and one scalar for each
+    extra operand (tiles with the result's extents or 1).
+
+    ```mlir
+    tile.matmul output_stationary %a, %b into %c over(%k)
+      : !tile.tile<32x64xf32, l2>, !tile.tile<64x48xf32, l2> -> !tile.tile<32x48xf32, l2>
+    tile.matmul output_stationary %a, %b into %c
+      : !tile.tile<32x64xf32, l2>, !tile.tile<64x48xf32, l2> -> !tile.tile<32x48xf32, l2>
+      with %bias : !tile.tile<1x48xf32, l2> epilogue {
+    ^bb0(%acc: f32, %x: f32):
+      %s = arith.addf %acc, %x : f32
+      tile.yield %s : f32
+    }
+    ```
+    """
+
+    name = "tile.matmul"
+    dataflow = prop_def(DataflowAttr)
+    lhs = operand_def(TileType)
+    rhs = operand_def(TileType)
+    into = operand_def(TileType)
+    over = var_operand_def(IndexType())
+    extra = var_operand_def(TileType)
+    epilogue = opt_region_def()
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    assembly_format = (
+        "$dataflow $lhs `,` $rhs `into` $into (`over` `(` $over^ `)`)? attr-dict "
+        "`:` type($lhs) `,` type($rhs) `->` type($into) "
+        "(`with` $extra^ `:` type($extra))? (`epilogue` $epilogue^)?"
+    )
+
+    def __init__(
+        self,
+        dataflow: Dataflow,
+        lhs: SSAValue,
+        rhs: SSAValue,
+        into: SSAValue,
+        over: Sequence[SSAValue] = (),
+        extra: Sequence[SSAValue] = (),
+        epilogue: Region | None = None,
+    ) -> None:
+        """``into`` (+)= ``lhs @ rhs``, then the epilogue."""
+        super().__init__(
+            operands=[lhs, rhs, into, over, extra],
+            properties={"dataflow": DataflowAttr(dataflow)},
+            regions=[[] if epilogue is None else [epilogue]],
+        )
+
+    def verify_(self) -> None:
+        """Shapes of a product; an epilogue that fits."""
+        types = [SSAValue.get(v, type=TileType).type for v in (self.lhs, self.rhs, self.into)]
+        verify_matmul(self, *types)
+        verify_epilogue(self, types[2], self.extra, self.epilogue)
+
+
+def verify_epilogue(
+    op: Operation, out: TileType, extra: Sequence[SSAValue], epilogue: Region | None
+) -> None:
+    """An epilogue's block takes the sum and one scalar an operand, and yields the result's type."""
+    types = [SSAValue.get(v, type=TileType).type for v in extra]
+    if epilogue is None:
+        if types:
+            raise VerifyException(f"{op.name}: operands of an epilogue that is not there")
+        return
+    verify_broadcast(op, types, out)
+    elements = [out.element_type, *(t.element_type for t in types)]
+    verify_body(op, epilogue, elements, out.element_type)
+
+
+@irdl_op_definition
+class MapOp(MemoryOperation):
+    """An elementwise function of tiles on the vector engine; extents of 1 are broadcast.
+
+    ```mlir
+    tile.map %x, %y into %c
+      : !tile.tile<32x48xf32, l2>, !tile.tile<1x48xf32, l2> -> !tile.tile<32x48xf32, l2> {
+    ^bb0(%p: f32, %q: f32):
+      %s = arith.addf %p, %q : f32
+      tile.yield %s : f32
+    }
+    ```
+    """
+
+    name = "tile.map"
+    inputs = var_operand_def(TileType)
+    into = operand_def(TileType)
+    body = region_def("single_block")
+    assembly_format = (
+        "$inputs `into` $into attr-dict `:` type($inputs) `->` type($into) $body"
+    )
+
+    def __init__(self, inputs: Sequence[SSAValue], into: SSAValue, body: Region) -> None:
+        """``into`` = ``body(*inputs)``."""
+        super().__init__(operands=[inputs, into], regions=[body])
+
+    def verify_(self) -> None:
+        """Operands broadcast; the body fits."""
+        out = SSAValue.get(self.into, type=TileType).type
+        types = [SSAValue.get(v, type=TileType).type for v in self.inputs]
+        verify_broadcast(self, types, out)
+        verify_body(self, self.body, [t.element_type for t in types], out.element_type)
+
+
+@irdl_op_definition
+class StoreOp(MemoryOperation):
+    """Put a tile back into a tensor, clipped at its end.
+
+    ```mlir
+    tile.store %c, %y[%i, %j] : !tile.tile<32x48xf32, l2> -> memref<128x100xf32>
+    ```
+    """
+
+    name = "tile.store"
+    source = operand_def(TileType)
+    target = operand_def(MemRefType)
+    offsets = var_operand_def(IndexType())
+    static_offsets = prop_def(DenseArrayBase)
+    custom_directives = (DynamicIndexList,)
+    assembly_format = (
+        "$source `,` $target custom<DynamicIndexList>($offsets, $static_offsets) attr-dict "
+        "`:` type($source) `->` type($target)"
+    )
+
+    def __init__(
+        self, source: SSAValue, target: SSAValue, indices: Sequence[int | SSAValue]
+    ) -> None:
+        """Store ``source`` as the block of ``target`` that begins at ``indices``."""
+        dynamic, static = split_indices(indices)
+        super().__init__(
+            operands=[source, target, dynamic], properties={"static_offsets": static}
+        )
+
+    @property
+    def indices(self) -> list[int | SSAValue]:
+        """One offset a dimension of the target."""
+        return list(mixed_indices(self.static_offsets, self.offsets))
+
+    def verify_(self) -> None:
+        """A block inside its target."""
+        verify_access(
+            "tile.store",
+            len(self.static_offsets.get_values()),
+            SSAValue.get(self.target, type=MemRefType).type,
+            SSAValue.get(self.source, type=TileType).type,
+        )
+
+
+Tile = Dialect(
+    "tile",
+    [
+        ForOp,
+        BufferOp,
+        ConstantOp,
+        ViewOp,
+        LoadOp,
+        AllocOp,
+        YieldOp,
+        MatmulOp,
+        MapOp,
+        StoreOp,
+    ],
+    [LevelAttr, DataflowAttr, TileType],
+)
