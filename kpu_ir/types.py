@@ -1,0 +1,106 @@
+"""Element types of the IR and dtypes of NumPy, and tensors of both kinds.
+
+Storage: ``i1`` is a byte holding 0 or 1, ``bf16``, ``f8...`` and ``i4`` are those of ``ml_dtypes``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, cast
+
+import numpy as np
+from xdsl.dialects.builtin import (
+    BFloat16Type,
+    BytesAttr,
+    DenseIntOrFPElementsAttr,
+    DenseResourceAttr,
+    Float8E4M3FNType,
+    Float8E5M2Type,
+    Float16Type,
+    Float32Type,
+    Float64Type,
+    IndexType,
+    IntegerType,
+    Signedness,
+    TensorType,
+)
+from xdsl.ir import Attribute
+
+from kpu_ir.errors import KpuError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@cache
+def _pairs() -> tuple[tuple[Attribute, np.dtype[Any]], ...]:
+    """Each element type with its dtype, the preferred element type of a dtype first."""
+    import ml_dtypes
+
+    integers: list[tuple[Attribute, Any]] = []
+    for bits in (8, 16, 32, 64):
+        integers.append((IntegerType(bits), f"int{bits}"))
+        integers.append((IntegerType(bits, Signedness.UNSIGNED), f"uint{bits}"))
+        integers.append((IntegerType(bits, Signedness.SIGNED), f"int{bits}"))
+    others: list[tuple[Attribute, Any]] = [
+        (Float32Type(), np.float32),
+        (Float64Type(), np.float64),
+        (Float16Type(), np.float16),
+        (BFloat16Type(), ml_dtypes.bfloat16),
+        (Float8E4M3FNType(), ml_dtypes.float8_e4m3fn),
+        (Float8E5M2Type(), ml_dtypes.float8_e5m2),
+        (IntegerType(1), np.bool_),
+        (IntegerType(4), ml_dtypes.int4),
+        (IntegerType(4, Signedness.UNSIGNED), ml_dtypes.uint4),
+        (IndexType(), np.int64),
+    ]
+    return tuple((kind, np.dtype(dtype)) for kind, dtype in (*integers, *others))
+
+
+@cache
+def dtype_of(element_type: Attribute) -> np.dtype[Any]:
+    """The dtype that holds elements of this type."""
+    for kind, dtype in _pairs():
+        if kind == element_type:
+            return dtype
+    raise KpuError(
+        f"element type {element_type} is not supported",
+        hint=f"supported: {', '.join(dict.fromkeys(str(kind) for kind, _ in _pairs()))}",
+    )
+
+
+@cache
+def element_type_of(dtype: np.dtype[Any] | type[Any]) -> Attribute:
+    """The element type of a dtype; signed integers are signless (``i32``), unsigned ones are not (``ui8``)."""
+    for kind, candidate in _pairs():
+        if candidate == np.dtype(dtype):
+            return kind
+    raise KpuError(f"arrays of {np.dtype(dtype)} are not supported")
+
+
+def bits_of(element_type: Attribute) -> int:
+    """Bits that an element takes in memory and on a wire: 8 for ``i1``, 4 for ``i4``."""
+    if isinstance(element_type, IntegerType) and 1 < element_type.bitwidth < 8:
+        return element_type.bitwidth
+    return dtype_of(element_type).itemsize * 8
+
+
+def tensor_type_of(array: Array) -> TensorType:
+    """The tensor type of an array."""
+    return TensorType(element_type_of(array.dtype), array.shape)
+
+
+def array_of(value: DenseIntOrFPElementsAttr | DenseResourceAttr) -> Array:
+    """The values of a constant; a read-only view of its bytes."""
+    if isinstance(value, DenseResourceAttr):
+        raise KpuError(
+            f"values elided: {value} has a type but no values",
+            hint="print the module without eliding constants, or ask for timing only",
+        )
+    dtype = dtype_of(value.get_element_type())
+    return np.frombuffer(value.data.data, dtype).reshape(value.get_shape())
+
+
+def dense_of(array: Array) -> DenseIntOrFPElementsAttr:
+    """A constant of the values of an array."""
+    kind = cast(Any, tensor_type_of(array))
+    return DenseIntOrFPElementsAttr(kind, BytesAttr(np.ascontiguousarray(array).tobytes()))
