@@ -77,6 +77,20 @@ def element_type_of(dtype: np.dtype[Any] | type[Any]) -> Attribute:
     raise KpuError(f"arrays of {np.dtype(dtype)} are not supported")
 
 
+def element_type_named(kind: Any) -> Attribute:
+    """The element type that a user names: ``"f32"``, ``"bf16"``, ``np.float32``, or the type itself."""
+    if isinstance(kind, Attribute):
+        return kind
+    for candidate, _ in _pairs():
+        if str(candidate) == kind:
+            return candidate
+    try:
+        return element_type_of(np.dtype(kind))
+    except TypeError:
+        names = dict.fromkeys(str(candidate) for candidate, _ in _pairs())
+        raise KpuError(f"no element type {kind!r}", hint=f"try {', '.join(names)}") from None
+
+
 def bits_of(element_type: Attribute) -> int:
     """Bits that an element takes in memory and on a wire: 8 for ``i1``, 4 for ``i4``."""
     if isinstance(element_type, IntegerType) and 1 < element_type.bitwidth < 8:
