@@ -19,8 +19,8 @@ func.func @kernel(%a: memref<128x64xf32>, %b: memref<96x64xf32>, %y: memref<128x
     tile.for %j = 0 to 96 step 48 {
       // CHECK: %b3 = dma.fetch %b [%j, 0] into @b3 keep(%i) on [0, 1] : memref<96x64xf32> -> !tile.tile<48x64xf32, l3>
       %b3 = dma.fetch %b[%j, 0] into @b3 keep(%i) on [0, 1] : memref<96x64xf32> -> !tile.tile<48x64xf32, l3>
-      // CHECK-NEXT: %b2 = dma.move %b3 [0, 0] into @b2 keep(%i) transposed : !tile.tile<48x64xf32, l3> -> !tile.tile<64x48xf32, l2>
-      %b2 = dma.move %b3[0, 0] into @b2 keep(%i) transposed : !tile.tile<48x64xf32, l3> -> !tile.tile<64x48xf32, l2>
+      // CHECK-NEXT: %b2 = dma.move %b3 [0, 0] into @b2 keep(%i) permuted [1, 0] : !tile.tile<48x64xf32, l3> -> !tile.tile<64x48xf32, l2>
+      %b2 = dma.move %b3[0, 0] into @b2 keep(%i) permuted [1, 0] : !tile.tile<48x64xf32, l3> -> !tile.tile<64x48xf32, l2>
       // CHECK-NEXT: %c = dma.acquire @c2 : !tile.tile<16x48xf32, l2>
       %c = dma.acquire @c2 : !tile.tile<16x48xf32, l2>
       // CHECK-NEXT: dma.matmul output_stationary %a2, %b2 into %c over(%j) : {{.*}} epilogue {

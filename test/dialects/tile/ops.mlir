@@ -26,8 +26,8 @@ func.func @kernel(%a: memref<128x64xf32>, %b: memref<100x64xf32>, %v: memref<1x1
     %a2 = tile.load %a3[0, 0] : !tile.tile<32x64xf32, l3> -> !tile.tile<32x64xf32, l2>
     // CHECK-NEXT: tile.for %j = 0 to 100 step 48 {
     tile.for %j = 0 to 100 step 48 {
-      // CHECK-NEXT: %b2 = tile.load %b [%j, 0] keep(%i) transposed : memref<100x64xf32> -> !tile.tile<64x48xf32, l2>
-      %b2 = tile.load %b[%j, 0] keep(%i) transposed : memref<100x64xf32> -> !tile.tile<64x48xf32, l2>
+      // CHECK-NEXT: %b2 = tile.load %b [%j, 0] keep(%i) permuted [1, 0] : memref<100x64xf32> -> !tile.tile<64x48xf32, l2>
+      %b2 = tile.load %b[%j, 0] keep(%i) permuted [1, 0] : memref<100x64xf32> -> !tile.tile<64x48xf32, l2>
       // CHECK-NEXT: %c = tile.alloc : !tile.tile<32x48xf32, l2>
       %c = tile.alloc : !tile.tile<32x48xf32, l2>
       // CHECK-NEXT: tile.for %k = 0 to 2 step 1 {

@@ -1,0 +1,181 @@
+"""The nest of a matrix product with an epilogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+from kpu_ir.dialects import kernel, tile
+from kpu_ir.dialects.kernel import tensor_type
+from kpu_ir.dialects.tile import Dataflow, Level
+from kpu_ir.lowering.nest import Nest, outside_inputs, scalar_region
+from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged, round_up
+from kpu_ir.machine import Machine
+
+DATAFLOWS = {flow.short: flow for flow in Dataflow}
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """``out[b, m, n] = epilogue(sum over k of lhs[b, m, k] rhs[b, k, n], extra[b, m, n]...)``.
+
+    ``lhs``, ``rhs`` and ``extra`` are positions among the function's arguments; shapes are as the nest sees them, all of one
+    rank, batch dimensions merged where they broadcast alike.
+    """
+
+    arguments: tuple[tuple[Shape, Attribute], ...]
+    results: tuple[tuple[Shape, Attribute], ...]
+    matmul: kernel.MatmulOp
+    maps: tuple[kernel.MapOp, ...]
+    lhs: int
+    rhs: int
+    extra: tuple[int, ...]
+
+    @staticmethod
+    def of(func: FuncOp, operations: Sequence[Operation]) -> Contraction | None:
+        """A product, then maps of its shape; None for anything else."""
+        if not operations or not isinstance(operations[0], kernel.MatmulOp):
+            return None
+        product, *rest = operations
+        maps = [op for op in rest if isinstance(op, kernel.MapOp)]
+        shape = product.result.type.get_shape()
+        if len(maps) != len(rest) or any(m.result.type.get_shape() != shape for m in maps):
+            return None
+        args = list(func.body.block.args)
+        extra = outside_inputs(maps, [product.result])
+        rank = len(shape)
+        shapes = {a: aligned(tensor_type(a).get_shape(), rank) for a in args}
+        probe = [(*s[:-2], *shape[-2:]) for s in shapes.values()]
+        groups = collapse([tuple(shape), *probe], fixed=2)
+        if len(groups) == 3 and merged(tuple(shape), groups)[0] == 1:
+            groups = groups[1:]
+            flat = {a: s[-2:] for a, s in shapes.items()}
+            out = tuple(shape[-2:])
+        else:
+            flat = {a: merged(s, groups) for a, s in shapes.items()}
+            out = merged(tuple(shape), groups)
+        final = (maps[-1] if maps else product).results[0]
+        return Contraction(
+            tuple((flat[a], tensor_type(a).element_type) for a in args),
+            ((out, tensor_type(final).element_type),),
+            product, tuple(maps), args.index(product.a), args.index(product.b),
+            tuple(args.index(v) for v in extra),
+        )
+
+    @property
+    def extents(self) -> tuple[int, int, int, int]:
+        """Batch, m, n, k."""
+        *batch, m, n = self.results[0][0]
+        lhs = self.arguments[self.lhs][0]
+        k = lhs[-2] if self.matmul.transpose_a else lhs[-1]
+        count = 1
+        for b in batch:
+            count *= b
+        return count, m, n, k
+
+    def default(self, machine: Machine) -> Schedule:
+        """A schedule that fits: tiles of a few folds, as much of k as leaves room for double buffers."""
+        _, m, n, k = self.extents
+        rows, columns = machine.fabric.rows, machine.fabric.columns
+        size = 4
+        budget = min(machine.l2.bytes, machine.l3.bytes) // 2 // size
+        tm, tn = min(round_up(m, rows), 4 * rows), min(round_up(n, columns), 4 * columns)
+        while (tm + tn) * 16 * 2 + 2 * tm * tn > budget and max(tm, tn) > 16:
+            tm, tn = max(rows, tm // 2), max(columns, tn // 2)
+        tk = max(16, (budget - 3 * tm * tn) // (2 * (tm + tn)))
+        return Schedule(tile=(tm, tn, k if tk >= k else max(16, tk // 16 * 16)))
+
+    def fitted(self, schedule: Schedule) -> Schedule:
+        """The schedule with its tile cut to the problem."""
+        _, m, n, k = self.extents
+        tm, tn, tk = schedule.tile
+        if self.matmul.result.type != self.matmul.a.type.get_element_type if False else False:
+            tk = k
+        return replace(schedule, tile=(min(tm, m), min(tn, n), min(tk, k)))
+
+    def emit(self, block: Block, schedule: Schedule) -> None:
+        """The nest: batches, then rows and columns in the schedule's order, then k."""
+        schedule = self.fitted(schedule)
+        tm, tn, tk = schedule.tile
+        _, m, n, k = self.extents
+        args = list(block.args)
+        out_shape, out_type = self.results[0]
+        element = self.arguments[self.lhs][1]
+        nest = Nest(block)
+        batch = [nest.loop(b, 1, "b") for b in out_shape[:-2]]
+        at: dict[str, SSAValue | None] = {}
+        sizes = {"m": (m, tm), "n": (n, tn)}
+        outer, inner = schedule.order
+
+        def operand(which: str) -> tuple[SSAValue, ...]:
+            """Load the tile of lhs or rhs that the open loops name."""
+            position = self.lhs if which == "lhs" else self.rhs
+            shape = self.arguments[position][0]
+            axes, tiles = (("m", "k"), (tm, tk)) if which == "lhs" else (("k", "n"), (tk, tn))
+            transposed = self.matmul.transpose_a if which == "lhs" else self.matmul.transpose_b
+            index: list[SSAValue | None] = [b if s > 1 else None for b, s in zip(batch, shape)]
+            stored = list(zip(axes, tiles))
+            if transposed:
+                stored.reverse()
+            index += [at.get(axis) for axis, _ in stored]
+            lead = (1,) * len(batch)
+            rank = len(shape)
+            swap = (*range(rank - 2), rank - 1, rank - 2) if transposed else None
+            stays = getattr(schedule, which)
+            free = "n" if which == "lhs" else "m"
+            keep = [at.get(free)] if stays else []
+            memory_shape = (*lead, *(t for _, t in stored))
+            if stays == "l3":
+                held = nest.load(
+                    args[position], index, memory_shape, element, f"{which}3", Level.L3, keep
+                )
+                zeros = [0] * rank
+                return (nest.load(held, zeros, (*lead, *tiles), element, which, permuted=swap),)
+            return (
+                nest.load(
+                    args[position], index, (*lead, *tiles), element, which, keep=keep, permuted=swap
+                ),
+            )
+
+        cut_k = tk < k
+        loaded: dict[str, SSAValue] = {}
+        at[outer] = nest.loop(*sizes[outer], outer)
+        first = "lhs" if outer == "m" else "rhs"
+        second = "rhs" if outer == "m" else "lhs"
+        if not cut_k:
+            loaded[first] = operand(first)[0]
+        at[inner] = nest.loop(*sizes[inner], inner)
+        if not cut_k:
+            loaded[second] = operand(second)[0]
+        lead = (1,) * len(batch)
+        extra: list[SSAValue] = []
+        for position in self.extra:
+            shape, kind = self.arguments[position]
+            index = [b if s > 1 else None for b, s in zip(batch, shape)]
+            index += [at[axis] if s > 1 else None for axis, s in zip("mn", shape[-2:])]
+            size = (*lead, *(t if s > 1 else 1 for t, s in zip((tm, tn), shape[-2:])))
+            extra.append(nest.load(args[position], index, size, kind, "extra"))
+        out = nest.alloc((*lead, tm, tn), out_type, "acc")
+        over: list[SSAValue] = []
+        if cut_k:
+            at["k"] = nest.loop(k, tk, "k")
+            if at["k"] is not None:
+                over.append(at["k"])
+            loaded[first] = operand(first)[0]
+            loaded[second] = operand(second)[0]
+        epilogue = None
+        if self.maps:
+            inputs = [self.matmul.result, *outside_inputs(self.maps, [self.matmul.result])]
+            kinds = [self.matmul.result.type.element_type, *(self.arguments[p][1] for p in self.extra)]
+            epilogue = scalar_region(self.maps, inputs, kinds)
+        flow = DATAFLOWS[schedule.dataflow]
+        nest.builder.insert(
+            tile.MatmulOp(flow, loaded["lhs"], loaded["rhs"], out, over, extra, epilogue)
+        )
+        if cut_k:
+            nest.close()
+        nest.store(out, args[-1], [*batch, at["m"], at["n"]])

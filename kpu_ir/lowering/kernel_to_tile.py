@@ -1,0 +1,216 @@
+"""``kernel-to-tile``: each kernel's function becomes a nest of loops over tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+
+from xdsl.builder import Builder
+from xdsl.context import Context
+from xdsl.dialects.builtin import FunctionType, MemRefType, ModuleOp, TensorType
+from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint
+
+from kpu_ir.dialects import kernel, tile
+from kpu_ir.dialects.kernel import tensor_type
+from kpu_ir.errors import KpuError
+from kpu_ir.lowering.contraction import Contraction
+from kpu_ir.lowering.elementwise import Elementwise
+from kpu_ir.lowering.movement import Movement
+from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule
+from kpu_ir.machine import Machine
+from kpu_ir.machine_attr import machine_of
+
+Cut = Contraction | Elementwise | Movement
+"""What ``tile`` needs to know of a kernel. Each has ``arguments`` and ``results`` (tensors with the shapes in which
+the nest sees them), ``default(machine)``, and ``emit(block, schedule, arguments)``."""
+
+
+def recognise(func: FuncOp) -> Cut:
+    """What kind of nest a kernel's function is; ``KpuError`` where there is none for it."""
+    operations = list(func.body.block.ops)[:-1]
+    for kind in (Contraction, Elementwise, Movement):
+        cut = kind.of(func, operations)
+        if cut is not None:
+            return cut
+    names = ", ".join(dict.fromkeys(op.name for op in operations))
+    raise KpuError(f"there is no tiling for a kernel of {names}", f"@{func.sym_name.data}")
+
+
+def schedule_of(func: FuncOp, cut: Cut, machine: Machine) -> Schedule:
+    """The schedule that a function carries, or the default one."""
+    attr = func.attributes.get(ATTRIBUTE)
+    default = cut.default(machine)
+    if attr is None:
+        return default
+    given = Schedule.from_attr(attr, f"@{func.sym_name.data}")
+    return given if given.tile else replace(given, tile=default.tile)
+
+
+def lower_kernel(func: FuncOp, cut: Cut, schedule: Schedule) -> FuncOp:
+    """The ``tile`` function of a kernel: memrefs in, memrefs out, no results."""
+    types = [MemRefType(element, shape) for shape, element in (*cut.arguments, *cut.results)]
+    block = Block(arg_types=types)
+    for arg, old in zip(block.args, func.body.block.args):
+        arg.name_hint = old.name_hint
+    cut.emit(block, schedule)
+    block.add_op(ReturnOp())
+    lowered = FuncOp(
+        func.sym_name.data, FunctionType.from_lists(types, []), Region(block), visibility="private"
+    )
+    lowered.attributes[ATTRIBUTE] = schedule.to_attr()
+    return lowered
+
+
+def memref_of(type: Attribute) -> MemRefType:
+    """A tensor's memory."""
+    assert isinstance(type, TensorType)
+    return MemRefType(type.element_type, type.get_shape())
+
+
+@dataclass
+class MainLowering:
+    """``@main`` from values to buffers."""
+
+    cuts: dict[str, Cut]
+    memory: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
+
+    def seen_as(self, build: Builder, value: SSAValue, shape: Sequence[int]) -> SSAValue:
+        """The buffer of ``value`` in another shape."""
+        type = value.type
+        assert isinstance(type, MemRefType)
+        if tuple(type.get_shape()) == tuple(shape):
+            return value
+        return build.insert(tile.ViewOp(value, MemRefType(type.element_type, shape))).result
+
+    def lower(self, func: FuncOp) -> FuncOp:
+        """The new ``@main``."""
+        old = func.body.block
+        block = Block(arg_types=[memref_of(a.type) for a in old.args])
+        build = Builder(InsertPoint.at_end(block))
+        for before, after in zip(old.args, block.args):
+            self.memory[before] = after
+            after.name_hint = before.name_hint
+        for op in old.ops:
+            match op:
+                case kernel.ConstantOp():
+                    constant = build.insert(tile.ConstantOp(op.value))
+                    self.memory[op.result] = constant.result
+                    constant.result.name_hint = op.result.name_hint
+                case kernel.ReshapeOp():
+                    shape = op.result.type.get_shape()
+                    self.memory[op.result] = self.seen_as(build, self.memory[op.source], shape)
+                case CallOp():
+                    self.call(build, op)
+                case ReturnOp():
+                    build.insert(ReturnOp(*(self.memory[v] for v in op.operands)))
+                case _:
+                    raise KpuError(
+                        f"{op.name} stands in @main", str(op.location), "run kernel-outline first"
+                    )
+        results = [self.memory[v].type for v in old.last_op.operands] if old.last_op else []
+        lowered = FuncOp(
+            "main", FunctionType.from_lists([a.type for a in block.args], results), Region(block),
+            arg_attrs=func.arg_attrs, res_attrs=func.res_attrs,
+        )
+        return lowered
+
+    def call(self, build: Builder, op: CallOp) -> None:
+        """A call in destination-passing style."""
+        name = op.callee.root_reference.data
+        cut = self.cuts[name]
+        arguments = [
+            self.seen_as(build, self.memory[value], shape)
+            for value, (shape, _) in zip(op.arguments, cut.arguments)
+        ]
+        for result, (shape, _) in zip(op.results, cut.results):
+            buffer = build.insert(tile.BufferOp(memref_of(result.type)))
+            buffer.result.name_hint = result.name_hint
+            self.memory[result] = buffer.result
+            arguments.append(self.seen_as(build, buffer.result, shape))
+        call = build.insert(CallOp(name, arguments, []))
+        call.location = op.location
+        call.attributes.update(op.attributes)
+
+
+def lower_module(module: ModuleOp, choose: Callable[[FuncOp, Cut], Schedule]) -> None:
+    """Lower every kernel with the schedule that ``choose`` gives it, and ``@main``."""
+    funcs = [op for op in module.ops if isinstance(op, FuncOp)]
+    kernels = [f for f in funcs if f.sym_name.data != "main"]
+    cuts = {f.sym_name.data: recognise(f) for f in kernels}
+    lowered: list[Operation] = []
+    for func in funcs:
+        if func.sym_name.data == "main":
+            lowered.append(MainLowering(cuts).lower(func))
+        else:
+            cut = cuts[func.sym_name.data]
+            lowered.append(lower_kernel(func, cut, choose(func, cut)))
+    build = Builder(InsertPoint.at_end(module.body.block))
+    for func, new in zip(funcs, lowered):
+        func.detach()
+        build.insert(new)
+    for func in funcs:
+        func.erase(safe_erase=False)
+
+
+def elements(shape: Sequence[int]) -> int:
+    """The number of elements of a shape."""
+    return prod(shape)
+
+
+@dataclass(frozen=True)
+class KernelToTilePass(ModulePass):
+    """Cut every kernel into tiles, by its ``kpu.schedule`` or by default.
+
+    Before:
+    ```mlir
+    func.func private @matmul_0(%a: tensor<128x64xf32>, %b: tensor<64x96xf32>) -> tensor<128x96xf32> {
+      %c = kernel.matmul %a, %b : (tensor<128x64xf32>, tensor<64x96xf32>) -> tensor<128x96xf32>
+      func.return %c : tensor<128x96xf32>
+    }
+    ```
+    After:
+    ```mlir
+    func.func private @matmul_0(%a: memref<128x64xf32>, %b: memref<64x96xf32>, %c: memref<128x96xf32>) {
+      tile.for %m = 0 to 128 step 32 {
+        %lhs = tile.load %a[%m, 0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l2>
+        tile.for %n = 0 to 96 step 48 {
+          %rhs = tile.load %b[0, %n] : memref<64x96xf32> -> !tile.tile<64x48xf32, l2>
+          %acc = tile.alloc : !tile.tile<32x48xf32, l2>
+          tile.matmul output_stationary %lhs, %rhs into %acc : ...
+          tile.store %acc, %c[%m, %n] : !tile.tile<32x48xf32, l2> -> memref<128x96xf32>
+        }
+      }
+      func.return
+    }
+    ```
+    ``tile`` and ``dataflow``, where given, hold for every product of the module.
+    """
+
+    name = "kernel-to-tile"
+    tile: tuple[int, ...] | None = None
+    dataflow: str | None = None
+    order: str | None = None
+    lhs: str | None = None
+    rhs: str | None = None
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        """Lower the module."""
+        machine = machine_of(op)
+        given = {
+            name: value
+            for name in ("tile", "dataflow", "order", "lhs", "rhs")
+            if (value := getattr(self, name)) is not None
+        }
+
+        def choose(func: FuncOp, cut: Cut) -> Schedule:
+            schedule = schedule_of(func, cut, machine)
+            if isinstance(cut, Contraction) and given:
+                schedule = replace(schedule, **given)
+                schedule.check(f"@{func.sym_name.data}")
+            return schedule
+
+        lower_module(op, choose)

@@ -1,0 +1,100 @@
+"""The nest of a transposition: blocks moved through the block mover, nothing computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+from kpu_ir.dialects import kernel
+from kpu_ir.dialects.kernel import tensor_type
+from kpu_ir.lowering.elementwise import block_of
+from kpu_ir.lowering.nest import Nest
+from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.lowering.shapes import Shape
+from kpu_ir.machine import Machine
+from kpu_ir.types import bits_of
+
+
+def simplified(shape: Shape, axes: Sequence[int]) -> tuple[Shape, tuple[int, ...]]:
+    """A transposition without its dimensions of extent 1, neighbours that stay neighbours merged.
+
+    >>> simplified((1, 128, 12, 64), (0, 2, 1, 3))
+    ((128, 12, 64), (1, 0, 2))
+    >>> simplified((2, 3, 4), (2, 0, 1))
+    ((6, 4), (1, 0))
+    """
+    order = [axis for axis in axes if shape[axis] > 1]
+    runs: list[list[int]] = []
+    for axis in order:
+        between = [a for a in range(runs[-1][-1] + 1, axis)] if runs else []
+        if runs and axis > runs[-1][-1] and all(shape[a] == 1 for a in between):
+            runs[-1].append(axis)
+        else:
+            runs.append([axis])
+    if not runs:
+        return (1,), (0,)
+    sources = sorted(range(len(runs)), key=lambda r: runs[r][0])
+    extents = []
+    for r in sources:
+        n = 1
+        for axis in runs[r]:
+            n *= shape[axis]
+        extents.append(n)
+    return tuple(extents), tuple(sources.index(r) for r in range(len(runs)))
+
+
+@dataclass(frozen=True)
+class Movement:
+    """``out = in`` with its dimensions in another order."""
+
+    arguments: tuple[tuple[Shape, Attribute], ...]
+    results: tuple[tuple[Shape, Attribute], ...]
+    axes: tuple[int, ...]
+
+    @staticmethod
+    def of(func: FuncOp, operations: Sequence[Operation]) -> Movement | None:
+        """One transposition; None for anything else."""
+        if len(operations) != 1 or not isinstance(operations[0], kernel.TransposeOp):
+            return None
+        op = operations[0]
+        source = tensor_type(op.source)
+        shape, axes = simplified(source.get_shape(), op.axes)
+        kind = source.element_type
+        return Movement(
+            ((shape, kind),), ((tuple(shape[a] for a in axes), kind),), axes
+        )
+
+    def default(self, machine: Machine) -> Schedule:
+        """Blocks in the last dimensions of source and result, one element in the others."""
+        shape, kind = self.arguments[0]
+        room = min(machine.l2.bytes, machine.l3.bytes) * 8 // (8 * bits_of(kind))
+        room = min(room, 8192)
+        wanted = [1] * len(shape)
+        last, other = len(shape) - 1, self.axes[-1]
+        if other == last and len(shape) > 1:
+            other = self.axes[-2]
+        side = max(16, int(room**0.5))
+        if other == last:
+            wanted[last] = min(shape[last], room)
+        else:
+            wanted[last] = min(shape[last], max(side, room // shape[other]))
+            wanted[other] = min(shape[other], max(1, room // wanted[last]))
+        return Schedule(tile=tuple(wanted))
+
+    def emit(self, block: Block, schedule: Schedule) -> None:
+        """The nest: one loop a dimension of the source."""
+        (shape, kind), args = self.arguments[0], list(block.args)
+        sizes = tuple(min(t, n) for t, n in zip(schedule.tile, shape))
+        nest = Nest(block)
+        at: list[SSAValue | None] = [
+            nest.loop(n, t, f"i{axis}") for axis, (n, t) in enumerate(zip(shape, sizes))
+        ]
+        out = tuple(sizes[a] for a in self.axes)
+        moved = nest.load(args[0], at, out, kind, "block", permuted=self.axes)
+        nest.store(moved, args[1], [at[a] for a in self.axes])
+
+
+__all__ = ["Movement", "block_of", "simplified"]

@@ -1,0 +1,102 @@
+"""Building loop nests at the ``tile`` altitude."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from xdsl.builder import Builder
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.rewriter import InsertPoint
+
+from kpu_ir.dialects import kernel, tile
+from kpu_ir.dialects.tile import Level, TileType
+
+
+class Nest:
+    """Inserts operations at a point that moves into loops and out of them."""
+
+    def __init__(self, block: Block) -> None:
+        self.builder = Builder(InsertPoint.at_end(block))
+        self.stack: list[Builder] = []
+
+    def loop(self, extent: int, step: int, name: str) -> SSAValue | None:
+        """Open a loop over ``range(0, extent, step)``; None (and nothing) where it has one trip."""
+        if step >= extent:
+            self.stack.append(self.builder)
+            return None
+        op = self.builder.insert(tile.ForOp(0, extent, step))
+        op.induction_var.name_hint = name
+        self.stack.append(self.builder)
+        self.builder = Builder(InsertPoint.at_end(op.body.block))
+        return op.induction_var
+
+    def close(self, loops: int = 1) -> None:
+        """Leave the innermost loops."""
+        for _ in range(loops):
+            self.builder = self.stack.pop()
+
+    def load(
+        self,
+        source: SSAValue,
+        indices: Sequence[int | SSAValue | None],
+        shape: Sequence[int],
+        element: Attribute,
+        name: str,
+        level: Level = Level.L2,
+        keep: Sequence[SSAValue | None] = (),
+        permuted: Sequence[int] | None = None,
+    ) -> SSAValue:
+        """``tile.load``; an index or a kept loop that is None is 0 or absent."""
+        kept = [v for v in keep if v is not None]
+        op = tile.LoadOp(
+            source, zeroed(indices), TileType.of(shape, element, level), kept, permuted
+        )
+        op.result.name_hint = name
+        return self.builder.insert(op).result
+
+    def alloc(self, shape: Sequence[int], element: Attribute, name: str) -> SSAValue:
+        """``tile.alloc`` in L2."""
+        op = tile.AllocOp(TileType.of(shape, element, Level.L2))
+        op.result.name_hint = name
+        return self.builder.insert(op).result
+
+    def store(
+        self, source: SSAValue, target: SSAValue, indices: Sequence[int | SSAValue | None]
+    ) -> None:
+        """``tile.store``."""
+        self.builder.insert(tile.StoreOp(source, target, zeroed(indices)))
+
+
+def zeroed(indices: Sequence[int | SSAValue | None]) -> list[int | SSAValue]:
+    """Indices in which the variable of a loop of one trip is 0."""
+    return [0 if i is None else i for i in indices]
+
+
+def scalar_region(
+    maps: Sequence[kernel.MapOp], inputs: Sequence[SSAValue], elements: Sequence[Attribute]
+) -> Region:
+    """The bodies of maps one after the other as one scalar body of ``inputs`` (tensors), ending in ``tile.yield``."""
+    block = Block(arg_types=list(elements))
+    scalars: dict[SSAValue, SSAValue] = dict(zip(inputs, block.args))
+    for op in maps:
+        mapper: dict[SSAValue, SSAValue] = {
+            arg: scalars[value] for arg, value in zip(op.body.block.args, op.inputs)
+        }
+        *body, last = op.body.block.ops
+        for one in body:
+            block.add_op(one.clone(mapper))
+        result = last.operands[0]
+        scalars[op.result] = mapper.get(result, result)
+    block.add_op(tile.YieldOp(scalars[maps[-1].result]))
+    return Region(block)
+
+
+def outside_inputs(maps: Sequence[Operation], produced: Sequence[SSAValue]) -> list[SSAValue]:
+    """What maps read from outside, each once, in order."""
+    known = {*produced, *(r for op in maps for r in op.results)}
+    found: dict[SSAValue, None] = {}
+    for op in maps:
+        for value in op.operands:
+            if value not in known:
+                found[value] = None
+    return list(found)

@@ -1,0 +1,289 @@
+"""``tile-to-dma``: rings, routes, engines, addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from xdsl.builder import Builder
+from xdsl.context import Context
+from xdsl.dialects.builtin import FunctionType, IntegerAttr, MemRefType, ModuleOp, i64
+from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint
+
+from kpu_ir.dialects import dma, tile
+from kpu_ir.dialects.tile import Level, TileType
+from kpu_ir.errors import KpuError
+from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule
+from kpu_ir.machine import Machine
+from kpu_ir.machine_attr import machine_of
+from kpu_ir.types import bits_of
+
+ALIGNMENT = 64
+"""Slots begin at multiples of this many bytes."""
+
+
+def slot_bytes(type: TileType) -> int:
+    """Bytes of one slot."""
+    size = (prod(type.get_shape()) * bits_of(type.element_type) + 7) // 8
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+@dataclass
+class _Rings:
+    """The rings of a function, and the next free address of each level."""
+
+    func: str
+    rings: list[dma.RingOp] = field(default_factory=list[dma.RingOp])
+    end: dict[Level, int] = field(default_factory=lambda: {Level.L3: 0, Level.L2: 0})
+
+    def new(self, stem: str, type: TileType, depth: int) -> str:
+        """A ring named after the value that it holds."""
+        taken = {r.sym_name.data for r in self.rings}
+        name, n = stem, 0
+        while name in taken:
+            n += 1
+            name = f"{stem}_{n}"
+        level = type.level.data
+        self.rings.append(dma.RingOp(name, depth, type, self.end[level]))
+        self.end[level] += depth * slot_bytes(type)
+        return name
+
+    def check(self, machine: Machine) -> None:
+        """Everything fits, or ``KpuError`` with both figures."""
+        for level, room in ((Level.L3, machine.l3.bytes), (Level.L2, machine.l2.bytes)):
+            if self.end[level] > room:
+                parts = ", ".join(
+                    f"@{r.sym_name.data} {r.depth.value.data} x {slot_bytes(r.type)}"
+                    for r in self.rings
+                    if r.type.level.data == level
+                )
+                raise KpuError(
+                    f"the tiles of @{self.func} need {self.end[level]} bytes of {level.value}, "
+                    f"the machine has {room} ({parts})",
+                    hint="smaller tiles, shallower rings, or a machine with more of it",
+                )
+
+
+def trips(value: SSAValue) -> int:
+    """How often the loop of an induction variable runs."""
+    loop = value.owner.parent_op() if isinstance(value.owner, Block) else None
+    assert isinstance(loop, tile.ForOp)
+    return len(loop.bounds)
+
+
+class _Lowering:
+    def __init__(self, func: FuncOp, schedule: Schedule) -> None:
+        self.func, self.schedule = func, schedule
+        self.rings = _Rings(func.sym_name.data)
+        self.values: dict[SSAValue, SSAValue] = {}
+
+    def depth(self, op: Operation, kept: Sequence[SSAValue]) -> int:
+        """Slots of a stream; where a value is kept, one for each time that one trip of the outermost kept loop fills."""
+        if not kept:
+            return self.schedule.depth
+        outermost = None
+        fills, parent = 1, op.parent_op()
+        count = 1
+        while isinstance(parent, tile.ForOp):
+            if parent.induction_var in kept:
+                outermost, fills = parent, count
+            else:
+                count *= len(parent.bounds)
+            parent = parent.parent_op()
+        return fills if outermost is not None else self.schedule.depth
+
+    def lower(self, machine: Machine) -> FuncOp:
+        """The ``dma`` function."""
+        old = self.func.body.block
+        block = Block(arg_types=[a.type for a in old.args])
+        for before, after in zip(old.args, block.args):
+            self.values[before] = after
+            after.name_hint = before.name_hint
+        self.block(old, Builder(InsertPoint.at_end(block)))
+        self.rings.check(machine)
+        if block.first_op is not None:
+            for ring in self.rings.rings:
+                block.insert_op_before(ring, block.first_op)
+        lowered = FuncOp(
+            self.func.sym_name.data,
+            FunctionType.from_lists([a.type for a in block.args], []),
+            Region(block), visibility=self.func.sym_visibility,
+        )
+        lowered.attributes.update(self.func.attributes)
+        return lowered
+
+    def block(self, old: Block, build: Builder) -> None:
+        """Lower each operation of a block."""
+        for op in old.ops:
+            match op:
+                case tile.ForOp():
+                    r = op.bounds
+                    loop = build.insert(tile.ForOp(r.start, r.stop, r.step))
+                    loop.induction_var.name_hint = op.induction_var.name_hint
+                    self.values[op.induction_var] = loop.induction_var
+                    self.block(op.body.block, Builder(InsertPoint.at_end(loop.body.block)))
+                case tile.LoadOp():
+                    self.load(op, build)
+                case tile.AllocOp():
+                    name = op.result.name_hint or "t"
+                    ring = self.rings.new(name, op.result.type, self.schedule.depth)
+                    self.keep_name(op, build.insert(dma.AcquireOp(ring, op.result.type)))
+                case tile.MatmulOp():
+                    epilogue = self.body(op.epilogue) if op.epilogue else None
+                    build.insert(
+                        dma.MatmulOp(
+                            op.dataflow.data, *self.mapped(op.lhs, op.rhs, op.into),
+                            self.mapped(*op.over), self.mapped(*op.extra), epilogue,
+                        )
+                    )
+                case tile.MapOp():
+                    (into,) = self.mapped(op.into)
+                    build.insert(dma.MapOp(self.mapped(*op.inputs), into, self.body(op.body)))
+                case tile.StoreOp():
+                    self.store(op, build)
+                case ReturnOp():
+                    build.insert(ReturnOp())
+                case _ if op.name.startswith("arith."):
+                    build.insert(op.clone(self.values))
+                case _:
+                    raise KpuError(f"{op.name} does not belong in a kernel", str(op.location))
+
+    def mapped(self, *values: SSAValue) -> list[SSAValue]:
+        """The new values of old ones."""
+        return [self.values[v] for v in values]
+
+    def indices(self, indices: Sequence[int | SSAValue]) -> list[int | SSAValue]:
+        """Offsets in new values."""
+        return [i if isinstance(i, int) else self.values[i] for i in indices]
+
+    def keep_name(self, old: Operation, new: Operation) -> SSAValue:
+        """The new result stands for the old one."""
+        self.values[old.results[0]] = new.results[0]
+        new.results[0].name_hint = old.results[0].name_hint
+        return new.results[0]
+
+    def body(self, region: Region) -> Region:
+        """A scalar body, with our own terminator."""
+        new = region.clone()
+        last = new.block.last_op
+        assert last is not None
+        values = list(last.operands)
+        last.detach()
+        last.erase()
+        new.block.add_op(dma.YieldOp(*values))
+        return new
+
+    def load(self, op: tile.LoadOp, build: Builder) -> None:
+        """External to L3 by the DMA, L3 to L2 by a block mover; both where a load goes all the way."""
+        name, type = op.result.name_hint or "t", op.result.type
+        indices, kept = self.indices(op.indices), self.mapped(*op.kept)
+        (source,) = self.mapped(op.source)
+        permutation = tile.permutation_of(op.permuted, len(type.get_shape()))
+        if isinstance(op.source.type, TileType):
+            ring = self.rings.new(name, type, self.depth(op, op.kept))
+            self.keep_name(
+                op, build.insert(dma.MoveOp(source, indices, ring, type, kept, permutation))
+            )
+            return
+        shape = tile.unpermuted(type.get_shape(), permutation)
+        staged = TileType.of(shape, type.element_type, Level.L3)
+        to_l3 = type.level.data == Level.L3 and staged == type
+        # A tile that stays in L2 only passes through L3.
+        depth = self.depth(op, op.kept) if to_l3 else self.schedule.depth
+        ring = self.rings.new(name if to_l3 else f"{name}_l3", staged, depth)
+        fetch = build.insert(dma.FetchOp(source, indices, ring, staged, kept))
+        fetch.result.name_hint = name if to_l3 else f"{name}_l3"
+        if to_l3:
+            self.values[op.result] = fetch.result
+            return
+        ring = self.rings.new(name, type, self.depth(op, op.kept))
+        zeros: list[int | SSAValue] = [0] * len(shape)
+        self.keep_name(
+            op, build.insert(dma.MoveOp(fetch.result, zeros, ring, type, kept, permutation))
+        )
+
+    def store(self, op: tile.StoreOp, build: Builder) -> None:
+        """L2 to L3 by a block mover, L3 to external by the DMA, both late."""
+        source, target = self.mapped(op.source, op.target)
+        late = self.schedule.late
+        assert isinstance(source.type, TileType)
+        if source.type.level.data == Level.L2:
+            shape = source.type.get_shape()
+            name = f"{op.source.name_hint or 't'}_l3"
+            staged = TileType.of(shape, source.type.element_type, Level.L3)
+            ring = self.rings.new(name, staged, self.schedule.depth)
+            zeros: list[int | SSAValue] = [0] * len(shape)
+            move = build.insert(dma.MoveOp(source, zeros, ring, staged, late=late))
+            move.result.name_hint = name
+            source = move.result
+        build.insert(dma.WriteOp(source, target, self.indices(op.indices), late=late))
+
+
+def lower_tile(func: FuncOp, machine: Machine) -> FuncOp:
+    """The ``dma`` function of one ``tile`` function. Raises ``KpuError`` where its tiles do not fit."""
+    attr = func.attributes.get(ATTRIBUTE)
+    schedule = Schedule.from_attr(attr) if attr is not None else Schedule()
+    return _Lowering(func, schedule).lower(machine)
+
+
+def place_buffers(func: FuncOp, machine: Machine) -> None:
+    """Give each buffer and constant of ``@main`` an address in external memory, behind its arguments."""
+
+    def size(type: Attribute) -> int:
+        assert isinstance(type, MemRefType)
+        n = (type.element_count() * bits_of(type.element_type) + 7) // 8
+        return -(-n // ALIGNMENT) * ALIGNMENT
+
+    end = sum(size(a.type) for a in func.body.block.args)
+    for op in func.body.block.ops:
+        if isinstance(op, tile.BufferOp | tile.ConstantOp):
+            op.address = IntegerAttr(end, i64)
+            end += size(op.result.type)
+    if end > machine.external.bytes:
+        raise KpuError(
+            f"the tensors need {end} bytes of external memory, the machine has "
+            f"{machine.external.bytes}",
+            hint="a machine with a larger external.bytes",
+        )
+
+
+@dataclass(frozen=True)
+class TileToDmaPass(ModulePass):
+    """Give every tile a ring, every transfer an engine, every ring and buffer an address.
+
+    Before:
+    ```mlir
+    %lhs = tile.load %a[%m, 0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l2>
+    tile.store %acc, %c[%m, %n] : !tile.tile<32x48xf32, l2> -> memref<128x96xf32>
+    ```
+    After:
+    ```mlir
+    dma.ring @lhs_l3, 2 x <32x64xf32, l3> at 0
+    dma.ring @lhs, 2 x <32x64xf32, l2> at 0
+    ...
+    %lhs_l3 = dma.fetch %a[%m, 0] into @lhs_l3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+    %lhs = dma.move %lhs_l3[0, 0] into @lhs : !tile.tile<32x64xf32, l3> -> !tile.tile<32x64xf32, l2>
+    %acc_l3 = dma.move %acc[0, 0] into @acc_l3 late 1 : ...
+    dma.write %acc_l3, %c[%m, %n] late 1 : !tile.tile<32x48xf32, l3> -> memref<128x96xf32>
+    ```
+    """
+
+    name = "tile-to-dma"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        """Lower the module."""
+        machine = machine_of(op)
+        for func in list(op.ops):
+            if not isinstance(func, FuncOp):
+                continue
+            if func.sym_name.data == "main" and func.function_type.outputs.data:
+                place_buffers(func, machine)
+                continue
+            lowered = lower_tile(func, machine)
+            Builder(InsertPoint.before(func)).insert(lowered)
+            func.detach()
+            func.erase(safe_erase=False)

@@ -1,0 +1,141 @@
+"""``kernel-fuse``: operations that become one program are put into one ``kernel.fused``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from xdsl.builder import Builder
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+
+from kpu_ir.dialects import kernel
+from kpu_ir.dialects.kernel import tensor_type
+
+
+def only_user(value: SSAValue) -> Operation | None:
+    """The one operation that uses ``value``, once."""
+    return value.get_user_of_unique_use()
+
+
+def fuse(operations: Sequence[Operation]) -> kernel.FusedOp:
+    """Put operations of one block, in order, into a ``kernel.fused`` where the last one stands.
+
+    Only results of the last one may be used outside.
+    """
+    last = operations[-1]
+    anchor = InsertPoint.before(last)
+    block = Block()
+    for op in operations:
+        op.detach()
+    block.add_ops(operations)
+    block.add_op(kernel.YieldOp(*last.results))
+    fused = kernel.FusedOp(Region(block))
+    fused.location = last.location
+    Builder(anchor).insert(fused)
+    for old, new in zip(last.results, fused.outputs):
+        new.name_hint = old.name_hint
+        old.replace_uses_with_if(new, lambda use: use.operation.parent_block() is not block)
+    return fused
+
+
+def epilogue_of(op: Operation) -> list[Operation]:
+    """The maps that can follow ``op`` element by element: each the only user of the one before, of its shape."""
+    chain: list[Operation] = []
+    value = op.results[0]
+    while isinstance(user := only_user(value), kernel.MapOp):
+        if user.parent_block() is not op.parent_block():
+            break
+        if user.result.type.get_shape() != tensor_type(value).get_shape():
+            break
+        chain.append(user)
+        value = user.result
+    return chain
+
+
+def sink_reshape(op: kernel.ReshapeOp) -> None:
+    """``map(reshape(x), bias)`` becomes ``reshape(map(x, bias))`` where the last dimension stays.
+
+    A 3-D product with a matrix is computed as 2-D and shaped back; this keeps its epilogue next to it.
+    """
+    old, new = tensor_type(op.source).get_shape(), op.result.type.get_shape()
+    user = only_user(op.result)
+    if not isinstance(user, kernel.MapOp) or len(old) != 2 or old[-1] != new[-1]:
+        return
+    if user.result.type.get_shape() != new or not isinstance(op.source.owner, Operation):
+        return
+    operands: list[SSAValue] = []
+    build = Builder(InsertPoint.before(user))
+    for value in user.inputs:
+        shape = tensor_type(value).get_shape()
+        if value is op.result:
+            operands.append(op.source)
+        elif all(n == 1 for n in shape[:-1]) and len(shape) > 1:
+            operands.append(build.insert(kernel.ReshapeOp(value, shape[-1:])).result)
+        elif len(shape) <= 1:
+            operands.append(value)
+        elif shape == new:
+            operands.append(build.insert(kernel.ReshapeOp(value, old)).result)
+        else:
+            return
+    body = user.body.clone()
+    element = user.result.type.element_type
+    mapped = kernel.MapOp(operands, TensorType(element, old), body)
+    mapped.location = user.location
+    mapped.attributes.update(user.attributes)
+    build.insert(mapped)
+    back = build.insert(kernel.ReshapeOp(mapped.result, new))
+    back.result.name_hint = user.result.name_hint
+    Rewriter.replace_op(user, back, [back.result])
+    op.detach()
+    op.erase()
+    sink_reshape(back)
+
+
+@dataclass(frozen=True)
+class KernelFusePass(ModulePass):
+    """Fuse elementwise functions onto the product before them, and with each other.
+
+    Before:
+    ```mlir
+    %c = kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
+    %y = kernel.map %c, %bias : (tensor<4x16xf32>, tensor<16xf32>) -> tensor<4x16xf32> { ... }
+    ```
+    After:
+    ```mlir
+    %y = kernel.fused : tensor<4x16xf32> {
+      %c = kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
+      %r = kernel.map %c, %bias : (tensor<4x16xf32>, tensor<16xf32>) -> tensor<4x16xf32> { ... }
+      kernel.yield %r : tensor<4x16xf32>
+    }
+    ```
+    A value with another user is not swallowed.
+    """
+
+    name = "kernel-fuse"
+    mode: Literal["none", "epilogue"] = "epilogue"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        """Rewrite every function."""
+        if self.mode == "none":
+            return
+        for func in op.ops:
+            if isinstance(func, FuncOp) and not func.is_declaration:
+                for block in func.body.blocks:
+                    self.block(block)
+
+    def block(self, block: Block) -> None:
+        """Fuse in one block."""
+        for op in list(block.ops):
+            if isinstance(op, kernel.ReshapeOp) and op.parent is block:
+                sink_reshape(op)
+        for op in list(block.ops):
+            if op.parent is block and isinstance(op, kernel.MatmulOp | kernel.MapOp):
+                chain = epilogue_of(op)
+                if chain:
+                    fuse([op, *chain])

@@ -1,0 +1,119 @@
+"""``kernel-outline``: each kernel becomes a function of its own; equal ones share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdsl.builder import Builder
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, StringAttr, UnknownLoc
+from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+
+from kpu_ir.dialects import kernel
+
+FREE = (kernel.ConstantOp, kernel.ReshapeOp)
+"""What stays in ``@main``: data, and other shapes of it."""
+
+
+def kernel_name(op: Operation) -> str:
+    """``matmul``, ``map``, ``transpose``; a fused kernel is named after what it holds."""
+    if isinstance(op, kernel.FusedOp):
+        parts = [o.name.removeprefix("kernel.") for o in op.body.block.ops][:-1]
+        return "_".join(dict.fromkeys(parts))
+    return op.name.removeprefix("kernel.")
+
+
+def captured(op: Operation) -> list[SSAValue]:
+    """The values from outside that an operation uses, each once, in order of use."""
+    found: dict[SSAValue, None] = {}
+    inside = {result for inner in op.walk() for result in inner.results}
+    inside |= {a for inner in op.walk() for r in inner.regions for b in r.blocks for a in b.args}
+    for inner in op.walk():
+        for value in inner.operands:
+            if value not in inside:
+                found[value] = None
+    return list(found)
+
+
+def outlined(op: Operation, name: str) -> tuple[FuncOp, list[SSAValue]]:
+    """A private function that does ``op``, and what to call it with. Names of values are left out."""
+    arguments = captured(op)
+    block = Block(arg_types=[v.type for v in arguments])
+    mapper: dict[SSAValue, SSAValue] = dict(zip(arguments, block.args))
+    if isinstance(op, kernel.FusedOp):
+        *inner, last = op.body.block.ops
+        for one in inner:
+            block.add_op(one.clone(mapper))
+        results = [mapper[v] for v in last.operands]
+    else:
+        clone = op.clone(mapper)
+        block.add_op(clone)
+        results = list(clone.results)
+    block.add_op(ReturnOp(*results))
+    for one in block.walk():
+        one.attributes.pop("kernel.node", None)
+        one.location = UnknownLoc()
+        for value in one.results:
+            value._name = None  # pyright: ignore[reportPrivateUsage]
+    types = ([a.type for a in block.args], [v.type for v in results])
+    return FuncOp(name, types, Region(block), visibility="private"), arguments
+
+
+@dataclass(frozen=True)
+class KernelOutlinePass(ModulePass):
+    """Outline every kernel of ``@main``. Twelve equal layers share one function for each of their kernels.
+
+    Before:
+    ```mlir
+    func.func @main(%a: tensor<4x8xf32>, %b: tensor<8x8xf32>) -> tensor<4x8xf32> {
+      %c = kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x8xf32>) -> tensor<4x8xf32>
+      func.return %c : tensor<4x8xf32>
+    }
+    ```
+    After:
+    ```mlir
+    func.func @main(%a: tensor<4x8xf32>, %b: tensor<8x8xf32>) -> tensor<4x8xf32> {
+      %c = func.call @matmul_0(%a, %b) : (tensor<4x8xf32>, tensor<8x8xf32>) -> tensor<4x8xf32>
+      func.return %c : tensor<4x8xf32>
+    }
+    func.func private @matmul_0(%0: tensor<4x8xf32>, %1: tensor<8x8xf32>) -> tensor<4x8xf32> {
+      %2 = kernel.matmul %0, %1 : (tensor<4x8xf32>, tensor<8x8xf32>) -> tensor<4x8xf32>
+      func.return %2 : tensor<4x8xf32>
+    }
+    ```
+    """
+
+    name = "kernel-outline"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        """Outline the kernels of ``@main``."""
+        known: dict[str, str] = {}
+        counts: dict[str, int] = {}
+        taken = {f.sym_name.data for f in op.ops if isinstance(f, FuncOp)}
+        end = Builder(InsertPoint.at_end(op.body.block))
+        for func in list(op.ops):
+            if not isinstance(func, FuncOp) or func.sym_name.data != "main":
+                continue
+            for one in list(func.body.block.ops):
+                if not isinstance(one, kernel.KernelOperation) or isinstance(one, FREE):
+                    continue
+                stem = kernel_name(one)
+                function, arguments = outlined(one, stem)
+                text = str(function)
+                if text not in known:
+                    number = counts.get(stem, 0)
+                    while f"{stem}_{number}" in taken:
+                        number += 1
+                    counts[stem] = number + 1
+                    known[text] = f"{stem}_{number}"
+                    function.sym_name = StringAttr(known[text])
+                    end.insert(function)
+                call = CallOp(known[text], arguments, [r.type for r in one.results])
+                call.location = one.location
+                call.attributes.update(one.attributes)
+                for old, new in zip(one.results, call.results):
+                    new.name_hint = old.name_hint
+                Rewriter.replace_op(one, call)

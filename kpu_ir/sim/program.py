@@ -1,0 +1,207 @@
+"""A ``dma`` module as the machine sees it: external buffers, and calls of planned kernels on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from xdsl.dialects.builtin import (
+    DenseIntOrFPElementsAttr,
+    DenseResourceAttr,
+    DictionaryAttr,
+    MemRefType,
+    ModuleOp,
+    StringAttr,
+)
+from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
+from xdsl.ir import Attribute, Operation, SSAValue
+
+from kpu_ir.dialects import dma, tile
+from kpu_ir.errors import KpuError
+from kpu_ir.machine import Machine
+from kpu_ir.sim.plan import Plan, Ring, RingCounter, Write, element_bytes, place, plan_function, steps
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A tensor in external memory. ``kind``: ``input``, ``constant`` or ``temporary`` (results too)."""
+
+    index: int
+    name: str
+    type: MemRefType
+    bytes: int
+    kind: str
+    address: int
+    value: DenseIntOrFPElementsAttr | DenseResourceAttr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One kernel on buffers, in order of its parameters. ``label`` is the node's name, if there is one."""
+
+    plan: Plan
+    arguments: tuple[int, ...]
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of the program: its name, buffer and shape as the caller sees it."""
+
+    name: str
+    buffer: int
+    type: MemRefType
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What runs: buffers, calls in order, ports."""
+
+    machine: Machine
+    buffers: tuple[Buffer, ...]
+    plans: tuple[Plan, ...]
+    calls: tuple[Call, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+def port_names(func: FuncOp, attrs: Sequence[Attribute] | None, count: int, stem: str) -> list[str]:
+    """``kernel.name`` of each argument or result; ``stem`` and a number where it has none."""
+    names = [f"{stem}{i}" for i in range(count)]
+    for i, attr in enumerate(attrs or ()):
+        if isinstance(attr, DictionaryAttr) and "kernel.name" in attr.data:
+            name = attr.data["kernel.name"]
+            assert isinstance(name, StringAttr)
+            names[i] = name.data
+    return names
+
+
+def _fits(plan: Plan, machine: Machine) -> None:
+    room = {"l3": machine.l3.bytes, "l2": machine.l2.bytes}
+    by_level: dict[str, list[Ring]] = {"l3": [], "l2": []}
+    for ring in plan.rings:
+        by_level[ring.level].append(ring)
+    for level, rings in by_level.items():
+        end, before = 0, None
+        for ring in sorted(rings, key=lambda r: r.address):
+            if ring.address < end and before is not None:
+                raise KpuError(
+                    f"rings @{before.name} and @{ring.name} overlap in {level}", place(ring.op)
+                )
+            end, before = ring.address + ring.slot_bytes * ring.depth, ring
+            if end > room[level]:
+                raise KpuError(
+                    f"@{plan.name} needs {end} bytes of {level}, the machine has {room[level]}",
+                    place(ring.op),
+                    "smaller tiles, shallower rings, or a machine with more of it",
+                )
+
+
+class _Loader:
+    def __init__(self, module: ModuleOp, machine: Machine) -> None:
+        self.machine = machine
+        self.funcs = {op.sym_name.data: op for op in module.ops if isinstance(op, FuncOp)}
+        self.plans: dict[str, Plan] = {}
+        self.rings = RingCounter()
+        self.buffers: list[Buffer] = []
+        self.values: dict[SSAValue, int] = {}
+        self.end = 0
+
+    def plan(self, name: str, op: Operation) -> Plan:
+        if name not in self.plans:
+            if name not in self.funcs:
+                raise KpuError(f"there is no function @{name}", place(op))
+            plan = plan_function(self.funcs[name], self.rings)
+            _fits(plan, self.machine)
+            self.plans[name] = plan
+        return self.plans[name]
+
+    def buffer(self, name: str, type: Attribute, kind: str, address: int | None, **more: object) -> int:
+        assert isinstance(type, MemRefType)
+        size = element_bytes(type.element_type, type.element_count())
+        at = self.end if address is None else address
+        self.end = max(self.end, (at + size + 63) // 64 * 64)
+        if self.end > self.machine.external.bytes:
+            raise KpuError(
+                f"external memory: the tensors need {self.end} bytes, the machine has "
+                f"{self.machine.external.bytes}", hint="a larger external.bytes",
+            )
+        value = more.get("value")
+        assert value is None or isinstance(value, DenseIntOrFPElementsAttr | DenseResourceAttr)
+        self.buffers.append(Buffer(len(self.buffers), name, type, size, kind, at, value))
+        return len(self.buffers) - 1
+
+    def main(self, func: FuncOp) -> Program:
+        block = func.body.block
+        arg_attrs = func.arg_attrs.data if func.arg_attrs else None
+        names = port_names(func, arg_attrs, len(block.args), "arg")
+        inputs: list[Port] = []
+        for arg, name in zip(block.args, names):
+            self.values[arg] = self.buffer(name, arg.type, "input", None)
+            inputs.append(Port(name, self.values[arg], self.buffers[-1].type))
+        calls: list[Call] = []
+        outputs: list[Port] = []
+        for op in block.ops:
+            match op:
+                case tile.BufferOp():
+                    at = op.address.value.data if op.address else None
+                    name = op.result.name_hint or f"t{len(self.buffers)}"
+                    self.values[op.result] = self.buffer(name, op.result.type, "temporary", at)
+                case tile.ConstantOp():
+                    at = op.address.value.data if op.address else None
+                    name = op.result.name_hint or f"w{len(self.buffers)}"
+                    index = self.buffer(name, op.result.type, "constant", at, value=op.value)
+                    self.values[op.result] = index
+                case tile.ViewOp():
+                    self.values[op.result] = self.values[op.source]
+                case CallOp():
+                    plan = self.plan(op.callee.root_reference.data, op)
+                    label = op.attributes.get("kernel.node")
+                    text = label.data if isinstance(label, StringAttr) else plan.name
+                    calls.append(Call(plan, tuple(self.values[v] for v in op.arguments), text))
+                case ReturnOp():
+                    attrs = func.res_attrs.data if func.res_attrs else None
+                    names = port_names(func, attrs, len(op.operands), "result")
+                    for value, name in zip(op.operands, names):
+                        type = SSAValue.get(value, type=MemRefType).type
+                        outputs.append(Port(name, self.values[value], type))
+                case _:
+                    raise KpuError("this operation does not belong in a dma program's @main", place(op))
+        return self.program(calls, inputs, outputs)
+
+    def kernel(self, func: FuncOp) -> Program:
+        """A lone kernel as a program: what it writes are its outputs."""
+        plan = self.plan(func.sym_name.data, func)
+        written = {s.buffer for s in steps(plan.body) if isinstance(s, Write)}
+        inputs: list[Port] = []
+        outputs: list[Port] = []
+        for i, (arg, type) in enumerate(zip(func.body.block.args, plan.parameters)):
+            name = arg.name_hint or f"arg{i}"
+            index = self.buffer(name, type, "temporary" if i in written else "input", None)
+            (outputs if i in written else inputs).append(Port(name, index, type))
+        call = Call(plan, tuple(range(len(plan.parameters))), plan.name)
+        return self.program([call], inputs, outputs)
+
+    def program(self, calls: list[Call], inputs: list[Port], outputs: list[Port]) -> Program:
+        return Program(
+            self.machine, tuple(self.buffers), tuple(self.plans.values()), tuple(calls),
+            tuple(inputs), tuple(outputs),
+        )
+
+
+def load_program(module: ModuleOp, machine: Machine) -> Program:
+    """Read a ``dma`` module. ``@main`` is the program; a module of one kernel is a program by itself.
+
+    Raises ``KpuError`` where it does not fit the machine or is not a program.
+    """
+    loader = _Loader(module, machine)
+    if "main" in loader.funcs and not any(_is_kernel(loader.funcs["main"])):
+        return loader.main(loader.funcs["main"])
+    if len(loader.funcs) == 1:
+        return loader.kernel(next(iter(loader.funcs.values())))
+    raise KpuError("a program has a @main that calls its kernels, or is one kernel")
+
+
+def _is_kernel(func: FuncOp) -> Iterator[bool]:
+    return (op.name.startswith("dma.") or isinstance(op, tile.ForOp) for op in func.body.walk()
+            if isinstance(op, dma.RingOp | tile.ForOp))

@@ -1,0 +1,385 @@
+"""The reading for values.
+
+The same tree that is timed is compiled to closures over NumPy views of the memories: L3 and L2 are byte arrays of the real
+capacities, a slot is a view of its bytes, a transfer is a copy, a product one vectorised matmul. Nothing here knows of time.
+
+The order is the program's. That is allowed because no engine may overwrite a slot before its readers are done: what
+could differ in time is refused here, when a slot is read after the ring gave it to another tile, or external memory before a
+kernel has written it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kpu_ir.errors import KpuError
+from kpu_ir.scalar import compile_body
+from kpu_ir.sim.plan import (
+    Acquire,
+    Affine,
+    Fetch,
+    Loop,
+    Map,
+    Matmul,
+    Move,
+    Node,
+    Plan,
+    Ring,
+    Step,
+    Write,
+    place,
+    product,
+)
+from kpu_ir.sim.program import Program
+from kpu_ir.types import array_of, dtype_of
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Run = Callable[[], None]
+
+
+class _Memory:
+    """The bytes of the chip, and who owns each slot."""
+
+    def __init__(self, program: Program) -> None:
+        machine = program.machine
+        self.bytes = {
+            "l3": np.empty(machine.l3.bytes, np.uint8),
+            "l2": np.empty(machine.l2.bytes, np.uint8),
+        }
+        self.program = program
+
+
+class _PlanRunner:
+    """One plan's closures; registers hold views, ``slot`` and ``token`` say whose they are."""
+
+    def __init__(self, plan: Plan, memory: _Memory) -> None:
+        self.plan, self.memory = plan, memory
+        self.views: list[Array] = [np.empty(0)] * plan.values
+        self.slot = [0] * plan.values
+        self.token = [-1] * plan.values
+        base = {}
+        count = 0
+        for ring in plan.rings:
+            base[ring.index] = count
+            count += ring.depth
+        self.base: dict[int, int] = base
+        self.owner = [0] * count
+        self.content: list[tuple[int, ...]] = [()] * count
+        self.head = {ring.index: 0 for ring in plan.rings}
+        self.serial = [0]
+        self.at = [0] * plan.variables
+        self.buffers: list[Array] = []
+        self.masks: list[Array | None] = []
+        self.ring_of: dict[int, Ring] = {}
+        self.body = self._block(plan.body)
+
+    def run(self, buffers: Sequence[Array], masks: Sequence[Array | None]) -> None:
+        """Run on external buffers shaped as the parameters; masks of what is written, None where all is."""
+        self.buffers[:] = buffers
+        self.masks[:] = masks
+        for ring in self.head:
+            self.head[ring] = 0
+        self.content[:] = [()] * len(self.content)
+        self.body()
+
+    # -- structure --------------------------------------------------------------------------------
+
+    def _block(self, nodes: Sequence[Node]) -> Run:
+        runs = [self._loop(n) if isinstance(n, Loop) else self._step(n) for n in nodes]
+        if len(runs) == 1:
+            return runs[0]
+
+        def block() -> None:
+            for run in runs:
+                run()
+
+        return block
+
+    def _loop(self, loop: Loop) -> Run:
+        runs = [self._loop(n) if isinstance(n, Loop) else self._step(n) for n in loop.body]
+        at, var = self.at, loop.var
+        values = range(loop.start, loop.start + loop.trips * loop.step, loop.step)
+
+        def run() -> None:
+            for i in values:
+                at[var] = i
+                for step in runs:
+                    step()
+
+        return run
+
+    def _step(self, step: Step) -> Run:
+        match step:
+            case Fetch():
+                return self._fetch(step) if step.moves else self._again(step)
+            case Move():
+                return self._move(step) if step.moves else self._again(step)
+            case Acquire():
+                self.ring_of[step.out] = step.ring
+                return self._take(step.ring, step.out, None)
+            case Matmul():
+                return self._matmul(step)
+            case Map():
+                return self._map(step)
+            case Write():
+                return self._write(step)
+
+    # -- slots ------------------------------------------------------------------------------------
+
+    def _slots(self, ring: Ring, extents: tuple[int, ...]) -> list[Array]:
+        """A view of each slot as a dense tile of ``extents``."""
+        dtype = dtype_of(ring.element)
+        size = product(extents) * dtype.itemsize
+        memory = self.memory.bytes[ring.level]
+        starts = range(ring.address, ring.address + ring.depth * ring.slot_bytes, ring.slot_bytes)
+        return [memory[a : a + size].view(dtype).reshape(extents) for a in starts]
+
+    def _take(self, ring: Ring, out: int, views: list[Array] | None) -> Run:
+        """Take the ring's next slot for a new tile."""
+        head, r, depth = self.head, ring.index, ring.depth
+        base, owner, serial = self.base[r], self.owner, self.serial
+        slot, token, registers = self.slot, self.token, self.views
+
+        def take() -> None:
+            h = head[r]
+            head[r] = h + 1 if h + 1 < depth else 0
+            serial[0] += 1
+            owner[base + h] = token[out] = serial[0]
+            slot[out] = base + h
+            if views is not None:
+                registers[out] = views[h]
+
+        return take
+
+    def _again(self, step: Fetch | Move) -> Run:
+        """A kept tile: the ring's next slot must hold it still."""
+        ring, out = step.ring, step.out
+        head, r, depth = self.head, ring.index, ring.depth
+        base, owner, content = self.base[r], self.owner, self.content
+        slot, token, registers = self.slot, self.token, self.views
+        views = self._slots(ring, step.extents)
+        expected = self._content(step)
+
+        def again() -> None:
+            h = head[r]
+            head[r] = h + 1 if h + 1 < depth else 0
+            s = base + h
+            slot[out], token[out] = s, owner[s]
+            registers[out] = views[h]
+            if content[s] != expected():
+                token[out] = -1  # an error only if somebody reads it
+
+        self.ring_of[out] = ring
+        return again
+
+    def _content(self, step: Fetch | Move) -> Callable[[], tuple[int, ...]]:
+        """What a kept tile's slot holds: which operation filled it, at which offsets."""
+        kept = bool(step.op.kept)  # pyright: ignore
+        if not kept:
+            return lambda: ()
+        offsets = self._index(step.offsets)
+        key = id(step.op)
+        return lambda: (key, *offsets())
+
+    def _index(self, offsets: Sequence[Affine]) -> Callable[[], tuple[int, ...]]:
+        """The offsets where the loops stand now."""
+        at = self.at
+        if not any(o.terms for o in offsets):
+            constant = tuple(o.const for o in offsets)
+            return lambda: constant
+        terms = "".join(
+            f"{o.const}{''.join(f' + {c} * at[{v}]' for v, c in o.terms)}, " for o in offsets
+        )
+        return eval(f"lambda: ({terms})", {"at": at})
+
+    def _slices(self, offsets: Sequence[Affine], extents: tuple[int, ...]) -> Callable[[], tuple[slice, ...]]:
+        """The slices of a block where the loops stand now."""
+        at = self.at
+        if not any(o.terms for o in offsets):
+            constant = tuple(slice(o.const, o.const + n) for o, n in zip(offsets, extents))
+            return lambda: constant
+        parts: list[str] = []
+        for o, n in zip(offsets, extents):
+            where = f"{o.const}{''.join(f' + {c} * at[{v}]' for v, c in o.terms)}"
+            parts.append(f"slice({where}, {where} + {n}), ")
+        return eval(f"lambda: ({''.join(parts)})", {"at": at, "slice": slice})
+
+    def _reader(self, step: Step, register: int) -> Callable[[], Array]:
+        """Read a tile; refuse one whose slot was given to another."""
+        registers, slot, token, owner = self.views, self.slot, self.token, self.owner
+        op, name = step.op, self.ring_of[register].name
+
+        def read() -> Array:
+            if owner[slot[register]] != token[register]:
+                raise KpuError(
+                    f"reads a tile whose slot of @{name} was given back", place(op),
+                    "a deeper ring, or a tile fetched where it is used",
+                )
+            return registers[register]
+
+        return read
+
+    # -- operations -------------------------------------------------------------------------------
+
+    def _fetch(self, step: Fetch) -> Run:
+        views = self._slots(step.ring, step.extents)
+        take = self._take(step.ring, step.out, views)
+        self.ring_of[step.out] = step.ring
+        slices, buffers, b = self._slices(step.offsets, step.extents), self.buffers, step.buffer
+        registers, out, masks, op = self.views, step.out, self.masks, step.op
+        content, slot, held = self.content, self.slot, self._content(step)
+        kept = bool(step.op.kept)  # pyright: ignore
+        copyto = np.copyto
+
+        def fetch() -> None:
+            take()
+            where = slices()
+            mask = masks[b]
+            if mask is not None and not mask[where].all():
+                raise KpuError("reads external memory that nothing has written", place(op))
+            copyto(registers[out], buffers[b][where])
+            if kept:
+                content[slot[out]] = held()
+
+        return fetch
+
+    def _move(self, step: Move) -> Run:
+        read = self._reader(step, step.source)
+        take = self._take(step.ring, step.out, self._slots(step.ring, step.extents))
+        self.ring_of[step.out] = step.ring
+        slices = self._slices(step.offsets, step.block)
+        registers, out, permutation = self.views, step.out, step.permutation
+        permuted = permutation != tuple(range(len(permutation)))
+        content, slot, held = self.content, self.slot, self._content(step)
+        kept = bool(step.op.kept)  # pyright: ignore
+        copyto = np.copyto
+
+        def move() -> None:
+            block = read()[slices()]
+            take()
+            copyto(registers[out], block.transpose(permutation) if permuted else block)
+            if kept:
+                content[slot[out]] = held()
+
+        return move
+
+    def _into(self, register: int, extents: tuple[int, ...]) -> Callable[[], Array]:
+        """The tile that a result goes to, with the extents that the result has."""
+        ring = self.ring_of[register]
+        views, slot, base = self._slots(ring, extents), self.slot, self.base[ring.index]
+        registers = self.views
+
+        def into() -> Array:
+            view = registers[register] = views[slot[register] - base]
+            return view
+
+        return into
+
+    def _matmul(self, step: Matmul) -> Run:
+        lhs, rhs = self._reader(step, step.lhs), self._reader(step, step.rhs)
+        extra = [self._reader(step, r) for r in step.extra]
+        into = self._into(step.into, step.extents)
+        accumulate = step.accumulate
+        epilogue = compile_body(step.epilogue) if step.epilogue else None
+        dtype = dtype_of(step.out_element)
+        direct = dtype_of(step.element) == dtype and dtype.kind == "f" and dtype.itemsize >= 4
+        wide = np.dtype(np.float64 if dtype == np.float64 else np.float32) if dtype.kind not in "iu" else dtype
+        matmul = np.matmul
+
+        def run() -> None:
+            c = into()
+            a, b = lhs(), rhs()
+            if direct and not accumulate:
+                matmul(a, b, out=c)
+            elif direct:
+                c += matmul(a, b)
+            else:
+                p = matmul(a.astype(wide), b.astype(wide))
+                c[...] = c + p if accumulate else p
+            if epilogue is not None:
+                c[...] = epilogue(c, *[e() for e in extra])
+
+        return run
+
+    def _map(self, step: Map) -> Run:
+        inputs = [self._reader(step, r) for r in step.inputs]
+        body = compile_body(step.body)
+        into = self._into(step.into, step.extents)
+
+        def run() -> None:
+            values = [read() for read in inputs]
+            into()[...] = body(*values)
+
+        return run
+
+    def _write(self, step: Write) -> Run:
+        read = self._reader(step, step.source)
+        slices, buffers, b = self._slices(step.offsets, step.extents), self.buffers, step.buffer
+        masks = self.masks
+
+        def write() -> None:
+            where = slices()
+            buffers[b][where] = read()
+            mask = masks[b]
+            if mask is not None:
+                mask[where] = True
+
+        return write
+
+
+class ValueModel:
+    """A program compiled for values. Weights are read once; ``run`` may be called again and again."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.memory = _Memory(program)
+        self.runners = {p.name: _PlanRunner(p, self.memory) for p in program.plans}
+        self.constants = {
+            b.index: np.ascontiguousarray(array_of(b.value)) for b in program.buffers if b.value is not None
+        }
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name for inputs by name (already of the right shapes and types).
+
+        Raises ``KpuError`` if the program reads what was never written or a slot given back.
+        """
+        program = self.program
+        data: list[Array] = [np.empty(0)] * len(program.buffers)
+        masks: list[Array | None] = [None] * len(program.buffers)
+        given = {port.buffer: np.ascontiguousarray(inputs[port.name]) for port in program.inputs}
+        for buffer in program.buffers:
+            i = buffer.index
+            if buffer.kind == "constant":
+                data[i] = self.constants[i].reshape(-1)
+            elif i in given:
+                data[i] = given[i].reshape(-1)
+            else:
+                data[i] = np.empty(buffer.type.element_count(), dtype_of(buffer.type.element_type))
+                masks[i] = np.zeros(data[i].size, np.bool_)
+        for call in program.calls:
+            shapes = [tuple(t.get_shape()) for t in call.plan.parameters]
+            self.runners[call.plan.name].run(
+                [data[a].reshape(s) for a, s in zip(call.arguments, shapes)],
+                [
+                    None if (mask := masks[a]) is None else mask.reshape(s)
+                    for a, s in zip(call.arguments, shapes)
+                ],
+            )
+            for a in call.arguments:
+                mask = masks[a]
+                if mask is not None and mask.all():
+                    masks[a] = None
+        for port in program.outputs:
+            if masks[port.buffer] is not None:
+                raise KpuError(f"output '{port.name}' was not written completely")
+        return {
+            p.name: data[p.buffer].reshape(tuple(p.type.get_shape())) for p in program.outputs
+        }
+
+
+def run_program(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Values of a program, once."""
+    return ValueModel(program).run(inputs)
