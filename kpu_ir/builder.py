@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -223,6 +224,14 @@ class Value:
         return self.graph.transpose(self)
 
 
+def name_value(value: Value, name: str) -> None:
+    """Call a value ``name`` in the printed IR, as far as that can be spelt there."""
+    spelt = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
+    if spelt and spelt[0].isdigit():
+        spelt = f"v{spelt}"
+    value.ssa.name_hint = spelt or None
+
+
 def _flat(numbers: Sequence[int | Sequence[int]]) -> list[int]:
     """``f(2, 3)`` and ``f((2, 3))`` alike."""
     return [n for item in numbers for n in ([item] if isinstance(item, int) else item)]
@@ -271,8 +280,8 @@ class Graph:
             raise KpuError(f"input {name!r}: expected extents of 0 or more, got {tuple(shape)}")
         kind = TensorType(element_type_named(dtype), [int(n) for n in shape])
         argument = self.block.insert_arg(kind, len(self.block.args))
-        argument.name_hint = name if SSAValue.is_valid_name(name) else None
         self.inputs[name] = Value(self, argument)
+        name_value(self.inputs[name], name)
         return self.inputs[name]
 
     @_located

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from math import inf, isfinite
 from typing import Any, TypeAlias
 
 from xdsl.builder import Builder
@@ -90,7 +91,7 @@ class Scalar:
         return self.trace.floor_divide(other, self)
 
     def __mod__(self, other: Operand) -> Scalar:
-        return self - self // other * other
+        return self.trace.modulo(self, other)
 
     def __pow__(self, other: Operand) -> Scalar:
         return self.trace.power(self, other)
@@ -191,7 +192,7 @@ class Trace:
             attribute: Any
             if isinstance(signless, AnyFloat):
                 attribute = FloatAttr(float(number), signless)
-            elif isinstance(signless, IntegerType | IndexType) and number == int(number):
+            elif isinstance(signless, IntegerType | IndexType) and _is_whole(number):
                 if isinstance(signless, IntegerType):
                     low, high = -(1 << signless.bitwidth - 1), 1 << signless.bitwidth
                     if not low <= number < high:
@@ -272,9 +273,18 @@ class Trace:
         x, y = self.pair(x, y)
         if is_float(x.kind):
             whole = self.unary(math.TruncOp, self.true_divide(x, y))
-            return self.insert(math.FmaOp((-whole).value, y.value, x.value), x.kind)
+            rest = self.insert(math.FmaOp((-whole).value, y.value, x.value), x.kind)
+            return self.select((abs(y) == inf) & (abs(x) != inf), x, rest)
         op = arith.RemUIOp if is_unsigned(x.kind) else arith.RemSIOp
         return self.insert(op(x.value, y.value), x.kind)
+
+    def modulo(self, x: Any, y: Any) -> Scalar:
+        """Python's ``x % y``: the remainder that has the sign of ``y``."""
+        x, y = self.pair(x, y)
+        rest = self.remainder(x, y)
+        if is_unsigned(x.kind):
+            return rest
+        return self.select((rest != 0) & ((rest < 0) ^ (y < 0)), rest + y, rest)
 
     def power(self, x: Scalar, y: Any) -> Scalar:
         """``x ** y``; small known powers are products, as nobody would take a logarithm to square."""
@@ -344,6 +354,10 @@ class Trace:
             return x.to(f32).to(kind)
         op = arith.ExtFOp if target.bitwidth > source.bitwidth else arith.TruncFOp
         return self.insert(op(x.value, target), kind)
+
+
+def _is_whole(number: Number) -> bool:
+    return isfinite(number) and number == int(number)
 
 
 def trace(

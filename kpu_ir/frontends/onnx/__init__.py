@@ -1,0 +1,9 @@
+"""ONNX models become the ``kernel`` altitude.
+
+``load`` reads files, ``importer`` walks the graph, and the operators stand in tables by family: ``elementwise``,
+``products``, ``shapes``. A new operator is one short function there, under ``@operator("Name")``.
+"""
+
+from kpu_ir.frontends.onnx.importer import import_onnx
+
+__all__ = ["import_onnx"]

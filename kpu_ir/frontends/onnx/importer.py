@@ -1,0 +1,366 @@
+"""From an ONNX graph to the ``kernel`` altitude.
+
+Nodes are taken in topological order. What is known at import (initialisers, constants, shapes, and what
+follows from them) is kept as NumPy arrays and folded by ONNX's own reference, so arithmetic on shapes
+disappears; everything else is written by its operator's function (``node.OPERATORS``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from xdsl.dialects.builtin import ModuleOp, NameLoc, NoneAttr, StringAttr
+
+from kpu_ir.builder import Graph, Value, name_value
+from kpu_ir.dialects.kernel import shape_text
+from kpu_ir.errors import KpuError
+from kpu_ir.frontends.onnx import elementwise, products, shapes  # noqa: F401  (fill OPERATORS)
+from kpu_ir.frontends.onnx.load import onnx_package, read_model, read_tensor
+from kpu_ir.frontends.onnx.node import OPERATORS, Constants, Node, Tensor, node_text
+from kpu_ir.types import Array, element_type_of
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+
+FOLDED_ELEMENTS = 4096
+"""Nodes on known inputs of up to this many elements are folded at import, larger ones by passes."""
+
+NOT_FOLDED = re.compile("Random|Bernoulli|Multinomial")
+KNOWN_BY_SHAPE = ("Shape", "Size")
+
+
+def import_onnx(
+    model: str | Path | ModelProto,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    constants: Mapping[str, Array] | None = None,
+) -> ModuleOp:
+    """The module of a model.
+
+    ``shapes`` gives shapes to inputs with dynamic dimensions, by the input's name, or values to dimensions,
+    by theirs. ``constants`` gives values to inputs, which then are inputs no more.
+    """
+    onnx = onnx_package()
+    folder = None
+    if isinstance(model, str | Path):
+        folder = Path(model).parent
+        model = read_model(Path(model))
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    return _Importer(model, folder, shapes or {}, constants or {}).run()
+
+
+class _Importer:
+    """One import."""
+
+    def __init__(
+        self,
+        model: ModelProto,
+        folder: Path | None,
+        given_shapes: Mapping[str, Sequence[int]],
+        constants: Mapping[str, Array],
+    ) -> None:
+        self.model = model
+        self.proto: GraphProto = model.graph
+        self.folder = folder
+        self.given_shapes = given_shapes
+        self.given_values = constants
+        self.versions = {_domain(o.domain): o.version for o in model.opset_import}
+        self.graph = Graph()
+        self.tensors: dict[str, Tensor] = {}
+        self.constants = Constants(self.graph)
+
+    def run(self) -> ModuleOp:
+        """The whole import."""
+        initializers = {t.name: t for t in self.proto.initializer}
+        if self.proto.sparse_initializer:
+            raise KpuError("sparse initializers are not supported")
+        unknown = set(self.given_values) - {i.name for i in self.proto.input}
+        if unknown:
+            raise KpuError(f"constants for {', '.join(sorted(unknown))}, which are no inputs")
+        inputs = [
+            i
+            for i in self.proto.input
+            if i.name not in initializers and i.name not in self.given_values
+        ]
+        nodes = sort_nodes(self.proto.node, {*initializers, *(i.name for i in self.proto.input)})
+        self.check_operators(nodes, {*initializers, *self.given_values})
+        dimensions = self.input_shapes(inputs)
+        self.infer(nodes, dimensions)
+        for info in inputs:
+            kind = element_type_of(_np_dtype(info.type.tensor_type.elem_type, info.name))
+            self.tensors[info.name] = self.graph.input(info.name, dimensions[info.name], kind)
+        for name, tensor in initializers.items():
+            self.tensors[name] = read_tensor(tensor, self.folder)
+        self.tensors |= self.given_values
+        for node in nodes:
+            self.node(node)
+        self.outputs()
+        return self.graph.module()
+
+    def check_operators(self, nodes: Sequence[NodeProto], known: set[str]) -> None:
+        """Name every unsupported node at once. What is known at import needs no support."""
+        known = set(known)
+        missing: list[str] = []
+        for node in nodes:
+            domain = _domain(node.domain)
+            reads = [name for name in node.input if name]
+            foldable = all(name in known for name in reads) and _has_no_graphs(node)
+            if node.op_type == "Constant" or node.op_type in KNOWN_BY_SHAPE:
+                known.update(node.output)
+            elif reads and foldable and not domain and not NOT_FOLDED.match(node.op_type):
+                known.update(node.output)
+            elif (domain, node.op_type) not in OPERATORS:
+                missing.append(node_text(node))
+        if missing:
+            raise KpuError(
+                "operators that kpu-ir does not support:\n  " + "\n  ".join(missing),
+                hint="docs/operators.md lists those that it does",
+            )
+
+    def input_shapes(self, inputs: Sequence[ValueInfoProto]) -> dict[str, tuple[int, ...]]:
+        """The static shape of each input, with what the user gave for dynamic dimensions."""
+        symbols: dict[str, int] = {}
+        names = {i.name: i for i in inputs}
+        for name, given in self.given_shapes.items():
+            if name not in names:
+                if len(given) != 1:
+                    raise KpuError(
+                        f"a shape for {name!r}, which is no input",
+                        hint=f"the inputs are {', '.join(names) or 'none'}",
+                    )
+                symbols[name] = given[0]
+                continue
+            kind = names[name].type.tensor_type
+            if kind.HasField("shape"):
+                self.check_shape(names[name], given, symbols)
+        result: dict[str, tuple[int, ...]] = {}
+        dynamic: list[str] = []
+        for info in inputs:
+            kind = info.type.tensor_type
+            if not info.type.HasField("tensor_type"):
+                raise KpuError(f"input {info.name!r}: expected a tensor")
+            if info.name in self.given_shapes:
+                result[info.name] = tuple(int(n) for n in self.given_shapes[info.name])
+                continue
+            extents = [_extent(d, symbols) for d in kind.shape.dim]
+            if not kind.HasField("shape") or None in extents:
+                texts = [
+                    str(d.dim_param or "?") if e is None else str(e)
+                    for d, e in zip(kind.shape.dim, extents)
+                ]
+                dynamic.append(f"{info.name!r} of shape {'x'.join(texts) or 'unknown'}")
+                continue
+            result[info.name] = tuple(e for e in extents if e is not None)
+        if dynamic:
+            name = next(i.name for i in inputs if i.name not in result)
+            raise KpuError(
+                f"dynamic dimensions: input {', input '.join(dynamic)}",
+                hint=f"give them a size, such as --shape {name}=1x128",
+            )
+        return result
+
+    def check_shape(
+        self, info: ValueInfoProto, given: Sequence[int], symbols: dict[str, int]
+    ) -> None:
+        """A given shape keeps the fixed extents; it gives a value to each named dimension."""
+        dims = info.type.tensor_type.shape.dim
+        fixed = [_extent(d, {}) for d in dims]
+        if len(fixed) != len(given) or any(f not in (None, n) for f, n in zip(fixed, given)):
+            text = "x".join("?" if n is None else str(n) for n in fixed) or "scalar"
+            raise KpuError(
+                f"input {info.name!r} has shape {text} in the model, got {shape_text(given)}"
+            )
+        for dim, n in zip(dims, given):
+            if dim.dim_param and symbols.setdefault(dim.dim_param, n) != n:
+                raise KpuError(
+                    f"input {info.name!r}: dimension {dim.dim_param!r} is "
+                    f"{symbols[dim.dim_param]} elsewhere, got {n}"
+                )
+
+    def infer(
+        self, nodes: Sequence[NodeProto], dimensions: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        """Let ONNX's shape inference find nodes whose shapes or types do not fit."""
+        onnx = onnx_package()
+        model = type(self.model)()
+        model.CopyFrom(self.model)
+        graph = model.graph
+        del graph.node[:], graph.value_info[:]
+        graph.node.extend(nodes)
+        for info in graph.input:
+            if info.name in dimensions:
+                shape = info.type.tensor_type.shape
+                del shape.dim[:]
+                for n in dimensions[info.name]:
+                    shape.dim.add().dim_value = n
+        for info in graph.output:
+            info.type.tensor_type.ClearField("shape")
+        for tensor in graph.initializer:
+            if tensor.ByteSize() > 1 << 16:  # inference needs the values of shapes only
+                for field in ("raw_data", "float_data", "int32_data", "int64_data"):
+                    tensor.ClearField(field)
+        try:
+            onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        except Exception as error:
+            message, where = _inference_message(str(error), nodes)
+            raise KpuError(message, where) from None
+
+    def node(self, proto: NodeProto) -> None:
+        """One node: folded, or written by its operator's function."""
+        missing = [n for n in proto.input if n and n not in self.tensors]
+        assert not missing, missing
+        inputs = [self.tensors[n] if n else None for n in proto.input]
+        self.graph.location = NameLoc(StringAttr(proto.name or proto.output[0]), NoneAttr())
+        try:
+            results = self.results(proto, inputs)
+        except KpuError as error:
+            error.where = node_text(proto)
+            raise
+        for name, result in zip(proto.output, results):
+            if name:
+                self.tensors[name] = result
+                if isinstance(result, Value) and result.ssa.name_hint is None:
+                    name_value(result, name)
+
+    def results(self, proto: NodeProto, inputs: Sequence[Tensor | None]) -> Sequence[Tensor]:
+        """What a node computes."""
+        domain = _domain(proto.domain)
+        handler = OPERATORS.get((domain, proto.op_type))
+        given = [v for v in inputs if v is not None]
+        arrays = [v for v in given if isinstance(v, np.ndarray)]
+        if given and len(arrays) == len(given) and not domain and _has_no_graphs(proto):
+            small = sum(a.size for a in arrays) <= FOLDED_ELEMENTS
+            if (handler is None or small) and not NOT_FOLDED.match(proto.op_type):
+                return self.fold(proto, inputs)
+        if handler is None:
+            raise KpuError("this operator is not supported on values known only at run time")
+        result = handler(Node(proto, inputs, self.versions.get(domain, 1), self.constants))
+        return [result] if isinstance(result, Value | np.ndarray) else result
+
+    def fold(self, proto: NodeProto, inputs: Sequence[Tensor | None]) -> Sequence[Tensor]:
+        """The results of a node on known inputs, by ONNX's reference."""
+        from onnx.reference import ReferenceEvaluator
+
+        feeds = {n: v for n, v in zip(proto.input, inputs) if n}
+        try:
+            with np.errstate(all="ignore"):
+                runner: Any = ReferenceEvaluator(proto, opsets=dict(self.versions))
+                results = runner.run(None, feeds)
+        except Exception as error:
+            raise KpuError(f"cannot compute it on its known inputs: {error}") from None
+        if not all(isinstance(r, np.ndarray | np.generic) for r in results):
+            raise KpuError("expected tensors on its known inputs, got sequences or nothing")
+        return [np.asarray(r) for r in results]
+
+    def outputs(self) -> None:
+        """Return the graph's outputs under their names."""
+        self.graph.location = NameLoc(StringAttr("outputs"), NoneAttr())
+        for info in self.proto.output:
+            if info.name not in self.tensors:
+                raise KpuError(f"output {info.name!r} is not computed by any node")
+            tensor = self.tensors[info.name]
+            value = tensor if isinstance(tensor, Value) else self.constants.value(tensor, info.name)
+            self.check_output(info, value)
+            self.graph.output(info.name, value)
+
+    def check_output(self, info: ValueInfoProto, value: Value) -> None:
+        """The declared shape, where it is fixed, is the computed one."""
+        kind = info.type.tensor_type
+        declared = [_extent(d, {}) for d in kind.shape.dim]
+        if self.given_shapes or not kind.HasField("shape"):
+            return
+        fits = len(declared) == len(value.shape) and all(
+            d in (None, n) for d, n in zip(declared, value.shape)
+        )
+        if not fits:
+            text = "x".join("?" if n is None else str(n) for n in declared)
+            raise KpuError(
+                f"output {info.name!r} is declared with shape {text or 'scalar'}, "
+                f"its node computes {shape_text(value.shape)}"
+            )
+
+
+def sort_nodes(nodes: Sequence[NodeProto], defined: set[str]) -> list[NodeProto]:
+    """Nodes after those whose results they read; otherwise in the order of the file."""
+    producer: dict[str, int] = {}
+    for i, node in enumerate(nodes):
+        for name in node.output:
+            if name and (name in producer or name in defined):
+                raise KpuError(f"tensor {name!r} is defined twice", node_text(node))
+            producer[name] = i
+    result: list[NodeProto] = []
+    state = [0] * len(nodes)  # 0 new, 1 on the path, 2 done
+    for first in range(len(nodes)):
+        path = [first] if not state[first] else []
+        while path:
+            i = path[-1]
+            state[i] = 1
+            waiting: list[int] = []
+            for name in _reads(nodes[i]):
+                if name in defined:
+                    continue
+                if name not in producer:
+                    raise KpuError(
+                        f"it reads {name!r}, which is no input, no initializer and no node's result",
+                        node_text(nodes[i]),
+                    )
+                if state[producer[name]] == 1:
+                    raise KpuError(
+                        f"the graph has a cycle: it reads {name!r}, which depends on it",
+                        node_text(nodes[i]),
+                    )
+                if state[producer[name]] == 0:
+                    waiting.append(producer[name])
+            if waiting:
+                path.append(waiting[0])
+            else:
+                state[i] = 2
+                result.append(nodes[path.pop()])
+    return result
+
+
+def _reads(node: NodeProto) -> list[str]:
+    """The tensors that a node reads, without those of graphs inside it."""
+    return [name for name in node.input if name]
+
+
+def _has_no_graphs(node: NodeProto) -> bool:
+    return not any(a.HasField("g") or a.graphs for a in node.attribute)
+
+
+def _domain(domain: str) -> str:
+    return "" if domain == "ai.onnx" else domain
+
+
+def _extent(dim: Any, symbols: Mapping[str, int]) -> int | None:
+    """The size of a dimension, or None if it is dynamic."""
+    if dim.HasField("dim_value") and dim.dim_value >= 0:
+        return int(dim.dim_value)
+    return symbols.get(dim.dim_param)
+
+
+def _np_dtype(elem_type: int, name: str) -> np.dtype[Any]:
+    """The dtype of an input."""
+    from onnx import TensorProto
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    if elem_type == TensorProto.STRING or not elem_type:
+        raise KpuError(f"input {name!r}: expected numbers, got strings or nothing")
+    return np.dtype(tensor_dtype_to_np_dtype(elem_type))
+
+
+def _inference_message(text: str, nodes: Sequence[NodeProto]) -> tuple[str, str | None]:
+    """What ONNX's inference complains about, and about which node."""
+    found = re.search(r"\(op_type:\s*(\w+)(?:,\s*node name:\s*([^)]*))?\)", text)
+    message = re.sub(r"\[\w+Error\]\s*|\(op_type:[^)]*\):?\s*", "", text).strip()
+    message = message.splitlines()[-1].strip() if message else text
+    if not found:
+        return message, None
+    for node in nodes:
+        if node.op_type == found[1] and (not found[2] or node.name == found[2]):
+            return message, node_text(node)
+    return message, f"node {found[2]!r} ({found[1]})"

@@ -1,0 +1,97 @@
+"""Reading ONNX files: the model, and the tensors that it keeps in other files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kpu_ir.errors import KpuError
+from kpu_ir.types import Array
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, TensorProto
+
+
+def onnx_package() -> Any:
+    """The ``onnx`` package, or what to do about its absence."""
+    try:
+        import onnx
+    except ImportError:
+        raise KpuError(
+            "reading ONNX files needs the onnx package", hint="pip install 'kpu-ir[onnx]'"
+        ) from None
+    return onnx
+
+
+def read_model(path: Path) -> ModelProto:
+    """The model in a file, without the data that it keeps elsewhere."""
+    onnx = onnx_package()
+    if path.is_dir():
+        raise KpuError("expected an ONNX file, got a folder", str(path))
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise KpuError(f"cannot read the file: {error.strerror}", str(path)) from None
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except Exception:  # the decoder's error class depends on which protobuf is installed
+        if data[:1] == b"\x08":  # the tag of ir_version, with which exporters begin
+            raise KpuError(
+                "the ONNX file is truncated or damaged", str(path), "export or copy it again"
+            ) from None
+        raise KpuError("not an ONNX file", str(path)) from None
+    if not model.ir_version or not model.HasField("graph"):
+        raise KpuError("not an ONNX file: it holds no graph", str(path))
+    return model
+
+
+def read_tensor(tensor: TensorProto, folder: Path | None) -> Array:
+    """The values of a tensor; ``folder`` is the model's, where its other files are."""
+    onnx = onnx_package()
+    name = f"tensor {tensor.name!r}"
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        tensor = _with_external_data(tensor, folder)
+    if tensor.data_type in (onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED):
+        raise KpuError(f"{name}: expected numbers, got strings or nothing")
+    try:
+        return onnx.numpy_helper.to_array(tensor)
+    except (ValueError, TypeError) as error:
+        raise KpuError(f"{name} is damaged: {error}") from None
+
+
+def _with_external_data(tensor: TensorProto, folder: Path | None) -> TensorProto:
+    """A copy of the tensor that holds its data."""
+    name = f"tensor {tensor.name!r}"
+    if folder is None:
+        raise KpuError(
+            f"{name} keeps its data in another file, and the model was not read from one",
+            hint="pass the path of the model, or call onnx.load, which reads such data",
+        )
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    file = (folder / location).resolve()
+    if not location or not file.is_relative_to(folder.resolve()):
+        raise KpuError(
+            f"{name} points to data outside the model's folder: {location!r}",
+            hint="keep the data beside the model",
+        )
+    try:
+        offset = int(entries.get("offset", 0))
+        length = int(entries.get("length", -1))
+    except ValueError:
+        raise KpuError(f"{name}: offset and length must be numbers, got {entries}") from None
+    if not file.is_file():
+        raise KpuError(f"{name} keeps its data in {location!r}, which is missing", str(file))
+    with file.open("rb") as stream:
+        stream.seek(max(offset, 0))
+        data = stream.read(length)
+    if offset < 0 or 0 <= length != len(data):
+        raise KpuError(
+            f"{name} needs {length} bytes at {offset} of {location!r}, got {len(data)}", str(file)
+        )
+    copy = type(tensor)()
+    copy.name, copy.data_type = tensor.name, tensor.data_type
+    copy.dims.extend(tensor.dims)
+    copy.raw_data = data
+    return copy
