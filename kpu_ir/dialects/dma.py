@@ -29,7 +29,6 @@ from xdsl.dialects.builtin import (
     StringAttr,
     SymbolNameConstraint,
     SymbolRefAttr,
-    UnitAttr,
     i64,
 )
 from xdsl.dialects.utils import DynamicIndexList
@@ -56,6 +55,7 @@ from kpu_ir.dialects.tile import (
     Level,
     TileType,
     mixed_indices,
+    permuted_attr,
     split_indices,
     verify_access,
     verify_body,
@@ -212,11 +212,11 @@ class FetchOp(EngineOperation):
 
 @irdl_op_definition
 class MoveOp(EngineOperation):
-    """L3 to L2 (a block of a tile, possibly transposed) or L2 to L3 (a whole tile), by a block mover.
+    """L3 to L2 (a block of a tile, possibly permuted) or L2 to L3 (a whole tile), by a block mover.
 
     ```mlir
     %a2 = dma.move %a3[0, 0] into @a2 : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
-    %b2 = dma.move %b3[0, 0] into @b2 keep(%i) transposed : !tile.tile<48x64xf32, l3> -> !tile.tile<64x48xf32, l2>
+    %b2 = dma.move %b3[0, 0] into @b2 keep(%i) permuted [1, 0] : !tile.tile<48x64xf32, l3> -> !tile.tile<64x48xf32, l2>
     %c3 = dma.move %c[0, 0] into @c3 on [3] late 1 : !tile.tile<16x48xf32, l2> -> !tile.tile<16x48xf32, l3>
     ```
     """
@@ -227,7 +227,7 @@ class MoveOp(EngineOperation):
     kept = var_operand_def(IndexType())
     static_offsets = prop_def(DenseArrayBase)
     ring = prop_def(FlatSymbolRefAttr)
-    transposed = opt_prop_def(UnitAttr)
+    permuted = opt_prop_def(DenseArrayBase.constr(i64))
     channels = opt_prop_def(DenseArrayBase.constr(i64))
     late = opt_prop_def(IntegerAttr.constr(i64))
     result = result_def(TileType)
@@ -235,7 +235,7 @@ class MoveOp(EngineOperation):
     custom_directives = (DynamicIndexList,)
     assembly_format = (
         "$source custom<DynamicIndexList>($offsets, $static_offsets) `into` $ring "
-        "(`keep` `(` $kept^ `)`)? (`transposed` $transposed^)? (`on` $channels^)? "
+        "(`keep` `(` $kept^ `)`)? (`permuted` $permuted^)? (`on` $channels^)? "
         "(`late` $late^)? attr-dict `:` type($source) `->` type($result)"
     )
 
@@ -246,7 +246,7 @@ class MoveOp(EngineOperation):
         ring: str,
         type: TileType,
         kept: Sequence[SSAValue] = (),
-        transposed: bool = False,
+        permuted: Sequence[int] | None = None,
         channels: Sequence[int] | None = None,
         late: int = 0,
     ) -> None:
@@ -257,7 +257,7 @@ class MoveOp(EngineOperation):
             properties={
                 "static_offsets": static,
                 "ring": SymbolRefAttr(ring),
-                "transposed": UnitAttr() if transposed else None,
+                "permuted": permuted_attr(permuted),
                 "channels": _channels(channels),
                 "late": _late(late),
             },
@@ -273,7 +273,7 @@ class MoveOp(EngineOperation):
         """Between L3 and L2, into a ring of the result's type."""
         source, out = SSAValue.get(self.source, type=TileType).type, self.result.type
         offsets = len(self.static_offsets.get_values())
-        verify_access("dma.move", offsets, source, out, bool(self.transposed))
+        verify_access("dma.move", offsets, source, out, self.permuted)
         if source.level == out.level:
             raise VerifyException(f"dma.move goes from one level to the other, got {source} -> {out}")
         _verify_slot(self, self.ring, out)

@@ -27,7 +27,6 @@ from xdsl.dialects.builtin import (
     IntAttr,
     IntegerAttr,
     MemRefType,
-    UnitAttr,
     i64,
 )
 from xdsl.dialects.utils import DynamicIndexList, EnumAttribute
@@ -160,15 +159,44 @@ def split_indices(indices: Sequence[int | SSAValue]) -> tuple[list[SSAValue], De
     return dynamic, DenseArrayBase.from_list(i64, static)
 
 
+def permutation_of(attr: DenseArrayBase | None, rank: int) -> tuple[int, ...]:
+    """A ``permuted`` property as a tuple; the identity where there is none."""
+    return tuple(range(rank)) if attr is None else tuple(int(n) for n in attr.get_values())
+
+
+def permuted_attr(permutation: Sequence[int] | None) -> DenseArrayBase | None:
+    """The property for a permutation; None for the identity."""
+    if permutation is None or list(permutation) == list(range(len(permutation))):
+        return None
+    return DenseArrayBase.from_list(i64, list(permutation))
+
+
+def unpermuted(shape: Sequence[int], permutation: Sequence[int]) -> tuple[int, ...]:
+    """The shape that ``permutation`` turns into ``shape`` (``shape[i] = result[permutation[i]]``)."""
+    result = [0] * len(shape)
+    for axis, n in zip(permutation, shape):
+        result[axis] = n
+    return tuple(result)
+
+
 def verify_access(
-    what: str, offsets: int, outer: MemRefType | TileType, inner: TileType, transposed: bool = False
+    what: str,
+    offsets: int,
+    outer: MemRefType | TileType,
+    inner: TileType,
+    permuted: DenseArrayBase | None = None,
 ) -> None:
     """One offset a dimension, equal ranks and element types, a block no larger than what it is cut from."""
     full, part = tuple(outer.get_shape()), inner.get_shape()
-    if transposed:
-        if len(part) < 2:
-            raise VerifyException(f"{what} transposed needs a rank of at least 2, got {len(part)}")
-        part = (*part[:-2], part[-1], part[-2])
+    permutation = permutation_of(permuted, len(part))
+    if sorted(permutation) != list(range(len(part))):
+        raise VerifyException(f"{what}: {list(permutation)} does not permute {len(part)} dimensions")
+    moving = [axis for axis in permutation if unpermuted(part, permutation)[axis] > 1]
+    if len(moving) > 2 and moving != sorted(moving):
+        raise VerifyException(
+            f"{what}: a block mover transposes two dimensions; {part} permutes {len(moving)}"
+        )
+    part = unpermuted(part, permutation)
     if not (offsets == len(full) == len(part)):
         raise VerifyException(
             f"{what} needs one offset for each dimension: {offsets} offsets, a tensor of rank "
@@ -348,13 +376,13 @@ class ViewOp(IRDLOperation):
 class LoadOp(MemoryOperation):
     """Bring a block of a tensor, or of a larger tile, to a memory level.
 
-    ``keep(%j)``: loaded in the first trip of the loop of ``%j`` only. ``transposed``: the last two dimensions
-    change places on the way.
+    ``keep(%j)``: loaded in the first trip of the loop of ``%j`` only. ``permuted [1, 0]``: dimension i of
+    the result is dimension ``permuted[i]`` of the block; at most two dimensions of more than one element change places.
 
     ```mlir
     %a3 = tile.load %a[%i, 0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
     %a2 = tile.load %a3[0, 0] : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
-    %b = tile.load %b0[%j, 0] keep(%i) transposed : memref<96x64xf32> -> !tile.tile<64x48xf32, l2>
+    %b = tile.load %b0[%j, 0] keep(%i) permuted [1, 0] : memref<96x64xf32> -> !tile.tile<64x48xf32, l2>
     ```
     """
 
@@ -363,13 +391,13 @@ class LoadOp(MemoryOperation):
     offsets = var_operand_def(IndexType())
     kept = var_operand_def(IndexType())
     static_offsets = prop_def(DenseArrayBase)
-    transposed = opt_prop_def(UnitAttr)
+    permuted = opt_prop_def(DenseArrayBase.constr(i64))
     result = result_def(TileType)
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     custom_directives = (DynamicIndexList,)
     assembly_format = (
         "$source custom<DynamicIndexList>($offsets, $static_offsets) "
-        "(`keep` `(` $kept^ `)`)? (`transposed` $transposed^)? attr-dict "
+        "(`keep` `(` $kept^ `)`)? (`permuted` $permuted^)? attr-dict "
         "`:` type($source) `->` type($result)"
     )
 
@@ -379,7 +407,7 @@ class LoadOp(MemoryOperation):
         indices: Sequence[int | SSAValue],
         type: TileType,
         kept: Sequence[SSAValue] = (),
-        transposed: bool = False,
+        permuted: Sequence[int] | None = None,
     ) -> None:
         """A load of the block of ``source`` that begins at ``indices``."""
         dynamic, static = split_indices(indices)
@@ -387,7 +415,7 @@ class LoadOp(MemoryOperation):
             operands=[source, dynamic, kept],
             properties={
                 "static_offsets": static,
-                "transposed": UnitAttr() if transposed else None,
+                "permuted": permuted_attr(permuted),
             },
             result_types=[type],
         )
@@ -402,7 +430,7 @@ class LoadOp(MemoryOperation):
         source = self.source.type
         assert isinstance(source, MemRefType | TileType)
         offsets = len(self.static_offsets.get_values())
-        verify_access("tile.load", offsets, source, self.result.type, bool(self.transposed))
+        verify_access("tile.load", offsets, source, self.result.type, self.permuted)
         if isinstance(source, TileType) and (
             source.level.data != Level.L3 or self.result.type.level.data != Level.L2
         ):

@@ -29,7 +29,7 @@ def fuse(operations: Sequence[Operation]) -> kernel.FusedOp:
     Only results of the last one may be used outside.
     """
     last = operations[-1]
-    anchor = InsertPoint.before(last)
+    anchor = InsertPoint.after(last)
     block = Block()
     for op in operations:
         op.detach()

@@ -1,0 +1,265 @@
+"""The way from a model to a program that runs: one readable list of stages.
+
+``compile`` keeps the IR of every altitude; a ``Compiled`` program runs for values, for time, or both.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
+from xdsl.passes import ModulePass
+
+from kpu_ir.dialects.kernel_reference import evaluate
+from kpu_ir.errors import KpuError
+from kpu_ir.lowering.kernel_to_tile import Cut, lower_module, schedule_of
+from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.lowering.tile_to_dma import TileToDmaPass
+from kpu_ir.machine import Machine
+from kpu_ir.machine_attr import ATTRIBUTE, machine_from_attr, machine_to_attr
+from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
+from kpu_ir.passes.kernel_fuse import KernelFusePass
+from kpu_ir.passes.kernel_outline import KernelOutlinePass
+from kpu_ir.registry import context
+from kpu_ir.search import Objective, Search
+from kpu_ir.sim.clock import Timing
+from kpu_ir.sim.program import Program, load_program
+from kpu_ir.sim.time import TimeModel
+from kpu_ir.sim.values import ValueModel
+from kpu_ir.types import dtype_of
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Altitude = Literal["kernel", "tile", "dma"]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compile. ``search``: ``none`` takes default schedules, ``quick`` and ``full`` try candidates in the simulator."""
+
+    fuse: Literal["none", "epilogue"] = "epilogue"
+    search: Literal["none", "quick", "full"] = "quick"
+    objective: Objective = "cycles"
+    schedule: Schedule | None = None
+    """One schedule for every product, instead of a choice."""
+
+
+def altitude_of(module: ModuleOp) -> Altitude:
+    """The altitude that a module stands at, by what its functions hold."""
+    names = {op.name.split(".")[0] for op in module.walk()}
+    if "dma" in names:
+        return "dma"
+    return "tile" if "tile" in names else "kernel"
+
+
+def machine_for(module: ModuleOp, given: Machine | None) -> Machine:
+    """The machine that was asked for, else the module's own, else the default."""
+    if given is not None:
+        return given
+    attr = module.attributes.get(ATTRIBUTE)
+    return machine_from_attr(attr) if attr is not None else Machine.preset("default")
+
+
+def lower(
+    module: ModuleOp, machine: Machine, options: Options, progress: Progress = lambda stage: None
+) -> dict[Altitude, ModuleOp]:
+    """Lower a module from where it stands to ``dma``; the module at each altitude on the way."""
+    module.attributes[ATTRIBUTE] = machine_to_attr(machine)
+    at = altitude_of(module)
+    stages: dict[Altitude, ModuleOp] = {at: module.clone()}
+    ctx = context()
+
+    def run(stage: ModulePass, module: ModuleOp) -> None:
+        progress(stage.name)
+        stage.apply(ctx, module)
+
+    if at == "kernel":
+        outlined = any(isinstance(f, FuncOp) and f.sym_name.data != "main" for f in module.ops)
+        if not outlined:
+            run(KernelCanonicalizePass(), module)
+            stages["kernel"] = module.clone()
+            run(KernelFusePass(mode=options.fuse), module)
+            run(KernelOutlinePass(), module)
+        progress("kernel-to-tile")
+        lower_module(module, chooser(machine, options, progress))
+        module.verify()
+        stages["tile"] = module.clone()
+    if at in ("kernel", "tile"):
+        run(TileToDmaPass(), module)
+        module.verify()
+    stages["dma"] = module
+    return stages
+
+
+def chooser(
+    machine: Machine, options: Options, progress: Progress
+) -> Callable[[FuncOp, Cut], Schedule]:
+    """How each kernel gets its schedule."""
+    search = None
+    if options.search != "none":
+        search = Search(machine, options.objective, options.search)
+
+    def choose(func: FuncOp, cut: Cut) -> Schedule:
+        if "kpu.schedule" in func.attributes or search is None:
+            chosen = schedule_of(func, cut, machine)
+        elif options.schedule is not None and cut.kind == "contraction":
+            given = options.schedule
+            chosen = given if given.tile else replace(given, tile=cut.default(machine).tile)
+        else:
+            progress(f"schedule of @{func.sym_name.data}")
+            chosen = search.choose(func, cut)
+        return chosen
+
+    return choose
+
+
+@dataclass
+class Compiled:
+    """A compiled program. Call it with inputs by name; ask it for ``cycles``, ``timing``, ``ir("tile")``."""
+
+    program: Program
+    stages: dict[Altitude, ModuleOp]
+    options: Options
+    compile_seconds: float
+    source: str = ""
+    _timings: dict[bool, Timing] = field(default_factory=dict[bool, Timing])
+
+    @property
+    def machine(self) -> Machine:
+        """The machine that it is compiled for."""
+        return self.program.machine
+
+    @cached_property
+    def _values(self) -> ValueModel:
+        return ValueModel(self.program)
+
+    @property
+    def timing(self) -> Timing:
+        """Cycles, and where they went (closed form)."""
+        return self.time(closed=True)
+
+    def time(self, closed: bool = True) -> Timing:
+        """Cycles by repetition, or stepped operation by operation; both are equal."""
+        if closed not in self._timings:
+            self._timings[closed] = TimeModel(self.program, closed).run()
+        return self._timings[closed]
+
+    @property
+    def cycles(self) -> int:
+        """Base cycles from a cold machine to the last byte written."""
+        return self.timing.cycles
+
+    def ir(self, altitude: Altitude, elide: int | None = 16) -> str:
+        """The IR at an altitude; constants of more than ``elide`` elements are left out."""
+        from kpu_ir.printing import print_module
+
+        if altitude not in self.stages:
+            raise KpuError(
+                f"this program has no {altitude} IR", hint=f"it has: {', '.join(self.stages)}"
+            )
+        return print_module(self.stages[altitude], elide)
+
+    def checked(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """Inputs as arrays of the right shapes and types; ``KpuError`` that names the one that is not."""
+        ports = {p.name: p for p in self.program.inputs}
+        for name in inputs:
+            if name not in ports:
+                raise KpuError(
+                    f"there is no input '{name}'", hint=f"inputs: {', '.join(ports) or 'none'}"
+                )
+        given: dict[str, Array] = {}
+        for name, port in ports.items():
+            if name not in inputs:
+                raise KpuError(f"input '{name}' is missing", hint="give an array for each input")
+            array = np.asarray(inputs[name])
+            shape, dtype = tuple(port.type.get_shape()), dtype_of(port.type.element_type)
+            if array.shape != shape:
+                raise KpuError(f"input '{name}': expected shape {shape}, got {array.shape}")
+            if array.dtype != dtype:
+                if not np.can_cast(array.dtype, dtype, "same_kind"):
+                    raise KpuError(f"input '{name}': expected {dtype}, got {array.dtype}")
+                array = array.astype(dtype)
+            if dtype.kind == "f" and np.isnan(array).any():
+                raise KpuError(
+                    f"input '{name}' has NaNs", hint="check where the data comes from"
+                )
+            given[name] = array
+        return given
+
+    def __call__(self, inputs: Mapping[str, Any] | None = None, /, **named: Any) -> dict[str, Array]:
+        """Outputs by name, computed on the simulated machine."""
+        return self._values.run(self.checked({**(inputs or {}), **named}))
+
+    run = __call__
+
+    def reference(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """Outputs by name, computed by the NumPy reference of the ``kernel`` altitude."""
+        if "kernel" not in self.stages:
+            raise KpuError("there is no kernel IR to compare with", hint="start from a kernel module")
+        results = evaluate(self.stages["kernel"], self.checked(inputs))
+        return dict(zip((p.name for p in self.program.outputs), results))
+
+
+def read(source: str | Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ModuleOp:
+    """A module from an ``.onnx`` or ``.mlir`` file. Raises ``KpuError`` for what is neither."""
+    from kpu_ir.parsing import load_module
+
+    path = Path(source)
+    if not path.is_file():
+        raise KpuError("there is no such file", str(path))
+    if path.suffix == ".mlir":
+        return load_module(path, context())
+    if path.suffix == ".onnx":
+        from kpu_ir.frontends.onnx import import_onnx
+
+        return import_onnx(path, dict(shapes or {}))
+    raise KpuError(
+        f"cannot tell what kind of file this is by '{path.suffix}'", str(path),
+        "give a .onnx model or a .mlir module",
+    )
+
+
+def compile(
+    source: Any,
+    machine: Machine | str | None = None,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    progress: Progress = lambda stage: None,
+    options: Options | None = None,
+    **settings: Any,
+) -> Compiled:
+    """Compile a model: a path (``.onnx``, ``.mlir``), a ``Graph`` or a module.
+
+    ``machine`` is a ``Machine``, a preset's name or a TOML file. ``settings`` are the fields of ``Options``.
+    Raises ``KpuError`` for anything wrong with what was given.
+    """
+    began = time.perf_counter()
+    chosen = options or Options()
+    chosen = replace(chosen, **settings) if settings else chosen
+    name = ""
+    if isinstance(source, str | Path):
+        name = str(source)
+        progress("read")
+        module = read(source, shapes)
+    elif isinstance(source, ModuleOp):
+        module = source.clone()
+    elif hasattr(source, "module"):
+        module = source.module()
+    else:
+        raise KpuError(f"cannot compile a {type(source).__name__}", hint="a path, a Graph or a module")
+    wanted = Machine.load(machine) if isinstance(machine, str) else machine
+    target = machine_for(module, wanted)
+    stages = lower(module, target, chosen, progress)
+    program = load_program(stages["dma"], target)
+    return Compiled(program, stages, chosen, time.perf_counter() - began, name)
+
+
+__all__ = ["Compiled", "Options", "altitude_of", "compile", "lower", "read"]

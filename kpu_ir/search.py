@@ -1,0 +1,198 @@
+"""Schedules chosen by the simulator.
+
+Candidates are lowered and timed; nothing estimates. Bounds that no schedule can beat (``lowering/space.py``) say which
+need not be tried: they are tried from the most promising on, until none that is left could win or the budget is used up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from xdsl.dialects.func import FuncOp
+
+from kpu_ir.errors import KpuError
+from kpu_ir.files import write_atomically
+from kpu_ir.lowering.kernel_to_tile import Cut, lower_kernel
+from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.lowering.space import Candidate
+from kpu_ir.lowering.tile_to_dma import lower_tile
+from kpu_ir.machine import Machine
+from kpu_ir.sim.clock import Timing
+from kpu_ir.sim.energy import energy
+from kpu_ir.sim.program import kernel_program
+from kpu_ir.sim.time import time_program
+
+Objective = Literal["cycles", "bytes", "energy", "edp"]
+Effort = Literal["quick", "full"]
+
+BUDGET: dict[str, int] = {"quick": 24, "full": 400}
+"""How many candidates are simulated at most, before the refinement of the best."""
+
+VERSION = 1
+"""Of the cache; raised whenever a schedule could come out differently."""
+
+
+def external_bytes(timing: Timing) -> int:
+    """Bytes read from and written to external memory."""
+    return timing.counts.get("external.read", 0) + timing.counts.get("external.write", 0)
+
+
+def score(timing: Timing, machine: Machine, objective: Objective) -> tuple[float, float]:
+    """What is minimised, and what decides ties."""
+    moved = external_bytes(timing)
+    match objective:
+        case "cycles":
+            return (timing.cycles, moved)
+        case "bytes":
+            return (moved, timing.cycles)
+        case "energy":
+            return (energy(timing.counts, machine).total, timing.cycles)
+        case "edp":
+            return (energy(timing.counts, machine).total * timing.cycles, timing.cycles)
+
+
+def time_schedule(func: FuncOp, cut: Cut, schedule: Schedule, machine: Machine) -> Timing:
+    """The time of one kernel alone, with this schedule. Raises ``KpuError`` where it does not fit."""
+    lowered = lower_tile(lower_kernel(func, cut, schedule), machine)
+    return time_program(kernel_program(lowered, machine))
+
+
+def cache_path() -> Path:
+    """Where chosen schedules are kept between runs (``KPU_IR_CACHE`` or the user's cache folder)."""
+    root = os.environ.get("KPU_IR_CACHE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "kpu-ir"
+    )
+    return Path(root) / "schedules.json"
+
+
+@dataclass
+class Cache:
+    """Chosen schedules by kernel, machine and objective, in a file that outlives the process."""
+
+    path: Path
+    entries: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
+
+    @staticmethod
+    def load(path: Path) -> Cache:
+        """The cache at ``path``; an unreadable or foreign file is ignored with a word on stderr."""
+        try:
+            data = json.loads(path.read_text())
+            if data["version"] == VERSION and isinstance(data["entries"], dict):
+                return Cache(path, data["entries"])
+            print(f"{path}: a cache of another version, ignored", file=sys.stderr)
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, TypeError):
+            print(f"{path}: not a cache of schedules, ignored", file=sys.stderr)
+        return Cache(path)
+
+    def get(self, key: str) -> Schedule | None:
+        """The schedule under ``key``, if there is a usable one."""
+        try:
+            entry = self.entries[key]
+            schedule = Schedule(**{**entry, "tile": tuple(int(n) for n in entry["tile"])})
+            schedule.check()
+        except (KeyError, TypeError, ValueError, KpuError):
+            return None
+        return schedule
+
+    def put(self, key: str, schedule: Schedule) -> None:
+        """Remember, and write the file whole (merged with what another process wrote meanwhile)."""
+        if self.path.is_file():
+            self.entries = {**Cache.load(self.path).entries, **self.entries}
+        self.entries[key] = asdict(schedule)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({"version": VERSION, "entries": self.entries}, indent=0, sort_keys=True)
+            write_atomically(self.path, text)
+        except (OSError, KpuError) as e:
+            print(f"{self.path}: not written ({e})", file=sys.stderr)
+
+
+@dataclass
+class Search:
+    """Chooses schedules for one machine and objective."""
+
+    machine: Machine
+    objective: Objective = "cycles"
+    effort: Effort = "quick"
+    cache: Cache | None = None
+    tried: int = 0
+
+    def __post_init__(self) -> None:
+        if self.cache is None:
+            self.cache = Cache.load(cache_path())
+
+    def key(self, func: FuncOp) -> str:
+        """What a choice depends on: the kernel, the machine, the objective, the effort."""
+        body = "\n".join(str(op) for op in func.body.block.ops)
+        types = str(func.function_type)
+        text = json.dumps([types, body, self.machine.to_dict(), self.objective, self.effort])
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def choose(self, func: FuncOp, cut: Cut) -> Schedule:
+        """The best schedule found; the default where none of the candidates fits."""
+        assert self.cache is not None
+        key = self.key(func)
+        known = self.cache.get(key)
+        if known is not None:
+            return known
+        chosen = self.search(func, cut)
+        self.cache.put(key, chosen)
+        return chosen
+
+    def search(self, func: FuncOp, cut: Cut) -> Schedule:
+        """Try candidates in the simulator."""
+        default = cut.default(self.machine)
+        if self.objective in ("bytes", "energy"):
+            pool = sorted(cut.candidates(self.machine), key=lambda c: (c.bytes, c.guess))
+        else:
+            pool = sorted(cut.candidates(self.machine), key=lambda c: (c.guess, c.bytes))
+        best: tuple[tuple[float, float], Schedule] | None = None
+        best = self._better(best, func, cut, default)
+        budget = BUDGET[self.effort]
+        for candidate in pool:
+            if budget <= 0:
+                break
+            if best is not None and self._hopeless(candidate, best[0]):
+                continue
+            budget -= 1
+            best = self._better(best, func, cut, candidate.schedule)
+        if best is None:
+            return default
+        for step in self._refinements(best[1]):
+            best = self._better(best, func, cut, replace(best[1], **step))
+        return best[1]
+
+    def _hopeless(self, candidate: Candidate, best: tuple[float, float]) -> bool:
+        """Its bound says that it cannot win."""
+        match self.objective:
+            case "cycles":
+                return (candidate.cycles, candidate.bytes) >= best
+            case "bytes":
+                return (candidate.bytes, candidate.cycles) >= best
+            case _:
+                return False
+
+    def _refinements(self, schedule: Schedule) -> Sequence[dict[str, int]]:
+        """Buffer depths and lateness around the best schedule."""
+        late = [{"late": n} for n in (1, 3, 4, 6) if n != schedule.late]
+        return [*late, {"depth": schedule.depth + 1}, {"depth": schedule.depth + 2}]
+
+    def _better(
+        self, best: tuple[tuple[float, float], Schedule] | None, func: FuncOp, cut: Cut, schedule: Schedule
+    ) -> tuple[tuple[float, float], Schedule] | None:
+        self.tried += 1
+        try:
+            timing = time_schedule(func, cut, schedule, self.machine)
+        except KpuError:
+            return best
+        result = score(timing, self.machine, self.objective)
+        return (result, schedule) if best is None or result < best[0] else best

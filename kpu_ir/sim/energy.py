@@ -1,0 +1,33 @@
+"""Energy of counted events, by the machine's table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kpu_ir.machine import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Picojoules by part: the memory levels, ``mac`` and ``vector``."""
+
+    parts: dict[str, float]
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return sum(self.parts.values())
+
+
+def energy(counts: Mapping[str, int], machine: Machine) -> Energy:
+    """pJ per byte read or written at each level, per multiply-accumulate by type, per lane operation."""
+    table = machine.energy
+    parts = {
+        level: getattr(table, level) * (counts.get(f"{level}.read", 0) + counts.get(f"{level}.write", 0))
+        for level in ("external", "l3", "l2", "l1")
+    }
+    macs = {k.removeprefix("macs."): n for k, n in counts.items() if k.startswith("macs.")}
+    parts["mac"] = sum(table.mac[kind] * n for kind, n in macs.items())
+    parts["vector"] = table.vector * counts.get("lane_ops", 0)
+    return Energy(parts)
