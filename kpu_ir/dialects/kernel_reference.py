@@ -63,12 +63,16 @@ class Evaluation:
 
     def operation(self, op: Operation) -> None:
         """Run one operation."""
-        method = METHODS.get(type(op))
-        if method is None:
-            raise KpuError(f"{op.name} has no reference at the kernel altitude", str(op.location))
-        results = method(op, [self.values[v] for v in op.operands], self)
-        for value, array in zip(op.results, results, strict=True):
-            self.values[value] = array
+        results = run_operation(op, [self.values[v] for v in op.operands], self)
+        self.values.update(zip(op.results, results, strict=True))
+
+
+def run_operation(op: Operation, operands: Sequence[Array], run: Evaluation) -> Sequence[Array]:
+    """The results of one operation."""
+    method = METHODS.get(type(op))
+    if method is None:
+        raise KpuError(f"{op.name} has no reference at the kernel altitude", str(op.location))
+    return method(op, operands, run)
 
 
 def reference(kind: type[_OpT]) -> Callable[[Method], Method]:

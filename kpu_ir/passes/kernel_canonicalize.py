@@ -1,0 +1,258 @@
+"""``kernel-canonicalize``: one form for what can be written in several, and nothing computed twice.
+
+Each pattern's docstring is its rewrite. Constants are folded by the patterns of ``kernel-fold``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Operation, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.pattern_rewriter import (
+    GreedyRewritePatternApplier,
+    PatternRewriter,
+    PatternRewriteWalker,
+    RewritePattern,
+    op_type_rewrite_pattern,
+)
+from xdsl.transforms.common_subexpression_elimination import cse
+from xdsl.transforms.dead_code_elimination import region_dce
+
+from kpu_ir.dialects import kernel
+from kpu_ir.dialects.kernel import tensor_type
+from kpu_ir.passes import kernel_fold
+from kpu_ir.passes.kernel_fold import put
+
+
+class IdentityReshape(RewritePattern):
+    """``reshape(x)`` to its own shape --> ``x``."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: kernel.ReshapeOp, rewriter: PatternRewriter) -> None:
+        """Nothing is left."""
+        if tensor_type(op.source) == op.result.type:
+            rewriter.replace(op, [], [op.source])
+
+
+class ReshapeOfReshape(RewritePattern):
+    """``reshape(reshape(x))`` --> ``reshape(x)``."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: kernel.ReshapeOp, rewriter: PatternRewriter) -> None:
+        """The last shape counts."""
+        if isinstance(inner := op.source.owner, kernel.ReshapeOp):
+            put(rewriter, op, kernel.ReshapeOp(inner.source, op.result.type.get_shape()))
+
+
+class TransposeOfTranspose(RewritePattern):
+    """``transpose(transpose(x, p), q)`` --> ``transpose(x, p[q])``."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: kernel.TransposeOp, rewriter: PatternRewriter) -> None:
+        """Permutations compose."""
+        if isinstance(inner := op.source.owner, kernel.TransposeOp):
+            put(rewriter, op, kernel.TransposeOp(inner.source, [inner.axes[a] for a in op.axes]))
+
+
+class TransposeIsReshape(RewritePattern):
+    """``transpose(x)`` that moves only dimensions of extent 1 (or none) --> ``reshape(x)``."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: kernel.TransposeOp, rewriter: PatternRewriter) -> None:
+        """The other dimensions keep their order."""
+        shape = tensor_type(op.source).get_shape()
+        kept = [a for a in op.axes if shape[a] != 1]
+        if kept == sorted(kept):
+            put(rewriter, op, kernel.ReshapeOp(op.source, op.result.type.get_shape()))
+
+
+def swapped_matrix(value: SSAValue) -> SSAValue | None:
+    """What ``value`` is the transposed matrix (or batch of matrices) of."""
+    op = value.owner
+    if not isinstance(op, kernel.TransposeOp):
+        return None
+    rank = len(op.axes)
+    swap = (*range(rank - 2), rank - 1, rank - 2)
+    return op.source if op.axes == swap else None
+
+
+class TransposeIntoMatmul(RewritePattern):
+    """``matmul(transpose(a), b)`` --> ``matmul(a, b) {transpose_a}``, and so for ``b``."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: kernel.MatmulOp, rewriter: PatternRewriter) -> None:
+        """A product reads either way."""
+        a, b = swapped_matrix(op.a), swapped_matrix(op.b)
+        if a is None and b is None:
+            return
+        new = kernel.MatmulOp(
+            op.a if a is None else a,
+            op.b if b is None else b,
+            transpose_a=bool(op.transpose_a) ^ (a is not None),
+            transpose_b=bool(op.transpose_b) ^ (b is not None),
+            element_type=op.result.type.element_type,
+        )
+        put(rewriter, op, new)
+
+
+class FlattenMatmul(RewritePattern):
+    """``(b.. x m x k) @ (k x n)`` --> ``reshape((b..m x k) @ (k x n))``: one product, not a batch."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: kernel.MatmulOp, rewriter: PatternRewriter) -> None:
+        """Where the right operand is the same for the whole batch."""
+        a, b = tensor_type(op.a).get_shape(), tensor_type(op.b).get_shape()
+        batch = math.prod(a[:-2])
+        if max(len(a), len(b)) == 2 or math.prod(b[:-2]) != 1 or (op.transpose_a and batch != 1):
+            return
+        rows, columns = (a[-2], a[-1]) if op.transpose_a else (batch * a[-2], a[-1])
+        left = kernel.ReshapeOp(op.a, (rows, columns))
+        right = kernel.ReshapeOp(op.b, b[-2:])
+        product = kernel.MatmulOp(
+            left.result,
+            right.result,
+            transpose_a=bool(op.transpose_a),
+            transpose_b=bool(op.transpose_b),
+            element_type=op.result.type.element_type,
+        )
+        back = kernel.ReshapeOp(product.result, op.result.type.get_shape())
+        put(rewriter, op, left, right, product, back)
+
+
+class ReshapeAfterMap(RewritePattern):
+    """``map(reshape(x), bias)`` --> ``reshape(map(x, bias))`` if the reshape splits x's first dimension only.
+
+    Maps come to stand beside the kernel that feeds them, where they can be fused with it.
+    """
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: kernel.MapOp, rewriter: PatternRewriter) -> None:
+        """At the first operand that allows it."""
+        shape = op.result.type.get_shape()
+        for value in op.inputs:
+            lead = split_dimensions(value)
+            if not lead or tensor_type(value).get_shape() != shape:
+                continue
+            views = [joined(v, len(shape), shape[:lead]) for v in op.inputs]
+            made = [v for v in views if isinstance(v, kernel.ReshapeOp)]
+            inputs = [v.result if isinstance(v, kernel.ReshapeOp) else v for v in views]
+            if any(v is None for v in inputs):
+                continue
+            body = op.detach_region(0)
+            operands = [v for v in inputs if v is not None]
+            new = kernel.MapOp(operands, body, op.result.type.element_type)
+            put(rewriter, op, *made, new, kernel.ReshapeOp(new.result, shape))
+            return
+
+
+def split_dimensions(value: SSAValue) -> int:
+    """Into how many dimensions a reshape splits the first one of a computed value; 0 if it does not."""
+    op = value.owner
+    if not isinstance(op, kernel.ReshapeOp):
+        return 0
+    if not isinstance(op.source.owner, kernel.MatmulOp | kernel.MapOp | kernel.FusedOp):
+        return 0
+    old, new = tensor_type(op.source).get_shape(), op.result.type.get_shape()
+    lead = len(new) - len(old) + 1
+    return lead if len(old) >= 2 and lead >= 2 and old[1:] == new[lead:] else 0
+
+
+def joined(
+    value: SSAValue, rank: int, lead: tuple[int, ...]
+) -> SSAValue | kernel.ReshapeOp | None:
+    """An operand of a map whose result's first dimensions ``lead`` become one; None if that cannot be."""
+    shape = tensor_type(value).get_shape()
+    if len(shape) <= rank - len(lead):
+        return value
+    padded = (1,) * (rank - len(shape)) + shape
+    front, rest = padded[: len(lead)], padded[len(lead) :]
+    if front == lead:
+        return kernel.ReshapeOp(value, (math.prod(lead), *rest))
+    if all(n == 1 for n in front):
+        return kernel.ReshapeOp(value, rest)
+    return None
+
+
+class IdentityMap(RewritePattern):
+    """``map(x, ..) { yield %x }`` --> ``x`` where x has the result's type."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: kernel.MapOp, rewriter: PatternRewriter) -> None:
+        """Nothing is left."""
+        last = op.body.block.last_op
+        for argument, value in zip(op.body.block.args, op.inputs):
+            if last and last.operands[0] is argument and value.type == op.result.type:
+                rewriter.replace(op, [], [value])
+                return
+
+
+class RepeatedOperand(RewritePattern):
+    """``map(x, x)`` --> ``map(x)``; operands that the body does not read go too."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: kernel.MapOp, rewriter: PatternRewriter) -> None:
+        """One operand at a time."""
+        block, inputs = op.body.block, list(op.inputs)
+        for i, argument in enumerate(block.args):
+            first = inputs.index(inputs[i])
+            rest = inputs[:i] + inputs[i + 1 :]
+            shapes = [tensor_type(v).get_shape() for v in rest]
+            shape = kernel.broadcast_shapes(*shapes) if rest else None
+            if shape != op.result.type.get_shape() or (first == i and argument.uses):
+                continue
+            body = op.detach_region(0)
+            rewriter.replace_all_uses_with(argument, block.args[first])
+            block.erase_arg(argument)
+            put(rewriter, op, kernel.MapOp(rest, body, op.result.type.element_type))
+            return
+
+
+PATTERNS: tuple[type[RewritePattern], ...] = (
+    *kernel_fold.PATTERNS,
+    IdentityReshape,
+    ReshapeOfReshape,
+    TransposeOfTranspose,
+    TransposeIsReshape,
+    TransposeIntoMatmul,
+    FlattenMatmul,
+    IdentityMap,
+    RepeatedOperand,
+    ReshapeAfterMap,
+)
+
+
+def simplify(op: ModuleOp | Operation) -> None:
+    """Apply the patterns until nothing changes."""
+    for region in op.regions:
+        patterns = GreedyRewritePatternApplier([pattern() for pattern in PATTERNS])
+        PatternRewriteWalker(patterns, post_walk_func=region_dce).rewrite_region(region)
+
+
+@dataclass(frozen=True)
+class KernelCanonicalizePass(ModulePass):
+    """Views and transposes folded into what uses them, constants computed, equal operations merged.
+
+    Before:
+    ```mlir
+    %t = kernel.transpose %w permutation [1, 0] : tensor<16x8xf32> -> tensor<8x16xf32>
+    %c = kernel.matmul %x, %t : (tensor<2x4x8xf32>, tensor<8x16xf32>) -> tensor<2x4x16xf32>
+    %y = kernel.reshape %c : tensor<2x4x16xf32> -> tensor<8x16xf32>
+    ```
+    After:
+    ```mlir
+    %v = kernel.reshape %x : tensor<2x4x8xf32> -> tensor<8x8xf32>
+    %y = kernel.matmul %v, %w {transpose_b} : (tensor<8x8xf32>, tensor<16x8xf32>) -> tensor<8x16xf32>
+    ```
+    """
+
+    name = "kernel-canonicalize"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        """Rewrite, merge equal operations, and rewrite what that has made possible."""
+        simplify(op)
+        cse(op)
+        simplify(op)
