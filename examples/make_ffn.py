@@ -1,6 +1,7 @@
 """Write the feed-forward block of GPT-2 as ONNX: ``python examples/make_ffn.py ffn.onnx``.
 
-128 tokens, 768 - 3072 - 768, biases, GELU (by erf), seeded weights of the scale that GPT-2 starts with.
+128 tokens, 768 - 3072 - 768, biases, GELU (by erf), seeded weights of the scale that GPT-2 starts
+with.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ def make_ffn(tokens: int = 128, width: int = 768, hidden: int = 3072, seed: int 
     random = np.random.default_rng(seed)
 
     def tensor(name: str, *shape: int) -> Any:
-        return numpy_helper.from_array(
-            random.normal(0, 0.02, shape).astype(np.float32), name
-        )
+        return numpy_helper.from_array(random.normal(0, 0.02, shape).astype(np.float32), name)
 
     nodes = [
         helper.make_node("MatMul", ["x", "w1"], ["p1"], name="fc1"),

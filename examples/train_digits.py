@@ -1,7 +1,8 @@
 """Train the network of ``make demo`` and export it: ``python examples/train_digits.py``.
 
-A 64-128-64-10 ReLU network on scikit-learn's digits (8 x 8 images), seeded. Writes ``digits_mlp.onnx`` and the
-held-out images with their labels, ``digits_test.npz``, beside this file. Needs scikit-learn and onnx.
+A 64-128-64-10 ReLU network on scikit-learn's digits (8 x 8 images), seeded. Writes
+``digits_mlp.onnx`` and the held-out images with their labels, ``digits_test.npz``, beside this
+file. Needs scikit-learn and onnx.
 """
 
 from __future__ import annotations

@@ -12,9 +12,10 @@ An error is a ``KpuError`` with the file and line of the call that is wrong.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
+import operator
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -54,9 +55,10 @@ def _is_ours(frame: FrameType) -> bool:
 
 def _caller() -> tuple[str, int]:
     """File and line of the innermost frame that is not kpu-ir's."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame.f_back is not None and _is_ours(frame):
+    frame: FrameType | None = inspect.currentframe()
+    while frame is not None and frame.f_back is not None and _is_ours(frame):
         frame = frame.f_back
+    assert frame is not None
     return frame.f_code.co_filename, frame.f_lineno
 
 
@@ -112,34 +114,34 @@ class Value:
         return f"<{name}: {shape_text(self.shape)} {self.element_type}>"
 
     def __add__(self, other: Any) -> Value:
-        return self.graph.map(lambda x, y: x + y, self, other)
+        return self.graph.map(operator.add, self, other)
 
     def __radd__(self, other: Any) -> Value:
-        return self.graph.map(lambda x, y: x + y, other, self)
+        return self.graph.map(operator.add, other, self)
 
     def __sub__(self, other: Any) -> Value:
-        return self.graph.map(lambda x, y: x - y, self, other)
+        return self.graph.map(operator.sub, self, other)
 
     def __rsub__(self, other: Any) -> Value:
-        return self.graph.map(lambda x, y: x - y, other, self)
+        return self.graph.map(operator.sub, other, self)
 
     def __mul__(self, other: Any) -> Value:
-        return self.graph.map(lambda x, y: x * y, self, other)
+        return self.graph.map(operator.mul, self, other)
 
     def __rmul__(self, other: Any) -> Value:
-        return self.graph.map(lambda x, y: x * y, other, self)
+        return self.graph.map(operator.mul, other, self)
 
     def __truediv__(self, other: Any) -> Value:
-        return self.graph.map(lambda x, y: x / y, self, other)
+        return self.graph.map(formulas.true_divide, self, other)
 
     def __rtruediv__(self, other: Any) -> Value:
-        return self.graph.map(lambda x, y: x / y, other, self)
+        return self.graph.map(formulas.true_divide, other, self)
 
     def __pow__(self, other: Any) -> Value:
-        return self.graph.map(lambda x, y: x**y, self, other)
+        return self.graph.map(formulas.power, self, other)
 
     def __neg__(self) -> Value:
-        return self.graph.map(lambda x: -x, self)
+        return self.graph.map(operator.neg, self)
 
     def __abs__(self) -> Value:
         return self.graph.map(abs, self)
@@ -192,7 +194,7 @@ class Value:
 
     def clip(self, low: float | None = None, high: float | None = None) -> Value:
         """No less than ``low`` and no more than ``high``."""
-        return self.graph.map(lambda x: formulas.clip(x, low, high), self)
+        return self.graph.map(functools.partial(formulas.clip, low=low, high=high), self)
 
     def pow(self, exponent: Any) -> Value:
         """To the power of ``exponent``."""
@@ -266,7 +268,7 @@ class Graph:
             return value
         array = np.asarray(value)
         wanted = dtype_of(element_type)
-        plain = not isinstance(value, np.ndarray) or array.dtype in (np.float64, np.int64)
+        plain = not isinstance(value, np.ndarray) or array.dtype.name in ("float64", "int64")
         if array.dtype != wanted and plain and _may_become(array, wanted):
             array = array.astype(wanted)
         return self.constant(array)
@@ -304,14 +306,12 @@ class Graph:
 
     @_located
     def map(self, formula: Callable[..., Any], *operands: Any) -> Value:
-        """``formula`` of each element; operands broadcast. Plain numbers become part of the formula."""
+        """``formula`` of each element; operands broadcast. Numbers become part of the formula."""
         tensors = [v for v in operands if isinstance(v, Value)]
         if not tensors:
             raise KpuError("map needs at least one value of the graph")
         kind = tensors[0].element_type
-        given = [
-            v if isinstance(v, bool | int | float) else self.value(v, kind) for v in operands
-        ]
+        given = [v if isinstance(v, bool | int | float) else self.value(v, kind) for v in operands]
         values = [v for v in given if isinstance(v, Value)]
         if broadcast_shapes(*(v.shape for v in values)) is None:
             raise KpuError(
@@ -331,7 +331,11 @@ class Graph:
     def cast(self, value: Value, dtype: Any) -> Value:
         """In another element type."""
         kind = element_type_named(dtype)
-        return value if kind == value.element_type else self.map(lambda x: x.to(kind), value)
+        return (
+            value
+            if kind == value.element_type
+            else self.map(functools.partial(Scalar.to, kind=kind), value)
+        )
 
     @_located
     def matmul(
@@ -343,7 +347,7 @@ class Graph:
         transpose_b: bool = False,
         dtype: Any = None,
     ) -> Value:
-        """The matrix product as NumPy's, vectors included; ``dtype`` is the accumulator's, if another."""
+        """NumPy's matrix product, vectors included; ``dtype`` is the accumulator's, if another."""
         b = self.value(b, a.element_type)
         if a.element_type != b.element_type:
             raise KpuError(f"matmul of {a.element_type} and {b.element_type}: convert one of them")

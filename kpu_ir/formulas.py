@@ -1,4 +1,4 @@
-"""Elementwise functions by name, as formulas on ``Scalar``: the one table of the builder and the front ends.
+"""Elementwise functions by name, as formulas on ``Scalar``: for the builder and the front ends.
 
 Each holds over the whole range of its type: no overflow where the result is finite, no clamp.
 
@@ -14,7 +14,7 @@ from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import i1
 
 from kpu_ir.errors import KpuError
-from kpu_ir.tracing import Operand, Scalar, is_float, is_unsigned
+from kpu_ir.tracing import Operand, Scalar, Trace, is_float, is_unsigned
 
 
 def _float_function(x: Any, op: Any, name: str) -> Scalar:
@@ -174,6 +174,38 @@ def divide(x: Operand, y: Operand) -> Scalar:
     return _tracer(x, y).divide(x, y)
 
 
+def true_divide(x: Operand, y: Operand) -> Scalar:
+    """x / y of floats."""
+    return _tracer(x, y).true_divide(x, y)
+
+
+def bit_and(x: Operand, y: Operand) -> Scalar:
+    """And of booleans, and of the bits of integers."""
+    return _tracer(x, y).bitwise(arith.AndIOp, x, y)
+
+
+def bit_or(x: Operand, y: Operand) -> Scalar:
+    """Or of booleans, and of the bits of integers."""
+    return _tracer(x, y).bitwise(arith.OrIOp, x, y)
+
+
+def bit_xor(x: Operand, y: Operand) -> Scalar:
+    """Exclusive or of booleans, and of the bits of integers."""
+    return _tracer(x, y).bitwise(arith.XOrIOp, x, y)
+
+
+def shift_left(x: Operand, y: Operand) -> Scalar:
+    """The bits of x, y places to the left."""
+    x, y = _tracer(x, y).pair(x, y)
+    return x << y
+
+
+def shift_right(x: Operand, y: Operand) -> Scalar:
+    """The bits of x, y places to the right; with its sign if it has one."""
+    x, y = _tracer(x, y).pair(x, y)
+    return x >> y
+
+
 def fmod(x: Operand, y: Operand) -> Scalar:
     """What a division toward zero leaves; it has the sign of x."""
     return _tracer(x, y).remainder(x, y)
@@ -209,7 +241,7 @@ def isinf(x: Scalar, positive: bool = True, negative: bool = True) -> Scalar:
     return x == (python_math.inf if positive else -python_math.inf)
 
 
-def _tracer(*operands: Any) -> Any:
+def _tracer(*operands: Operand) -> Trace:
     for operand in operands:
         if isinstance(operand, Scalar):
             return operand.trace
@@ -268,9 +300,7 @@ def celu(x: Scalar, alpha: float = 1.0) -> Scalar:
     return where(x < 0, alpha * expm1(x / alpha), x)
 
 
-def selu(
-    x: Scalar, alpha: float = 1.6732632423543772, gamma: float = 1.0507009873554805
-) -> Scalar:
+def selu(x: Scalar, alpha: float = 1.6732632423543772, gamma: float = 1.0507009873554805) -> Scalar:
     """gamma times elu(x, alpha)."""
     return gamma * elu(x, alpha)
 

@@ -1,11 +1,12 @@
-"""The only meaning of scalar regions: what a body of ``arith`` and ``math`` computes, and what it costs.
+"""The only meaning of scalar regions: what a body computes, and what it costs.
 
-``compile_body`` turns a block into one generated Python function over whole arrays. Each operation is a NumPy
-call; a temporary that nobody reads any more receives the next result (``out=``), so a long formula needs
-about two arrays at a time.
+``compile_body`` turns a block into one generated Python function over whole arrays. Each operation
+is a NumPy call; a temporary that nobody reads any more receives the next result (``out=``), so a
+long formula needs about two arrays at a time.
 
-Floats narrower than 32 bits (f16, bf16, f8) are computed in f32 and rounded where the body converts or ends,
-as a machine does that widens its operands; ``i4`` likewise in ``i8``. Integers wrap around.
+Floats narrower than 32 bits (f16, bf16, f8) are computed in f32 and rounded where the body converts
+or ends, as a machine does that widens its operands; ``i4`` likewise in ``i8``. Integers wrap
+around.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from xdsl.dialects import arith
 from xdsl.dialects.builtin import AnyFloat, FloatAttr, IntegerAttr, IntegerType
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 from xdsl.traits import IsTerminator
+from xdsl.utils.hints import isa
 
 from kpu_ir.errors import KpuError
 from kpu_ir.scalar_ops import ALLOCATING, BOOLEAN, FREE, IN_PLACE, PRICES, erf
@@ -30,9 +32,10 @@ Body = Callable[..., Array]
 
 
 def op_classes(block: Block) -> Counter[str]:
-    """How many operations of each class (``simple``, ``divide``, ``special``) a body costs an element.
+    """How many operations of each class a body costs an element.
 
-    Constants, changes of width and the terminator are free.
+    The classes are ``simple``, ``divide`` and ``special``. Constants, changes of width and the
+    terminator are free.
     """
     counts: Counter[str] = Counter()
     for op in block.ops:
@@ -118,7 +121,7 @@ class _Compiler:
             if self.precision is not None:
                 return self.precision
             return dtype if dtype.itemsize >= 4 else np.dtype(np.float32)
-        if isinstance(kind, IntegerType) and 1 < kind.bitwidth < 8:
+        if isa(kind, IntegerType) and 1 < kind.bitwidth < 8:
             return np.dtype(np.int8)
         return dtype
 
@@ -136,7 +139,7 @@ class _Compiler:
             signed = self.bind(dtype)
             self.lines.append(f"if {name}.dtype == {unsigned}: {name} = {name}.view({signed})")
         text = name
-        if dtype != dtype_of(argument.type) or dtype.kind == "f" and self.precision is not None:
+        if dtype != dtype_of(argument.type) or (dtype.kind == "f" and self.precision is not None):
             text = f"w{argument.index}"
             self.lines.append(f"{text} = {name}.astype({self.bind(dtype)})")
         self.values[argument] = _Value(text, dtype, frozenset((argument.index,)), text != name)
@@ -148,7 +151,7 @@ class _Compiler:
             return
         operands = [self.read(v) for v in op.operands]
         kind = op.results[0].type if op.results else None
-        if kind is None or op.name not in PRICES and op.name not in FREE:
+        if kind is None or (op.name not in PRICES and op.name not in FREE):
             raise unknown(op)
         dtype = self.wide(kind)
         arguments = frozenset[int]().union(*(v.arguments for v in operands))

@@ -1,11 +1,12 @@
 """The tables of ``scalar``: what each scalar operation computes on arrays, and its class of cost.
 
-To add an operation: a line in ``PRICES``, and one in ``IN_PLACE`` (a NumPy ufunc) or in ``ALLOCATING``
-(a maker of a function that returns a new array).
+To add an operation: a line in ``PRICES``, and one in ``IN_PLACE`` (a NumPy ufunc) or in
+``ALLOCATING`` (a maker of a function that returns a new array).
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
@@ -17,6 +18,9 @@ from xdsl.ir import Operation
 from kpu_ir.types import Array, dtype_of
 
 Function = Callable[..., Any]
+Unary = Callable[[Any], Any]
+Binary = Callable[[Any, Any], Any]
+Maker = Callable[[Operation, np.dtype[Any]], Function]
 
 IN_PLACE: dict[str, Function] = {
     "arith.addf": np.add,
@@ -77,9 +81,7 @@ IN_PLACE: dict[str, Function] = {
 @cache
 def erf() -> Function:
     """The error function; SciPy is imported by the first body that needs it."""
-    from scipy import special
-
-    return cast(Any, special).erf
+    return importlib.import_module("scipy.special").erf
 
 
 def unsigned(array: Array) -> Array:
@@ -87,12 +89,12 @@ def unsigned(array: Array) -> Array:
     return array.view(f"u{array.dtype.name}")
 
 
-def _on_unsigned(function: Function) -> Callable[[Operation, np.dtype[Any]], Function]:
+def _on_unsigned(function: Binary) -> Maker:
     """An integer operation that reads its operands as unsigned."""
 
-    def make(op: Operation, dtype: np.dtype[Any]) -> Function:
+    def make(op: Operation, dtype: np.dtype[Any]) -> Binary:
         if dtype.kind == "b":
-            return lambda x, y: function(x, y)
+            return function
 
         def apply(x: Array, y: Array) -> Array:
             result = function(unsigned(x), unsigned(y))
@@ -103,9 +105,13 @@ def _on_unsigned(function: Function) -> Callable[[Operation, np.dtype[Any]], Fun
     return make
 
 
-def _plain(function: Function) -> Callable[[Operation, np.dtype[Any]], Function]:
+def _plain(function: Function) -> Maker:
     """A function that needs to know nothing of its operation."""
-    return lambda op, dtype: function
+
+    def make(op: Operation, dtype: np.dtype[Any]) -> Function:
+        return function
+
+    return make
 
 
 def _div_toward_zero(x: Array, y: Array) -> Array:
@@ -126,19 +132,19 @@ def _round_half_away(x: Array) -> Array:
     return np.where(np.abs(x - whole) >= 0.5, whole + np.copysign(1, x).astype(x.dtype), whole)
 
 
-def _rsqrt(op: Operation, dtype: np.dtype[Any]) -> Function:
+def _rsqrt(op: Operation, dtype: np.dtype[Any]) -> Unary:
     one = dtype.type(1)
     return lambda x: one / np.sqrt(x)
 
 
-def _fma(op: Operation, dtype: np.dtype[Any]) -> Function:
+def _fma(op: Operation, dtype: np.dtype[Any]) -> Callable[[Any, Any, Any], Any]:
     """Rounded once: in f64 where that is wider."""
     if dtype.itemsize >= 8:
         return lambda a, b, c: a * b + c
     return lambda a, b, c: (np.multiply(a, b, dtype=np.float64) + c).astype(dtype)
 
 
-def _fpowi(op: Operation, dtype: np.dtype[Any]) -> Function:
+def _fpowi(op: Operation, dtype: np.dtype[Any]) -> Binary:
     return lambda x, n: np.power(x, n.astype(dtype))
 
 
@@ -168,7 +174,7 @@ def _ones(x: Array) -> Array:
     return np.bitwise_count(unsigned(x)).astype(x.dtype)
 
 
-ORDERED: tuple[Function, ...] = (
+ORDERED: tuple[Binary, ...] = (
     lambda x, y: np.zeros(np.broadcast_shapes(x.shape, y.shape), np.bool_),  # false
     np.equal,
     np.greater,
@@ -186,9 +192,12 @@ ORDERED: tuple[Function, ...] = (
     lambda x, y: np.isnan(x) | np.isnan(y),  # uno
     lambda x, y: np.ones(np.broadcast_shapes(x.shape, y.shape), np.bool_),  # true
 )
-"""``arith.cmpf`` by predicate: false oeq ogt oge olt ole one ord ueq ugt uge ult ule une uno true."""
+"""``arith.cmpf`` by predicate.
 
-COMPARISONS: tuple[Function, ...] = (
+false oeq ogt oge olt ole one ord ueq ugt uge ult ule une uno true.
+"""
+
+COMPARISONS: tuple[Binary, ...] = (
     np.equal,
     np.not_equal,
     np.less,
@@ -199,11 +208,11 @@ COMPARISONS: tuple[Function, ...] = (
 """``arith.cmpi`` by predicate: eq ne slt sle sgt sge, and from slt on again for unsigned."""
 
 
-def _cmpf(op: Operation, dtype: np.dtype[Any]) -> Function:
+def _cmpf(op: Operation, dtype: np.dtype[Any]) -> Binary:
     return ORDERED[cast(arith.CmpfOp, op).predicate.value.data]
 
 
-def _cmpi(op: Operation, dtype: np.dtype[Any]) -> Function:
+def _cmpi(op: Operation, dtype: np.dtype[Any]) -> Binary:
     """Signed or unsigned; a set ``i1`` is -1 to the signed predicates."""
     predicate = cast(arith.CmpiOp, op).predicate.value.data
     signed = predicate < 6
@@ -213,56 +222,56 @@ def _cmpi(op: Operation, dtype: np.dtype[Any]) -> Function:
     return compare if signed else (lambda x, y: compare(unsigned(x), unsigned(y)))
 
 
-def _to_float(op: Operation, dtype: np.dtype[Any]) -> Function:
+def _to_float(op: Operation, dtype: np.dtype[Any]) -> Unary:
     """``sitofp``; a set ``i1`` is -1."""
     if dtype_of(op.operands[0].type).kind == "b":
         return lambda x: -x.astype(dtype)
     return lambda x: x.astype(dtype)
 
 
-def _unsigned_to_float(op: Operation, dtype: np.dtype[Any]) -> Function:
+def _unsigned_to_float(op: Operation, dtype: np.dtype[Any]) -> Unary:
     if dtype_of(op.operands[0].type).kind == "b":
         return lambda x: x.astype(dtype)
     return lambda x: unsigned(x).astype(dtype)
 
 
-def _to_integer(op: Operation, dtype: np.dtype[Any]) -> Function:
+def _to_integer(op: Operation, dtype: np.dtype[Any]) -> Unary:
     """``fptosi``: rounds toward zero."""
     return lambda x: x.astype(dtype)
 
 
-def _to_unsigned(op: Operation, dtype: np.dtype[Any]) -> Function:
+def _to_unsigned(op: Operation, dtype: np.dtype[Any]) -> Unary:
     if dtype.kind == "b":
         return lambda x: x.astype(dtype)
     return lambda x: x.astype(f"u{dtype.name}").view(dtype)
 
 
-def _sign_extend(op: Operation, dtype: np.dtype[Any]) -> Function:
+def _sign_extend(op: Operation, dtype: np.dtype[Any]) -> Unary:
     if dtype_of(op.operands[0].type).kind == "b":
         return lambda x: -x.astype(dtype)
     return lambda x: x.astype(dtype)
 
 
-def _zero_extend(op: Operation, dtype: np.dtype[Any]) -> Function:
+def _zero_extend(op: Operation, dtype: np.dtype[Any]) -> Unary:
     if dtype_of(op.operands[0].type).kind == "b":
         return lambda x: x.astype(dtype)
     return lambda x: unsigned(x).astype(dtype)
 
 
-def _truncate(op: Operation, dtype: np.dtype[Any]) -> Function:
+def _truncate(op: Operation, dtype: np.dtype[Any]) -> Unary:
     if dtype.kind == "b":
         return lambda x: (x & 1).astype(dtype)
     storage = dtype_of(op.results[0].type)
     return lambda x: x.astype(storage).astype(dtype)
 
 
-def _bitcast(op: Operation, dtype: np.dtype[Any]) -> Function:
+def _bitcast(op: Operation, dtype: np.dtype[Any]) -> Unary:
     """The stored bits in another type."""
     source, target = dtype_of(op.operands[0].type), dtype_of(op.results[0].type)
     return lambda x: x.astype(source).view(target).astype(dtype)
 
 
-ALLOCATING: dict[str, Callable[[Operation, np.dtype[Any]], Function]] = {
+ALLOCATING: dict[str, Maker] = {
     "arith.select": _plain(np.where),
     "arith.cmpf": _cmpf,
     "arith.cmpi": _cmpi,
@@ -315,9 +324,7 @@ _SIMPLE = (
     "fptosi fptoui addi subi muli maxsi minsi maxui minui andi ori xori shli shrsi shrui "
     "math: absf absi ceil floor round roundeven trunc copysign fma ctlz cttz ctpop"
 )
-_DIVIDE = (
-    "arith: divf divsi divui floordivsi ceildivsi ceildivui remsi remui math: sqrt rsqrt"
-)
+_DIVIDE = "arith: divf divsi divui floordivsi ceildivsi ceildivui remsi remui math: sqrt rsqrt"
 _SPECIAL = (
     "math: acos acosh asin asinh atan atan2 atanh cbrt cos cosh erf exp exp2 expm1 log log10 log1p "
     "log2 powf fpowi ipowi sin sinh tan tanh"
@@ -337,4 +344,4 @@ def _prices() -> dict[str, str]:
 
 
 PRICES = _prices()
-"""The class of each operation: ``simple``, ``divide`` or ``special``; the machine prices the classes."""
+"""The class of each operation (simple, divide, special); the machine prices the classes."""

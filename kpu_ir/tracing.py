@@ -1,8 +1,9 @@
-"""Python formulas become scalar bodies: call one on ``Scalar`` proxies and it writes ``arith`` and ``math``.
+"""Python formulas become scalar bodies: on ``Scalar`` proxies they write ``arith`` and ``math``.
 
 >>> block, element_type = trace(lambda a, b: a * b + 1, [f32, f32])
 
-gives the body of ``kernel.map`` for ``a * b + 1``. A number takes the type of what it is combined with.
+gives the body of ``kernel.map`` for ``a * b + 1``. A number takes the type of what it is combined
+with.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint
+from xdsl.utils.hints import isa
 
 from kpu_ir.dialects.kernel import YieldOp, scalar_type
 from kpu_ir.errors import KpuError
@@ -41,15 +43,18 @@ def is_float(kind: Attribute) -> bool:
 
 def is_unsigned(kind: Attribute) -> bool:
     """Whether operations on this element type read it as unsigned."""
-    if not isinstance(kind, IntegerType):
+    if not isa(kind, IntegerType):
         return False
     return kind.bitwidth == 1 or kind.signedness.data == Signedness.UNSIGNED
 
 
 class Scalar:
-    """One element of a tensor in a formula: it has Python's operators, and ``formulas`` has the functions.
+    """One element of a tensor in a formula.
 
-    ``kind`` is the element type that the user sees (``ui8``); the value itself is signless (``i8``).
+    It has Python's operators; ``formulas`` has the functions.
+
+    ``kind`` is the element type that the user sees (``ui8``); the value itself is signless
+    (``i8``).
     """
 
     __slots__ = ("kind", "trace", "value")
@@ -192,8 +197,8 @@ class Trace:
             attribute: Any
             if isinstance(signless, AnyFloat):
                 attribute = FloatAttr(float(number), signless)
-            elif isinstance(signless, IntegerType | IndexType) and _is_whole(number):
-                if isinstance(signless, IntegerType):
+            elif isa(signless, IntegerType | IndexType) and _is_whole(number):
+                if isa(signless, IntegerType):
                     low, high = -(1 << signless.bitwidth - 1), 1 << signless.bitwidth
                     if not low <= number < high:
                         raise KpuError(f"{number} does not fit {kind}")
@@ -287,7 +292,7 @@ class Trace:
         return self.select((rest != 0) & ((rest < 0) ^ (y < 0)), rest + y, rest)
 
     def power(self, x: Scalar, y: Any) -> Scalar:
-        """``x ** y``; small known powers are products, as nobody would take a logarithm to square."""
+        """``x ** y``; small known powers are products: nobody takes a logarithm to square."""
         if not isinstance(y, Scalar):
             if y == 2:
                 return x * x
@@ -303,7 +308,9 @@ class Trace:
         if x.kind != y.kind:
             wide = x.kind if is_float(x.kind) else y.kind
             return self.power(x.to(wide), y.to(wide)).to(x.kind)
-        return self.insert((math.PowFOp if is_float(x.kind) else math.IPowIOp)(x.value, y.value), x.kind)
+        return self.insert(
+            (math.PowFOp if is_float(x.kind) else math.IPowIOp)(x.value, y.value), x.kind
+        )
 
     def compare(self, how: str, x: Any, y: Any) -> Scalar:
         """A boolean: ``lt``, ``le``, ``gt``, ``ge``, ``eq`` or ``ne``; a NaN is unequal to all."""
@@ -336,16 +343,15 @@ class Trace:
         if isinstance(target, AnyFloat):
             op = arith.UIToFPOp if unsigned else arith.SIToFPOp
             return self.insert(op(x.value, target), kind)
-        assert isinstance(source, IntegerType) and isinstance(target, IntegerType)
+        assert isa(source, IntegerType)
+        assert isa(target, IntegerType)
         if target.bitwidth < source.bitwidth:
             return self.insert(arith.TruncIOp(x.value, target), kind)
         return self.insert((arith.ExtUIOp if unsigned else arith.ExtSIOp)(x.value, target), kind)
 
-    def cast_float(
-        self, x: Scalar, source: AnyFloat, kind: Attribute, target: Attribute
-    ) -> Scalar:
+    def cast_float(self, x: Scalar, source: AnyFloat, kind: Attribute, target: Attribute) -> Scalar:
         """A float in another type."""
-        if isinstance(target, IntegerType):
+        if isa(target, IntegerType):
             op = arith.FPToUIOp if is_unsigned(kind) else arith.FPToSIOp
             return self.insert(op(x.value, target), kind)
         if not isinstance(target, AnyFloat):
@@ -363,8 +369,9 @@ def _is_whole(number: Number) -> bool:
 def trace(
     formula: Callable[..., Any], kinds: Sequence[Attribute], result: Attribute | None = None
 ) -> tuple[Block, Attribute]:
-    """The body of ``kernel.map`` that computes ``formula`` on elements of ``kinds``, and its element type.
+    """The body of ``kernel.map`` that computes ``formula``, and its element type.
 
+    ``kinds`` are the operands' element types.
     ``result`` is the type of a formula that returns a plain number.
     """
     block = Block(arg_types=[scalar_type(kind) for kind in kinds])

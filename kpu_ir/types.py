@@ -25,6 +25,7 @@ from xdsl.dialects.builtin import (
     TensorType,
 )
 from xdsl.ir import Attribute
+from xdsl.utils.hints import isa
 
 from kpu_ir.errors import KpuError
 
@@ -70,7 +71,7 @@ def dtype_of(element_type: Attribute) -> np.dtype[Any]:
 
 @cache
 def element_type_of(dtype: np.dtype[Any] | type[Any]) -> Attribute:
-    """The element type of a dtype; signed integers are signless (``i32``), unsigned ones are not (``ui8``)."""
+    """The element type of a dtype: ``i32`` for ``int32``, ``ui8`` for ``uint8``."""
     for kind, candidate in _pairs():
         if candidate == np.dtype(dtype):
             return kind
@@ -78,7 +79,7 @@ def element_type_of(dtype: np.dtype[Any] | type[Any]) -> Attribute:
 
 
 def element_type_named(kind: Any) -> Attribute:
-    """The element type that a user names: ``"f32"``, ``"bf16"``, ``np.float32``, or the type itself."""
+    """The element type that a user names: ``"bf16"``, ``np.float32``, or the type itself."""
     if isinstance(kind, Attribute):
         return kind
     for candidate, _ in _pairs():
@@ -93,7 +94,7 @@ def element_type_named(kind: Any) -> Attribute:
 
 def bits_of(element_type: Attribute) -> int:
     """Bits that an element takes in memory and on a wire: 8 for ``i1``, 4 for ``i4``."""
-    if isinstance(element_type, IntegerType) and 1 < element_type.bitwidth < 8:
+    if isa(element_type, IntegerType) and 1 < element_type.bitwidth < 8:
         return element_type.bitwidth
     return dtype_of(element_type).itemsize * 8
 

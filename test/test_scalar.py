@@ -69,7 +69,9 @@ def test_formulas_hold_over_the_whole_range():
     gelu = compile_body(body(GELU))
     got = gelu(X)
     assert got.dtype == np.float32
-    assert got[-2] == 20 and got[-1] == 200 and got[0] == 0
+    assert got[-2] == 20
+    assert got[-1] == 200
+    assert got[0] == 0
     np.testing.assert_allclose(got, X * ndtr(X.astype(np.float64)), rtol=1e-5, atol=1e-6)
     sigmoid = compile_body(
         body("""%x: f32 | %one = arith.constant 1.0 : f32
@@ -79,7 +81,8 @@ def test_formulas_hold_over_the_whole_range():
         %r = arith.divf %one, %p : f32
         func.return %r : f32""")
     )
-    assert sigmoid(X)[0] == 0 and sigmoid(X)[-1] == 1
+    assert sigmoid(X)[0] == 0
+    assert sigmoid(X)[-1] == 1
 
 
 def test_inputs_are_never_written():
@@ -87,7 +90,9 @@ def test_inputs_are_never_written():
     x = X.copy()
     first = gelu(x)
     second = gelu(x)
-    assert np.array_equal(x, X) and np.array_equal(first, second) and first is not second
+    assert np.array_equal(x, X)
+    assert np.array_equal(first, second)
+    assert first is not second
 
 
 def test_few_temporaries():
@@ -124,7 +129,8 @@ def test_unused_arguments_and_constants_still_fill_the_shape():
     x, y = np.zeros((2, 3), np.float32), np.ones(3, np.float32)
     assert np.array_equal(f(x, y), np.ones((2, 3)))
     g = compile_body(body("%x: f32 | %c = arith.constant 7 : i32\n func.return %c : i32"))
-    assert np.array_equal(g(x), np.full((2, 3), 7, np.int32)) and g(x).dtype == np.int32
+    assert np.array_equal(g(x), np.full((2, 3), 7, np.int32))
+    assert g(x).dtype == np.int32
     h = compile_body(body("%x: f32 | func.return %x : f32"))
     assert not np.shares_memory(h(x), x)
 
@@ -140,7 +146,8 @@ def test_narrow_floats_are_computed_in_f32_and_rounded_once(name: str, dtype: An
     wide = np.float64 if dtype is np.float64 else np.float32
     expected = (x.astype(wide) * y.astype(wide) + y.astype(wide)).astype(dtype)
     got = compile_body(body(text))(x, y)
-    assert got.dtype == dtype and np.array_equal(got, expected)
+    assert got.dtype == dtype
+    assert np.array_equal(got, expected)
 
 
 def test_precision_computes_floats_in_f64():
@@ -182,7 +189,8 @@ INTEGERS = [
 @pytest.mark.parametrize(("op", "x", "y", "expected"), INTEGERS)
 def test_integers(op: str, x: list[int], y: list[int], expected: list[int]):
     got = compile_body(binary(op, "i8"))(np.int8(x), np.int8(y))
-    assert got.dtype == np.int8 and got.tolist() == expected
+    assert got.dtype == np.int8
+    assert got.tolist() == expected
 
 
 def test_unsigned_arrays_are_read_as_the_same_bits():
@@ -214,7 +222,8 @@ BOOLEANS = {
 def test_booleans(op: str):
     x, y = np.bool_([0, 0, 1, 1]), np.bool_([0, 1, 0, 1])
     got = compile_body(binary(op, "i1"))(x, y)
-    assert got.dtype == np.bool_ and got.tolist() == [bool(v) for v in BOOLEANS[op]]
+    assert got.dtype == np.bool_
+    assert got.tolist() == [bool(v) for v in BOOLEANS[op]]
 
 
 def test_casts():

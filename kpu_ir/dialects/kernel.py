@@ -1,8 +1,9 @@
 """The ``kernel`` altitude: what is computed.
 
-Values are builtin tensors of static shape, operations are pure. There are no loops, no memory and no order
-here beyond what data needs. A contraction is a named operation with an explicit accumulator type (its result's
-element type); everything elementwise is one operation, ``kernel.map``, whose body is scalar ``arith`` and ``math``.
+Values are builtin tensors of static shape, operations are pure. There are no loops, no memory and
+no order here beyond what data needs. A contraction is a named operation with an explicit
+accumulator type (its result's element type); everything elementwise is one operation,
+``kernel.map``, whose body is scalar ``arith`` and ``math``.
 
 Unsigned integers (``ui8``) exist as element types; as in MLIR, a scalar body sees them signless
 (``scalar_type``) and chooses operations that read them as unsigned.
@@ -49,6 +50,7 @@ from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import ConstantLike, IsolatedFromAbove, IsTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
+from xdsl.utils.hints import isa
 
 
 def tensor_type(value: SSAValue) -> TensorType:
@@ -58,7 +60,7 @@ def tensor_type(value: SSAValue) -> TensorType:
 
 def scalar_type(element_type: Attribute) -> Attribute:
     """What a scalar body calls an element of this type: integers lose their sign."""
-    if isinstance(element_type, IntegerType):
+    if isa(element_type, IntegerType):
         return IntegerType(element_type.bitwidth)
     return element_type
 
@@ -90,16 +92,15 @@ class IntegerList(CustomDirective):
 
     values: AttributeVariable
 
-    def parse(self, parser: Parser, state: ParsingState) -> bool:
+    def parse(self, parser: Parser, state: ParsingState) -> None:
         """``[1, 0]``."""
         numbers = parser.parse_comma_separated_list(Parser.Delimiter.SQUARE, parser.parse_integer)
         self.values.set(state, DenseArrayBase.from_list(i64, numbers))
-        return True
 
     def print(self, printer: Printer, state: PrintingState, op: IRDLOperation) -> None:
         """``[1, 0]``."""
         state.print_whitespace(printer)
-        values = cast(DenseArrayBase, self.values.get(op)).get_values()
+        values = cast(DenseArrayBase[IntegerType], self.values.get(op)).get_values()
         printer.print_string("[" + ", ".join(map(str, values)) + "]")
 
 
@@ -112,7 +113,7 @@ class KernelOperation(IRDLOperation):
         """Only static tensors of numbers; then what each operation asks for."""
         for value in (*self.operands, *self.results):
             kind = value.type
-            if not isinstance(kind, TensorType) or not kind.has_static_shape():
+            if not isa(kind, TensorType) or not kind.has_static_shape():
                 raise VerifyException(
                     f"{self.name} works on tensors of static shape: "
                     f"expected tensor<4x8xf32> or the like, got {kind}"
@@ -164,7 +165,9 @@ class YieldOp(IRDLOperation):
 
 @irdl_op_definition
 class ConstantOp(KernelOperation):
-    """Weights and other known tensors. ``dense_resource<elided>`` stands for values that were not printed.
+    """Weights and other known tensors.
+
+    ``dense_resource<elided>`` stands for values that were not printed.
 
     ```mlir
     %w = kernel.constant dense<[[1.0, 2.0], [3.0, 4.0]]> : tensor<2x2xf32>
@@ -186,7 +189,7 @@ class ConstantOp(KernelOperation):
         """``dense<...> : type``."""
         attributes = parser.parse_optional_attr_dict()
         value = parser.parse_attribute()
-        if not isinstance(value, DenseIntOrFPElementsAttr | DenseResourceAttr):
+        if not isa(value, DenseIntOrFPElementsAttr | DenseResourceAttr):
             parser.raise_error("kernel.constant expects dense<...> or dense_resource<...>")
         op = cls(value)
         op.attributes |= attributes
@@ -227,12 +230,14 @@ def matmul_shape(
 class MatmulOp(KernelOperation):
     """A matrix product as NumPy's ``matmul``: ranks of 2 or more, batch dimensions broadcast.
 
-    ``transpose_a`` and ``transpose_b`` say that an operand's last two dimensions are stored the other way
-    round. The result's element type is the accumulator's: f16 and bf16 give themselves or f32, i8 gives i32.
+    ``transpose_a`` and ``transpose_b`` say that an operand's last two dimensions are stored the
+    other way round. The result's element type is the accumulator's: f16 and bf16 give themselves or
+    f32, i8 gives i32.
 
     ```mlir
     %c = kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
-    %d = kernel.matmul %q, %k {transpose_b} : (tensor<12x64x32xbf16>, tensor<1x64x32xbf16>) -> tensor<12x64x64xf32>
+    %d = kernel.matmul %q, %k {transpose_b}
+      : (tensor<12x64x32xbf16>, tensor<1x64x32xbf16>) -> tensor<12x64x64xf32>
     ```
     """
 
@@ -296,7 +301,7 @@ class MatmulOp(KernelOperation):
         """Floats add up in floats and integers in integers, at least as wide."""
         if isinstance(source, AnyFloat) and isinstance(accumulator, AnyFloat):
             fits = accumulator == source or accumulator.bitwidth > source.bitwidth
-        elif isinstance(source, IntegerType) and isinstance(accumulator, IntegerType):
+        elif isa(source, IntegerType) and isa(accumulator, IntegerType):
             fits = accumulator.bitwidth >= source.bitwidth
         else:
             fits = False
@@ -314,7 +319,9 @@ def is_scalar_operation(name: str) -> bool:
 
 @irdl_op_definition
 class MapOp(KernelOperation):
-    """An elementwise function. Operands broadcast as NumPy's; the body is any scalar ``arith`` and ``math``.
+    """An elementwise function: its body is any scalar ``arith`` and ``math``.
+
+    Operands broadcast as NumPy's.
 
     ```mlir
     %y = kernel.map %x, %bias : (tensor<4x8xf32>, tensor<8xf32>) -> tensor<4x8xf32> {
@@ -354,7 +361,7 @@ class MapOp(KernelOperation):
         )
 
     def verify_kernel(self) -> None:
-        """Operands broadcast to the result; the body takes their scalars and yields the result's."""
+        """Operands broadcast to the result; the body takes their scalars and yields its."""
         if not self.inputs:
             raise VerifyException(f"{self.name}: expected at least one operand, got none")
         shapes = [tensor_type(v).get_shape() for v in self.inputs]
@@ -374,11 +381,11 @@ class MapOp(KernelOperation):
                 f"{self.name}: expected a body that takes ({', '.join(map(str, expected))}), "
                 f"got ({', '.join(map(str, got))})"
             )
-        *operations, last = self.body.block.ops or (None,)
+        last = self.body.block.last_op
         if not isinstance(last, YieldOp):
             raise VerifyException(f"{self.name}: expected a body that ends in kernel.yield")
-        for op in operations:
-            if op is not None and not is_scalar_operation(op.name):
+        for op in self.body.block.ops:
+            if op is not last and not is_scalar_operation(op.name):
                 raise VerifyException(
                     f"{self.name}: expected scalar arith and math in the body, got {op.name}"
                 )
@@ -423,7 +430,9 @@ class ReshapeOp(KernelOperation):
 
 @irdl_op_definition
 class TransposeOp(KernelOperation):
-    """Dimensions in another order: dimension ``i`` of the result is dimension ``permutation[i]`` of the source.
+    """Dimensions in another order.
+
+    Dimension ``i`` of the result is dimension ``permutation[i]`` of the source.
 
     ```mlir
     %y = kernel.transpose %x permutation [0, 2, 1] : tensor<2x4x8xf32> -> tensor<2x8x4xf32>
@@ -432,7 +441,7 @@ class TransposeOp(KernelOperation):
 
     name = "kernel.transpose"
     source = operand_def(TensorType)
-    permutation = prop_def(DenseArrayBase)
+    permutation = prop_def(DenseArrayBase.constr(i64))
     result = result_def(TensorType)
     custom_directives = (IntegerList,)
     assembly_format = (
@@ -453,7 +462,7 @@ class TransposeOp(KernelOperation):
     @property
     def axes(self) -> tuple[int, ...]:
         """The permutation, as integers."""
-        return tuple(int(axis) for axis in self.permutation.get_values())
+        return self.permutation.get_values()
 
     def verify_kernel(self) -> None:
         """A permutation of the source's dimensions, and the shape that it gives."""
@@ -469,7 +478,9 @@ class TransposeOp(KernelOperation):
 
 @irdl_op_definition
 class FusedOp(KernelOperation):
-    """Kernels that become one program. They use what is around them, and yield what is used after them.
+    """Kernels that become one program.
+
+    They use what is around them, and yield what is used after them.
 
     ```mlir
     %y = kernel.fused : tensor<4x16xf32> {
@@ -501,14 +512,13 @@ class FusedOp(KernelOperation):
         """Kernel operations, not nested, then a yield of the results."""
         if self.body.block.args:
             raise VerifyException(f"{self.name}: expected a body without arguments")
-        *operations, last = self.body.block.ops or (None,)
+        last = self.body.block.last_op
         if not isinstance(last, YieldOp):
             raise VerifyException(f"{self.name}: expected a body that ends in kernel.yield")
-        for op in operations:
-            if not isinstance(op, KernelOperation) or isinstance(op, FusedOp):
-                name = op.name if op else "nothing"
+        for op in self.body.block.ops:
+            if op is not last and (not isinstance(op, KernelOperation) or isinstance(op, FusedOp)):
                 raise VerifyException(
-                    f"{self.name}: expected kernel operations in the body, got {name}"
+                    f"{self.name}: expected kernel operations in the body, got {op.name}"
                 )
         expected, got = [r.type for r in self.outputs], [v.type for v in last.values]
         if expected != got:

@@ -1,7 +1,9 @@
-"""What the operations of ``kernel`` compute, in NumPy: the values that every lower altitude must reproduce.
+"""What the operations of ``kernel`` compute, in NumPy.
 
-A table, one short function an operation. To add one: ``@reference(XxxOp)`` on a function that takes the
-operation, its operands as arrays and the evaluation, and returns the results.
+These are the values that every lower altitude must reproduce.
+
+A table, one short function an operation. To add one: ``@reference(XxxOp)`` on a function that takes
+the operation, its operands as arrays and the evaluation, and returns the results.
 """
 
 from __future__ import annotations
@@ -161,7 +163,7 @@ def function_named(module: Operation, name: str) -> func.FuncOp:
 
 
 def argument_names(function: func.FuncOp) -> list[str]:
-    """The name of each argument: its ``kernel.name``, else what the IR calls it, else ``arg0``..."""
+    """The name of each argument: its ``kernel.name``, else that in the IR, else ``arg0``..."""
     names: list[str] = []
     for i, argument in enumerate(function.body.block.args):
         attributes = function.arg_attrs.data[i] if function.arg_attrs else DictionaryAttr({})
@@ -189,8 +191,8 @@ def evaluate(
 ) -> list[Array]:
     """The results of a function at the kernel altitude (of a module: of ``@main``).
 
-    ``inputs`` are by name or by position. With ``precision=np.float64`` all floats are computed in that
-    type and nothing is rounded on the way.
+    ``inputs`` are by name or by position. With ``precision=np.float64`` all floats are computed in
+    that type and nothing is rounded on the way.
     """
     function = function_named(target, "main") if isinstance(target, ModuleOp) else target
     module = target if isinstance(target, ModuleOp) else target.get_toplevel_object()
@@ -199,9 +201,7 @@ def evaluate(
     run = Evaluation(module, precision)
     block = function.body.block
     names = argument_names(function)
-    given: Mapping[Any, Any] = (
-        inputs if isinstance(inputs, Mapping) else dict(enumerate(inputs))
-    )
+    given: Mapping[Any, Any] = inputs if isinstance(inputs, Mapping) else dict(enumerate(inputs))
     unknown = [k for k in given if k not in names and k not in range(len(names))]
     if unknown:
         raise KpuError(

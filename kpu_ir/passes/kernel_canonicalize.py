@@ -100,7 +100,7 @@ class TransposeIntoMatmul(RewritePattern):
 
 
 class FlattenMatmul(RewritePattern):
-    """``(b.. x m x k) @ (k x n)`` --> ``reshape((b..m x k) @ (k x n))``: one product, not a batch."""
+    """``(b.. x m x k) @ (k x n)`` --> ``reshape((b..m x k) @ (k x n))``, no batch."""
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: kernel.MatmulOp, rewriter: PatternRewriter) -> None:
@@ -124,9 +124,10 @@ class FlattenMatmul(RewritePattern):
 
 
 class ReshapeAfterMap(RewritePattern):
-    """``map(reshape(x), bias)`` --> ``reshape(map(x, bias))`` if the reshape splits x's first dimension only.
+    """``map(reshape(x), bias)`` --> ``reshape(map(x, bias))``.
 
-    Maps come to stand beside the kernel that feeds them, where they can be fused with it.
+    Where the reshape only splits x's first dimension. Maps come to stand beside the kernel that
+    feeds them, where they can be fused with it.
     """
 
     @op_type_rewrite_pattern
@@ -150,7 +151,7 @@ class ReshapeAfterMap(RewritePattern):
 
 
 def split_dimensions(value: SSAValue) -> int:
-    """Into how many dimensions a reshape splits the first one of a computed value; 0 if it does not."""
+    """Into how many dimensions a reshape splits a result's first one; 0 if it does not."""
     op = value.owner
     if not isinstance(op, kernel.ReshapeOp):
         return 0
@@ -161,10 +162,8 @@ def split_dimensions(value: SSAValue) -> int:
     return lead if len(old) >= 2 and lead >= 2 and old[1:] == new[lead:] else 0
 
 
-def joined(
-    value: SSAValue, rank: int, lead: tuple[int, ...]
-) -> SSAValue | kernel.ReshapeOp | None:
-    """An operand of a map whose result's first dimensions ``lead`` become one; None if that cannot be."""
+def joined(value: SSAValue, rank: int, lead: tuple[int, ...]) -> SSAValue | kernel.ReshapeOp | None:
+    """An operand of a map whose first dimensions ``lead`` become one; None if that cannot be."""
     shape = tensor_type(value).get_shape()
     if len(shape) <= rank - len(lead):
         return value
@@ -245,7 +244,8 @@ class KernelCanonicalizePass(ModulePass):
     After:
     ```mlir
     %v = kernel.reshape %x : tensor<2x4x8xf32> -> tensor<8x8xf32>
-    %y = kernel.matmul %v, %w {transpose_b} : (tensor<8x8xf32>, tensor<16x8xf32>) -> tensor<8x16xf32>
+    %y = kernel.matmul %v, %w {transpose_b}
+      : (tensor<8x8xf32>, tensor<16x8xf32>) -> tensor<8x16xf32>
     ```
     """
 

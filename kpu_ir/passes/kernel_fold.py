@@ -32,7 +32,7 @@ from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import broadcast_shapes, scalar_type, tensor_type
 
 SMALL = 4096
-"""Results of up to this many elements are always folded, larger ones if they are no larger than an operand."""
+"""Results of up to this many elements are always folded, larger ones if an operand is as large."""
 
 
 def constant_of(value: SSAValue) -> kernel.ConstantOp | None:

@@ -62,23 +62,27 @@ def test_matmul_adds_up_in_f32():
     x, y = random(4, 300, dtype=np.float16), random(300, 5, dtype=np.float16)
     wide = x.astype(np.float32) @ y.astype(np.float32)
     same = evaluate(product("4x300xf16", "300x5xf16", "4x5xf16"), [x, y])[0]
-    assert same.dtype == np.float16 and np.array_equal(same, wide.astype(np.float16))
+    assert same.dtype == np.float16
+    assert np.array_equal(same, wide.astype(np.float16))
     x, y = x.astype(ml_dtypes.bfloat16), y.astype(ml_dtypes.bfloat16)
     wide = x.astype(np.float32) @ y.astype(np.float32)
     got = evaluate(product("4x300xbf16", "300x5xbf16", "4x5xf32"), [x, y])[0]
-    assert got.dtype == np.float32 and np.array_equal(got, wide)
+    assert got.dtype == np.float32
+    assert np.array_equal(got, wide)
 
 
 def test_matmul_of_i8_is_exact():
     x, y = np.full((2, 1000), -128, np.int8), np.full((1000, 3), -128, np.int8)
     got = evaluate(product("2x1000xi8", "1000x3xi8", "2x3xi32"), [x, y])[0]
-    assert got.dtype == np.int32 and np.all(got == 128 * 128 * 1000)
+    assert got.dtype == np.int32
+    assert np.all(got == 128 * 128 * 1000)
     wrapped = evaluate(product("2x1000xi8", "1000x3xi8", "2x3xi8"), [x, y])[0]
     assert np.all(wrapped == np.int64(128 * 128 * 1000).astype(np.int8))
 
 
 MIX = """
-func.func @main(%x: tensor<2x3xf32> {kernel.name = "input.1"}, %y: tensor<3xf32>) -> (tensor<6xf32>, tensor<3x2xf32>) {
+func.func @main(%x: tensor<2x3xf32> {kernel.name = "input.1"}, %y: tensor<3xf32>)
+    -> (tensor<6xf32>, tensor<3x2xf32>) {
   %s = func.call @add(%x, %y) : (tensor<2x3xf32>, tensor<3xf32>) -> tensor<2x3xf32>
   %f:2 = kernel.fused : tensor<6xf32>, tensor<3x2xf32> {
     %c = kernel.constant dense<2.0> : tensor<f32>
@@ -108,7 +112,8 @@ def test_calls_and_fused_groups():
     x, y = random(2, 3), random(3)
     flat, turned = evaluate(parse(MIX), {"input.1": x, 1: y})
     expected = (x + y) * np.float32(2)
-    assert np.array_equal(flat, expected.reshape(6)) and np.array_equal(turned, expected.T)
+    assert np.array_equal(flat, expected.reshape(6))
+    assert np.array_equal(turned, expected.T)
 
 
 def test_precision():
@@ -128,7 +133,8 @@ def test_unsigned():
       }
       func.return %y : tensor<2xui8> }""")
     got = evaluate(module, {"x": np.uint8([255, 7])})[0]
-    assert got.dtype == np.uint8 and got.tolist() == [85, 2]
+    assert got.dtype == np.uint8
+    assert got.tolist() == [85, 2]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """ONNX's own node tests of the operators that the front end knows, through any way to run a module.
 
-``run_backend_tests(run)`` is what to point at a whole stack: ``run(module, inputs)`` returns the outputs. Run as a
-script, this file prints the table: ``python test/frontends/test_onnx_backend.py``.
+``run_backend_tests(run)`` is what to point at a whole stack: ``run(module, inputs)`` returns the
+outputs. Run as a script, this file prints the table: ``python
+test/frontends/test_onnx_backend.py``.
 """
 
 from __future__ import annotations

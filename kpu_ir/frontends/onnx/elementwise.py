@@ -1,8 +1,9 @@
-"""ONNX's elementwise operators: each is a formula of ``formulas``, with its attributes as keywords."""
+"""ONNX's elementwise operators: each is a formula, with its attributes as keywords."""
 
 from __future__ import annotations
 
 import functools
+import operator as python
 from collections.abc import Callable
 from typing import Any
 
@@ -21,36 +22,36 @@ PLAIN: dict[str, Formula] = {
     "Abs": abs,
     "Acos": formulas.acos,
     "Acosh": formulas.acosh,
-    "And": lambda x, y: x & y,
+    "And": formulas.bit_and,
     "Asin": formulas.asin,
     "Asinh": formulas.asinh,
     "Atan": formulas.atan,
     "Atanh": formulas.atanh,
-    "Add": lambda x, y: x + y,
-    "BitwiseAnd": lambda x, y: x & y,
-    "BitwiseNot": lambda x: ~x,
-    "BitwiseOr": lambda x, y: x | y,
-    "BitwiseXor": lambda x, y: x ^ y,
+    "Add": python.add,
+    "BitwiseAnd": formulas.bit_and,
+    "BitwiseNot": python.invert,
+    "BitwiseOr": formulas.bit_or,
+    "BitwiseXor": formulas.bit_xor,
     "Ceil": formulas.ceil,
     "Cos": formulas.cos,
     "Cosh": formulas.cosh,
     "Div": formulas.divide,
-    "Equal": lambda x, y: x == y,
+    "Equal": python.eq,
     "Erf": formulas.erf,
     "Exp": formulas.exp,
     "Floor": formulas.floor,
-    "Greater": lambda x, y: x > y,
-    "GreaterOrEqual": lambda x, y: x >= y,
+    "Greater": python.gt,
+    "GreaterOrEqual": python.ge,
     "HardSwish": formulas.hard_swish,
     "IsNaN": formulas.isnan,
-    "Less": lambda x, y: x < y,
-    "LessOrEqual": lambda x, y: x <= y,
+    "Less": python.lt,
+    "LessOrEqual": python.le,
     "Log": formulas.log,
     "Mish": formulas.mish,
-    "Mul": lambda x, y: x * y,
-    "Neg": lambda x: -x,
-    "Not": lambda x: ~x,
-    "Or": lambda x, y: x | y,
+    "Mul": python.mul,
+    "Neg": python.neg,
+    "Not": python.invert,
+    "Or": formulas.bit_or,
     "PRelu": formulas.prelu,
     "Pow": formulas.power,
     "Reciprocal": formulas.reciprocal,
@@ -63,10 +64,10 @@ PLAIN: dict[str, Formula] = {
     "Softplus": formulas.softplus,
     "Softsign": formulas.softsign,
     "Sqrt": formulas.sqrt,
-    "Sub": lambda x, y: x - y,
+    "Sub": python.sub,
     "Tan": formulas.tan,
     "Tanh": formulas.tanh,
-    "Xor": lambda x, y: x ^ y,
+    "Xor": formulas.bit_xor,
 }
 """Operators that are a formula of their inputs alone."""
 
@@ -84,9 +85,9 @@ WITH_ATTRIBUTES: dict[str, tuple[Formula, dict[str, float]]] = {
 
 VARIADIC: dict[str, Formula] = {
     "Max": formulas.maximum,
-    "Mean": lambda x, y: x + y,
+    "Mean": python.add,
     "Min": formulas.minimum,
-    "Sum": lambda x, y: x + y,
+    "Sum": python.add,
 }
 """Operators that combine any number of inputs, two at a time."""
 
@@ -158,7 +159,7 @@ def clip(node: Node) -> Tensor:
     """Bounds are attributes before version 11, then optional inputs."""
     if node.version < 11:
         low, high = node.attributes.get("min"), node.attributes.get("max")
-        return apply(node, lambda x: formulas.clip(x, low, high), node.value(0))
+        return apply(node, functools.partial(formulas.clip, low=low, high=high), node.value(0))
     bounds = [i for i in (1, 2) if node.has(i)]
 
     def formula(x: Scalar, *given: Any) -> Scalar:
@@ -189,22 +190,26 @@ def gelu_of_onnxruntime(node: Node) -> Tensor:
 def gelu_with_bias(node: Node) -> Tensor:
     """Of x, or of x + bias; fast is by tanh."""
     formula = formulas.gelu_tanh if node.proto.op_type == "FastGelu" else formulas.gelu
+
+    def with_bias(x: Scalar, bias: Scalar) -> Scalar:
+        return formula(x + bias)
+
     if node.has(1):
-        return apply(node, lambda x, bias: formula(x + bias), node.value(0), node.value(1))
+        return apply(node, with_bias, node.value(0), node.value(1))
     return apply(node, formula, node.value(0))
 
 
 @operator("QuickGelu", domain="com.microsoft")
 def quick_gelu(node: Node) -> Tensor:
     """x sigmoid(alpha x)."""
-    alpha = node.number("alpha", 1.702)
-    return apply(node, lambda x: formulas.quick_gelu(x, alpha), node.value(0))
+    formula = functools.partial(formulas.quick_gelu, alpha=node.number("alpha", 1.702))
+    return apply(node, formula, node.value(0))
 
 
 @operator("Mod")
 def mod(node: Node) -> Tensor:
     """With the sign of the divisor, or as C's fmod."""
-    formula = formulas.fmod if node.integer("fmod", 0) else lambda x, y: x % y
+    formula = formulas.fmod if node.integer("fmod", 0) else python.mod
     return apply(node, formula, *inputs(node))
 
 
@@ -217,16 +222,19 @@ def where(node: Node) -> Tensor:
 @operator("IsInf")
 def isinf(node: Node) -> Tensor:
     """Of either sign, or of one."""
-    positive = bool(node.integer("detect_positive", 1))
-    negative = bool(node.integer("detect_negative", 1))
-    return apply(node, lambda x: formulas.isinf(x, positive, negative), node.value(0))
+    formula = functools.partial(
+        formulas.isinf,
+        positive=bool(node.integer("detect_positive", 1)),
+        negative=bool(node.integer("detect_negative", 1)),
+    )
+    return apply(node, formula, node.value(0))
 
 
 @operator("BitShift")
 def bit_shift(node: Node) -> Tensor:
     """To the left or to the right."""
     left = node.text("direction", "") == "LEFT"
-    return apply(node, (lambda x, y: x << y) if left else (lambda x, y: x >> y), *inputs(node))
+    return apply(node, formulas.shift_left if left else formulas.shift_right, *inputs(node))
 
 
 @operator("Cast")

@@ -1,8 +1,8 @@
 """From an ONNX graph to the ``kernel`` altitude.
 
-Nodes are taken in topological order. What is known at import (initialisers, constants, shapes, and what
-follows from them) is kept as NumPy arrays and folded by ONNX's own reference, so arithmetic on shapes
-disappears; everything else is written by its operator's function (``node.OPERATORS``).
+Nodes are taken in topological order. What is known at import (initialisers, constants, shapes, and
+what follows from them) is kept as NumPy arrays and folded by ONNX's own reference, so arithmetic on
+shapes disappears; everything else is written by its operator's function (``node.OPERATORS``).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from xdsl.dialects.builtin import ModuleOp, NameLoc, NoneAttr, StringAttr
 from kpu_ir.builder import Graph, Value, name_value
 from kpu_ir.dialects.kernel import shape_text
 from kpu_ir.errors import KpuError
-from kpu_ir.frontends.onnx import elementwise, products, shapes  # noqa: F401  (fill OPERATORS)
 from kpu_ir.frontends.onnx.load import onnx_package, read_model, read_tensor
 from kpu_ir.frontends.onnx.node import OPERATORS, Constants, Node, Tensor, node_text
 from kpu_ir.types import Array, element_type_of
@@ -40,17 +39,19 @@ def import_onnx(
 ) -> ModuleOp:
     """The module of a model.
 
-    ``shapes`` gives shapes to inputs with dynamic dimensions, by the input's name, or values to dimensions,
-    by theirs. ``constants`` gives values to inputs, which then are inputs no more.
+    ``shapes`` gives shapes to inputs with dynamic dimensions, by the input's name, or values to
+    dimensions, by theirs. ``constants`` gives values to inputs, which then are inputs no more.
     """
     onnx = onnx_package()
     folder = None
     if isinstance(model, str | Path):
         folder = Path(model).parent
-        model = read_model(Path(model))
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
-    return _Importer(model, folder, shapes or {}, constants or {}).run()
+        proto = read_model(Path(model))
+    else:
+        proto = model
+    if proto.functions:
+        proto = onnx.inliner.inline_local_functions(proto)
+    return _Importer(proto, folder, shapes or {}, constants or {}).run()
 
 
 class _Importer:
@@ -181,9 +182,7 @@ class _Importer:
                     f"{symbols[dim.dim_param]} elsewhere, got {n}"
                 )
 
-    def infer(
-        self, nodes: Sequence[NodeProto], dimensions: Mapping[str, tuple[int, ...]]
-    ) -> None:
+    def infer(self, nodes: Sequence[NodeProto], dimensions: Mapping[str, tuple[int, ...]]) -> None:
         """Let ONNX's shape inference find nodes whose shapes or types do not fit."""
         onnx = onnx_package()
         model = type(self.model)()
@@ -305,7 +304,7 @@ def sort_nodes(nodes: Sequence[NodeProto], defined: set[str]) -> list[NodeProto]
                     continue
                 if name not in producer:
                     raise KpuError(
-                        f"it reads {name!r}, which is no input, no initializer and no node's result",
+                        f"it reads {name!r}, which is no input, initializer or node's result",
                         node_text(nodes[i]),
                     )
                 if state[producer[name]] == 1:

@@ -50,7 +50,7 @@ class Constants:
 
 
 class Node:
-    """One node of a model: its inputs, typed access to its attributes, and the graph to write to."""
+    """One node: its inputs, typed access to its attributes, and the graph to write to."""
 
     def __init__(
         self,
@@ -66,9 +66,7 @@ class Node:
         self.version = version
         self.constants = constants
         self.graph = constants.graph
-        self.attributes: dict[str, Any] = {
-            a.name: get_attribute_value(a) for a in proto.attribute
-        }
+        self.attributes: dict[str, Any] = {a.name: get_attribute_value(a) for a in proto.attribute}
 
     def has(self, i: int) -> bool:
         """Whether the optional input ``i`` is given."""

@@ -29,13 +29,16 @@ def gemm(node: Node) -> Tensor:
     )
     alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
 
-    def scaled(x: Any, factor: float) -> Any:
-        return x if factor == 1.0 else x * factor
+    def scaled(x: Any) -> Any:
+        return x if alpha == 1.0 else x * alpha
+
+    def with_c(x: Any, y: Any) -> Any:
+        return scaled(x) + (y if beta == 1.0 else y * beta)
 
     c = node.inputs[2] if node.has(2) else None
     if c is not None and beta != 0.0:
-        result = apply(node, lambda x, y: scaled(x, alpha) + scaled(y, beta), product, c)
+        result = apply(node, with_c, product, c)
         if result.shape != product.shape:
             raise KpuError(f"C of shape {c.shape} does not broadcast to {product.shape}")
         return result
-    return product if alpha == 1.0 else apply(node, lambda x: scaled(x, alpha), product)
+    return product if alpha == 1.0 else apply(node, scaled, product)
