@@ -109,10 +109,9 @@ class Streamer:
 
 @dataclass(frozen=True, slots=True)
 class L1:
-    """Stream buffers at the edges of the array."""
+    """Stream buffers at the edges of the array: half of them for each operand, half of these in use, half being filled."""
 
     buffers: int = 4
-    """Two an operand: one in use, one being filled."""
     buffer_bytes: int = 32 << 10
 
     @property

@@ -157,13 +157,13 @@ class Search:
             pool = sorted(cut.candidates(self.machine), key=lambda c: (c.guess, c.bytes))
         best: tuple[tuple[float, float], Schedule] | None = None
         best = self._better(best, func, cut, default)
-        budget = BUDGET[self.effort]
+        budget = dict.fromkeys(("os", "ws", "is"), BUDGET[self.effort] // 6)
+        budget["os"] = BUDGET[self.effort]
         for candidate in pool:
-            if budget <= 0:
-                break
-            if best is not None and self._hopeless(candidate, best[0]):
+            flow = candidate.schedule.dataflow
+            if budget[flow] <= 0 or (best is not None and self._hopeless(candidate, best[0])):
                 continue
-            budget -= 1
+            budget[flow] -= 1
             best = self._better(best, func, cut, candidate.schedule)
         if best is None:
             return default
@@ -183,8 +183,11 @@ class Search:
 
     def _refinements(self, schedule: Schedule) -> Sequence[dict[str, int]]:
         """Buffer depths and lateness around the best schedule."""
-        late = [{"late": n} for n in (1, 3, 4, 6) if n != schedule.late]
-        return [*late, {"depth": schedule.depth + 1}, {"depth": schedule.depth + 2}]
+        late = schedule.late
+        return [
+            {"late": late + 3}, {"late": max(1, late - 3)}, {"out_depth": schedule.out_depth + 2},
+            {"depth": schedule.depth + 1}, {"l3_depth": schedule.l3_depth + 2},
+        ]
 
     def _better(
         self, best: tuple[tuple[float, float], Schedule] | None, func: FuncOp, cut: Cut, schedule: Schedule

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
+from typing import ClassVar
 
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
@@ -14,7 +16,9 @@ from kpu_ir.dialects.tile import Dataflow, Level
 from kpu_ir.lowering.nest import Nest, outside_inputs, scalar_region
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged, round_up
+from kpu_ir.lowering.space import Candidate, Problem, candidates
 from kpu_ir.machine import Machine
+from kpu_ir.types import bits_of
 
 DATAFLOWS = {flow.short: flow for flow in Dataflow}
 
@@ -66,6 +70,21 @@ class Contraction:
             tuple(args.index(v) for v in extra),
         )
 
+    kind: ClassVar[str] = "contraction"
+
+    def problem(self, machine: Machine) -> Problem:
+        """The product in plain integers, for the search."""
+        element, out = self.arguments[self.lhs][1], self.results[0][1]
+        extra = sum(prod(shape) * bits_of(kind) // 8 for shape, kind in map(self.arguments.__getitem__, self.extra))
+        return Problem(
+            *self.extents, max(1, bits_of(element) // 8), max(1, bits_of(out) // 8),
+            machine.fabric.macs.get(str(element), 1), extra,
+        )
+
+    def candidates(self, machine: Machine) -> list[Candidate]:
+        """The schedules that the search may choose from."""
+        return candidates(self.problem(machine), machine, tuple(DATAFLOWS))
+
     @property
     def extents(self) -> tuple[int, int, int, int]:
         """Batch, m, n, k."""
@@ -93,8 +112,8 @@ class Contraction:
         """The schedule with its tile cut to the problem."""
         _, m, n, k = self.extents
         tm, tn, tk = schedule.tile
-        if self.matmul.result.type != self.matmul.a.type.get_element_type if False else False:
-            tk = k
+        if self.matmul.result.type.element_type != self.results[0][1]:
+            tk = k  # partial sums would be rounded to the result's type
         return replace(schedule, tile=(min(tm, m), min(tn, n), min(tk, k)))
 
     def emit(self, block: Block, schedule: Schedule) -> None:

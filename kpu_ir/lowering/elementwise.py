@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
@@ -14,6 +15,7 @@ from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.lowering.nest import Nest, outside_inputs, scalar_region
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged
+from kpu_ir.lowering.space import Candidate
 from kpu_ir.machine import Machine
 from kpu_ir.types import bits_of
 
@@ -26,6 +28,7 @@ class Elementwise:
     results: tuple[tuple[Shape, Attribute], ...]
     maps: tuple[kernel.MapOp, ...]
     inputs: tuple[int, ...]
+    kind: ClassVar[str] = "elementwise"
 
     @staticmethod
     def of(func: FuncOp, operations: Sequence[Operation]) -> Elementwise | None:
@@ -57,6 +60,18 @@ class Elementwise:
         room = min(machine.l2.bytes, machine.l3.bytes) * 8 // (4 * len(kinds) * widest)
         room = min(room, max(256, prod(shape) // 8), 8192)
         return Schedule(tile=block_of(shape, room))
+
+    def candidates(self, machine: Machine) -> list[Candidate]:
+        """Blocks of several sizes, with rings of two to four."""
+        shape = self.results[0][0]
+        moved = sum(prod(s) * bits_of(kind) // 8 for s, kind in (*self.arguments, *self.results))
+        least = moved // machine.bandwidth["dma"]
+        blocks = dict.fromkeys(block_of(shape, 256 << n) for n in range(8))
+        return [
+            Candidate(Schedule(tile=block, depth=depth, late=late), least, moved, least + prod(block))
+            for block in blocks
+            for depth, late in ((2, 2), (3, 2), (4, 3))
+        ]
 
     def emit(self, block: Block, schedule: Schedule) -> None:
         """The nest: one loop a dimension."""

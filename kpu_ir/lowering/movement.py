@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
 
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
-from kpu_ir.lowering.elementwise import block_of
 from kpu_ir.lowering.nest import Nest
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
+from kpu_ir.lowering.space import Candidate
 from kpu_ir.machine import Machine
 from kpu_ir.types import bits_of
 
@@ -53,6 +55,7 @@ class Movement:
     arguments: tuple[tuple[Shape, Attribute], ...]
     results: tuple[tuple[Shape, Attribute], ...]
     axes: tuple[int, ...]
+    kind: ClassVar[str] = "movement"
 
     @staticmethod
     def of(func: FuncOp, operations: Sequence[Operation]) -> Movement | None:
@@ -69,9 +72,24 @@ class Movement:
 
     def default(self, machine: Machine) -> Schedule:
         """Blocks in the last dimensions of source and result, one element in the others."""
+        room = min(machine.l2.bytes, machine.l3.bytes) // (8 * bits_of(self.arguments[0][1]) // 8)
+        return Schedule(tile=self.block(min(room, 8192)))
+
+    def candidates(self, machine: Machine) -> list[Candidate]:
+        """Blocks of several sizes."""
         shape, kind = self.arguments[0]
-        room = min(machine.l2.bytes, machine.l3.bytes) * 8 // (8 * bits_of(kind))
-        room = min(room, 8192)
+        moved = 2 * prod(shape) * bits_of(kind) // 8
+        least = moved // machine.bandwidth["dma"]
+        blocks = dict.fromkeys(self.block(256 << n) for n in range(8))
+        return [
+            Candidate(Schedule(tile=block, depth=depth, late=depth), least, moved, least + prod(block))
+            for block in blocks
+            for depth in (2, 3, 4)
+        ]
+
+    def block(self, room: int) -> Shape:
+        """A block of at most about ``room`` elements."""
+        shape = self.arguments[0][0]
         wanted = [1] * len(shape)
         last, other = len(shape) - 1, self.axes[-1]
         if other == last and len(shape) > 1:
@@ -82,7 +100,7 @@ class Movement:
         else:
             wanted[last] = min(shape[last], max(side, room // shape[other]))
             wanted[other] = min(shape[other], max(1, room // wanted[last]))
-        return Schedule(tile=tuple(wanted))
+        return tuple(wanted)
 
     def emit(self, block: Block, schedule: Schedule) -> None:
         """The nest: one loop a dimension of the source."""
@@ -95,6 +113,3 @@ class Movement:
         out = tuple(sizes[a] for a in self.axes)
         moved = nest.load(args[0], at, out, kind, "block", permuted=self.axes)
         nest.store(moved, args[1], [at[a] for a in self.axes])
-
-
-__all__ = ["Movement", "block_of", "simplified"]

@@ -27,8 +27,9 @@ class Schedule:
 
     ``tile``: for a product (m, n, k) extents of the tiles in L2, for a map the extents of a block; cut to the
     problem. ``order``: ``mn`` (rows outside) or ``nm``. ``lhs``, ``rhs``: where an operand stays while the loop that it
-    does not depend on runs: nowhere (loaded again each time), ``l3`` or ``l2``. ``depth``: slots of a ring.
-    ``late``: steps by which results leave late.
+    does not depend on runs: nowhere (loaded again each time), ``l3`` or ``l2``. ``depth``: slots of
+    a ring in L2; ``l3_depth``: of one in L3 (more hide the latency of external memory from small tiles);
+    ``out_depth``: of a result's rings. ``late``: steps by which results leave late.
     """
 
     tile: tuple[int, ...] = ()
@@ -37,6 +38,8 @@ class Schedule:
     lhs: str = ""
     rhs: str = ""
     depth: int = 2
+    l3_depth: int = 2
+    out_depth: int = 2
     late: int = 1
 
     def to_attr(self) -> DictionaryAttr:
@@ -95,5 +98,5 @@ class Schedule:
                     f"{ATTRIBUTE}: {name} cannot be '{getattr(self, name)}'", where,
                     f"one of {', '.join(repr(v) for v in values)}",
                 )
-        if any(n < 1 for n in self.tile) or self.depth < 1 or self.late < 0:
+        if any(n < 1 for n in self.tile) or min(self.depth, self.l3_depth, self.out_depth) < 1 or self.late < 0:
             raise KpuError(f"{ATTRIBUTE}: tile and depth are positive, late is not negative", where)

@@ -7,7 +7,7 @@ level. What a schedule takes is what the simulator says.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import round_up
@@ -72,9 +72,9 @@ def footprint(p: Problem, s: Schedule) -> tuple[int, int]:
         (s.rhs, tk * tn, over_k * over_n if outer_m else over_k),
     ):
         one = slot(elements, p.size)
-        l3 += one * (inside if stays == "l3" else s.depth)
+        l3 += one * (inside if stays == "l3" else s.l3_depth)
         l2 += one * (inside if stays == "l2" else s.depth)
-    out = slot(tm * tn, p.out_size) * s.depth
+    out = slot(tm * tn, p.out_size) * s.out_depth
     return l3 + out, l2 + out
 
 
@@ -106,11 +106,27 @@ def bound(p: Problem, s: Schedule, machine: Machine) -> tuple[int, int, int]:
     dma = ceildiv(external, machine.dma.channels * machine.dma.bytes_per_cycle)
     mover = ceildiv(inward + out, machine.mover.channels * machine.mover.bytes_per_cycle)
     cycles = max(array, dma, mover)
-    wide = machine.dma.channels * machine.dma.bytes_per_cycle
-    first = (min(tm, p.m) * min(tk, p.k) + min(tk, p.k) * min(tn, p.n)) * p.size // wide
-    last = min(tm, p.m) * min(tn, p.n) * min(tk, p.k) // (rows * columns * p.macs_per_pe)
-    last += 2 * min(tm, p.m) * min(tn, p.n) * p.out_size // wide
-    return cycles, external, cycles + first + last // 2
+    wide, narrow = machine.bandwidth["dma"], machine.bandwidth["mover"]
+    loads = (min(tm, p.m) + min(tn, p.n)) * min(tk, p.k) * p.size
+    result = min(tm, p.m) * min(tn, p.n) * p.out_size
+    ends = machine.external.latency + loads // wide + loads // narrow + 2 * rows + columns
+    ends += result // wide + result // narrow
+    return cycles, external, cycles + ends + warm_up(p, s, wide, rows * columns * p.macs_per_pe)
+
+
+def warm_up(p: Problem, s: Schedule, wide: int, macs: int) -> int:
+    """About how long the array starves while operands that stay are loaded: the first block of the inner loop, and the
+    first trip of the outer one, have more to load than to compute."""
+    tm, tn, _ = s.tile
+    outer, inner = (tm, tn) if s.order == "mn" else (tn, tm)
+    width = p.n if s.order == "mn" else p.m
+    stays_inside, stays_outside = (s.lhs, s.rhs) if s.order == "mn" else (s.rhs, s.lhs)
+    block = trip = 0
+    if stays_inside or s.tile[2] >= p.k:
+        block = (outer + inner) * p.k * p.size // wide - outer * inner * p.k // macs
+    if stays_outside:
+        trip = (outer + width) * p.k * p.size // wide - outer * width * p.k // macs
+    return max(0, block, trip)
 
 
 def sides(extent: int, side: int, most: int) -> list[int]:
@@ -128,7 +144,7 @@ def schedules(p: Problem, machine: Machine, dataflows: tuple[str, ...]) -> Itera
     most = max(machine.l2.bytes // (2 * p.out_size * 16), 16)
     for flow in dataflows:
         side_m = columns if flow == "is" else rows
-        ks = {p.k, *(k for k in (16, 32, 64, 96, 128, 192, 256, 384, 512, 1024) if k < p.k)}
+        ks = {p.k, *(k for k in (16, 32, 64, 128, 256, 512) if k < p.k)}
         unit = 16 * p.macs_per_pe
         ks = sorted({min(p.k, round_up(k, unit) if k < p.k else k) for k in ks})
         for tm in sides(p.m, side_m, most):
@@ -144,15 +160,50 @@ def _residences(p: Problem, machine: Machine, base: Schedule) -> Iterator[Schedu
     cut, over_m, over_n = tk < p.k, p.m > tm, p.n > tn
     for order in ("mn", "nm") if over_m and over_n else ("mn",):
         outer_m = order == "mn"
-        stays = ("", "l3", "l2")
-        lhs_choices = stays if over_n and (cut or not outer_m) else ("",)
-        rhs_choices = stays if over_m and (cut or outer_m) else ("",)
-        for lhs in lhs_choices:
-            for rhs in rhs_choices:
-                s = Schedule(base.tile, base.dataflow, order, lhs, rhs, late=2)
-                l3, l2 = footprint(p, s)
-                if l3 <= machine.l3.bytes and l2 <= machine.l2.bytes:
-                    yield s
+        lhs_stays = over_n and (cut or not outer_m)
+        rhs_stays = over_m and (cut or outer_m)
+        for lhs in (False, True) if lhs_stays else (False,):
+            for rhs in (False, True) if rhs_stays else (False,):
+                yield from _nearest(p, machine, replace(base, order=order), lhs, rhs)
+
+
+def _nearest(
+    p: Problem, machine: Machine, s: Schedule, lhs: bool, rhs: bool
+) -> Iterator[Schedule]:
+    """What stays, stays as near to the array as there is room: L2 before L3."""
+    near = [
+        ("l2" if lhs else "", "l2" if rhs else ""),
+        ("l3" if lhs else "", "l2" if rhs else ""),
+        ("l2" if lhs else "", "l3" if rhs else ""),
+        ("l3" if lhs else "", "l3" if rhs else ""),
+    ]
+    for place_lhs, place_rhs in dict.fromkeys(near):
+        tried = buffered(p, machine, replace(s, lhs=place_lhs, rhs=place_rhs))
+        l3, l2 = footprint(p, tried)
+        if l3 <= machine.l3.bytes and l2 <= machine.l2.bytes:
+            yield tried
+            return
+
+
+def buffered(p: Problem, machine: Machine, s: Schedule) -> Schedule:
+    """The schedule with as many slots as its transfers need: enough tiles under way to cover the latency of external
+    memory, and results as late as loads run ahead of the array (where their slots allow it)."""
+    tm, tn, tk = s.tile
+    wide, narrow = machine.bandwidth["dma"], machine.bandwidth["mover"]
+    lhs, rhs = tm * tk * p.size, tk * tn * p.size
+    streamed = (0 if s.lhs else lhs) + (0 if s.rhs else rhs)
+    macs = machine.fabric.rows * machine.fabric.columns * p.macs_per_pe
+    step = max(1, tm * tn * tk // macs, streamed // wide)
+    trip = machine.external.latency + (lhs + rhs) // wide + (lhs + rhs) // narrow
+    l3_depth = min(10, 2 + trip // step)
+    depth = min(4, 2 + (lhs + rhs) // narrow // step)
+    s = replace(s, depth=depth)
+    late = depth + l3_depth
+    out_depth = 2 + min(14, late // ceildiv(p.k, tk))
+    room = machine.l2.bytes // 2
+    while out_depth > 2 and out_depth * tm * tn * p.out_size > room:
+        out_depth -= 1
+    return replace(s, l3_depth=l3_depth, late=late, out_depth=out_depth)
 
 
 def candidates(p: Problem, machine: Machine, dataflows: tuple[str, ...]) -> list[Candidate]:

@@ -81,10 +81,10 @@ class _Lowering:
         self.rings = _Rings(func.sym_name.data)
         self.values: dict[SSAValue, SSAValue] = {}
 
-    def depth(self, op: Operation, kept: Sequence[SSAValue]) -> int:
-        """Slots of a stream; where a value is kept, one for each time that one trip of the outermost kept loop fills."""
+    def depth(self, op: Operation, kept: Sequence[SSAValue], stream: int) -> int:
+        """``stream`` slots; where a value is kept, one for each time that one trip of the outermost kept loop fills."""
         if not kept:
-            return self.schedule.depth
+            return stream
         outermost = None
         fills, parent = 1, op.parent_op()
         count = 1
@@ -94,7 +94,7 @@ class _Lowering:
             else:
                 count *= len(parent.bounds)
             parent = parent.parent_op()
-        return fills if outermost is not None else self.schedule.depth
+        return fills if outermost is not None else stream
 
     def lower(self, machine: Machine) -> FuncOp:
         """The ``dma`` function."""
@@ -130,7 +130,7 @@ class _Lowering:
                     self.load(op, build)
                 case tile.AllocOp():
                     name = op.result.name_hint or "t"
-                    ring = self.rings.new(name, op.result.type, self.schedule.depth)
+                    ring = self.rings.new(name, op.result.type, self.schedule.out_depth)
                     self.keep_name(op, build.insert(dma.AcquireOp(ring, op.result.type)))
                 case tile.MatmulOp():
                     epilogue = self.body(op.epilogue) if op.epilogue else None
@@ -184,7 +184,7 @@ class _Lowering:
         (source,) = self.mapped(op.source)
         permutation = tile.permutation_of(op.permuted, len(type.get_shape()))
         if isinstance(op.source.type, TileType):
-            ring = self.rings.new(name, type, self.depth(op, op.kept))
+            ring = self.rings.new(name, type, self.depth(op, op.kept, self.schedule.depth))
             self.keep_name(
                 op, build.insert(dma.MoveOp(source, indices, ring, type, kept, permutation))
             )
@@ -193,14 +193,15 @@ class _Lowering:
         staged = TileType.of(shape, type.element_type, Level.L3)
         to_l3 = type.level.data == Level.L3 and staged == type
         # A tile that stays in L2 only passes through L3.
-        depth = self.depth(op, op.kept) if to_l3 else self.schedule.depth
+        staging = self.schedule.l3_depth
+        depth = self.depth(op, op.kept, staging) if to_l3 else staging
         ring = self.rings.new(name if to_l3 else f"{name}_l3", staged, depth)
         fetch = build.insert(dma.FetchOp(source, indices, ring, staged, kept))
         fetch.result.name_hint = name if to_l3 else f"{name}_l3"
         if to_l3:
             self.values[op.result] = fetch.result
             return
-        ring = self.rings.new(name, type, self.depth(op, op.kept))
+        ring = self.rings.new(name, type, self.depth(op, op.kept, self.schedule.depth))
         zeros: list[int | SSAValue] = [0] * len(shape)
         self.keep_name(
             op, build.insert(dma.MoveOp(fetch.result, zeros, ring, type, kept, permutation))
@@ -215,7 +216,7 @@ class _Lowering:
             shape = source.type.get_shape()
             name = f"{op.source.name_hint or 't'}_l3"
             staged = TileType.of(shape, source.type.element_type, Level.L3)
-            ring = self.rings.new(name, staged, self.schedule.depth)
+            ring = self.rings.new(name, staged, self.schedule.out_depth)
             zeros: list[int | SSAValue] = [0] * len(shape)
             move = build.insert(dma.MoveOp(source, zeros, ring, staged, late=late))
             move.result.name_hint = name

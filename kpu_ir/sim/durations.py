@@ -103,7 +103,7 @@ def _streamed(step: Matmul, machine: Machine) -> tuple[int, int]:
     def size(count: int) -> int:
         return element_bytes(step.element, count)
 
-    strip = machine.l1.buffer_bytes
+    strip = machine.l1.bytes // 4
     lhs, rhs = size(m * k), size(k * n)
     if step.dataflow == "os":
         over_n, over_m = _ceil(n, columns), _ceil(m, rows)

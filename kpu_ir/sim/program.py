@@ -202,6 +202,13 @@ def load_program(module: ModuleOp, machine: Machine) -> Program:
     raise KpuError("a program has a @main that calls its kernels, or is one kernel")
 
 
+def kernel_program(func: FuncOp, machine: Machine) -> Program:
+    """One ``dma`` kernel as a program by itself: what it writes are its outputs."""
+    loader = _Loader(ModuleOp([]), machine)
+    loader.funcs[func.sym_name.data] = func
+    return loader.kernel(func)
+
+
 def _is_kernel(func: FuncOp) -> Iterator[bool]:
     return (op.name.startswith("dma.") or isinstance(op, tile.ForOp) for op in func.body.walk()
             if isinstance(op, dma.RingOp | tile.ForOp))

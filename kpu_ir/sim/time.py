@@ -186,8 +186,8 @@ class _Compiler:
 
     def step(self, step: Step) -> _Touched:
         """Emit one operation; what it touches."""
-        touched = _Touched(operations=1)
         spent = cost_at(step, self.model.program.machine)
+        touched = _Touched(operations=1 if spent else 0)
         held = engines_for(step, spent, self.model.engines) if spent else []
         touched.engines = {h.engine.index for h in held}
         main = held[0].engine if held else None
