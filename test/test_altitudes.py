@@ -1,0 +1,166 @@
+"""The three altitudes agree on every value, and the two readings of time on every figure."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kpu_ir import Graph, Machine
+from kpu_ir.dialects.kernel_reference import evaluate
+from kpu_ir.dialects.tile_reference import evaluate_tile
+from kpu_ir.driver import Options, lower
+from kpu_ir.errors import KpuError
+from kpu_ir.lowering.kernel_to_tile import recognise
+from kpu_ir.lowering.schedule import ATTRIBUTE
+from kpu_ir.sim.program import load_program
+from kpu_ir.sim.time import time_program
+from kpu_ir.sim.values import run_program
+
+MACHINES = {name: Machine.preset(name) for name in ("default", "minimal", "large")}
+DRAWS = settings(
+    max_examples=220,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+EXTENT = st.one_of(st.integers(1, 40), st.integers(1, 300), st.sampled_from([1, 16, 17, 64, 256, 300]))
+
+
+def draw_graph(draw) -> Graph:
+    """A small network: products with epilogues, elementwise functions with broadcasting, transpositions, reshapes."""
+    g = Graph()
+    m, k, n = draw(EXTENT), draw(EXTENT), draw(EXTENT)
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+
+    def constant(*shape: int):
+        return g.constant(rng.standard_normal(shape).astype(np.float32))
+
+    batch = draw(st.sampled_from([(), (), (2,), (3, 2)]))
+    x = g.input("x", (*batch, m, k))
+    kind = draw(st.sampled_from(["plain", "bias", "gelu", "residual", "chain", "map", "move", "pair"]))
+    ta, tb = draw(st.booleans()), draw(st.booleans())
+    if kind in ("map", "move"):
+        y = x
+    else:
+        lhs = x.transpose((*range(len(batch)), len(batch) + 1, len(batch))) if ta else x
+        rows, inner = (k, m) if ta else (m, k)
+        own = batch if draw(st.booleans()) else ()
+        w = constant(*own, n, inner) if tb else constant(*own, inner, n)
+        if tb:
+            w = w.transpose((*range(len(own)), len(own) + 1, len(own)))
+        y = lhs @ w
+        m, k = rows, n
+    if kind in ("bias", "gelu"):
+        y = y + constant(k)
+        y = y.gelu() if kind == "gelu" else y.relu()
+    elif kind == "residual":
+        y = (y * 2.0 + constant(*batch, m, k)).tanh()
+    elif kind == "chain":
+        y = (y.relu() @ constant(k, 33)) + constant(33)
+    elif kind == "map":
+        y = (y + constant(m, 1)) * constant(1, k) - y
+    elif kind == "move":
+        order = draw(st.permutations(range(len(batch) + 2)))
+        y = y.transpose(tuple(order))
+    elif kind == "pair":
+        g.output("z", y.sigmoid())
+        y = y.reshape((y.size,)) if hasattr(y, "size") else y
+    g.output("y", y)
+    return g
+
+
+def with_drawn_schedules(draw, module, machine) -> None:
+    """Give each product one of the schedules that the search may choose from."""
+    for func in module.ops:
+        if func.sym_name.data == "main":
+            continue
+        cut = recognise(func)
+        space = cut.candidates(machine)
+        if space and draw(st.booleans()):
+            chosen = space[draw(st.integers(0, len(space) - 1))].schedule
+            chosen = dataclasses.replace(
+                chosen, late=draw(st.integers(0, 9)), depth=draw(st.sampled_from([1, chosen.depth]))
+            )
+            func.attributes[ATTRIBUTE] = chosen.to_attr()
+
+
+def lowered(draw, graph: Graph, machine: Machine):
+    """The module at ``kernel`` and ``tile``, and the program; None where a drawn schedule does not fit."""
+    from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
+    from kpu_ir.passes.kernel_fuse import KernelFusePass
+    from kpu_ir.passes.kernel_outline import KernelOutlinePass
+
+    module = graph.module()
+    source = module.clone()
+    KernelCanonicalizePass().apply(None, module)
+    if draw(st.booleans()):
+        KernelFusePass().apply(None, module)
+    KernelOutlinePass().apply(None, module)
+    with_drawn_schedules(draw, module, machine)
+    stages = lower(module, machine, Options(search="none"))
+    return source, stages["tile"], load_program(stages["dma"], machine)
+
+
+def check_time(program) -> None:
+    """Closed equals stepped in every figure; nothing is faster than it can be; each engine's parts add up."""
+    closed, stepped = time_program(program), time_program(program, closed=False)
+    for field in dataclasses.fields(closed):
+        if field.name != "stepped":
+            assert getattr(closed, field.name) == getattr(stepped, field.name), field.name
+    machine, counts = program.machine, stepped.counts
+    for engine, busy in stepped.busy.items():
+        waits = sum(stepped.stalls[engine].values())
+        total = busy + waits + stepped.idle_before[engine] + stepped.idle_after[engine]
+        assert total == stepped.cycles, engine
+    macs = counts.get("macs.f32", 0)
+    assert stepped.cycles * machine.peak_macs() >= macs
+    external = counts.get("external.read", 0) + counts.get("external.write", 0)
+    assert stepped.cycles * machine.bandwidth["dma"] >= external
+    moved = counts.get("l3.read", 0) + counts.get("l3.write", 0) - external
+    assert stepped.cycles * machine.bandwidth["mover"] >= moved
+    assert stepped.cycles * machine.bandwidth["streamer"] >= counts.get("l1.write", 0)
+    used = {a for call in program.calls for a in call.arguments}
+    ends = {p.buffer for p in (*program.inputs, *program.outputs)}
+    compulsory = sum(
+        b.bytes for b in program.buffers
+        if b.index in used and (b.kind == "constant" or b.index in ends)
+    )
+    assert external >= compulsory
+
+
+@DRAWS
+@given(st.data())
+def test_values_and_time_agree(data):
+    draw = data.draw
+    graph = draw_graph(draw)
+    machine = MACHINES[draw(st.sampled_from(["default", "default", "minimal", "large"]))]
+    try:
+        source, tiled, program = lowered(draw, graph, machine)
+    except KpuError as e:
+        assert "need" in e.message, e  # a drawn schedule that does not fit says so with both figures
+        return
+    rng = np.random.default_rng(0)
+    inputs = {
+        p.name: rng.standard_normal(tuple(p.type.get_shape())).astype(np.float32)
+        for p in program.inputs
+    }
+    expected = evaluate(source, inputs)
+    between = evaluate_tile(tiled, [inputs[p.name] for p in program.inputs])
+    got = list(run_program(program, inputs).values())
+    for a, b, c in zip(expected, between, got, strict=True):
+        scale = max(1.0, float(np.abs(a).max()))
+        np.testing.assert_allclose(b, a, rtol=0, atol=2e-5 * scale)
+        np.testing.assert_allclose(c, a, rtol=0, atol=2e-5 * scale)
+        np.testing.assert_allclose(c, b, rtol=0, atol=2e-6 * scale)
+    check_time(program)
+
+
+@pytest.mark.parametrize("shape", [(512, 512, 512), (1000, 1000, 1000), (384, 2048, 96), (1, 4096, 512)])
+def test_large_products_are_timed_alike(shape):
+    m, k, n = shape
+    g = Graph()
+    g.output("y", g.input("x", (m, k)) @ g.input("w", (k, n)))
+    module = lower(g.module(), MACHINES["default"], Options(search="none"))["dma"]
+    check_time(load_program(module, MACHINES["default"]))
