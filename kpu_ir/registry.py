@@ -1,0 +1,69 @@
+"""Our dialects and passes by name; nothing is imported before it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from xdsl.context import Context
+from xdsl.ir import Dialect
+from xdsl.passes import ModulePass
+
+DIALECTS = {
+    "kernel": "kpu_ir.dialects.kernel:Kernel",
+    "tile": "kpu_ir.dialects.tile:Tile",
+    "dma": "kpu_ir.dialects.dma:Dma",
+}
+
+UPSTREAM = {
+    "builtin": "xdsl.dialects.builtin:Builtin",
+    "func": "xdsl.dialects.func:Func",
+    "arith": "xdsl.dialects.arith:Arith",
+    "math": "xdsl.dialects.math:Math",
+    "scf": "xdsl.dialects.scf:Scf",
+    "memref": "xdsl.dialects.memref:MemRef",
+    "affine": "xdsl.dialects.affine:Affine",
+    "tensor": "xdsl.dialects.tensor:Tensor",
+    "linalg": "xdsl.dialects.linalg:Linalg",
+}
+
+PASSES = {
+    "kernel-canonicalize": "kpu_ir.passes.kernel_canonicalize:KernelCanonicalizePass",
+    "kernel-fuse": "kpu_ir.passes.kernel_fuse:KernelFusePass",
+    "kernel-outline": "kpu_ir.passes.kernel_outline:KernelOutlinePass",
+    "kernel-to-tile": "kpu_ir.lowering.kernel_to_tile:KernelToTilePass",
+    "tile-to-dma": "kpu_ir.lowering.tile_to_dma:TileToDmaPass",
+}
+
+TO_TILE = ("kernel-canonicalize", "kernel-fuse", "kernel-outline", "kernel-to-tile")
+
+PIPELINES = {
+    "to-tile": TO_TILE,
+    "to-dma": (*TO_TILE, "tile-to-dma"),
+}
+"""The whole way to an altitude, for ``kpu-opt -p``."""
+
+
+def imported(target: str) -> Any:
+    """What ``module:attribute`` names."""
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def dialect_factory(target: str) -> Callable[[], Dialect]:
+    """A function that imports a dialect."""
+    return lambda: imported(target)
+
+
+def pass_factory(target: str) -> Callable[[], type[ModulePass]]:
+    """A function that imports a pass."""
+    return lambda: imported(target)
+
+
+def context() -> Context:
+    """A context with our dialects and the upstream ones that our files use."""
+    ctx = Context()
+    for name, target in {**UPSTREAM, **DIALECTS}.items():
+        ctx.register_dialect(name, dialect_factory(target))
+    return ctx
