@@ -424,6 +424,8 @@ class Graph:
 
 def _may_become(array: Array, wanted: np.dtype[Any]) -> bool:
     """Whether numbers typed by a user mean the same in another dtype: 2 may be 2.0, 2.5 not 2."""
+    if array.dtype.kind not in "fiub":
+        return False
     if np.array_equal(array, array.astype(np.int64)):
         return wanted.kind != "b" or array.dtype.kind == "b"
     return "float" in wanted.name

@@ -224,7 +224,7 @@ class Trace:
         if x.kind != y.kind:
             raise KpuError(
                 f"cannot combine {x.kind} with {y.kind}",
-                hint=f"convert one: x.to({x.kind}) in a formula, x.astype('{x.kind}') on a tensor",
+                hint="convert one of them (x.to(..) in a formula, x.astype(..) on a tensor)",
             )
         return x, y
 

@@ -83,7 +83,7 @@ def element_type_named(kind: Any) -> Attribute:
     if isinstance(kind, Attribute):
         return kind
     for candidate, _ in _pairs():
-        if str(candidate) == kind:
+        if isinstance(kind, str) and str(candidate) == kind:  # "i8" is a byte here, not NumPy's i8
             return candidate
     try:
         return element_type_of(np.dtype(kind))

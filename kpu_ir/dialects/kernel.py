@@ -12,14 +12,12 @@ Unsigned integers (``ui8``) exist as element types; as in MLIR, a scalar body se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 from xdsl.dialects.builtin import (
     AnyFloat,
     DenseArrayBase,
     DenseIntOrFPElementsAttr,
     DenseResourceAttr,
-    IndexType,
     IntegerType,
     TensorType,
     UnitAttr,
@@ -39,109 +37,39 @@ from xdsl.irdl import (
     var_operand_def,
     var_result_def,
 )
-from xdsl.irdl.declarative_assembly_format import (
-    AttributeVariable,
-    CustomDirective,
-    ParsingState,
-    PrintingState,
-    irdl_custom_directive,
-)
 from xdsl.parser import Parser
 from xdsl.printer import Printer
 from xdsl.traits import ConstantLike, IsolatedFromAbove, IsTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.hints import isa
 
+from kpu_ir.dialects.kernel_base import (
+    IntegerList,
+    KernelOperation,
+    broadcast_shapes,
+    expect_element_type,
+    expect_shape,
+    scalar_type,
+    shape_text,
+    tensor_type,
+)
 
-def tensor_type(value: SSAValue) -> TensorType:
-    """The type of a value of this dialect."""
-    return SSAValue.get(value, type=TensorType).type
-
-
-def scalar_type(element_type: Attribute) -> Attribute:
-    """What a scalar body calls an element of this type: integers lose their sign."""
-    if isa(element_type, IntegerType):
-        return IntegerType(element_type.bitwidth)
-    return element_type
-
-
-def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...] | None:
-    """The shape that NumPy would broadcast to, or None if there is none.
-
-    >>> broadcast_shapes((4, 1, 3), (5, 3), ())
-    (4, 5, 3)
-    """
-    rank = max(map(len, shapes), default=0)
-    result: list[int] = []
-    for column in zip(*((1,) * (rank - len(s)) + tuple(s) for s in shapes)):
-        wide = {n for n in column if n != 1}
-        if len(wide) > 1:
-            return None
-        result.append(wide.pop() if wide else 1)
-    return tuple(result)
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    """A shape as it is written in a type: ``4x8``; a scalar is ``scalar``."""
-    return "x".join(map(str, shape)) or "scalar"
-
-
-@irdl_custom_directive
-class IntegerList(CustomDirective):
-    """A property of integers, written ``[1, 0]``."""
-
-    values: AttributeVariable
-
-    def parse(self, parser: Parser, state: ParsingState) -> None:
-        """``[1, 0]``."""
-        numbers = parser.parse_comma_separated_list(Parser.Delimiter.SQUARE, parser.parse_integer)
-        self.values.set(state, DenseArrayBase.from_list(i64, numbers))
-
-    def print(self, printer: Printer, state: PrintingState, op: IRDLOperation) -> None:
-        """``[1, 0]``."""
-        state.print_whitespace(printer)
-        values = cast(DenseArrayBase[IntegerType], self.values.get(op)).get_values()
-        printer.print_string("[" + ", ".join(map(str, values)) + "]")
-
-
-class KernelOperation(IRDLOperation):
-    """What all operations here share: operands and results are tensors of static shape."""
-
-    traits = traits_def(Pure())
-
-    def verify_(self) -> None:
-        """Only static tensors of numbers; then what each operation asks for."""
-        for value in (*self.operands, *self.results):
-            kind = value.type
-            if not isa(kind, TensorType) or not kind.has_static_shape():
-                raise VerifyException(
-                    f"{self.name} works on tensors of static shape: "
-                    f"expected tensor<4x8xf32> or the like, got {kind}"
-                )
-            if not isinstance(kind.element_type, AnyFloat | IntegerType | IndexType):
-                raise VerifyException(
-                    f"{self.name} works on floats and integers, got {kind.element_type}"
-                )
-        self.verify_kernel()
-
-    def verify_kernel(self) -> None:
-        """What this operation asks for beyond static tensors."""
-
-
-def expect_shape(op: IRDLOperation, expected: Sequence[int], result: SSAValue) -> None:
-    """The result's shape, or an error that says both."""
-    got = tensor_type(result).get_shape()
-    if tuple(expected) != got:
-        raise VerifyException(
-            f"{op.name}: expected a result of shape {shape_text(expected)}, got {shape_text(got)}"
-        )
-
-
-def expect_element_type(op: IRDLOperation, source: SSAValue, result: SSAValue) -> None:
-    """The result keeps the source's element type."""
-    expected, got = tensor_type(source).element_type, tensor_type(result).element_type
-    if expected != got:
-        raise VerifyException(f"{op.name}: expected a result of element type {expected}, got {got}")
+__all__ = [
+    "ConstantOp",
+    "FusedOp",
+    "Kernel",
+    "KernelOperation",
+    "MapOp",
+    "MatmulOp",
+    "ReshapeOp",
+    "TransposeOp",
+    "YieldOp",
+    "broadcast_shapes",
+    "matmul_shape",
+    "scalar_type",
+    "shape_text",
+    "tensor_type",
+]
 
 
 @irdl_op_definition

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import DenseResourceAttr, IntAttr, ModuleOp
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
@@ -231,6 +231,20 @@ def simplify(op: ModuleOp | Operation) -> None:
         PatternRewriteWalker(patterns, post_walk_func=region_dce).rewrite_region(region)
 
 
+def merge_equal(op: ModuleOp) -> None:
+    """Let equal operations be one. Two constants whose values were elided are not known to be equal."""
+    unknown = [
+        one
+        for one in op.walk()
+        if isinstance(one, kernel.ConstantOp) and isinstance(one.value, DenseResourceAttr)
+    ]
+    for i, one in enumerate(unknown):
+        one.attributes["kernel.distinct"] = IntAttr(i)
+    cse(op)
+    for one in unknown:
+        one.attributes.pop("kernel.distinct", None)
+
+
 @dataclass(frozen=True)
 class KernelCanonicalizePass(ModulePass):
     """Views and transposes folded into what uses them, constants computed, equal operations merged.
@@ -254,5 +268,5 @@ class KernelCanonicalizePass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Rewrite, merge equal operations, and rewrite what that has made possible."""
         simplify(op)
-        cse(op)
+        merge_equal(op)
         simplify(op)

@@ -102,3 +102,16 @@ func.func @map_operands(%x: tensor<4xf32>) -> (tensor<4xf32>, tensor<4xf32>) {
   }
   func.return %s, %i : tensor<4xf32>, tensor<4xf32>
 }
+
+// -----
+
+// Elided weights of one shape are not known to be the same weights.
+// CHECK-LABEL: @elided
+// CHECK-COUNT-2: kernel.constant dense_resource
+// CHECK:         kernel.matmul
+func.func @elided() -> tensor<128x128xf32> {
+  %v = kernel.constant dense_resource<elided> : tensor<128x128xf32>
+  %w = kernel.constant dense_resource<elided> : tensor<128x128xf32>
+  %y = kernel.matmul %v, %w {transpose_a} : (tensor<128x128xf32>, tensor<128x128xf32>) -> tensor<128x128xf32>
+  func.return %y : tensor<128x128xf32>
+}

@@ -42,7 +42,7 @@ def import_onnx(
     ``shapes`` gives shapes to inputs with dynamic dimensions, by the input's name, or values to
     dimensions, by theirs. ``constants`` gives values to inputs, which then are inputs no more.
     """
-    onnx = onnx_package()
+    onnx_package()
     folder = None
     if isinstance(model, str | Path):
         folder = Path(model).parent
@@ -50,7 +50,9 @@ def import_onnx(
     else:
         proto = model
     if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
+        from onnx.inliner import inline_local_functions
+
+        proto = inline_local_functions(proto)
     return _Importer(proto, folder, shapes or {}, constants or {}).run()
 
 
@@ -90,15 +92,21 @@ class _Importer:
         nodes = sort_nodes(self.proto.node, {*initializers, *(i.name for i in self.proto.input)})
         self.check_operators(nodes, {*initializers, *self.given_values})
         dimensions = self.input_shapes(inputs)
-        self.infer(nodes, dimensions)
         for info in inputs:
             kind = element_type_of(_np_dtype(info.type.tensor_type.elem_type, info.name))
             self.tensors[info.name] = self.graph.input(info.name, dimensions[info.name], kind)
         for name, tensor in initializers.items():
             self.tensors[name] = read_tensor(tensor, self.folder)
         self.tensors |= self.given_values
-        for node in nodes:
-            self.node(node)
+        try:
+            for node in nodes:
+                self.node(node)
+        except KpuError:
+            raise
+        except Exception:
+            self.infer(nodes, dimensions)  # says what is wrong with the model, if anything is
+            raise
+        self.infer(nodes, dimensions)
         self.outputs()
         return self.graph.module()
 
@@ -355,7 +363,8 @@ def _np_dtype(elem_type: int, name: str) -> np.dtype[Any]:
 def _inference_message(text: str, nodes: Sequence[NodeProto]) -> tuple[str, str | None]:
     """What ONNX's inference complains about, and about which node."""
     found = re.search(r"\(op_type:\s*(\w+)(?:,\s*node name:\s*([^)]*))?\)", text)
-    message = re.sub(r"\[\w+Error\]\s*|\(op_type:[^)]*\):?\s*", "", text).strip()
+    noise = r"Inference error\(s\):\s*|\[\w+Error\]\s*|\(op_type:[^)]*\):?\s*"
+    message = re.sub(noise, "", text).strip()
     message = message.splitlines()[-1].strip() if message else text
     if not found:
         return message, None

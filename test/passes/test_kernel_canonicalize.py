@@ -1,0 +1,88 @@
+"""Canonicalization keeps every value, is idempotent and deterministic, on drawn graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from xdsl.context import Context
+
+from kpu_ir import formulas
+from kpu_ir.builder import Graph, Value
+from kpu_ir.dialects.kernel_reference import evaluate
+from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
+
+EXTENTS = st.integers(1, 4)
+
+
+def grow(draw: Any, graph: Graph, values: list[Value]) -> Value:
+    """One more operation on some of ``values``."""
+    x = draw(st.sampled_from(values))
+    kind = draw(
+        st.sampled_from(["reshape", "transpose", "matmul", "bias", "pair", "unary", "same"])
+    )
+    random = np.random.default_rng(draw(st.integers(0, 3)))
+    if kind == "reshape":
+        shapes = [(-1,), (1, *x.shape), (*x.shape, 1)]
+        if len(x.shape) > 1:
+            shapes += [(-1, x.shape[-1]), (x.shape[0], -1)]
+        return x.reshape(draw(st.sampled_from(shapes)))
+    if kind == "transpose":
+        return x.transpose(draw(st.permutations(range(len(x.shape)))))
+    if kind == "matmul":
+        columns = draw(EXTENTS)
+        lead = draw(st.sampled_from([(), (1,), x.shape[:-2]]))
+        shape = (*lead, x.shape[-1], columns)
+        if draw(st.booleans()):
+            w = graph.constant(random.normal(size=(*lead, columns, x.shape[-1])).astype(np.float32))
+            return x @ w.transpose(*range(len(lead)), len(lead) + 1, len(lead))
+        return x @ random.normal(size=shape).astype(np.float32)
+    if kind == "bias":
+        extents = [draw(st.sampled_from([1, n])) for n in x.shape]
+        shape = extents[draw(st.integers(0, len(extents))) :]
+        constant = random.normal(size=shape) if draw(st.booleans()) else np.full(shape, 2.0)
+        return x + constant
+    if kind == "pair":
+        same = [v for v in values if v.shape == x.shape]
+        return x.maximum(draw(st.sampled_from(same)) * 0.5)
+    if kind == "same":
+        return graph.map(lambda a, b, c: a + c * a, x, x, x)
+    return graph.map(draw(st.sampled_from([formulas.relu, formulas.tanh, lambda a: a])), x)
+
+
+@st.composite
+def graphs(draw: Any) -> Graph:
+    """Up to eight operations on one or two inputs; some results are outputs."""
+    graph = Graph()
+    rank = draw(st.integers(1, 4))
+    shape = [draw(EXTENTS) for _ in range(rank)]
+    values = [graph.input("x", shape), graph.input("z", shape)]
+    for _ in range(draw(st.integers(1, 8))):
+        values.append(grow(draw, graph, values))
+    for i, value in enumerate(
+        {id(v): v for v in (draw(st.sampled_from(values)), values[-1])}.values()
+    ):
+        graph.output(f"y{i}", value)
+    return graph
+
+
+@settings(deadline=None, max_examples=150)
+@given(graphs())
+def test_values_stay(graph: Graph):
+    module, again = graph.module(), graph.module()
+    random = np.random.default_rng(0)
+    inputs = [random.normal(size=v.shape).astype(np.float32) for v in graph.inputs.values()]
+    before = evaluate(module, inputs, precision=np.float64)
+    for each in (module, again):
+        KernelCanonicalizePass().apply(Context(), each)
+        each.verify()
+    assert str(module) == str(again)
+    after = evaluate(module, inputs, precision=np.float64)
+    for x, y in zip(before, after, strict=True):
+        assert x.shape == y.shape
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5)
+    text = str(module)
+    KernelCanonicalizePass().apply(Context(), module)
+    assert str(module) == text
