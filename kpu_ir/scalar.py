@@ -103,8 +103,8 @@ class _Compiler:
             self.operation(op)
         self.result(last.operands[0])
         names = ", ".join(self.names)
-        body = "\n        ".join(self.lines)
-        source = f"def body({names}):\n    with np.errstate(all='ignore'):\n        {body}\n"
+        lines = "\n    ".join(self.lines)
+        source = f"@np.errstate(all='ignore')\ndef body({names}):\n    {lines}\n"
         exec(compile(source, "<scalar body>", "exec"), self.globals)
         return self.globals["body"]
 

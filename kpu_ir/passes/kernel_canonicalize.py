@@ -232,7 +232,7 @@ def simplify(op: ModuleOp | Operation) -> None:
 
 
 def merge_equal(op: ModuleOp) -> None:
-    """Let equal operations be one. Two constants whose values were elided are not known to be equal."""
+    """Let equal operations be one; constants whose values were elided are not known to be equal."""
     unknown = [
         one
         for one in op.walk()

@@ -127,7 +127,7 @@ class _Importer:
         if missing:
             raise KpuError(
                 "operators that kpu-ir does not support:\n  " + "\n  ".join(missing),
-                hint="docs/operators.md lists those that it does",
+                hint="it supports " + ", ".join(sorted(name for _, name in OPERATORS)),
             )
 
     def input_shapes(self, inputs: Sequence[ValueInfoProto]) -> dict[str, tuple[int, ...]]:
