@@ -30,6 +30,7 @@ UPSTREAM = {
 
 PASSES = {
     "kernel-canonicalize": "kpu_ir.passes.kernel_canonicalize:KernelCanonicalizePass",
+    "kernel-fold": "kpu_ir.passes.kernel_fold:KernelFoldPass",
     "kernel-fuse": "kpu_ir.passes.kernel_fuse:KernelFusePass",
     "kernel-outline": "kpu_ir.passes.kernel_outline:KernelOutlinePass",
     "kernel-to-tile": "kpu_ir.lowering.kernel_to_tile:KernelToTilePass",

@@ -42,7 +42,7 @@ func.func @kernel(%a: memref<128x64xf32>, %b: memref<100x64xf32>, %v: memref<1x1
       tile.matmul weight_stationary %a2, %b2 into %d
         : !tile.tile<32x64xf32, l2>, !tile.tile<64x48xf32, l2> -> !tile.tile<32x48xf32, l2>
         with %bias : !tile.tile<1x48xf32, l2> epilogue {
-      // CHECK-NEXT: ^{{.*}}(%acc : f32, %x : f32):
+      // CHECK-NEXT: ^{{.*}}(%acc: f32, %x: f32):
       ^bb0(%acc: f32, %x: f32):
         %s = arith.addf %acc, %x : f32
         // CHECK: tile.yield %{{.*}} : f32

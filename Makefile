@@ -1,0 +1,45 @@
+# kpu-ir. `make help` says what there is.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lit pytest check bench clean
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "kpu-ir needs Python 3.11 or later, this is $$($(PYTHON) --version); set PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable '.[onnx,oracle,plot,examples]' --group dev
+	@touch $@
+
+venv: $(STAMP) ## make .venv with kpu-ir and all that its tests need
+
+demo: $(STAMP) ## run a trained network on the simulated KPU
+	@$(BIN)/python examples/demo.py
+
+test: lit pytest ## every test
+
+lit: $(STAMP) ## the IR tests (lit and filecheck)
+	@$(BIN)/lit --order=smart -j$(JOBS) test
+
+pytest: $(STAMP) ## the Python tests
+	@$(BIN)/python -m pytest -n $(JOBS)
+
+check: $(STAMP) ## ruff and pyright
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+
+bench: $(STAMP) ## measure cycles and tools, write docs/benchmarks.md
+	@$(BIN)/kpu-bench all
+
+clean: ## remove what was made
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

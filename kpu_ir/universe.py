@@ -1,0 +1,13 @@
+"""What plain ``xdsl-opt`` loads of ours: factories only, imported when used.
+
+Pass names are prefixed, since one that clashes with another plugin's breaks every xdsl-opt of the environment.
+"""
+
+from xdsl.universe import Universe
+
+from kpu_ir.registry import DIALECTS, PASSES, dialect_factory, pass_factory
+
+UNIVERSE = Universe(
+    all_dialects={name: dialect_factory(target) for name, target in DIALECTS.items()},
+    all_passes={f"kpu-{name}": pass_factory(target) for name, target in PASSES.items()},
+)
