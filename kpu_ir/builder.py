@@ -91,6 +91,7 @@ class Value:
     __array_ufunc__ = None  # NumPy arrays leave `array + value` to us
 
     def __init__(self, graph: Graph, ssa: SSAValue) -> None:
+        """Made by the graph's methods."""
         self.graph = graph
         self.ssa = ssa
 
@@ -243,6 +244,7 @@ class Graph:
     """A function at the kernel altitude, under construction."""
 
     def __init__(self, name: str = "main") -> None:
+        """An empty graph, which becomes the function ``@name``."""
         self.name = name
         self.block = Block()
         self.builder = Builder(InsertPoint.at_end(self.block))

@@ -61,6 +61,7 @@ class Scalar:
     __hash__ = None  # pyright: ignore[reportAssignmentType]  (== makes a Scalar, as in NumPy)
 
     def __init__(self, trace: Trace, value: SSAValue, kind: Attribute) -> None:
+        """Made by ``trace``."""
         self.trace = trace
         self.value = value
         self.kind = kind
@@ -182,6 +183,7 @@ class Trace:
     """A body that is being written."""
 
     def __init__(self, block: Block) -> None:
+        """A body that is written to the end of ``block``."""
         self.builder = Builder(InsertPoint.at_end(block))
         self.constants: dict[tuple[str, Attribute], SSAValue] = {}
 

@@ -37,6 +37,7 @@ class Constants:
     """Known tensors that became values of the graph, each once."""
 
     def __init__(self, graph: Graph) -> None:
+        """None yet."""
         self.graph = graph
         self.made: dict[int, tuple[Array, Value]] = {}
 
@@ -59,6 +60,7 @@ class Node:
         version: int,
         constants: Constants,
     ) -> None:
+        """A node of a model whose operator sets say ``version`` for the node's domain."""
         from onnx.helper import get_attribute_value
 
         self.proto = proto
