@@ -7,7 +7,8 @@ level. What a schedule takes is what the simulator says.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import round_up
@@ -57,24 +58,23 @@ def traffic(p: Problem, s: Schedule) -> tuple[int, int]:
     return external, inward
 
 
-def footprint(p: Problem, s: Schedule) -> tuple[int, int]:
+def footprint(
+    p: Problem, tile: tuple[int, ...], order: str, lhs: str, rhs: str, depths: Depths
+) -> tuple[int, int]:
     """Bytes of L3 and L2 that the rings of a schedule take (as ``tile-to-dma`` lays them out)."""
-    tm, tn, tk = s.tile
-    over_m, over_n, over_k = ceildiv(p.m, tm), ceildiv(p.n, tn), ceildiv(p.k, tk)
-
-    def slot(elements: int, size: int) -> int:
-        return round_up(elements * size, 64)
-
-    l3 = l2 = 0
-    outer_m = s.order == "mn"
-    for stays, elements, inside in (
-        (s.lhs, tm * tk, over_k if outer_m else over_k * over_m),
-        (s.rhs, tk * tn, over_k * over_n if outer_m else over_k),
-    ):
-        one = slot(elements, p.size)
-        l3 += one * (inside if stays == "l3" else s.l3_depth)
-        l2 += one * (inside if stays == "l2" else s.depth)
-    out = slot(tm * tn, p.out_size) * s.out_depth
+    tm, tn, tk = tile
+    over_k = ceildiv(p.k, tk)
+    lhs_slot, rhs_slot = round_up(tm * tk * p.size, 64), round_up(tk * tn * p.size, 64)
+    out = round_up(tm * tn * p.out_size, 64) * depths.out
+    lhs_slots, rhs_slots = over_k, over_k
+    if order == "mn":
+        rhs_slots *= ceildiv(p.n, tn)
+    else:
+        lhs_slots *= ceildiv(p.m, tm)
+    l3 = lhs_slot * (lhs_slots if lhs == "l3" else depths.l3)
+    l3 += rhs_slot * (rhs_slots if rhs == "l3" else depths.l3)
+    l2 = lhs_slot * (lhs_slots if lhs == "l2" else depths.l2)
+    l2 += rhs_slot * (rhs_slots if rhs == "l2" else depths.l2)
     return l3 + out, l2 + out
 
 
@@ -103,14 +103,16 @@ def bound(p: Problem, s: Schedule, machine: Machine) -> tuple[int, int, int]:
     loaded, inward = traffic(p, s)
     out = p.batch * p.m * p.n * p.out_size
     external = loaded + out + p.extra_bytes
-    dma = ceildiv(external, machine.dma.channels * machine.dma.bytes_per_cycle)
-    mover = ceildiv(inward + out, machine.mover.channels * machine.mover.bytes_per_cycle)
+    dma = ceildiv(external, _wide(machine))
+    mover = ceildiv(inward + out, _narrow(machine))
     cycles = max(array, dma, mover)
-    wide, narrow = machine.bandwidth["dma"], machine.bandwidth["mover"]
+    wide, narrow = _wide(machine), _narrow(machine)
     loads = (min(tm, p.m) + min(tn, p.n)) * min(tk, p.k) * p.size
     result = min(tm, p.m) * min(tn, p.n) * p.out_size
     ends = machine.external.latency + loads // wide + loads // narrow + 2 * rows + columns
     ends += result // wide + result // narrow
+    if s.out_depth == 1:  # the array waits while each result is moved out
+        ends += p.batch * ceildiv(p.m, tm) * ceildiv(p.n, tn) * (result // narrow + 2 * rows + columns)
     return cycles, external, cycles + ends + warm_up(p, s, wide, rows * columns * p.macs_per_pe)
 
 
@@ -133,15 +135,15 @@ def sides(extent: int, side: int, most: int) -> list[int]:
     """Tile extents worth trying: multiples of the array's side, and even cuts of the whole."""
     if extent <= side:
         return [extent]
-    found = {min(extent, side * n) for n in (1, 2, 3, 4, 6, 8, 10, 12, 14, 16, 20, 22, 24)}
-    found |= {round_up(ceildiv(extent, cuts), side) for cuts in (1, 2, 3, 4, 5, 6, 8)}
+    found = {min(extent, side * n) for n in (1, 2, 3, 4, 6, 8, 12, 16, 22)}
+    found |= {round_up(ceildiv(extent, cuts), side) for cuts in (1, 2, 3, 4)}
     return sorted(n for n in {min(n, extent) for n in found} if n <= most)
 
 
 def schedules(p: Problem, machine: Machine, dataflows: tuple[str, ...]) -> Iterator[Schedule]:
     """Every schedule of the space that fits the memories."""
     rows, columns = machine.fabric.rows, machine.fabric.columns
-    most = max(machine.l2.bytes // (2 * p.out_size * 16), 16)
+    most = max(machine.l2.bytes // (p.out_size * 16), 16)
     for flow in dataflows:
         side_m = columns if flow == "is" else rows
         ks = {p.k, *(k for k in (16, 32, 64, 128, 256, 512) if k < p.k)}
@@ -149,7 +151,7 @@ def schedules(p: Problem, machine: Machine, dataflows: tuple[str, ...]) -> Itera
         ks = sorted({min(p.k, round_up(k, unit) if k < p.k else k) for k in ks})
         for tm in sides(p.m, side_m, most):
             for tn in sides(p.n, columns, most):
-                if 2 * tm * tn * p.out_size > machine.l2.bytes:
+                if tm * tn * p.out_size > machine.l2.bytes:
                     continue
                 for tk in ks:
                     yield from _residences(p, machine, Schedule((tm, tn, tk), flow))
@@ -164,46 +166,73 @@ def _residences(p: Problem, machine: Machine, base: Schedule) -> Iterator[Schedu
         rhs_stays = over_m and (cut or outer_m)
         for lhs in (False, True) if lhs_stays else (False,):
             for rhs in (False, True) if rhs_stays else (False,):
-                yield from _nearest(p, machine, replace(base, order=order), lhs, rhs)
+                found = _nearest(p, machine, base.tile, base.dataflow, order, lhs, rhs)
+                if found is not None:
+                    yield found
 
 
 def _nearest(
-    p: Problem, machine: Machine, s: Schedule, lhs: bool, rhs: bool
-) -> Iterator[Schedule]:
-    """What stays, stays as near to the array as there is room: L2 before L3."""
-    near = [
-        ("l2" if lhs else "", "l2" if rhs else ""),
-        ("l3" if lhs else "", "l2" if rhs else ""),
-        ("l2" if lhs else "", "l3" if rhs else ""),
-        ("l3" if lhs else "", "l3" if rhs else ""),
-    ]
-    for place_lhs, place_rhs in dict.fromkeys(near):
-        tried = buffered(p, machine, replace(s, lhs=place_lhs, rhs=place_rhs))
-        l3, l2 = footprint(p, tried)
-        if l3 <= machine.l3.bytes and l2 <= machine.l2.bytes:
-            yield tried
-            return
+    p: Problem, machine: Machine, tile: tuple[int, ...], flow: str, order: str, lhs: bool, rhs: bool
+) -> Schedule | None:
+    """The schedule in which what stays, stays as near to the array as there is room: L2 before L3."""
+    depths = buffered(p, machine, tile, lhs, rhs)
+    for near_lhs, near_rhs in _PLACES[lhs, rhs]:
+        for out_depth in dict.fromkeys((depths.out, 2, 1)):
+            l3, l2 = footprint(p, tile, order, near_lhs, near_rhs, replace_out(depths, out_depth))
+            if l3 <= machine.l3.bytes and l2 <= machine.l2.bytes:
+                return Schedule(
+                    tile, flow, order, near_lhs, near_rhs, depths.l2, depths.l3, out_depth, depths.late
+                )
+    return None
 
 
-def buffered(p: Problem, machine: Machine, s: Schedule) -> Schedule:
-    """The schedule with as many slots as its transfers need: enough tiles under way to cover the latency of external
-    memory, and results as late as loads run ahead of the array (where their slots allow it)."""
-    tm, tn, tk = s.tile
-    wide, narrow = machine.bandwidth["dma"], machine.bandwidth["mover"]
+_PLACES = {
+    (False, False): (("", ""),),
+    (True, False): (("l2", ""), ("l3", "")),
+    (False, True): (("", "l2"), ("", "l3")),
+    (True, True): (("l2", "l2"), ("l3", "l2"), ("l2", "l3"), ("l3", "l3")),
+}
+
+
+class Depths(NamedTuple):
+    """Slots of the rings in L2, in L3 and of results; steps by which results leave late."""
+
+    l2: int
+    l3: int
+    out: int
+    late: int
+
+
+def replace_out(depths: Depths, out: int) -> Depths:
+    """``depths`` with another number of slots for results."""
+    return Depths(depths.l2, depths.l3, out, depths.late)
+
+
+def buffered(
+    p: Problem, machine: Machine, tile: tuple[int, ...], lhs_stays: bool, rhs_stays: bool
+) -> Depths:
+    """As many slots as the transfers need: enough tiles under way to cover the latency of external memory, and results
+    as late as loads run ahead of the array (where their slots allow it)."""
+    tm, tn, tk = tile
+    wide, narrow = _wide(machine), _narrow(machine)
     lhs, rhs = tm * tk * p.size, tk * tn * p.size
-    streamed = (0 if s.lhs else lhs) + (0 if s.rhs else rhs)
+    streamed = (0 if lhs_stays else lhs) + (0 if rhs_stays else rhs)
     macs = machine.fabric.rows * machine.fabric.columns * p.macs_per_pe
     step = max(1, tm * tn * tk // macs, streamed // wide)
     trip = machine.external.latency + (lhs + rhs) // wide + (lhs + rhs) // narrow
-    l3_depth = min(10, 2 + trip // step)
-    depth = min(4, 2 + (lhs + rhs) // narrow // step)
-    s = replace(s, depth=depth)
-    late = depth + l3_depth
-    out_depth = 2 + min(14, late // ceildiv(p.k, tk))
-    room = machine.l2.bytes // 2
-    while out_depth > 2 and out_depth * tm * tn * p.out_size > room:
-        out_depth -= 1
-    return replace(s, l3_depth=l3_depth, late=late, out_depth=out_depth)
+    l3 = min(10, 2 + trip // step)
+    l2 = min(4, 2 + (lhs + rhs) // narrow // step)
+    late = l2 + l3
+    room = machine.l2.bytes // 2 // (tm * tn * p.out_size)
+    return Depths(l2, l3, min(2 + min(14, late // ceildiv(p.k, tk)), max(2, room)), late)
+
+
+def _wide(machine: Machine) -> int:
+    return machine.dma.channels * machine.dma.bytes_per_cycle
+
+
+def _narrow(machine: Machine) -> int:
+    return machine.mover.channels * machine.mover.bytes_per_cycle
 
 
 def candidates(p: Problem, machine: Machine, dataflows: tuple[str, ...]) -> list[Candidate]:

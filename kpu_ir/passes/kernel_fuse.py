@@ -8,11 +8,11 @@ from typing import Literal
 
 from xdsl.builder import Builder
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, TensorType
+from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.rewriter import InsertPoint
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
@@ -58,45 +58,6 @@ def epilogue_of(op: Operation) -> list[Operation]:
     return chain
 
 
-def sink_reshape(op: kernel.ReshapeOp) -> None:
-    """``map(reshape(x), bias)`` becomes ``reshape(map(x, bias))`` where the last dimension stays.
-
-    A 3-D product with a matrix is computed as 2-D and shaped back; this keeps its epilogue next to it.
-    """
-    old, new = tensor_type(op.source).get_shape(), op.result.type.get_shape()
-    user = only_user(op.result)
-    if not isinstance(user, kernel.MapOp) or len(old) != 2 or old[-1] != new[-1]:
-        return
-    if user.result.type.get_shape() != new or not isinstance(op.source.owner, Operation):
-        return
-    operands: list[SSAValue] = []
-    build = Builder(InsertPoint.before(user))
-    for value in user.inputs:
-        shape = tensor_type(value).get_shape()
-        if value is op.result:
-            operands.append(op.source)
-        elif all(n == 1 for n in shape[:-1]) and len(shape) > 1:
-            operands.append(build.insert(kernel.ReshapeOp(value, shape[-1:])).result)
-        elif len(shape) <= 1:
-            operands.append(value)
-        elif shape == new:
-            operands.append(build.insert(kernel.ReshapeOp(value, old)).result)
-        else:
-            return
-    body = user.body.clone()
-    element = user.result.type.element_type
-    mapped = kernel.MapOp(operands, TensorType(element, old), body)
-    mapped.location = user.location
-    mapped.attributes.update(user.attributes)
-    build.insert(mapped)
-    back = build.insert(kernel.ReshapeOp(mapped.result, new))
-    back.result.name_hint = user.result.name_hint
-    Rewriter.replace_op(user, back, [back.result])
-    op.detach()
-    op.erase()
-    sink_reshape(back)
-
-
 @dataclass(frozen=True)
 class KernelFusePass(ModulePass):
     """Fuse elementwise functions onto the product before them, and with each other.
@@ -131,9 +92,6 @@ class KernelFusePass(ModulePass):
 
     def block(self, block: Block) -> None:
         """Fuse in one block."""
-        for op in list(block.ops):
-            if isinstance(op, kernel.ReshapeOp) and op.parent is block:
-                sink_reshape(op)
         for op in list(block.ops):
             if op.parent is block and isinstance(op, kernel.MatmulOp | kernel.MapOp):
                 chain = epilogue_of(op)
