@@ -23,12 +23,14 @@ from collections.abc import Sequence
 from xdsl.dialects.builtin import (
     DenseArrayBase,
     FlatSymbolRefAttr,
+    FloatAttr,
     IndexType,
     IntegerAttr,
     MemRefType,
     StringAttr,
     SymbolNameConstraint,
     SymbolRefAttr,
+    f64,
     i64,
 )
 from xdsl.dialects.utils import DynamicIndexList
@@ -38,6 +40,7 @@ from xdsl.irdl import (
     IRDLOperation,
     irdl_op_definition,
     operand_def,
+    opt_operand_def,
     opt_prop_def,
     opt_region_def,
     prop_def,
@@ -53,8 +56,12 @@ from kpu_ir.dialects.tile import (
     Dataflow,
     DataflowAttr,
     Level,
+    Reduction,
+    ReductionAttr,
     TileType,
+    WindowAttr,
     mixed_indices,
+    padding_attr,
     permuted_attr,
     split_indices,
     verify_access,
@@ -62,6 +69,8 @@ from kpu_ir.dialects.tile import (
     verify_broadcast,
     verify_epilogue,
     verify_matmul,
+    verify_pooling,
+    verify_reduce,
 )
 
 
@@ -151,8 +160,11 @@ def _verify_slot(op: IRDLOperation, symbol: SymbolRefAttr, result: TileType) -> 
 class FetchOp(EngineOperation):
     """External memory to L3, by a DMA engine with a strided descriptor.
 
+    ``low``, ``high``: elements around the tensor that read as ``fill`` (default 0) and cost nothing to fetch.
+
     ```mlir
     %a3 = dma.fetch %a[%i, 0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+    %x3 = dma.fetch %x[0, %h] into @x3 low [0, 1] high [0, 1] : memref<8x30xf32> -> !tile.tile<8x10xf32, l3>
     %b3 = dma.fetch %b[0, %j] into @b3 keep(%i) on [0, 1] : memref<64x96xf32> -> !tile.tile<64x48xf32, l3>
     ```
     """
@@ -163,13 +175,16 @@ class FetchOp(EngineOperation):
     kept = var_operand_def(IndexType())
     static_offsets = prop_def(DenseArrayBase)
     ring = prop_def(FlatSymbolRefAttr)
+    low = opt_prop_def(DenseArrayBase.constr(i64))
+    high = opt_prop_def(DenseArrayBase.constr(i64))
+    fill = opt_prop_def(FloatAttr)
     channels = opt_prop_def(DenseArrayBase.constr(i64))
     result = result_def(TileType)
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     custom_directives = (DynamicIndexList,)
     assembly_format = (
         "$source custom<DynamicIndexList>($offsets, $static_offsets) `into` $ring "
-        "(`keep` `(` $kept^ `)`)? (`on` $channels^)? attr-dict "
+        "(`keep` `(` $kept^ `)`)? (`low` $low^)? (`high` $high^)? (`fill` $fill^)? (`on` $channels^)? attr-dict "
         "`:` type($source) `->` type($result)"
     )
 
@@ -181,6 +196,9 @@ class FetchOp(EngineOperation):
         type: TileType,
         kept: Sequence[SSAValue] = (),
         channels: Sequence[int] | None = None,
+        low: Sequence[int] | None = None,
+        high: Sequence[int] | None = None,
+        fill: float = 0.0,
     ) -> None:
         """Fetch the block of ``source`` at ``indices`` into the next slot of ``ring``."""
         dynamic, static = split_indices(indices)
@@ -190,6 +208,9 @@ class FetchOp(EngineOperation):
                 "static_offsets": static,
                 "ring": SymbolRefAttr(ring),
                 "channels": _channels(channels),
+                "low": padding_attr(low),
+                "high": padding_attr(high),
+                "fill": FloatAttr(fill, f64) if fill else None,
             },
             result_types=[type],
         )
@@ -203,7 +224,8 @@ class FetchOp(EngineOperation):
         """A block inside its source, into a ring of its type in L3."""
         source = SSAValue.get(self.source, type=MemRefType).type
         out = self.result.type
-        verify_access("dma.fetch", len(self.static_offsets.get_values()), source, out)
+        offsets = len(self.static_offsets.get_values())
+        verify_access("dma.fetch", offsets, source, out, None, self.low, self.high)
         if out.level.data != Level.L3:
             raise VerifyException(f"dma.fetch goes to l3, got {out}")
         _verify_slot(self, self.ring, out)
@@ -329,7 +351,7 @@ class YieldOp(IRDLOperation):
 class MatmulOp(EngineOperation):
     """A product on the fabric, fed by the streamers from L2, drained through the vector engine into L2.
 
-    ``over`` and ``epilogue`` are those of ``tile.matmul``: partial sums stand in the slot ``into`` and are read,
+    ``over``, ``window`` and ``epilogue`` are those of ``tile.matmul``: partial sums stand in the slot ``into`` and are read,
     added and written on the drain.
 
     ```mlir
@@ -350,10 +372,11 @@ class MatmulOp(EngineOperation):
     into = operand_def(TileType)
     over = var_operand_def(IndexType())
     extra = var_operand_def(TileType)
+    window = opt_prop_def(WindowAttr)
     epilogue = opt_region_def()
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     assembly_format = (
-        "$dataflow $lhs `,` $rhs `into` $into (`over` `(` $over^ `)`)? attr-dict "
+        "$dataflow $lhs `,` $rhs (`window` $window^)? `into` $into (`over` `(` $over^ `)`)? attr-dict "
         "`:` type($lhs) `,` type($rhs) `->` type($into) "
         "(`with` $extra^ `:` type($extra))? (`epilogue` $epilogue^)?"
     )
@@ -367,18 +390,19 @@ class MatmulOp(EngineOperation):
         over: Sequence[SSAValue] = (),
         extra: Sequence[SSAValue] = (),
         epilogue: Region | None = None,
+        window: WindowAttr | None = None,
     ) -> None:
         """``into`` (+)= ``lhs @ rhs``, then the epilogue."""
         super().__init__(
             operands=[lhs, rhs, into, over, extra],
-            properties={"dataflow": DataflowAttr(dataflow)},
+            properties={"dataflow": DataflowAttr(dataflow), "window": window},
             regions=[[] if epilogue is None else [epilogue]],
         )
 
     def verify_(self) -> None:
         """Shapes of a product; an epilogue that fits."""
         types = [SSAValue.get(v, type=TileType).type for v in (self.lhs, self.rhs, self.into)]
-        verify_matmul(self, *types)
+        verify_matmul(self, *types, self.window)
         verify_epilogue(self, types[2], self.extra, self.epilogue)
 
 
@@ -413,6 +437,97 @@ class MapOp(EngineOperation):
         types = [SSAValue.get(v, type=TileType).type for v in self.inputs]
         verify_broadcast(self, types, out)
         verify_body(self, self.body, [t.element_type for t in types], out.element_type)
+
+
+@irdl_op_definition
+class ReduceOp(EngineOperation):
+    """Combine the elements of a tile in L2 along ``axes`` on the vector engine, ``over`` loops into one result.
+
+    ```mlir
+    dma.reduce max %x into %m axes [1] : !tile.tile<32x1024xf32, l2> -> !tile.tile<32x1xf32, l2>
+    ```
+    """
+
+    name = "dma.reduce"
+    reduction = prop_def(ReductionAttr)
+    source = operand_def(TileType)
+    into = operand_def(TileType)
+    over = var_operand_def(IndexType())
+    axes = prop_def(DenseArrayBase.constr(i64))
+    assembly_format = (
+        "$reduction $source `into` $into `axes` $axes (`over` `(` $over^ `)`)? attr-dict "
+        "`:` type($source) `->` type($into)"
+    )
+
+    def __init__(
+        self,
+        reduction: Reduction,
+        source: SSAValue,
+        into: SSAValue,
+        axes: Sequence[int],
+        over: Sequence[SSAValue] = (),
+    ) -> None:
+        """``into`` = ``source`` combined along ``axes``."""
+        super().__init__(
+            operands=[source, into, over],
+            properties={
+                "reduction": ReductionAttr(reduction),
+                "axes": DenseArrayBase.from_list(i64, list(axes)),
+            },
+        )
+
+    def verify_(self) -> None:
+        """The result has 1 in each reduced dimension."""
+        verify_reduce(self, self.source, self.into, self.axes)
+
+
+@irdl_op_definition
+class WindowOp(EngineOperation):
+    """Pooling and depthwise convolution of tiles in L2 on the vector engine.
+
+    ```mlir
+    dma.window max #tile.window<2x2 by 2x2 apart 1x1> %x into %c
+      : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x8x8xf32, l2>
+    ```
+    """
+
+    name = "dma.window"
+    reduction = prop_def(ReductionAttr)
+    window = prop_def(WindowAttr)
+    source = operand_def(TileType)
+    weights = opt_operand_def(TileType)
+    into = operand_def(TileType)
+    extra = var_operand_def(TileType)
+    epilogue = opt_region_def()
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    assembly_format = (
+        "$reduction $window $source (`weights` $weights^ `:` type($weights))? `into` $into attr-dict "
+        "`:` type($source) `->` type($into) "
+        "(`with` $extra^ `:` type($extra))? (`epilogue` $epilogue^)?"
+    )
+
+    def __init__(
+        self,
+        reduction: Reduction,
+        window: WindowAttr,
+        source: SSAValue,
+        weights: SSAValue | None,
+        into: SSAValue,
+        extra: Sequence[SSAValue] = (),
+        epilogue: Region | None = None,
+    ) -> None:
+        """``into`` = the windows of ``source``, combined, then the epilogue."""
+        super().__init__(
+            operands=[source, [] if weights is None else [weights], into, extra],
+            properties={"reduction": ReductionAttr(reduction), "window": window},
+            regions=[[] if epilogue is None else [epilogue]],
+        )
+
+    def verify_(self) -> None:
+        """Extents of a window, one window of weights a channel."""
+        verify_pooling(self, self.source, self.weights, self.into, self.window, self.reduction)
+        out = SSAValue.get(self.into, type=TileType).type
+        verify_epilogue(self, out, self.extra, self.epilogue)
 
 
 @irdl_op_definition
@@ -474,6 +589,6 @@ class WriteOp(EngineOperation):
 
 Dma = Dialect(
     "dma",
-    [RingOp, FetchOp, MoveOp, AcquireOp, YieldOp, MatmulOp, MapOp, WriteOp],
+    [RingOp, FetchOp, MoveOp, AcquireOp, YieldOp, MatmulOp, MapOp, ReduceOp, WindowOp, WriteOp],
     [],
 )

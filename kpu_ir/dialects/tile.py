@@ -15,6 +15,7 @@ trip of that loop and stays on chip for the others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import auto
 
 from xdsl.dialects.builtin import (
@@ -23,10 +24,12 @@ from xdsl.dialects.builtin import (
     DenseArrayBase,
     DenseIntOrFPElementsAttr,
     DenseResourceAttr,
+    FloatAttr,
     IndexType,
     IntAttr,
     IntegerAttr,
     MemRefType,
+    f64,
     i64,
 )
 from xdsl.dialects.utils import DynamicIndexList, EnumAttribute
@@ -48,6 +51,7 @@ from xdsl.irdl import (
     irdl_attr_definition,
     irdl_op_definition,
     operand_def,
+    opt_operand_def,
     opt_prop_def,
     opt_region_def,
     prop_def,
@@ -145,6 +149,102 @@ class TileType(ParametrizedAttribute, TypeAttribute):
             raise VerifyException(f"a tile's extents must be positive, got {self.get_shape()}")
 
 
+@irdl_attr_definition
+class WindowAttr(ParametrizedAttribute):
+    """A sliding window over the last two dimensions: ``#tile.window<3x3 by 2x2 apart 1x1>`` (kernel, strides, dilations)."""
+
+    name = "tile.window"
+    kernel: ArrayAttr[IntAttr]
+    strides: ArrayAttr[IntAttr]
+    dilations: ArrayAttr[IntAttr]
+
+    @staticmethod
+    def of(kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> WindowAttr:
+        """A window from plain integers."""
+        return WindowAttr(*(ArrayAttr(IntAttr(n) for n in ns) for ns in (kernel, strides, dilations)))
+
+    @property
+    def plain(self) -> Window:
+        """The same as plain integers."""
+        kernel, strides, dilations = (
+            tuple(n.data for n in ns) for ns in (self.kernel, self.strides, self.dilations)
+        )
+        return Window(kernel, strides, dilations)
+
+    @classmethod
+    def parse_parameters(cls, parser: AttrParser) -> list[Attribute]:
+        """``<3x3 by 2x2 apart 1x1>``."""
+
+        def pair() -> ArrayAttr[IntAttr]:
+            first = parser.parse_shape_dimension(allow_dynamic=False)
+            parser.parse_shape_delimiter()
+            second = parser.parse_shape_dimension(allow_dynamic=False)
+            return ArrayAttr([IntAttr(first), IntAttr(second)])
+
+        with parser.in_angle_brackets():
+            kernel = pair()
+            parser.parse_keyword("by")
+            strides = pair()
+            parser.parse_keyword("apart")
+            return [kernel, strides, pair()]
+
+    def print_parameters(self, printer: Printer) -> None:
+        """``<3x3 by 2x2 apart 1x1>``."""
+        k, s, d = ("x".join(str(n.data) for n in ns) for ns in (self.kernel, self.strides, self.dilations))
+        with printer.in_angle_brackets():
+            printer.print_string(f"{k} by {s} apart {d}")
+
+    def verify(self) -> None:
+        """Pairs of positive numbers."""
+        for numbers in (self.kernel, self.strides, self.dilations):
+            if len(numbers) != 2 or any(n.data < 1 for n in numbers):
+                raise VerifyException("a window has two positive extents, strides and dilations")
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A sliding window in plain integers."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+
+    @property
+    def taps(self) -> int:
+        """Elements under the window."""
+        return self.kernel[0] * self.kernel[1]
+
+    def span(self, outputs: Sequence[int]) -> tuple[int, ...]:
+        """The extents that ``outputs`` positions of the window cover."""
+        return tuple(
+            (n - 1) * s + (k - 1) * d + 1
+            for n, k, s, d in zip(outputs, self.kernel, self.strides, self.dilations)
+        )
+
+    def positions(self, extents: Sequence[int]) -> tuple[int, ...]:
+        """How often the window fits into ``extents``."""
+        return tuple(
+            (n - (k - 1) * d - 1) // s + 1
+            for n, k, s, d in zip(extents, self.kernel, self.strides, self.dilations)
+        )
+
+
+class Reduction(StrEnum):
+    """How elements are combined."""
+
+    ADD = auto()
+    MAX = auto()
+    MIN = auto()
+    MUL = auto()
+
+
+@irdl_attr_definition
+class ReductionAttr(EnumAttribute[Reduction], SpacedOpaqueSyntaxAttribute):
+    """A combination: ``add``, ``max``, ``min`` or ``mul``."""
+
+    name = "tile.reduction"
+
+
 def mixed_indices(static: DenseArrayBase, dynamic: Sequence[SSAValue]) -> Iterator[int | SSAValue]:
     """The offsets of an access in order: integers, and values where the property says "dynamic"."""
     values = iter(dynamic)
@@ -162,6 +262,30 @@ def split_indices(indices: Sequence[int | SSAValue]) -> tuple[list[SSAValue], De
 def permutation_of(attr: DenseArrayBase | None, rank: int) -> tuple[int, ...]:
     """A ``permuted`` property as a tuple; the identity where there is none."""
     return tuple(range(rank)) if attr is None else tuple(int(n) for n in attr.get_values())
+
+
+def padding_of(attr: DenseArrayBase | None, rank: int) -> tuple[int, ...]:
+    """A ``low`` or ``high`` property as a tuple; zeros where there is none."""
+    return (0,) * rank if attr is None else tuple(int(n) for n in attr.get_values())
+
+
+def padded_shape(
+    shape: tuple[int, ...], low: DenseArrayBase | None, high: DenseArrayBase | None
+) -> tuple[int, ...]:
+    """A shape with what is read around it; offsets count from the beginning of the padding."""
+    before, after = padding_of(low, len(shape)), padding_of(high, len(shape))
+    if len(before) != len(shape) or len(after) != len(shape) or min((*before, *after), default=0) < 0:
+        raise VerifyException(
+            f"padding needs one number of elements, not negative, for each of {len(shape)} dimensions"
+        )
+    return tuple(a + n + b for a, n, b in zip(before, shape, after))
+
+
+def padding_attr(padding: Sequence[int] | None) -> DenseArrayBase | None:
+    """The property for a padding; None where it is all zero."""
+    if padding is None or not any(padding):
+        return None
+    return DenseArrayBase.from_list(i64, list(padding))
 
 
 def permuted_attr(permutation: Sequence[int] | None) -> DenseArrayBase | None:
@@ -185,9 +309,11 @@ def verify_access(
     outer: MemRefType | TileType,
     inner: TileType,
     permuted: DenseArrayBase | None = None,
+    low: DenseArrayBase | None = None,
+    high: DenseArrayBase | None = None,
 ) -> None:
     """One offset a dimension, equal ranks and element types, a block no larger than what it is cut from."""
-    full, part = tuple(outer.get_shape()), inner.get_shape()
+    full, part = padded_shape(tuple(outer.get_shape()), low, high), inner.get_shape()
     permutation = permutation_of(permuted, len(part))
     if sorted(permutation) != list(range(len(part))):
         raise VerifyException(f"{what}: {list(permutation)} does not permute {len(part)} dimensions")
@@ -378,10 +504,12 @@ class LoadOp(MemoryOperation):
 
     ``keep(%j)``: loaded in the first trip of the loop of ``%j`` only. ``permuted [1, 0]``: dimension i of
     the result is dimension ``permuted[i]`` of the block; at most two dimensions of more than one element change places.
+    ``low``, ``high``: elements around the tensor that read as ``fill`` (default 0); offsets count from the padding.
 
     ```mlir
     %a3 = tile.load %a[%i, 0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
     %a2 = tile.load %a3[0, 0] : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
+    %x = tile.load %x0[0, %h] low [0, 1] high [0, 1] : memref<8x30xf32> -> !tile.tile<8x10xf32, l2>
     %b = tile.load %b0[%j, 0] keep(%i) permuted [1, 0] : memref<96x64xf32> -> !tile.tile<64x48xf32, l2>
     ```
     """
@@ -392,12 +520,16 @@ class LoadOp(MemoryOperation):
     kept = var_operand_def(IndexType())
     static_offsets = prop_def(DenseArrayBase)
     permuted = opt_prop_def(DenseArrayBase.constr(i64))
+    low = opt_prop_def(DenseArrayBase.constr(i64))
+    high = opt_prop_def(DenseArrayBase.constr(i64))
+    fill = opt_prop_def(FloatAttr)
     result = result_def(TileType)
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     custom_directives = (DynamicIndexList,)
     assembly_format = (
         "$source custom<DynamicIndexList>($offsets, $static_offsets) "
-        "(`keep` `(` $kept^ `)`)? (`permuted` $permuted^)? attr-dict "
+        "(`keep` `(` $kept^ `)`)? (`permuted` $permuted^)? (`low` $low^)? (`high` $high^)? "
+        "(`fill` $fill^)? attr-dict "
         "`:` type($source) `->` type($result)"
     )
 
@@ -408,6 +540,9 @@ class LoadOp(MemoryOperation):
         type: TileType,
         kept: Sequence[SSAValue] = (),
         permuted: Sequence[int] | None = None,
+        low: Sequence[int] | None = None,
+        high: Sequence[int] | None = None,
+        fill: float = 0.0,
     ) -> None:
         """A load of the block of ``source`` that begins at ``indices``."""
         dynamic, static = split_indices(indices)
@@ -416,6 +551,9 @@ class LoadOp(MemoryOperation):
             properties={
                 "static_offsets": static,
                 "permuted": permuted_attr(permuted),
+                "low": padding_attr(low),
+                "high": padding_attr(high),
+                "fill": FloatAttr(fill, f64) if fill else None,
             },
             result_types=[type],
         )
@@ -430,7 +568,11 @@ class LoadOp(MemoryOperation):
         source = self.source.type
         assert isinstance(source, MemRefType | TileType)
         offsets = len(self.static_offsets.get_values())
-        verify_access("tile.load", offsets, source, self.result.type, self.permuted)
+        verify_access(
+            "tile.load", offsets, source, self.result.type, self.permuted, self.low, self.high
+        )
+        if isinstance(source, TileType) and (self.low or self.high):
+            raise VerifyException("tile.load pads only what comes from external memory")
         if isinstance(source, TileType) and (
             source.level.data != Level.L3 or self.result.type.level.data != Level.L2
         ):
@@ -474,9 +616,22 @@ class YieldOp(IRDLOperation):
         super().__init__(operands=[list(values)])
 
 
-def verify_matmul(op: Operation, lhs: TileType, rhs: TileType, out: TileType) -> None:
-    """``(.. x m x k) @ (.. x k x n) -> (.. x m x n)``, all in L2, batch extents equal or 1."""
+def verify_matmul(
+    op: Operation, lhs: TileType, rhs: TileType, out: TileType, window: WindowAttr | None
+) -> None:
+    """``(.. x m x k) @ (.. x k x n) -> (.. x m x n)``, all in L2, batch extents equal or 1.
+
+    With a window: ``(.. x m x c x kh x kw)`` and ``(.. x c x h x w)`` give ``(.. x m x oh x ow)``, batch extents 1.
+    """
     a, b, c = lhs.get_shape(), rhs.get_shape(), out.get_shape()
+    if any(t.level.data != Level.L2 for t in (lhs, rhs, out)):
+        raise VerifyException(f"{op.name}: operands and result stand in l2")
+    if window is not None:
+        verify_window(op, b, c, window)
+        taps = window.plain.kernel
+        if len(a) < 4 or a[-2:] != taps or a[-3] != b[-3] or a[-4] != c[-3] or max(a[:-4], default=1) > 1:
+            raise VerifyException(f"{op.name}: weights of {a} by a window of {b} do not give {c}")
+        return
     if not (len(a) == len(b) == len(c) >= 2):
         raise VerifyException(f"{op.name}: operands and result have one rank >= 2: {a}, {b}, {c}")
     if a[-1] != b[-2] or c[-2:] != (a[-2], b[-1]):
@@ -484,8 +639,16 @@ def verify_matmul(op: Operation, lhs: TileType, rhs: TileType, out: TileType) ->
     for x, y, z in zip(a[:-2], b[:-2], c[:-2]):
         if z != max(x, y) or x not in (1, z) or y not in (1, z):
             raise VerifyException(f"{op.name}: batch extents differ: {a}, {b}, {c}")
-    if any(t.level.data != Level.L2 for t in (lhs, rhs, out)):
-        raise VerifyException(f"{op.name}: operands and result stand in l2")
+
+
+def verify_window(op: Operation, x: Sequence[int], out: Sequence[int], window: WindowAttr) -> None:
+    """A window over the last two dimensions of ``x`` gives those of ``out``; batch extents are 1."""
+    if len(x) < 3 or len(out) != len(x) or max((*x[:-3], *out[:-3]), default=1) > 1:
+        raise VerifyException(f"{op.name}: a window takes and gives 1 x c x h x w, got {x} and {out}")
+    if window.plain.positions(x[-2:]) != tuple(out[-2:]):
+        raise VerifyException(
+            f"{op.name}: the window has {window.plain.positions(x[-2:])} positions in {x}, not {out}"
+        )
 
 
 def verify_body(op: Operation, region: Region, inputs: Sequence[Attribute], out: Attribute) -> None:
@@ -519,7 +682,8 @@ class MatmulOp(MemoryOperation):
 
     In the first trip of all the loops in ``over`` the product overwrites ``into``, in later ones it is added;
     in the last trip the ``epilogue`` is applied: its block takes the finished sum and one scalar for each
-    extra operand (tiles with the result's extents or 1).
+    extra operand (tiles with the result's extents or 1). With a ``window`` the right operand is read as the matrix of
+    the values under each position of the window (implicit im2col): a convolution, which nothing ever lays out in memory.
 
     ```mlir
     tile.matmul output_stationary %a, %b into %c over(%k)
@@ -541,10 +705,11 @@ class MatmulOp(MemoryOperation):
     into = operand_def(TileType)
     over = var_operand_def(IndexType())
     extra = var_operand_def(TileType)
+    window = opt_prop_def(WindowAttr)
     epilogue = opt_region_def()
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     assembly_format = (
-        "$dataflow $lhs `,` $rhs `into` $into (`over` `(` $over^ `)`)? attr-dict "
+        "$dataflow $lhs `,` $rhs (`window` $window^)? `into` $into (`over` `(` $over^ `)`)? attr-dict "
         "`:` type($lhs) `,` type($rhs) `->` type($into) "
         "(`with` $extra^ `:` type($extra))? (`epilogue` $epilogue^)?"
     )
@@ -558,18 +723,19 @@ class MatmulOp(MemoryOperation):
         over: Sequence[SSAValue] = (),
         extra: Sequence[SSAValue] = (),
         epilogue: Region | None = None,
+        window: WindowAttr | None = None,
     ) -> None:
         """``into`` (+)= ``lhs @ rhs``, then the epilogue."""
         super().__init__(
             operands=[lhs, rhs, into, over, extra],
-            properties={"dataflow": DataflowAttr(dataflow)},
+            properties={"dataflow": DataflowAttr(dataflow), "window": window},
             regions=[[] if epilogue is None else [epilogue]],
         )
 
     def verify_(self) -> None:
         """Shapes of a product; an epilogue that fits."""
         types = [SSAValue.get(v, type=TileType).type for v in (self.lhs, self.rhs, self.into)]
-        verify_matmul(self, *types)
+        verify_matmul(self, *types, self.window)
         verify_epilogue(self, types[2], self.extra, self.epilogue)
 
 
@@ -619,6 +785,136 @@ class MapOp(MemoryOperation):
         types = [SSAValue.get(v, type=TileType).type for v in self.inputs]
         verify_broadcast(self, types, out)
         verify_body(self, self.body, [t.element_type for t in types], out.element_type)
+
+
+@irdl_op_definition
+class ReduceOp(MemoryOperation):
+    """Combine the elements of a tile along ``axes`` on the vector engine; ``over`` loops, add to what stands there.
+
+    ```mlir
+    tile.reduce max %x into %m axes [1] : !tile.tile<32x1024xf32, l2> -> !tile.tile<32x1xf32, l2>
+    ```
+    """
+
+    name = "tile.reduce"
+    reduction = prop_def(ReductionAttr)
+    source = operand_def(TileType)
+    into = operand_def(TileType)
+    over = var_operand_def(IndexType())
+    axes = prop_def(DenseArrayBase.constr(i64))
+    assembly_format = (
+        "$reduction $source `into` $into `axes` $axes (`over` `(` $over^ `)`)? attr-dict "
+        "`:` type($source) `->` type($into)"
+    )
+
+    def __init__(
+        self,
+        reduction: Reduction,
+        source: SSAValue,
+        into: SSAValue,
+        axes: Sequence[int],
+        over: Sequence[SSAValue] = (),
+    ) -> None:
+        """``into`` = ``source`` combined along ``axes``."""
+        super().__init__(
+            operands=[source, into, over],
+            properties={
+                "reduction": ReductionAttr(reduction),
+                "axes": DenseArrayBase.from_list(i64, list(axes)),
+            },
+        )
+
+    def verify_(self) -> None:
+        """The result has 1 in each reduced dimension."""
+        verify_reduce(self, self.source, self.into, self.axes)
+
+
+def verify_reduce(op: Operation, source: SSAValue, into: SSAValue, axes: DenseArrayBase) -> None:
+    """In L2, of one type; the result has the source's extents but 1 in each reduced dimension."""
+    x, out = (SSAValue.get(v, type=TileType).type for v in (source, into))
+    if x.level.data != Level.L2 or out.level.data != Level.L2 or x.element_type != out.element_type:
+        raise VerifyException(f"{op.name}: operand and result stand in l2 and are of one type")
+    reduced = {int(a) for a in axes.get_values()}
+    expected = tuple(1 if axis in reduced else n for axis, n in enumerate(x.get_shape()))
+    if not reduced or out.get_shape() != expected or not reduced <= set(range(len(expected))):
+        raise VerifyException(
+            f"{op.name}: expected a result of {expected}, got {out.get_shape()} along {sorted(reduced)}"
+        )
+
+
+@irdl_op_definition
+class WindowOp(MemoryOperation):
+    """Combine the values under each position of a window, channel by channel, on the vector engine.
+
+    Without weights: pooling. With weights (one window a channel) and ``add``: a depthwise convolution. The epilogue is
+    that of ``tile.matmul``.
+
+    ```mlir
+    tile.window max #tile.window<2x2 by 2x2 apart 1x1> %x into %c
+      : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x8x8xf32, l2>
+    ```
+    """
+
+    name = "tile.window"
+    reduction = prop_def(ReductionAttr)
+    window = prop_def(WindowAttr)
+    source = operand_def(TileType)
+    weights = opt_operand_def(TileType)
+    into = operand_def(TileType)
+    extra = var_operand_def(TileType)
+    epilogue = opt_region_def()
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
+    assembly_format = (
+        "$reduction $window $source (`weights` $weights^ `:` type($weights))? `into` $into attr-dict "
+        "`:` type($source) `->` type($into) "
+        "(`with` $extra^ `:` type($extra))? (`epilogue` $epilogue^)?"
+    )
+
+    def __init__(
+        self,
+        reduction: Reduction,
+        window: WindowAttr,
+        source: SSAValue,
+        weights: SSAValue | None,
+        into: SSAValue,
+        extra: Sequence[SSAValue] = (),
+        epilogue: Region | None = None,
+    ) -> None:
+        """``into`` = the windows of ``source``, combined, then the epilogue."""
+        super().__init__(
+            operands=[source, [] if weights is None else [weights], into, extra],
+            properties={"reduction": ReductionAttr(reduction), "window": window},
+            regions=[[] if epilogue is None else [epilogue]],
+        )
+
+    def verify_(self) -> None:
+        """Extents of a window, one window of weights a channel."""
+        verify_pooling(self, self.source, self.weights, self.into, self.window, self.reduction)
+        out = SSAValue.get(self.into, type=TileType).type
+        verify_epilogue(self, out, self.extra, self.epilogue)
+
+
+def verify_pooling(
+    op: Operation,
+    source: SSAValue,
+    weights: SSAValue | None,
+    into: SSAValue,
+    window: WindowAttr,
+    reduction: ReductionAttr,
+) -> None:
+    """A window over tiles in L2; weights are 1 x c x kh x kw."""
+    x, out = (SSAValue.get(v, type=TileType).type for v in (source, into))
+    if x.level.data != Level.L2 or out.level.data != Level.L2:
+        raise VerifyException(f"{op.name}: operands and result stand in l2")
+    verify_window(op, x.get_shape(), out.get_shape(), window)
+    if x.get_shape()[-3] != out.get_shape()[-3]:
+        raise VerifyException(f"{op.name}: {x} and {out} have different channels")
+    if weights is not None:
+        w = SSAValue.get(weights, type=TileType).type.get_shape()
+        if w[-3:] != (x.get_shape()[-3], *window.plain.kernel) or max(w[:-3], default=1) > 1:
+            raise VerifyException(f"{op.name}: weights of {w} do not fit {x} and the window")
+        if reduction.data is not Reduction.ADD:
+            raise VerifyException(f"{op.name}: weighted windows are added, not {reduction.data.value}")
 
 
 @irdl_op_definition
@@ -677,7 +973,9 @@ Tile = Dialect(
         YieldOp,
         MatmulOp,
         MapOp,
+        ReduceOp,
+        WindowOp,
         StoreOp,
     ],
-    [LevelAttr, DataflowAttr, TileType],
+    [LevelAttr, DataflowAttr, ReductionAttr, WindowAttr, TileType],
 )

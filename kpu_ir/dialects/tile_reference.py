@@ -105,6 +105,11 @@ class _Evaluation:
                 source = self.arrays[op.source]
                 part = None
                 if source is not None:
+                    if op.low or op.high:
+                        low = tile.padding_of(op.low, source.ndim)
+                        high = tile.padding_of(op.high, source.ndim)
+                        fill = op.fill.value.data if op.fill else 0
+                        source = np.pad(source, list(zip(low, high)), constant_values=fill)
                     part = self.block_of(source, self.at(op.indices), tile.unpermuted(shape, order))
                 self.arrays[op.result] = None if part is None else part.transpose(order).copy()
             case tile.AllocOp():
@@ -116,6 +121,10 @@ class _Evaluation:
                 if all(a is not None for a in inputs):
                     kind = dtype_of(SSAValue.get(op.into, type=tile.TileType).type.element_type)
                     self.arrays[op.into] = np.array(self.body(op.body.block)(*inputs), kind)
+            case tile.ReduceOp():
+                self.reduce(op)
+            case tile.WindowOp():
+                self.window(op)
             case tile.StoreOp():
                 source = self.arrays[op.source]
                 if source is not None:
@@ -134,12 +143,66 @@ class _Evaluation:
             return
         kind = dtype_of(SSAValue.get(op.into, type=tile.TileType).type.element_type)
         wide = kind if kind.kind in "iu" or kind.itemsize >= 4 else np.dtype(np.float32)
-        total = np.matmul(lhs.astype(wide), rhs.astype(wide))
+        if op.window is None:
+            total = np.matmul(lhs.astype(wide), rhs.astype(wide))
+        else:
+            window = op.window.plain
+            taps = taps_of(rhs.astype(wide), window)
+            weights = lhs.astype(wide).reshape(*lhs.shape[-4:])
+            total = sum(
+                np.einsum("oc,chw->ohw", weights[:, :, i, j], tap) for (i, j), tap in taps.items()
+            )
+            total = np.asarray(total).reshape(*rhs.shape[:-3], *np.asarray(total).shape)
         if not all(self.edge[v][0] for v in op.over):
             total = self.full(op.into) + total
         if op.epilogue is not None and all(self.edge[v][1] for v in op.over):
             total = self.body(op.epilogue.block)(total, *[self.full(v) for v in op.extra])
         self.arrays[op.into] = np.array(total, kind)
+
+    def reduce(self, op: tile.ReduceOp) -> None:
+        source = self.arrays[op.source]
+        if source is None:
+            return
+        axes = tuple(int(a) for a in op.axes.get_values())
+        wide = source.astype(np.float32) if source.dtype.itemsize < 4 and source.dtype.kind not in "iub" else source
+        combine = COMBINE[op.reduction.data.value]
+        part = combine.reduce(wide, axis=axes, keepdims=True)
+        if not all(self.edge[v][0] for v in op.over):
+            part = combine(self.full(op.into), part)
+        self.arrays[op.into] = np.array(part, source.dtype)
+
+    def window(self, op: tile.WindowOp) -> None:
+        source = self.arrays[op.source]
+        if source is None:
+            return
+        wide = source.astype(np.float32) if source.dtype.itemsize < 4 and source.dtype.kind not in "iub" else source
+        taps = taps_of(wide, op.window.plain)
+        if op.weights is not None:
+            weights = self.full(op.weights)
+            weights = weights.reshape(weights.shape[-3:])
+            taps = {(i, j): tap * weights[:, i, j, None, None] for (i, j), tap in taps.items()}
+        combine = COMBINE[op.reduction.data.value]
+        total = combine.reduce(np.stack(list(taps.values())), axis=0)
+        total = np.array(total.reshape(*source.shape[:-3], *total.shape), source.dtype)
+        if op.epilogue is not None:
+            total = self.body(op.epilogue.block)(total, *[self.full(v) for v in op.extra])
+        kind = dtype_of(SSAValue.get(op.into, type=tile.TileType).type.element_type)
+        self.arrays[op.into] = np.array(total, kind)
+
+
+COMBINE = {"add": np.add, "max": np.maximum, "min": np.minimum, "mul": np.multiply}
+
+
+def taps_of(x: Array, window: tile.Window) -> dict[tuple[int, int], Array]:
+    """For each tap of a window, what it sees at each position: ``c x oh x ow``."""
+    x = x.reshape(x.shape[-3:])
+    (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilations
+    oh, ow = window.positions(x.shape[-2:])
+    return {
+        (i, j): x[:, i * dh : i * dh + (oh - 1) * sh + 1 : sh, j * dw : j * dw + (ow - 1) * sw + 1 : sw]
+        for i in range(kh)
+        for j in range(kw)
+    }
 
 
 def evaluate_tile(module: ModuleOp, inputs: Sequence[Array]) -> list[Array]:

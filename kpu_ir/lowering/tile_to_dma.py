@@ -137,7 +137,23 @@ class _Lowering:
                     build.insert(
                         dma.MatmulOp(
                             op.dataflow.data, *self.mapped(op.lhs, op.rhs, op.into),
-                            self.mapped(*op.over), self.mapped(*op.extra), epilogue,
+                            self.mapped(*op.over), self.mapped(*op.extra), epilogue, op.window,
+                        )
+                    )
+                case tile.ReduceOp():
+                    axes = [int(a) for a in op.axes.get_values()]
+                    build.insert(
+                        dma.ReduceOp(
+                            op.reduction.data, *self.mapped(op.source, op.into), axes, self.mapped(*op.over)
+                        )
+                    )
+                case tile.WindowOp():
+                    source, into = self.mapped(op.source, op.into)
+                    build.insert(
+                        dma.WindowOp(
+                            op.reduction.data, op.window, source,
+                            None if op.weights is None else self.values[op.weights], into,
+                            self.mapped(*op.extra), self.body(op.epilogue) if op.epilogue else None,
                         )
                     )
                 case tile.MapOp():
@@ -196,7 +212,12 @@ class _Lowering:
         staging = self.schedule.l3_depth
         depth = self.depth(op, op.kept, staging) if to_l3 else staging
         ring = self.rings.new(name if to_l3 else f"{name}_l3", staged, depth)
-        fetch = build.insert(dma.FetchOp(source, indices, ring, staged, kept))
+        rank = len(shape)
+        low, high = tile.padding_of(op.low, rank), tile.padding_of(op.high, rank)
+        fill = op.fill.value.data if op.fill else 0.0
+        fetch = build.insert(
+            dma.FetchOp(source, indices, ring, staged, kept, None, low, high, fill)
+        )
         fetch.result.name_hint = name if to_l3 else f"{name}_l3"
         if to_l3:
             self.values[op.result] = fetch.result

@@ -22,7 +22,20 @@ from kpu_ir.errors import KpuError
 from kpu_ir.machine import Machine
 from kpu_ir.scalar import op_classes
 from kpu_ir.sim.array_timing import array_time
-from kpu_ir.sim.plan import Acquire, Fetch, Map, Matmul, Move, Step, Write, element_bytes, place
+from kpu_ir.sim.plan import (
+    Acquire,
+    Fetch,
+    Map,
+    Matmul,
+    Move,
+    Reduce,
+    Step,
+    Windowed,
+    Write,
+    element_bytes,
+    place,
+    product,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +103,7 @@ def _transfer(step: Fetch | Move | Write, machine: Machine) -> Cost:
         part = machine.dma
         source, target = ("external", "l3") if isinstance(step, Fetch) else ("l3", "external")
         engine, latency = "dma", machine.external.latency if isinstance(step, Fetch) else 0
-    cycles = _ceil(size, _channels(step, part.channels) * part.bytes_per_cycle)
+    cycles = max(1, _ceil(size, _channels(step, part.channels) * part.bytes_per_cycle))
     counts = {f"{source}.read": size, f"{target}.write": size}
     return Cost((Hold(engine, 0, cycles),), cycles + latency, counts)
 
@@ -189,6 +202,40 @@ def _map(step: Map, machine: Machine) -> Cost:
     return Cost((Hold("vector", 0, cycles),), cycles, counts)
 
 
+def _reduce(step: Reduce, machine: Machine) -> Cost:
+    """Lanes combine side by side; along the last dimension the lanes themselves are combined in a tree."""
+    simple, lanes = machine.vector.initiation_interval["simple"], machine.vector.lanes
+    outputs = product(step.extents)
+    groups = _ceil(step.elements, lanes)
+    if len(step.extents) - 1 in step.axes:
+        groups += outputs * (lanes - 1).bit_length()
+    if step.accumulate:
+        groups += _ceil(outputs, lanes)
+    counts = {
+        "l2.read": step.read_bytes + (step.written_bytes if step.accumulate else 0),
+        "l2.write": step.written_bytes,
+        "lane_ops": step.elements + (outputs if step.accumulate else 0),
+    }
+    return Cost((Hold("vector", 0, groups * simple),), groups * simple, counts)
+
+
+def _windowed(step: Windowed, machine: Machine) -> Cost:
+    """One operation a tap (combine, or multiply and add), then the epilogue."""
+    outputs = product(step.extents)
+    interval = step.window.taps * machine.vector.initiation_interval["simple"]
+    operations = step.window.taps
+    if step.epilogue:
+        interval += _body_interval(step.epilogue, machine)
+        operations += _lane_ops(step.epilogue)
+    cycles = _ceil(outputs, machine.vector.lanes) * interval
+    counts = {
+        "l2.read": step.read_bytes,
+        "l2.write": step.written_bytes,
+        "lane_ops": outputs * operations,
+    }
+    return Cost((Hold("vector", 0, cycles),), cycles, counts)
+
+
 def cost(step: Step, machine: Machine) -> Cost | None:
     """What one operation costs on ``machine``; None for what costs nothing.
 
@@ -203,5 +250,9 @@ def cost(step: Step, machine: Machine) -> Cost | None:
             return _matmul(step, machine)
         case Map():
             return _map(step, machine)
+        case Reduce():
+            return _reduce(step, machine)
+        case Windowed():
+            return _windowed(step, machine)
         case Acquire():
             return None

@@ -17,7 +17,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 
 from kpu_ir.dialects import dma, tile
-from kpu_ir.dialects.tile import permutation_of, unpermuted
+from kpu_ir.dialects.tile import Window, padding_of, permutation_of, unpermuted
 from kpu_ir.errors import KpuError
 from kpu_ir.types import bits_of
 
@@ -73,7 +73,11 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """External to L3. ``moves`` is false where a kept tile is only taken up again."""
+    """External to L3. ``moves`` is false where a kept tile is only taken up again.
+
+    Where a block hangs into the padding, ``low`` is the padding before each dimension, and elements outside the tensor
+    read as ``fill``; elsewhere ``low`` is None and offsets count from the tensor itself.
+    """
 
     op: Operation
     buffer: int
@@ -84,6 +88,8 @@ class Fetch:
     channels: tuple[int, ...] | None
     moves: bool
     bytes: int
+    low: tuple[int, ...] | None = None
+    fill: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +141,12 @@ class Matmul:
     element: Attribute
     out_element: Attribute
     extra_bytes: int
+    window: Window | None = None
+
+    @property
+    def operands(self) -> tuple[int, ...]:
+        """The registers that it reads."""
+        return (self.lhs, self.rhs, *self.extra)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +161,54 @@ class Map:
     body: Block
     read_bytes: int
     written_bytes: int
+
+    @property
+    def operands(self) -> tuple[int, ...]:
+        """The registers that it reads."""
+        return self.inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """``into`` = ``source`` combined along ``axes``; ``accumulate``: combined with what stands there."""
+
+    op: dma.ReduceOp
+    kind: str
+    source: int
+    into: int
+    axes: tuple[int, ...]
+    extents: tuple[int, ...]
+    elements: int
+    accumulate: bool
+    read_bytes: int
+    written_bytes: int
+
+    @property
+    def operands(self) -> tuple[int, ...]:
+        """The registers that it reads."""
+        return (self.source,)
+
+
+@dataclass(frozen=True, slots=True)
+class Windowed:
+    """``into`` = the values of ``source`` under each position of a window, combined, weighted or not."""
+
+    op: dma.WindowOp
+    kind: str
+    window: Window
+    source: int
+    weights: int | None
+    extra: tuple[int, ...]
+    into: int
+    extents: tuple[int, ...]
+    epilogue: Block | None
+    read_bytes: int
+    written_bytes: int
+
+    @property
+    def operands(self) -> tuple[int, ...]:
+        """The registers that it reads."""
+        return (self.source, *(() if self.weights is None else (self.weights,)), *self.extra)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +225,8 @@ class Write:
     bytes: int
 
 
-Step = Fetch | Move | Acquire | Matmul | Map | Write
+Vector = Map | Reduce | Windowed
+Step = Fetch | Move | Acquire | Matmul | Vector | Write
 Node = Loop | Step
 
 
@@ -216,6 +277,7 @@ class _Access:
     offsets: tuple[Affine, ...]
     sizes: tuple[int, ...]
     source: SSAValue
+    floors: tuple[int, ...]
     bounds: tuple[int, ...]
 
 
@@ -308,10 +370,13 @@ class _Planner:
                 offsets = tuple(self.affine(i) for i in op.indices)
                 if any(v == self.variables[var] for a in offsets for v, _ in a.terms):
                     bounds = tuple(outer.type.get_shape())
-                    accesses.append(_Access(offsets, size, outer, bounds))
+                    low = op.low if isinstance(op, dma.FetchOp) else None
+                    floors = padding_of(low, len(bounds))
+                    bounds = tuple(a + n for a, n in zip(floors, bounds))
+                    accesses.append(_Access(offsets, size, outer, floors, bounds))
             if isinstance(op, dma.FetchOp | dma.MoveOp):
                 first |= var in op.kept
-            if isinstance(op, dma.MatmulOp) and var in op.over:
+            if isinstance(op, dma.MatmulOp | dma.ReduceOp) and var in op.over:
                 first = last = True
         self.accesses[loop] = accesses
         self.splits[loop] = (first, last)
@@ -322,7 +387,9 @@ class _Planner:
         lo, hi = 0, len(bounds)
         for access in self.accesses[loop]:
             limits = self.extents.get(access.source) or access.bounds
-            for offset, size, limit in zip(access.offsets, access.sizes, limits):
+            for offset, size, floor, limit in zip(
+                access.offsets, access.sizes, access.floors, limits
+            ):
                 own, low, high = 0, offset.const, offset.const
                 for v, c in offset.terms:
                     if v == var:
@@ -335,8 +402,9 @@ class _Planner:
                         low, high = low + min(ends), high + max(ends)
                 if not own:
                     continue
-                # own * (start + step * t) + low >= 0  and  ... + high + size <= limit
-                slope, base = own * bounds.step, own * bounds.start
+                # own * (start + step * t) + low >= floor  and  ... + high + size <= limit
+                slope, base = own * bounds.step, own * bounds.start - floor
+                limit -= floor
                 room = limit - size - high - base
                 if slope > 0:
                     hi = min(hi, room // slope + 1)
@@ -391,6 +459,10 @@ class _Planner:
                     yield from self._matmul(op)
                 case dma.MapOp():
                     yield from self._map(op)
+                case dma.ReduceOp():
+                    yield from self._reduce(op)
+                case dma.WindowOp():
+                    yield from self._window(op)
                 case dma.WriteOp():
                     yield from self._write(op)
                 case dma.RingOp() | ReturnOp():
@@ -443,16 +515,29 @@ class _Planner:
     def _fetch(self, op: dma.FetchOp) -> Iterator[Node]:
         offsets = tuple(self.affine(i) for i in op.indices)
         type, source = op.result.type, SSAValue.get(op.source, type=MemRefType)
-        extents = self._clip(op, offsets, type.get_shape(), source.type.get_shape())
+        shape = tuple(source.type.get_shape())
+        low, high = padding_of(op.low, len(shape)), padding_of(op.high, len(shape))
+        padded = tuple(a + n + b for a, n, b in zip(low, shape, high))
+        extents = self._clip(op, offsets, type.get_shape(), padded)
         self.extents[op.result] = extents
         if extents is None:
             self.written.discard(op.result)
             return
         self.written.add(op.result)
         ring = self._named(op, op.ring)
+        inside = [
+            max(0, min(at + n, before + extent) - max(at, before))
+            for at, n, before, extent in zip(
+                (o.at(self.value) for o in offsets), extents, low, shape
+            )
+        ]
+        hangs = tuple(inside) != extents
+        if any(low) and not hangs:
+            offsets = tuple(o + Affine(-n) for o, n in zip(offsets, low))
         yield Fetch(
             op, self._buffer(op, source), offsets, extents, ring, self._register(op.result),
-            self._channels(op), self._moves(op.kept), element_bytes(ring.element, product(extents)),
+            self._channels(op), self._moves(op.kept), element_bytes(ring.element, product(inside)),
+            low if hangs else None, op.fill.value.data if op.fill else 0.0,
         )
 
     def _move(self, op: dma.MoveOp) -> Iterator[Node]:
@@ -489,26 +574,29 @@ class _Planner:
             if edges:
                 raise KpuError("an empty tile in a sum over a loop", place(op), "cut K evenly")
             return
-        if a[-1] != b[-2]:
-            raise KpuError(f"operands have {a[-1]} and {b[-2]} elements along k", place(op))
-        batch = tuple(max(x, y) for x, y in zip(a[:-2], b[:-2]))
+        window = op.window.plain if op.window else None
+        if window is not None:
+            batch, m, k, inner = b[:-3], a[-4], product(a[-3:]), b[-3] * window.taps
+            result = (*batch, m, *window.positions(b[-2:]))
+        else:
+            batch, m, k, inner = tuple(max(x, y) for x, y in zip(a[:-2], b[:-2])), a[-2], a[-1], b[-2]
+            result = (*batch, m, b[-1])
+        if k != inner:
+            raise KpuError(f"operands have {k} and {inner} elements along k", place(op))
         if not first and op.into not in self.written:
             raise KpuError("adds to a sum that was never begun", place(op))
-        into = self._into(op, op.into, (*batch, a[-2], b[-1]))
+        into = self._into(op, op.into, result)
         extra = [self._read(op, v) for v in op.extra] if last else []
         if any(e is None for e in extra):
             raise KpuError("an operand of the epilogue is empty", place(op))
         types = [SSAValue.get(v, type=tile.TileType).type for v in (op.lhs, op.into)]
-        bytes_ = sum(
-            element_bytes(v.type.element_type, product(e))  # pyright: ignore
-            for v, e in zip(op.extra, extra) if e is not None
-        )
+        bytes_ = sum(self._bytes(v, e) for v, e in zip(op.extra, extra) if e is not None)
         epilogue = op.epilogue.block if op.epilogue and last else None
         yield Matmul(
             op, op.dataflow.data.short, self._register(op.lhs), self._register(op.rhs), into,
             tuple(self._register(v) for v in op.extra) if last else (),
-            (*batch, a[-2], b[-1]), product(batch), a[-2], b[-1], a[-1], not first, epilogue,
-            types[0].element_type, types[1].element_type, bytes_,
+            result, product(batch), m, product(result) // product(batch) // m, k, not first, epilogue,
+            types[0].element_type, types[1].element_type, bytes_, window,
         )
 
     def _map(self, op: dma.MapOp) -> Iterator[Node]:
@@ -520,14 +608,56 @@ class _Planner:
         extents = tuple(
             max((e[axis] for e in known), default=n) for axis, n in enumerate(out.get_shape())
         )
-        read = sum(
-            element_bytes(v.type.element_type, product(e))  # pyright: ignore
-            for v, e in zip(op.inputs, known)
-        )
+        read = sum(self._bytes(v, e) for v, e in zip(op.inputs, known))
         n = product(extents)
         yield Map(
             op, tuple(self._register(v) for v in op.inputs), self._into(op, op.into, extents),
             extents, n, op.body.block, read, element_bytes(out.element_type, n),
+        )
+
+    def _bytes(self, value: SSAValue, extents: tuple[int, ...]) -> int:
+        element = SSAValue.get(value, type=tile.TileType).type.element_type
+        return element_bytes(element, product(extents))
+
+    def _reduce(self, op: dma.ReduceOp) -> Iterator[Node]:
+        source = self._read(op, op.source)
+        edges = [self.edge[self.variables[v]] for v in op.over]
+        if source is None:
+            if edges:
+                raise KpuError("an empty tile in a reduction over a loop", place(op), "cut it evenly")
+            return
+        first = all(e[0] for e in edges)
+        if not first and op.into not in self.written:
+            raise KpuError("combines with a result that was never begun", place(op))
+        axes = tuple(int(a) for a in op.axes.get_values())
+        out = tuple(1 if axis in axes else n for axis, n in enumerate(source))
+        into = self._into(op, op.into, out)
+        yield Reduce(
+            op, op.reduction.data.value, self._register(op.source), into, axes, out, product(source),
+            not first, self._bytes(op.source, source), self._bytes(op.into, out),
+        )
+
+    def _window(self, op: dma.WindowOp) -> Iterator[Node]:
+        source = self._read(op, op.source)
+        if source is None:
+            return
+        read = self._bytes(op.source, source)
+        weights = None
+        if op.weights is not None:
+            shape = self._read(op, op.weights)
+            if shape is None:
+                raise KpuError("the weights are empty", place(op))
+            weights = self._register(op.weights)
+            read += self._bytes(op.weights, shape)
+        extra = [self._read(op, v) for v in op.extra]
+        read += sum(self._bytes(v, e) for v, e in zip(op.extra, extra) if e is not None)
+        window = op.window.plain
+        out = (*source[:-2], *window.positions(source[-2:]))
+        into = self._into(op, op.into, out)
+        yield Windowed(
+            op, op.reduction.data.value, window, self._register(op.source), weights,
+            tuple(self._register(v) for v in op.extra), into, out,
+            op.epilogue.block if op.epilogue else None, read, self._bytes(op.into, out),
         )
 
     def _write(self, op: dma.WriteOp) -> Iterator[Node]:

@@ -40,8 +40,11 @@ from kpu_ir.sim.plan import (
     Move,
     Node,
     Plan,
+    Reduce,
     Ring,
     Step,
+    Vector,
+    Windowed,
     Write,
     steps,
 )
@@ -120,7 +123,7 @@ class _Compiler:
         self.late_rings = {self.ring_of[s.source].index for s in late}
         self.late_rings |= {s.ring.index for s in late if isinstance(s, Move)}
         self.has_late = bool(late)
-        self.mapped = {s.into for s in steps(plan.body) if isinstance(s, Map)}
+        self.mapped = {s.into for s in steps(plan.body) if isinstance(s, Map | Reduce | Windowed)}
 
     def emit(self, *lines: str) -> None:
         pad = "    " * self.indent
@@ -251,22 +254,22 @@ class _Compiler:
                 for register in (step.lhs, step.rhs, *step.extra):
                     touched.reads.add((main.index, register))
                 touched.written.add(step.into)
-            case Map():
+            case Map() | Reduce() | Windowed():
                 assert spent and main
                 self._start(held)
-                for i, register in enumerate(step.inputs):
+                for i, register in enumerate(step.operands):
                     self._operand(register, main, f"e{i}")
                 self._result(step, step.into, main)
                 self._finish(step, held, spent)
-                for i, _ in enumerate(step.inputs):
+                for i, _ in enumerate(step.operands):
                     self._done(f"e{i}", spent.occupancy)
                 self.emit(f"ready[s] = free[s] = t + {spent.latency}")
-                for register in step.inputs:
+                for register in step.operands:
                     touched.reads.add((main.index, register))
                 touched.written.add(step.into)
         return touched
 
-    def _result(self, step: Matmul | Map, register: int, engine: Engine) -> None:
+    def _result(self, step: Matmul | Vector, register: int, engine: Engine) -> None:
         ring = self.ring_of[register]
         self.emit(f"s = reg[{register}]")
         if not (isinstance(step, Matmul) and step.accumulate):
@@ -580,7 +583,7 @@ class TimeModel:
                         found[step.ring.index] = "mover"
                     case Matmul():
                         found[ring_of[step.into].index] = "fabric"
-                    case Map():
+                    case Map() | Reduce() | Windowed():
                         found.setdefault(ring_of[step.into].index, "vector")
                     case _:
                         pass

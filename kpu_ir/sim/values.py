@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from kpu_ir.dialects.tile import Window
 from kpu_ir.errors import KpuError
 from kpu_ir.scalar import compile_body
 from kpu_ir.sim.plan import (
@@ -27,8 +28,10 @@ from kpu_ir.sim.plan import (
     Move,
     Node,
     Plan,
+    Reduce,
     Ring,
     Step,
+    Windowed,
     Write,
     place,
     product,
@@ -38,6 +41,32 @@ from kpu_ir.types import array_of, dtype_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Run = Callable[[], None]
+
+
+COMBINE: dict[str, np.ufunc] = {
+    "add": np.add,
+    "max": np.maximum,
+    "min": np.minimum,
+    "mul": np.multiply,
+}
+"""The meaning of a reduction."""
+
+
+def windows(x: Array, window: Window) -> Array:
+    """The values under each position of a window, ``1 x c x h x w`` as ``c x kh x kw x oh x ow``; a view."""
+    channels, height, width = x.shape[-3:]
+    c, h, w = x.strides[-3:]
+    (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilations
+    oh, ow = window.positions((height, width))
+    return np.lib.stride_tricks.as_strided(
+        x, (channels, kh, kw, oh, ow), (c, h * dh, w * dw, h * sh, w * sw), writeable=False
+    )
+
+
+def gathered(x: Array, window: Window) -> Array:
+    """The right operand of a convolution as a matrix, ``c kh kw`` x ``oh ow``."""
+    view = windows(x, window)
+    return view.reshape(view.shape[0] * window.taps, -1)
 
 
 class _Memory:
@@ -124,6 +153,10 @@ class _PlanRunner:
                 return self._matmul(step)
             case Map():
                 return self._map(step)
+            case Reduce():
+                return self._reduce(step)
+            case Windowed():
+                return self._window(step)
             case Write():
                 return self._write(step)
 
@@ -234,6 +267,9 @@ class _PlanRunner:
         kept = bool(step.op.kept)  # pyright: ignore
         copyto = np.copyto
 
+        if step.low is not None:
+            return self._padded(step, take)
+
         def fetch() -> None:
             take()
             where = slices()
@@ -241,6 +277,32 @@ class _PlanRunner:
             if mask is not None and not mask[where].all():
                 raise KpuError("reads external memory that nothing has written", place(op))
             copyto(registers[out], buffers[b][where])
+            if kept:
+                content[slot[out]] = held()
+
+        return fetch
+
+    def _padded(self, step: Fetch, take: Run) -> Run:
+        """A fetch that hangs into the padding: fill, then copy what is inside."""
+        assert step.low is not None
+        index, low, fill = self._index(step.offsets), step.low, step.fill
+        registers, out, buffers, b = self.views, step.out, self.buffers, step.buffer
+        masks, op, extents = self.masks, step.op, step.extents
+        content, slot, held = self.content, self.slot, self._content(step)
+        kept = bool(step.op.kept)  # pyright: ignore
+
+        def fetch() -> None:
+            take()
+            source, view = buffers[b], registers[out]
+            begin = [at - n for at, n in zip(index(), low)]
+            first = [max(0, at) for at in begin]
+            last = [max(a, min(at + n, full)) for a, at, n, full in zip(first, begin, extents, source.shape)]
+            where = tuple(slice(a, z) for a, z in zip(first, last))
+            mask = masks[b]
+            if mask is not None and not mask[where].all():
+                raise KpuError("reads external memory that nothing has written", place(op))
+            view[...] = fill
+            view[tuple(slice(a - at, z - at) for a, z, at in zip(first, last, begin))] = source[where]
             if kept:
                 content[slot[out]] = held()
 
@@ -281,17 +343,22 @@ class _PlanRunner:
     def _matmul(self, step: Matmul) -> Run:
         lhs, rhs = self._reader(step, step.lhs), self._reader(step, step.rhs)
         extra = [self._reader(step, r) for r in step.extra]
-        into = self._into(step.into, step.extents)
+        into, extents = self._into(step.into, step.extents), step.extents
         accumulate = step.accumulate
         epilogue = compile_body(step.epilogue) if step.epilogue else None
         dtype = dtype_of(step.out_element)
         direct = dtype_of(step.element) == dtype and dtype.kind == "f" and dtype.itemsize >= 4
         wide = np.dtype(np.float64 if dtype == np.float64 else np.float32) if dtype.kind not in "iu" else dtype
         matmul = np.matmul
+        window = step.window
+        flat = (step.m, step.n)
 
         def run() -> None:
             c = into()
             a, b = lhs(), rhs()
+            if window is not None:
+                a, b = a.reshape(flat[0], -1), gathered(b, window)
+                c = c.reshape(flat)
             if direct and not accumulate:
                 matmul(a, b, out=c)
             elif direct:
@@ -300,6 +367,7 @@ class _PlanRunner:
                 p = matmul(a.astype(wide), b.astype(wide))
                 c[...] = c + p if accumulate else p
             if epilogue is not None:
+                c = c.reshape(extents)
                 c[...] = epilogue(c, *[e() for e in extra])
 
         return run
@@ -312,6 +380,49 @@ class _PlanRunner:
         def run() -> None:
             values = [read() for read in inputs]
             into()[...] = body(*values)
+
+        return run
+
+    def _reduce(self, step: Reduce) -> Run:
+        read, into, axes = self._reader(step, step.source), self._into(step.into, step.extents), step.axes
+        combine, accumulate = COMBINE[step.kind], step.accumulate
+        dtype = dtype_of(self.ring_of[step.into].element)
+        wide = np.dtype(np.float32) if dtype.kind not in "iub" and dtype.itemsize < 4 else dtype
+
+        def run() -> None:
+            x = read()
+            part = combine.reduce(x if wide == dtype else x.astype(wide), axis=axes, keepdims=True)
+            out = into()
+            out[...] = combine(out.astype(wide), part) if accumulate else part
+
+        return run
+
+    def _window(self, step: Windowed) -> Run:
+        source, extents = self._reader(step, step.source), step.extents
+        weights = None if step.weights is None else self._reader(step, step.weights)
+        extra = [self._reader(step, r) for r in step.extra]
+        into, combine = self._into(step.into, extents), COMBINE[step.kind]
+        epilogue = compile_body(step.epilogue) if step.epilogue else None
+        rows, columns = step.window.kernel
+        window = step.window
+        dtype = dtype_of(self.ring_of[step.into].element)
+        wide = np.dtype(np.float32) if dtype.kind not in "iub" and dtype.itemsize < 4 else dtype
+
+        def run() -> None:
+            view = windows(source(), window)
+            w = None if weights is None else weights().reshape(-1, rows, columns)
+            total = None
+            for i in range(rows):
+                for j in range(columns):
+                    tap = view[:, i, j].astype(wide)
+                    if w is not None:
+                        tap *= w[:, i, j, None, None]
+                    total = tap if total is None else combine(total, tap, out=total)
+            assert total is not None
+            result = total.reshape(extents)
+            if epilogue is not None:
+                result = epilogue(result.astype(dtype), *[e() for e in extra])
+            into()[...] = result
 
         return run
 

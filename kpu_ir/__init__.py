@@ -1,0 +1,39 @@
+"""kpu-ir: a compiler and an exact simulator for a systolic-array accelerator.
+
+>>> import kpu_ir
+>>> program = kpu_ir.compile("model.onnx")
+>>> outputs = program({"x": array})
+>>> program.cycles, program.ir("tile")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kpu_ir.builder import Graph
+    from kpu_ir.driver import Compiled, Options, compile
+    from kpu_ir.errors import KpuError
+    from kpu_ir.machine import Machine
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Compiled": "kpu_ir.driver",
+    "Graph": "kpu_ir.builder",
+    "KpuError": "kpu_ir.errors",
+    "Machine": "kpu_ir.machine",
+    "Options": "kpu_ir.driver",
+    "compile": "kpu_ir.driver",
+}
+
+__all__ = ["Compiled", "Graph", "KpuError", "Machine", "Options", "compile"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for; nothing heavy is loaded before."""
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'kpu_ir' has no attribute '{name}'")
