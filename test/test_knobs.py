@@ -1,0 +1,154 @@
+"""Every number of the machine moves a result, in the direction that it must."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from kpu_ir import Graph, KpuError, Machine, Options
+from kpu_ir.driver import lower
+from kpu_ir.lowering.kernel_to_tile import recognise
+from kpu_ir.passes.kernel_outline import KernelOutlinePass
+from kpu_ir.search import Cache, Search, external_bytes, time_schedule
+from kpu_ir.sim.energy import energy
+from kpu_ir.sim.program import load_program
+from kpu_ir.sim.time import time_program
+
+BASE = Machine.preset("default")
+
+
+def product(m=256, k=256, n=256, formula=None):
+    g = Graph()
+    y = g.input("x", (m, k)) @ g.input("w", (k, n))
+    g.output("y", formula(y) if formula else y)
+    return g.module()
+
+
+def elementwise(formula, n=1 << 16):
+    g = Graph()
+    g.output("y", formula(g.input("x", (n,))))
+    return g.module()
+
+
+def timed(module, machine, search="none"):
+    stages = lower(module.clone(), machine, Options(search=search))
+    return time_program(load_program(stages["dma"], machine))
+
+
+PROGRAMS = {
+    "product": lambda: product(),
+    "small": lambda: product(128, 128, 128),
+    "thin": lambda: product(64, 64, 64),
+    "gelu": lambda: product(256, 32, 256, lambda y: y.gelu()),
+    "tanh": lambda: elementwise(lambda x: x.tanh()),
+    "sqrt": lambda: elementwise(lambda x: x.sqrt()),
+    "square": lambda: elementwise(lambda x: x * x * x * x * x * x),
+    "relu": lambda: elementwise(lambda x: x.relu()),
+    "deep": lambda: product(64, 2048, 64),
+}
+
+# (setting, changed value, program, is the machine better for it?)
+CYCLES = [
+    ("fabric.rows", 32, "product", True),
+    ("fabric.columns", 8, "product", False),
+    ("fabric.macs.f32", 2, "product", True),
+    ("fabric.chained", "false", "thin", False),
+    ("vector.lanes", 4, "gelu", False),
+    ("vector.initiation_interval.simple", 8, "square", False),
+    ("vector.initiation_interval.special", 64, "tanh", False),
+    ("vector.initiation_interval.divide", 64, "sqrt", False),
+    ("external.latency", 1000, "thin", False),
+    ("dma.channels", 1, "relu", False),
+    ("dma.bytes_per_cycle", 16, "relu", True),
+    ("mover.channels", 1, "relu", False),
+    ("mover.bytes_per_cycle", 4, "relu", False),
+    ("streamer.bytes_per_cycle", 16, "product", False),
+]
+
+
+@pytest.mark.parametrize("search", ["none", "quick"])
+@pytest.mark.parametrize(("setting", "value", "program", "better"), CYCLES)
+def test_a_knob_changes_cycles(setting, value, program, better, search, tmp_path, monkeypatch):
+    monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path))
+    if search == "quick" and program == "product":
+        program = "small"  # the same knob, on a product whose search is short
+    module = PROGRAMS[program]()
+    before = timed(module, BASE, search).cycles
+    after = timed(module, BASE.with_settings([f"{setting}={value}"]), search).cycles
+    assert after < before if better else after > before
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "program"),
+    [("l1.buffer_bytes", 512, "deep"), ("l1.buffers", 1, "deep")],
+)
+def test_less_l1_streams_more(setting, value, program):
+    module = PROGRAMS[program]()
+    machine = BASE.with_settings([f"{setting}={value}"])
+    assert timed(module, machine).counts["l1.write"] > timed(module, BASE).counts["l1.write"]
+
+
+def least_bytes(machine):
+    """External bytes of the best schedule for them."""
+    outlined = product(1024, 1024, 1024)
+    KernelOutlinePass().apply(None, outlined)
+    func = next(f for f in outlined.ops if f.sym_name.data != "main")
+    cut = recognise(func)
+    schedule = Search(machine, "bytes", "quick", Cache(Path("/nonexistent/cache"))).search(func, cut)
+    return external_bytes(time_schedule(func, cut, schedule, machine))
+
+
+@pytest.fixture(scope="module")
+def base_bytes():
+    return least_bytes(BASE)
+
+
+@pytest.mark.parametrize("setting", ["l3.tiles=1", "l3.tile_bytes=32768", "l2.banks=2", "l2.bank_bytes=16384"])
+def test_less_memory_moves_more(setting, base_bytes):
+    """A smaller memory forces smaller tiles, so that operands come more often."""
+    assert least_bytes(BASE.with_settings([setting])) > base_bytes
+
+
+def test_external_memory_has_an_end():
+    with pytest.raises(KpuError, match="external memory"):
+        timed(product(), BASE.with_settings(["external.bytes=600000"]))
+
+
+def test_the_clock_changes_seconds_only():
+    fast = BASE.with_settings(["clock_hz=4e9"])
+    cycles = timed(product(), fast).cycles
+    assert cycles == timed(product(), BASE).cycles
+    assert fast.seconds(cycles) == BASE.seconds(cycles) / 2
+
+
+@pytest.mark.parametrize(
+    "setting", ["external", "l3", "l2", "l1", "vector", "mac.f32"]
+)
+def test_the_energy_table_changes_energy(setting):
+    counts = timed(PROGRAMS["gelu"](), BASE).counts
+    dear = BASE.with_settings([f"energy.{setting}=100.0"])
+    assert energy(counts, dear).total > energy(counts, BASE).total
+
+
+def test_every_number_of_the_machine_is_turned_above():
+    turned = {s for s, *_ in CYCLES} | {
+        "l1.buffers", "l1.buffer_bytes", "l3.tiles", "l3.tile_bytes", "l2.banks", "l2.bank_bytes",
+        "external.bytes", "clock_hz",
+    }
+    turned |= {f"energy.{s}" for s in ("external", "l3", "l2", "l1", "vector", "mac.f32")}
+
+    def leaves(value, path=""):
+        if dataclasses.is_dataclass(value):
+            for f in dataclasses.fields(value):
+                yield from leaves(getattr(value, f.name), f"{path}{f.name}.")
+        elif isinstance(value, dict):
+            for key in value:
+                yield f"{path}{key}"
+        else:
+            yield path.removesuffix(".")
+
+    other_types = ("f16", "bf16", "i8", "i4")
+    missing = {
+        p for p in leaves(BASE) if p not in turned and p != "name" and not p.endswith(other_types)
+    }
+    assert not missing
