@@ -1,75 +1,115 @@
-"""Reading IR text, with places: each operation knows its line, each error says it."""
+"""Reading IR text, with places: each operation knows its line, each error shows it."""
 
 from __future__ import annotations
 
+import difflib
+from bisect import bisect_right
+from dataclasses import dataclass
 from pathlib import Path
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import FileLineColLoc, IntAttr, ModuleOp, StringAttr, UnknownLoc
+from xdsl.dialects.builtin import (
+    FileLineColLoc,
+    IntAttr,
+    ModuleOp,
+    NameLoc,
+    StringAttr,
+    UnknownLoc,
+)
 from xdsl.ir import Operation
 from xdsl.parser import Parser
-from xdsl.utils.exceptions import DiagnosticException, ParseError
-from xdsl.utils.lexer import Span
+from xdsl.utils.exceptions import DiagnosticException, MultipleSpansParseError, ParseError
 
 from kpu_ir.errors import KpuError
+from kpu_ir.printing import ELIDED
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text and where it is from."""
+
+    text: str
+    name: str
+    line_offset: int = 0
+    """Lines of the file before the text, when it is a piece of one."""
+
+    def line(self, number: int) -> str:
+        """Line ``number`` of the file, counted from 1; empty if the text does not hold it."""
+        lines = self.text.split("\n")
+        at = number - self.line_offset - 1
+        return lines[at].rstrip("\r") if 0 <= at < len(lines) else ""
 
 
 class LocatedParser(Parser):
-    """A parser whose operations carry the line and column where they began."""
+    """A parser whose operations carry the line and column where they began.
 
-    _lines: list[int] | None = None
+    ``dense_resource<elided>``, which stands for values that were not printed, keeps its name.
+    """
+
+    def __init__(
+        self, ctx: Context, input: str | bytes, name: str = "<unknown>", line_offset: int = 0
+    ) -> None:
+        """``line_offset``: lines of the file before ``input``, when it is a piece of one."""
+        text = input.decode("utf-8") if isinstance(input, bytes) else input
+        super().__init__(ctx, text, name)
+        self.dialect_resources.add(("builtin", ELIDED))
+        self._name = StringAttr(name)
+        self._line_offset = line_offset
+        self._line_starts = [0, *(i + 1 for i, c in enumerate(text) if c == "\n")]
 
     def parse_operation(self) -> Operation:
         """Parse one operation, and note where it stood."""
-        at = self._current_token.span.start  # pyright: ignore[reportPrivateUsage]
-        span = self._current_token.span  # pyright: ignore[reportPrivateUsage]
+        at = self._current_token.span.start
         op = super().parse_operation()
         if isinstance(op.location, UnknownLoc):
-            line, column = self._place(span, at)
+            line = bisect_right(self._line_starts, at)
+            column = at - self._line_starts[line - 1] + 1
             op.location = FileLineColLoc(
-                StringAttr(span.input.name), IntAttr(line), IntAttr(column)
+                self._name, IntAttr(line + self._line_offset), IntAttr(column)
             )
         return op
 
-    def _place(self, span: Span, at: int) -> tuple[int, int]:
-        from bisect import bisect_right
-
-        if self._lines is None:
-            text = span.input.content
-            self._lines = [0, *(i + 1 for i, c in enumerate(text) if c == "\n")]
-        line = bisect_right(self._lines, at)
-        return line, at - self._lines[line - 1] + 1
+    def _get_op_by_name(self, name: str) -> type[Operation]:
+        """The operation's class. Its error stands at the name, and knows a better one."""
+        try:
+            return super()._get_op_by_name(name)
+        except ParseError as e:
+            text = self.lexer.input.content
+            start = text.rfind(name, 0, self._current_token.span.start)
+            dialect = self.ctx.get_optional_dialect(name.partition(".")[0])
+            known = [op.name for op in dialect.operations] if dialect else []
+            near = difflib.get_close_matches(name, known, 1)
+            guess = f"; did you mean {near[0]}?" if near else ""
+            self.raise_error(e.msg + guess, start, start + len(name))
 
 
 def parse_error(error: ParseError) -> KpuError:
-    """A syntax error with its line and a caret under the place."""
-    span = error.span
-    text, start = span.input.content, span.start
-    line = text.count("\n", 0, start) + 1
-    begin = text.rfind("\n", 0, start) + 1
-    end = text.find("\n", start)
-    source = text[begin : end if end >= 0 else len(text)]
-    column = start - begin
-    width = max(1, min(span.end, begin + len(source)) - start)
-    message = f"{error.msg}\n  {source}\n  {' ' * column}{'^' * width}"
-    return KpuError(message, f"{span.input.name}:{line}:{column + 1}")
+    """A syntax error with its place, the source line and a caret."""
+    message = [error.msg, *error.span.print_with_context().splitlines()[1:3]]
+    if isinstance(error, MultipleSpansParseError):
+        for span, text in error.refs:
+            message.append(f"{span.get_location()}: {text or error.ref_text or 'see here'}")
+            message += span.print_with_context().splitlines()[1:3]
+    first, *rest = message
+    return KpuError("\n  ".join([first, *rest]), str(error.span.get_location()))
 
 
-def verify_error(module: Operation, error: Exception) -> KpuError:
-    """A verifier's message with the line of the operation that it is about."""
-    return KpuError(short_message(error), place_of(failing(module)))
+def verify_error(module: Operation, error: Exception, source: Source | None = None) -> KpuError:
+    """A verifier's message with the place of the operation that it is about.
+
+    The line of ``source`` is shown if the operation stands in it.
+    """
+    return error_at(failing(module), str(error).strip() or type(error).__name__, source)
 
 
-def short_message(error: Exception) -> str:
-    """What a diagnostic says, without the module that it prints."""
-    text = str(error).strip()
-    if "^^^" in text or "builtin.module" in text:
-        marked = [
-            line.strip(" ^|-") for line in text.splitlines() if "^" in line or "Operation does not" in line
-        ]
-        text = "; ".join(m for m in marked if m) or text.splitlines()[-1]
-    cause = error.__cause__
-    return str(cause).strip() if cause is not None and str(cause) else text
+def error_at(op: Operation | None, message: str, source: Source | None = None) -> KpuError:
+    """An error about one operation; its line of ``source`` with a caret, if it stands there."""
+    location = op.location if op is not None else None
+    if isinstance(location, FileLineColLoc) and source and source.name == location.filename.data:
+        line, column = source.line(location.line.data), location.column.data
+        if line:
+            message = f"{message}\n  {line}\n  {' ' * (column - 1)}^"
+    return KpuError(message, place_of(op))
 
 
 def failing(module: Operation) -> Operation | None:
@@ -83,13 +123,16 @@ def failing(module: Operation) -> Operation | None:
 
 
 def place_of(op: Operation | None) -> str | None:
-    """``file:line:column`` of an operation, if it has one."""
+    """``file:line:column`` or ``node 'name' (Op)`` of an operation; its kind if it has no place."""
     if op is None:
         return None
-    location = op.location
-    if isinstance(location, FileLineColLoc):
-        return f"{location.filename.data}:{location.line.data}:{location.column.data}"
-    return op.name
+    match op.location:
+        case FileLineColLoc(filename=file, line=line, column=column):
+            return f"{file.data}:{line.data}:{column.data}"
+        case NameLoc(desc=name):
+            return f"node '{name.data}' ({op.name})"
+        case _:
+            return op.name
 
 
 def parse_module(text: str, name: str, ctx: Context) -> ModuleOp:
@@ -99,18 +142,20 @@ def parse_module(text: str, name: str, ctx: Context) -> ModuleOp:
     except ParseError as e:
         raise parse_error(e) from None
     except DiagnosticException as e:
-        raise KpuError(short_message(e), name) from None
+        raise KpuError(str(e), name) from None
     try:
         module.verify()
     except DiagnosticException as e:
-        raise verify_error(module, e) from None
+        raise verify_error(module, e, Source(text, name)) from None
     return module
 
 
 def load_module(path: str | Path, ctx: Context) -> ModuleOp:
     """The verified module in a file. Raises ``KpuError`` with file, line, column and a caret."""
     try:
-        text = Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as e:
-        raise KpuError(f"cannot be read: {e}", str(path)) from None
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as e:
+        raise KpuError(f"cannot be read: {e.strerror or e}", str(path)) from None
+    except UnicodeDecodeError:
+        raise KpuError("cannot be read: it is not UTF-8 text", str(path)) from None
     return parse_module(text, str(path), ctx)

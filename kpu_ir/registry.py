@@ -1,8 +1,9 @@
-"""Our dialects and passes by name; nothing is imported before it is used."""
+"""Our dialects, passes and pipelines by name; nothing is imported before it is used."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -37,12 +38,11 @@ PASSES = {
     "tile-to-dma": "kpu_ir.lowering.tile_to_dma:TileToDmaPass",
 }
 
-TO_TILE = ("kernel-canonicalize", "kernel-fuse", "kernel-outline", "kernel-to-tile")
+TO_KERNEL = ("kernel-canonicalize", "kernel-fuse", "kernel-outline")
+TO_TILE = (*TO_KERNEL, "kernel-to-tile")
+TO_DMA = (*TO_TILE, "tile-to-dma")
 
-PIPELINES = {
-    "to-tile": TO_TILE,
-    "to-dma": (*TO_TILE, "tile-to-dma"),
-}
+PIPELINES = {"to-kernel": TO_KERNEL, "to-tile": TO_TILE, "to-dma": TO_DMA}
 """The whole way to an altitude, for ``kpu-opt -p``."""
 
 
@@ -57,9 +57,17 @@ def dialect_factory(target: str) -> Callable[[], Dialect]:
     return lambda: imported(target)
 
 
-def pass_factory(target: str) -> Callable[[], type[ModulePass]]:
-    """A function that imports a pass."""
-    return lambda: imported(target)
+def pass_factory(target: str, prefix: str = "") -> Callable[[], type[ModulePass]]:
+    """A function that imports a pass, and renames it if its name gets a prefix."""
+
+    @cache
+    def factory() -> type[ModulePass]:
+        plain: type[ModulePass] = imported(target)
+        # xDSL wants a pass to bear the name that it is registered by.
+        renamed = {"name": prefix + plain.name, "__doc__": plain.__doc__}
+        return type(plain.__name__, (plain,), renamed) if prefix else plain
+
+    return factory
 
 
 def context() -> Context:

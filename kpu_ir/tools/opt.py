@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 import argparse
-import re
+import inspect
+import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import StringIO
-from typing import IO
+from pathlib import Path
+from typing import IO, Any
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass, PassPipeline
-from xdsl.utils.exceptions import DiagnosticException, ParseError
+from xdsl.utils.arg_spec import ArgSpec, parse_pipeline, parse_spec
+from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException, ParseError
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from kpu_ir.errors import KpuError
 from kpu_ir.registry import DIALECTS, PASSES, PIPELINES, dialect_factory, pass_factory
+from kpu_ir.universe import PREFIX
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("kpu-ir")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "(not installed)"
 
 
 class KpuOptMain(xDSLOptMain):
-    """The upstream driver with our registry; ``main`` turns its exceptions into messages."""
+    """The upstream driver with our registry; what the user did wrong becomes a ``KpuError``."""
 
-    version_format = "kpu-opt 0.1.0, built on xdsl {xdsl_version}"
+    version_format = f"kpu-opt of kpu-ir {_version()}, built on xdsl {{xdsl_version}}"
+
+    buffer: _Kept | None = None
+    """What to write to the output file, if one was asked for."""
+
+    source: tuple[str, int] = "", 0
+    """The text of the chunk that is being worked on, and the lines before it."""
+
+    # -- what there is ----------------------------------------------------------------------------
 
     def register_all_dialects(self) -> None:
         """Upstream's and ours."""
@@ -38,7 +59,7 @@ class KpuOptMain(xDSLOptMain):
         super().register_all_passes()
         for name, target in PASSES.items():
             self.available_passes[name] = pass_factory(target)
-            self.available_passes.setdefault(f"kpu-{name}", pass_factory(target))
+            self.available_passes[PREFIX + name] = pass_factory(target, PREFIX)
 
     def register_all_frontends(self) -> None:
         """IR text, with the place of each operation."""
@@ -47,8 +68,12 @@ class KpuOptMain(xDSLOptMain):
         def parse(stream: IO[bytes]) -> ModuleOp:
             from kpu_ir.parsing import LocatedParser
 
-            text = stream.read().decode()
-            parser = LocatedParser(self.ctx, text, self.get_input_name())
+            try:
+                text = stream.read().decode()
+            except UnicodeDecodeError:
+                raise KpuError("it is not UTF-8 text", self.get_input_name()) from None
+            self.source = text, self.source[1]
+            parser = LocatedParser(self.ctx, text, self.get_input_name(), self.source[1])
             return parser.parse_module(not self.args.no_implicit_module)
 
         self.available_frontends["mlir"] = parse
@@ -56,35 +81,112 @@ class KpuOptMain(xDSLOptMain):
     def register_all_arguments(self, arg_parser: argparse.ArgumentParser) -> None:
         """Upstream's, and the machine."""
         super().register_all_arguments(arg_parser)
-        names = ", ".join(PIPELINES)
-        arg_parser.epilog = f"Pipelines, usable as passes: {names}."
-        arg_parser.add_argument("--machine", help="a preset's name or a TOML file: set as kpu.machine")
+        arg_parser.epilog = f"Pipelines, usable as passes: {', '.join(PIPELINES)}."
+        arg_parser.add_argument(
+            "--machine", help="a preset's name or a TOML file: set as kpu.machine of the module"
+        )
         arg_parser.add_argument(
             "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
             help="change one value of the machine, as l2.banks=4",
-        )
+        )  # fmt: skip
         arg_parser.add_argument(
             "--elide", type=int, metavar="N", help="leave out constants of more than N elements"
         )
 
+    # -- what was asked for -----------------------------------------------------------------------
+
     def setup_pipeline(self) -> None:
         """The passes asked for, pipelines spelled out; ``--time-passes`` reports on stderr."""
-        spec = self.args.passes
-        for name, passes in PIPELINES.items():
-            spec = re.sub(rf"(?<![\w-]){name}(?![\w-])", ",".join(passes), spec)
+        self._check_target()
         began = time.perf_counter()
 
         def callback(before: ModulePass | None, module: ModuleOp, after: ModulePass | None) -> None:
             nonlocal began
             if before is not None and self.args.time_passes:
-                print(f"{before.name}: {1e3 * (time.perf_counter() - began):.1f} ms", file=sys.stderr)
+                elapsed = 1e3 * (time.perf_counter() - began)
+                print(f"{before.name}: {elapsed:.1f} ms", file=sys.stderr)
             if not self.args.disable_verify:
-                module.verify()
+                self._verify(module, before)
             if before is not None and after is not None and self.args.print_between_passes:
-                print(f"IR after {before.name}:\n{module}\n")
+                print(f"IR after {before.name}:\n{module}\n\n\n")
             began = time.perf_counter()
 
-        self.pipeline = PassPipeline.parse_spec(self.available_passes, spec, callback)
+        passes = tuple(self._pass(spec) for spec in self._specs(self.args.passes))
+        self.pipeline = PassPipeline(passes, callback)
+
+    def _specs(self, text: str) -> Iterator[ArgSpec]:
+        """Each pass with its options, those of pipelines one by one."""
+        for spec in parse_pipeline(text):
+            if spec.name not in PIPELINES:
+                yield spec
+                continue
+            passes = ",".join(PIPELINES[spec.name])
+            if spec.parameters:
+                raise KpuError(
+                    f"the pipeline '{spec.name}' has no options",
+                    hint=f'spell it out: -p "{passes}"',
+                )
+            yield from parse_pipeline(passes)
+
+    def _pass(self, spec: ArgSpec) -> ModulePass:
+        known = self.available_passes
+        if spec.name not in known:
+            import difflib
+
+            near = difflib.get_close_matches(spec.name, [*known, *PIPELINES], 1)
+            ours = ", ".join([*PASSES, *PIPELINES])
+            guess = f"did you mean '{near[0]}'? " if near else ""
+            raise KpuError(f"there is no pass '{spec.name}'", hint=f"{guess}ours: {ours}")
+        kind = known[spec.name]()
+        try:
+            return kind.from_spec(spec)
+        except ValueError as e:
+            raise KpuError(f"pass '{spec.name}': {e}") from None
+
+    def _check_target(self) -> None:
+        spec = parse_spec(self.args.target)
+        if self.args.elide is not None and spec.name != "mlir":
+            raise KpuError("--elide is for IR text", hint="leave out --target or --elide")
+        entry: Any = self.available_targets[spec.name]
+        if not inspect.signature(entry).parameters:
+            try:
+                entry().from_spec(spec)
+            except ValueError as e:
+                raise KpuError(f"target '{spec.name}': {e}") from None
+
+    # -- reading, working, writing ----------------------------------------------------------------
+
+    def get_input_stream(self) -> tuple[IO[bytes], str]:
+        """The file, and the ending of its name."""
+        try:
+            return super().get_input_stream()
+        except OSError as e:
+            raise KpuError(f"cannot be read: {e.strerror}", self.args.input_file) from None
+
+    def prepare_input(self) -> tuple[list[tuple[IO[bytes], int]], str]:
+        """The chunks of the input, and how to read them."""
+        try:
+            return super().prepare_input()
+        except ValueError as e:  # upstream's way to refuse an ending
+            kinds = ", ".join(f".{kind}" for kind in self.available_frontends)
+            raise KpuError(str(e), self.get_input_name(), f"it reads {kinds}; or -f mlir") from None
+
+    def prepare_output(self) -> IO[str]:
+        """Standard output, or a buffer that ``main`` writes to the file when all went well."""
+        path = self.args.output_file
+        if path is None:
+            return sys.stdout
+        if not Path(path).parent.is_dir():
+            raise KpuError("the folder of the output does not exist", path)
+        self.buffer = _Kept()
+        return self.buffer
+
+    def parse_chunk(
+        self, chunk: IO[bytes], file_extension: str, start_offset: int = 0
+    ) -> ModuleOp | None:
+        """The module of one chunk, whose operations know their lines in the file."""
+        self.source = "", start_offset
+        return super().parse_chunk(chunk, file_extension, start_offset)
 
     def apply_passes(self, prog: ModuleOp) -> None:
         """Put the machine on the module, then run the passes."""
@@ -95,31 +197,38 @@ class KpuOptMain(xDSLOptMain):
             name = self.args.machine
             machine = Machine.load(name) if name else machine_of(prog)
             prog.attributes[ATTRIBUTE] = machine_to_attr(machine.with_settings(self.args.settings))
+        super().apply_passes(prog)
+
+    def _verify(self, module: ModuleOp, before: ModulePass | None) -> None:
         try:
-            super().apply_passes(prog)
+            module.verify()
         except DiagnosticException as e:
             if self.args.verify_diagnostics:
                 raise
-            from kpu_ir.parsing import verify_error
+            from kpu_ir.parsing import Source, verify_error
 
-            raise verify_error(prog, e) from None
+            text, offset = self.source
+            error = verify_error(module, e, Source(text, self.get_input_name(), offset))
+            after = f"after {before.name}: " if before is not None else ""
+            raise KpuError(after + error.message, error.where) from None
 
     def output_resulting_program(self, prog: ModuleOp) -> str:
         """The module as text."""
         if self.args.elide is None:
             return super().output_resulting_program(prog)
-        from kpu_ir.printing import print_module
+        from kpu_ir.printing import ElidingPrinter
 
-        return print_module(prog, self.args.elide)
-
-    def prepare_output(self) -> IO[str]:
-        """Standard output, or a buffer that ``main`` writes to the file when all went well."""
-        if self.args.output_file is None:
-            return sys.stdout
-        self.buffer = _Kept()
-        return self.buffer
-
-    buffer: _Kept | None = None
+        stream = StringIO()
+        printer = ElidingPrinter(
+            stream=stream,
+            print_generic_format=self.args.print_op_generic,
+            print_properties_as_attributes=self.args.print_no_properties,
+            print_debuginfo=self.args.print_debuginfo,
+            limit=self.args.elide,
+        )
+        printer.print_op(prog)
+        printer.print_metadata(self.ctx.loaded_dialects)
+        return stream.getvalue() + "\n\n"
 
 
 class _Kept(StringIO):
@@ -141,29 +250,22 @@ def main(args: Sequence[str] | None = None) -> int:
             from kpu_ir.files import write_atomically
 
             write_atomically(tool.args.output_file, tool.buffer.text)
+        sys.stdout.flush()
     except ParseError as e:
         from kpu_ir.parsing import parse_error
 
         return _fail(parse_error(e))
-    except DiagnosticException as e:
-        from kpu_ir.parsing import short_message
-
-        return _fail(KpuError(short_message(e)))
+    except (DiagnosticException, ArgSpecParseError) as e:
+        return _fail(KpuError(str(e).rstrip()))
     except KpuError as e:
         return _fail(e)
-    except FileNotFoundError as e:
-        return _fail(KpuError("there is no such file", e.filename))
-    except (UnicodeDecodeError, IsADirectoryError, PermissionError) as e:
-        return _fail(KpuError(f"cannot be read: {e}"))
-    except ValueError as e:
-        # What the pipeline's parser raises: unknown passes, wrong options, unknown file endings.
-        return _fail(KpuError(str(e)))
-    except BrokenPipeError:
-        return 0
+    except BrokenPipeError:  # who read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 def _fail(error: KpuError) -> int:
+    sys.stdout.flush()
     print(f"kpu-opt: error: {error}", file=sys.stderr)
     return 1
 
