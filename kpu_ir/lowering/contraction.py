@@ -33,11 +33,12 @@ class Contraction:
 
     arguments: tuple[tuple[Shape, Attribute], ...]
     results: tuple[tuple[Shape, Attribute], ...]
-    matmul: kernel.MatmulOp
+    product: Operation
     maps: tuple[kernel.MapOp, ...]
     lhs: int
     rhs: int
     extra: tuple[int, ...]
+    transposed: tuple[bool, bool] = (False, False)
 
     @staticmethod
     def of(func: FuncOp, operations: Sequence[Operation]) -> Contraction | None:
@@ -68,6 +69,7 @@ class Contraction:
             ((out, tensor_type(final).element_type),),
             product, tuple(maps), args.index(product.a), args.index(product.b),
             tuple(args.index(v) for v in extra),
+            (bool(product.transpose_a), bool(product.transpose_b)),
         )
 
     kind: ClassVar[str] = "contraction"
@@ -90,7 +92,7 @@ class Contraction:
         """Batch, m, n, k."""
         *batch, m, n = self.results[0][0]
         lhs = self.arguments[self.lhs][0]
-        k = lhs[-2] if self.matmul.transpose_a else lhs[-1]
+        k = lhs[-2] if self.transposed[0] else lhs[-1]
         count = 1
         for b in batch:
             count *= b
@@ -112,7 +114,7 @@ class Contraction:
         """The schedule with its tile cut to the problem."""
         _, m, n, k = self.extents
         tm, tn, tk = schedule.tile
-        if self.matmul.result.type.element_type != self.results[0][1]:
+        if tensor_type(self.product.results[0]).element_type != self.results[0][1]:
             tk = k  # partial sums would be rounded to the result's type
         return replace(schedule, tile=(min(tm, m), min(tn, n), min(tk, k)))
 
@@ -135,7 +137,7 @@ class Contraction:
             position = self.lhs if which == "lhs" else self.rhs
             shape = self.arguments[position][0]
             axes, tiles = (("m", "k"), (tm, tk)) if which == "lhs" else (("k", "n"), (tk, tn))
-            transposed = self.matmul.transpose_a if which == "lhs" else self.matmul.transpose_b
+            transposed = self.transposed[which == "rhs"]
             index: list[SSAValue | None] = [b if s > 1 else None for b, s in zip(batch, shape)]
             stored = list(zip(axes, tiles))
             if transposed:
@@ -188,8 +190,9 @@ class Contraction:
             loaded[second] = operand(second)[0]
         epilogue = None
         if self.maps:
-            inputs = [self.matmul.result, *outside_inputs(self.maps, [self.matmul.result])]
-            kinds = [self.matmul.result.type.element_type, *(self.arguments[p][1] for p in self.extra)]
+            result = self.product.results[0]
+            inputs = [result, *outside_inputs(self.maps, [result])]
+            kinds = [tensor_type(result).element_type, *(self.arguments[p][1] for p in self.extra)]
             epilogue = scalar_region(self.maps, inputs, kinds)
         flow = DATAFLOWS[schedule.dataflow]
         nest.builder.insert(

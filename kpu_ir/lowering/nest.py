@@ -45,11 +45,14 @@ class Nest:
         level: Level = Level.L2,
         keep: Sequence[SSAValue | None] = (),
         permuted: Sequence[int] | None = None,
+        low: Sequence[int] | None = None,
+        high: Sequence[int] | None = None,
+        fill: float = 0.0,
     ) -> SSAValue:
         """``tile.load``; an index or a kept loop that is None is 0 or absent."""
         kept = [v for v in keep if v is not None]
         op = tile.LoadOp(
-            source, zeroed(indices), TileType.of(shape, element, level), kept, permuted
+            source, zeroed(indices), TileType.of(shape, element, level), kept, permuted, low, high, fill
         )
         op.result.name_hint = name
         return self.builder.insert(op).result

@@ -96,6 +96,12 @@ class _Lowering:
             parent = parent.parent_op()
         return fills if outermost is not None else stream
 
+    def result_depth(self, op: tile.AllocOp) -> int:
+        """Slots of a result: one where only the vector engine makes and reads it, since it does so in turn."""
+        users = [use.operation for use in op.result.uses]
+        vector = all(isinstance(u, tile.MapOp | tile.ReduceOp | tile.WindowOp) for u in users)
+        return 1 if vector else self.schedule.out_depth
+
     def lower(self, machine: Machine) -> FuncOp:
         """The ``dma`` function."""
         old = self.func.body.block
@@ -130,7 +136,7 @@ class _Lowering:
                     self.load(op, build)
                 case tile.AllocOp():
                     name = op.result.name_hint or "t"
-                    ring = self.rings.new(name, op.result.type, self.schedule.out_depth)
+                    ring = self.rings.new(name, op.result.type, self.result_depth(op))
                     self.keep_name(op, build.insert(dma.AcquireOp(ring, op.result.type)))
                 case tile.MatmulOp():
                     epilogue = self.body(op.epilogue) if op.epilogue else None

@@ -16,7 +16,7 @@ Nothing is approximated, and a loop that does not repeat is stepped. Tests hold 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import gcd, lcm
 from typing import Any
 
@@ -48,7 +48,7 @@ from kpu_ir.sim.plan import (
     Write,
     steps,
 )
-from kpu_ir.sim.program import Program
+from kpu_ir.sim.program import Call, Program
 
 _SHORT = 6
 """Loops of fewer trips are stepped: they end before a repetition pays."""
@@ -530,6 +530,22 @@ class _Repetition:
 
 
 @dataclass(frozen=True, slots=True)
+class _Effect:
+    """What a call did, in times relative to the earliest engine at its beginning."""
+
+    T: list[int]
+    free: list[int]
+    written: list[int]
+    first: list[int]
+    count: list[tuple[int, int]]
+    stall: list[tuple[int, int]]
+    latest: int
+    timing: CallTiming
+    base: int
+    operations: int
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One operation of a trace: which (an index into ``TimeModel.operations``), from when, why no sooner, where."""
 
@@ -545,6 +561,8 @@ class TimeModel:
 
     def __init__(self, program: Program, closed: bool = True, tracing: bool = False) -> None:
         self.program, self.tracing = program, tracing
+        self.closed = closed and not tracing
+        self.memory: dict[tuple[object, ...], _Effect] = {}
         self.engines = engines_of(program)
         self.slots = Slots.of(program.plans)
         self.operations: list[tuple[Step, Cost, tuple[Held, ...]]] = []
@@ -552,7 +570,7 @@ class TimeModel:
         self._cause_index: dict[tuple[int, str], int] = {}
         self._fresh = 0
         self.events: list[Event] = []
-        self.call = self.skipped = 0
+        self.call = self.skipped = self.latest = 0
         rings = sum(len(p.rings) for p in program.plans)
         variables = max((p.variables for p in program.plans), default=0)
         self.at = [0] * variables
@@ -565,7 +583,13 @@ class TimeModel:
         )
         self.producers = self._producers()
         self.code: dict[str, tuple[Callable[[], None], int]] = {
-            p.name: _Compiler(self, p, closed and not tracing).compile() for p in program.plans
+            p.name: _Compiler(self, p, self.closed).compile() for p in program.plans
+        }
+        self.own_slots = {
+            p.name: [
+                q for r in p.rings for q in range(self.slots.base[r.index], self.slots.base[r.index] + r.depth)
+            ]
+            for p in program.plans
         }
 
     def _producers(self) -> dict[int, str]:
@@ -664,20 +688,68 @@ class TimeModel:
         s.first[:] = [-1] * len(s.first)
         s.queue.clear()
         self.events.clear()
-        self.skipped = 0
+        self.skipped = self.latest = 0
         calls: list[CallTiming] = []
         for self.call, call in enumerate(self.program.calls):
             for slot, others in self.slots.overlaps[call.plan.name]:
                 latest = max(s.free[o] for o in others)
                 if latest > s.free[slot]:
                     s.free[slot] = latest
-            for ring in call.plan.rings:
-                s.head[ring.index] = 0
             s.bind[: len(call.arguments)] = call.arguments
-            counts, stalls, started = s.count[:], s.stall[:], s.T[:]
-            self.code[call.plan.name][0]()
-            calls.append(self._call(call.label, call.plan.name, counts, stalls, started))
+            calls.append(self._again(call) if self.closed else self._run_call(call))
         return self._timing(tuple(calls))
+
+    def _run_call(self, call: Call) -> CallTiming:
+        s = self.state
+        for ring in call.plan.rings:
+            s.head[ring.index] = 0
+        counts, stalls, started = s.count[:], s.stall[:], s.T[:]
+        self.code[call.plan.name][0]()
+        self.latest = max((self.latest, *s.T, *s.ready, *s.written))
+        return self._call(call, counts, stalls, started)
+
+    def _again(self, call: Call) -> CallTiming:
+        """A call, or what an equal one did before from the same state, shifted in time.
+
+        Entries of the state that are no later than every engine cannot win a maximum; they count as equal.
+        """
+        s, plan = self.state, call.plan
+        base = min(s.T)
+        slots = self.own_slots[plan.name]
+        tensors = dict.fromkeys(call.arguments)
+        entry = [max(x - base, 0) for x in s.T]
+        entry += [max(s.free[q] - base, 0) for q in slots]
+        entry += [max(s.written[b] - base, 0) for b in tensors]
+        aliases = tuple(call.arguments.index(b) for b in call.arguments)
+        key = (plan.name, aliases, *(x >= 0 for x in s.first), *entry)
+        known = self.memory.get(key)
+        if known is None:
+            counts, stalls = s.count[:], s.stall[:]
+            timing = self._run_call(call)
+            self.memory[key] = _Effect(
+                [x - base for x in s.T], [s.free[q] - base for q in slots],
+                [s.written[b] - base for b in tensors], [x - base for x in s.first],
+                [(i, n - m) for i, (n, m) in enumerate(zip(s.count, counts)) if n != m],
+                [(i, n - m) for i, (n, m) in enumerate(zip(s.stall, stalls)) if n != m],
+                self.latest - base, timing, base,
+                self.code[plan.name][1],
+            )
+            return timing
+        s.T[:] = [x + base for x in known.T]
+        for i, x in enumerate(known.first):
+            if s.first[i] < 0 and x >= 0:
+                s.first[i] = x + base
+        for q, x in zip(slots, known.free):
+            s.free[q] = x + base
+        for b, x in zip(tensors, known.written):
+            s.written[b] = x + base
+        for table, changes in ((s.count, known.count), (s.stall, known.stall)):
+            for i, n in changes:
+                table[i] += n
+        self.latest = max(self.latest, known.latest + base)
+        self.skipped += known.operations
+        t, by = known.timing, base - known.base
+        return replace(t, label=call.label, start=t.start + by, end=t.end + by)
 
     def _tally(self, counts: Sequence[int], stalls: Sequence[int]) -> tuple[dict[str, int], dict[str, dict[str, int]], dict[str, int]]:
         busy = {e.name: 0 for e in self.engines}
@@ -696,7 +768,7 @@ class TimeModel:
         return busy, waits, bytes_
 
     def _call(
-        self, label: str, kernel: str, counts: list[int], stalls: list[int], started: list[int]
+        self, call: Call, counts: list[int], stalls: list[int], started: list[int]
     ) -> CallTiming:
         s = self.state
         busy, waits, bytes_ = self._tally(
@@ -704,15 +776,12 @@ class TimeModel:
         )
         used = [i for i, e in enumerate(self.engines) if busy[e.name]]
         begin = min((started[i] if started[i] else s.first[i] for i in used), default=0)
-        return CallTiming(label, kernel, begin, self._now(), busy, waits, bytes_)
-
-    def _now(self) -> int:
-        s = self.state
-        return max((*s.T, *s.ready, *s.written, 0))
+        end = max((*s.T, *s.ready, *(s.written[b] for b in call.arguments)))
+        return CallTiming(call.label, call.plan.name, begin, end, busy, waits, bytes_)
 
     def _timing(self, calls: tuple[CallTiming, ...]) -> Timing:
         s = self.state
-        cycles = self._now()
+        cycles = self.latest
         busy, waits, bytes_ = self._tally(s.count, s.stall)
         before = {e.name: (s.first[e.index] if s.first[e.index] >= 0 else cycles) for e in self.engines}
         after = {e.name: cycles - s.T[e.index] if s.T[e.index] else 0 for e in self.engines}
