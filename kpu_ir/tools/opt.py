@@ -145,8 +145,8 @@ class KpuOptMain(xDSLOptMain):
 
     def _check_target(self) -> None:
         spec = parse_spec(self.args.target)
-        if self.args.elide is not None and spec.name != "mlir":
-            raise KpuError("--elide is for IR text", hint="leave out --target or --elide")
+        if self.args.elide is not None and (spec.name != "mlir" or self.args.syntax_highlight):
+            raise KpuError("--elide is for IR text without colours", hint="leave out one of them")
         entry: Any = self.available_targets[spec.name]
         if not inspect.signature(entry).parameters:
             try:

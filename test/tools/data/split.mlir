@@ -1,0 +1,9 @@
+func.func @g() {
+  func.return
+}
+
+// -----
+func.func @f(%x: tensor<2x4xf32>) {
+  %y = "kernel.reshape"(%x) : (tensor<2x4xf32>) -> tensor<4x4xf32>
+  func.return
+}
