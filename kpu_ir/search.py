@@ -6,6 +6,7 @@ need not be tried: they are tried from the most promising on, until none that is
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -35,7 +36,7 @@ Effort = Literal["quick", "full"]
 BUDGET: dict[str, int] = {"quick": 24, "full": 400}
 """How many candidates are simulated at most, before the refinement of the best."""
 
-VERSION = 1
+VERSION = 2
 """Of the cache; raised whenever a schedule could come out differently."""
 
 
@@ -80,17 +81,22 @@ class Cache:
     entries: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
 
     @staticmethod
-    def load(path: Path) -> Cache:
+    def load(path: Path, quiet: bool = False) -> Cache:
         """The cache at ``path``; an unreadable or foreign file is ignored with a word on stderr."""
+
+        def ignored(why: str) -> None:
+            if not quiet:
+                print(f"{path}: {why}, ignored", file=sys.stderr)
+
         try:
             data = json.loads(path.read_text())
             if data["version"] == VERSION and isinstance(data["entries"], dict):
                 return Cache(path, data["entries"])
-            print(f"{path}: a cache of another version, ignored", file=sys.stderr)
+            ignored("a cache of another version")
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, TypeError):
-            print(f"{path}: not a cache of schedules, ignored", file=sys.stderr)
+            ignored("not a cache of schedules")
         return Cache(path)
 
     def get(self, key: str) -> Schedule | None:
@@ -106,7 +112,7 @@ class Cache:
     def put(self, key: str, schedule: Schedule) -> None:
         """Remember, and write the file whole (merged with what another process wrote meanwhile)."""
         if self.path.is_file():
-            self.entries = {**Cache.load(self.path).entries, **self.entries}
+            self.entries = {**Cache.load(self.path, quiet=True).entries, **self.entries}
         self.entries[key] = asdict(schedule)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +150,14 @@ class Search:
         known = self.cache.get(key)
         if known is not None:
             return known
-        chosen = self.search(func, cut)
+        # Thousands of short-lived IR objects: collecting them in between costs more than the search.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            chosen = self.search(func, cut)
+        finally:
+            if collecting:
+                gc.enable()
         self.cache.put(key, chosen)
         return chosen
 
@@ -172,10 +185,11 @@ class Search:
         return best[1]
 
     def _hopeless(self, candidate: Candidate, best: tuple[float, float]) -> bool:
-        """Its bound says that it cannot win."""
+        """Its bound says that it cannot win; a quick search does not chase the last permille either."""
         match self.objective:
             case "cycles":
-                return (candidate.cycles, candidate.bytes) >= best
+                close = 1.001 if self.effort == "quick" else 1.0
+                return (candidate.cycles * close, candidate.bytes) >= best
             case "bytes":
                 return (candidate.bytes, candidate.cycles) >= best
             case _:

@@ -16,8 +16,9 @@ from kpu_ir.dialects.tile import Dataflow, Level
 from kpu_ir.lowering.nest import Nest, outside_inputs, scalar_region
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged, round_up
-from kpu_ir.lowering.space import Candidate, Problem, candidates
+from kpu_ir.lowering.space import Candidate, Problem, candidates, ceildiv
 from kpu_ir.machine import Machine
+from kpu_ir.scalar import op_classes
 from kpu_ir.types import bits_of
 
 DATAFLOWS = {flow.short: flow for flow in Dataflow}
@@ -78,9 +79,14 @@ class Contraction:
         """The product in plain integers, for the search."""
         element, out = self.arguments[self.lhs][1], self.results[0][1]
         extra = sum(prod(shape) * bits_of(kind) // 8 for shape, kind in map(self.arguments.__getitem__, self.extra))
+        interval = machine.vector.initiation_interval
+        row = ceildiv(machine.fabric.columns, machine.vector.lanes)
+        work = sum(
+            interval[kind] * n for m in self.maps for kind, n in op_classes(m.body.block).items()
+        )
         return Problem(
             *self.extents, max(1, bits_of(element) // 8), max(1, bits_of(out) // 8),
-            machine.fabric.macs.get(str(element), 1), extra,
+            machine.fabric.macs.get(str(element), 1), extra, max(1, row * work), row * interval["simple"],
         )
 
     def candidates(self, machine: Machine) -> list[Candidate]:

@@ -22,7 +22,11 @@ def ceildiv(a: int, b: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A product of ``batch`` times m x k by k x n; element sizes in bytes, k-values a PE takes in one cycle."""
+    """A product of ``batch`` times m x k by k x n; element sizes in bytes, k-values a PE takes in one cycle.
+
+    ``drain``: cycles in which the vector engine takes one row of results through the epilogue; ``add``: through the addition of
+    a partial sum.
+    """
 
     batch: int
     m: int
@@ -32,6 +36,8 @@ class Problem:
     out_size: int
     macs_per_pe: int
     extra_bytes: int = 0
+    drain: int = 1
+    add: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +93,25 @@ def bound(p: Problem, s: Schedule, machine: Machine) -> tuple[int, int, int]:
         whole, rest = divmod(extent, step)
         return whole * ceildiv(step, side) + (ceildiv(rest, side) if rest else 0)
 
+    cuts = ceildiv(p.k, tk)
+    last_k = p.k - (cuts - 1) * tk
     if s.dataflow == "os":
-        k_chunks, rest = divmod(ceildiv(p.k, p.macs_per_pe), ceildiv(tk, p.macs_per_pe))
-        stream = k_chunks * max(ceildiv(tk, p.macs_per_pe), rows) + (max(rest, rows) if rest else 0)
+        step, last = ceildiv(tk, p.macs_per_pe), ceildiv(last_k, p.macs_per_pe)
+        drain = p.drain + p.add if cuts > 1 else p.drain
+        stream = (cuts - 1) * max(step, rows * p.add) + max(last, rows * drain)
         array = folds(p.m, tm, rows) * folds(p.n, tn, columns) * stream
-    elif s.dataflow == "ws":
-        whole, rest = divmod(p.m, tm)
-        stream = whole * max(tm, rows) + (max(rest, rows) if rest else 0)
-        array = folds(p.k, tk, rows * p.macs_per_pe) * folds(p.n, tn, columns) * stream
     else:
-        whole, rest = divmod(p.n, tn)
-        stream = whole * max(tn, rows) + (max(rest, rows) if rest else 0)
-        array = folds(p.k, tk, rows * p.macs_per_pe) * folds(p.m, tm, columns) * stream
+        depth = rows * p.macs_per_pe
+        passes = (cuts - 1) * ceildiv(tk, depth) + ceildiv(last_k, depth)
+        drain = p.drain + p.add if passes > 1 else p.drain
+        along, across = ((p.m, tm), (p.n, tn)) if s.dataflow == "ws" else ((p.n, tn), (p.m, tm))
+        whole, rest = divmod(*along)
+
+        def streamed(interval: int) -> int:
+            tail = max(rest * interval, rows) if rest else 0
+            return whole * max(along[1] * interval, rows) + tail
+
+        array = folds(*across, columns) * ((passes - 1) * streamed(p.add) + streamed(drain))
     array *= p.batch
     loaded, inward = traffic(p, s)
     out = p.batch * p.m * p.n * p.out_size

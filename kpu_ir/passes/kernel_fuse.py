@@ -36,7 +36,7 @@ def fuse(operations: Sequence[Operation]) -> kernel.FusedOp:
     block.add_ops(operations)
     block.add_op(kernel.YieldOp(*last.results))
     fused = kernel.FusedOp(Region(block))
-    fused.location = last.location
+    fused.location = operations[0].location
     Builder(anchor).insert(fused)
     for old, new in zip(last.results, fused.outputs):
         new.name_hint = old.name_hint

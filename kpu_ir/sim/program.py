@@ -11,6 +11,7 @@ from xdsl.dialects.builtin import (
     DictionaryAttr,
     MemRefType,
     ModuleOp,
+    NameLoc,
     StringAttr,
 )
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
@@ -156,9 +157,9 @@ class _Loader:
                     self.values[op.result] = self.values[op.source]
                 case CallOp():
                     plan = self.plan(op.callee.root_reference.data, op)
-                    label = op.attributes.get("kernel.node")
-                    text = label.data if isinstance(label, StringAttr) else plan.name
-                    calls.append(Call(plan, tuple(self.values[v] for v in op.arguments), text))
+                    where = op.location
+                    label = where.desc.data if isinstance(where, NameLoc) else plan.name
+                    calls.append(Call(plan, tuple(self.values[v] for v in op.arguments), label))
                 case ReturnOp():
                     attrs = func.res_attrs.data if func.res_attrs else None
                     names = port_names(func, attrs, len(op.operands), "result")

@@ -1,0 +1,204 @@
+"""The figures of a run. Each one is counted by the simulator, or divided from counted ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kpu_ir.machine import Machine
+from kpu_ir.sim.clock import CallTiming, Timing
+from kpu_ir.sim.energy import energy
+from kpu_ir.sim.io_bound import io_lower_bound
+from kpu_ir.sim.plan import Matmul, steps
+from kpu_ir.sim.program import Program
+
+if TYPE_CHECKING:
+    from kpu_ir.driver import Compiled
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+LEVELS = ("external", "l3", "l2", "l1")
+
+
+def macs_of(counts: Mapping[str, int]) -> dict[str, int]:
+    """Multiply-accumulates by operand type."""
+    return {k.removeprefix("macs."): n for k, n in counts.items() if k.startswith("macs.")}
+
+
+def moved(counts: Mapping[str, int]) -> dict[str, int]:
+    """Bytes that each mover of data carried: external to L3 and back, L3 to L2 and back, L2 to L1."""
+    external = counts.get("external.read", 0) + counts.get("external.write", 0)
+    l3 = counts.get("l3.read", 0) + counts.get("l3.write", 0)
+    return {"dma": external, "mover": l3 - external, "streamer": counts.get("l1.write", 0)}
+
+
+def bounds(counts: Mapping[str, int], machine: Machine) -> dict[str, float]:
+    """Cycles that nothing with these counts can go below: the array at its peak, each mover at its full rate."""
+    compute = sum(n / machine.peak_macs(kind) for kind, n in macs_of(counts).items())
+    rates = machine.bandwidth
+    return {"compute": compute, **{name: n / rates[name] for name, n in moved(counts).items()}}
+
+
+def compulsory_bytes(program: Program) -> int:
+    """Bytes that must cross to the chip whatever the schedule: inputs, weights and results that kernels use, once each."""
+    used = {a for call in program.calls for a in call.arguments}
+    ends = {p.buffer for p in (*program.inputs, *program.outputs)}
+    return sum(
+        b.bytes for b in program.buffers if b.index in used and (b.kind == "constant" or b.index in ends)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRow:
+    """One kernel call. ``bound_by`` is what its own bounds say; ``roofline_fraction`` that bound over its cycles."""
+
+    label: str
+    kernel: str
+    start: int
+    end: int
+    cycles: int
+    macs: int
+    external_bytes: int
+    energy_pj: float
+    bound_by: str
+    roofline_fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything that ``kpu-run --json`` prints. Cycles, seconds, bytes, picojoules; fractions of 1.
+
+    ``peak_fraction``: the array's work at peak over cycles. ``roofline_fraction``: the largest of compute and each
+    level's *counted* traffic bound, over cycles. ``ideal_fraction``: the larger of compute and *compulsory* external traffic,
+    over cycles. ``max_rel_error``: largest difference over largest reference value, of each output, the worst.
+    """
+
+    source: str
+    machine: str
+    cycles: int
+    seconds: float
+    macs: int
+    flops: int
+    peak_fraction: float
+    roofline_fraction: float
+    ideal_fraction: float
+    bound_by: str
+    bytes: dict[str, dict[str, int]]
+    compulsory_bytes: int
+    io_bound_words: int | None
+    engines: dict[str, dict[str, Any]]
+    energy_pj: dict[str, float]
+    kernels: list[KernelRow]
+    coverage: float
+    max_abs_error: float | None
+    max_rel_error: float | None
+    compile_seconds: float
+    simulate_seconds: float
+    operations: int
+    stepped: int
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        return json.dumps(asdict(self), indent=2)
+
+
+def differences(got: Mapping[str, Array], expected: Mapping[str, Array]) -> tuple[float, float]:
+    """Largest absolute difference, and largest difference over the largest reference value of its output."""
+    absolute = relative = 0.0
+    for name, want in expected.items():
+        have = got[name].astype(np.float64)
+        ref = want.astype(np.float64)
+        if not ref.size:
+            continue
+        same = (have == ref) | (np.isnan(have) & np.isnan(ref))
+        worst = float(np.max(np.where(same, 0.0, np.abs(have - ref))))
+        scale = float(np.max(np.abs(ref), initial=0.0, where=np.isfinite(ref)))
+        absolute = max(absolute, worst)
+        relative = max(relative, worst / scale if scale else worst)
+    return absolute, relative
+
+
+def kernel_row(call: CallTiming, machine: Machine) -> KernelRow:
+    """The figures of one call."""
+    limits = bounds(call.counts, machine)
+    limits["vector"] = call.busy.get("vector", 0)
+    binding = max(limits, key=lambda name: limits[name])
+    cycles = call.end - call.start
+    return KernelRow(
+        call.label, call.kernel, call.start, call.end, cycles, sum(macs_of(call.counts).values()),
+        moved(call.counts)["dma"], energy(call.counts, machine).total, binding,
+        limits[binding] / cycles if cycles else 0.0,
+    )
+
+
+def lower_bound_words(program: Program) -> int | None:
+    """The I/O lower bound of a program that is one f32 product, past a memory of L3's size; None for others."""
+    if len(program.calls) != 1:
+        return None
+    plan = program.calls[0].plan
+    shapes = [tuple(t.get_shape()) for t in plan.parameters]
+    found = [s for s in steps(plan.body) if isinstance(s, Matmul)]
+    if not found or any(s.window or s.batch != 1 or str(s.element) != "f32" for s in found):
+        return None
+    if len(shapes) < 3 or any(len(s) != 2 for s in (shapes[0], shapes[1], shapes[-1])):
+        return None
+    m, n = shapes[-1]
+    k = shapes[0][0] * shapes[0][1] // m
+    return io_lower_bound(m, k, n, program.machine.l3.bytes // 4)
+
+
+def summarise(
+    compiled: Compiled,
+    timing: Timing,
+    simulate_seconds: float,
+    errors: tuple[float, float] | None = None,
+) -> Summary:
+    """The figures of a compiled program's run."""
+    program, machine = compiled.program, compiled.program.machine
+    counts = timing.counts
+    limits = bounds(counts, machine)
+    vector = {**limits, "vector": float(timing.busy.get("vector", 0))}
+    needed = compulsory_bytes(program)
+    macs = sum(macs_of(counts).values())
+    cycles = max(1, timing.cycles)
+    ideal = max(limits["compute"], needed / machine.bandwidth["dma"])
+    return Summary(
+        source=compiled.source,
+        machine=machine.name,
+        cycles=timing.cycles,
+        seconds=machine.seconds(timing.cycles),
+        macs=macs,
+        flops=2 * macs + counts.get("lane_ops", 0),
+        peak_fraction=limits["compute"] / cycles,
+        roofline_fraction=max(limits.values()) / cycles,
+        ideal_fraction=ideal / cycles,
+        bound_by=max(vector, key=lambda name: vector[name]),
+        bytes={
+            level: {d: counts.get(f"{level}.{d}", 0) for d in ("read", "write")} for level in LEVELS
+        },
+        compulsory_bytes=needed,
+        io_bound_words=lower_bound_words(program),
+        engines={
+            name: {
+                "busy": busy,
+                "stalls": timing.stalls[name],
+                "idle": timing.idle_before[name] + timing.idle_after[name],
+                "idle_before": timing.idle_before[name],
+                "idle_after": timing.idle_after[name],
+            }
+            for name, busy in timing.busy.items()
+        },
+        energy_pj=energy(counts, machine).parts,
+        kernels=[kernel_row(call, machine) for call in timing.calls],
+        coverage=1.0,
+        max_abs_error=errors[0] if errors else None,
+        max_rel_error=errors[1] if errors else None,
+        compile_seconds=compiled.compile_seconds,
+        simulate_seconds=simulate_seconds,
+        operations=timing.operations,
+        stepped=timing.stepped,
+    )
