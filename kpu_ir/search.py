@@ -36,7 +36,7 @@ Effort = Literal["quick", "full"]
 BUDGET: dict[str, int] = {"quick": 24, "full": 400}
 """How many candidates are simulated at most, before the refinement of the best."""
 
-VERSION = 2
+VERSION = 3
 """Of the cache; raised whenever a schedule could come out differently."""
 
 

@@ -175,17 +175,27 @@ class Contraction:
         second = "rhs" if outer == "m" else "lhs"
         if not cut_k:
             loaded[first] = operand(first)[0]
+        lead = (1,) * len(batch)
+        extra: dict[int, SSAValue] = {}
+
+        def load_extra(here: str) -> None:
+            """Operands of the epilogue, each as far outside as its dimensions allow; kept where it cannot go outside."""
+            for position in self.extra:
+                shape, kind = self.arguments[position]
+                uses = {axis for axis, s in zip("mn", shape[-2:]) if s > 1}
+                if position in extra or (here == outer and inner in uses):
+                    continue
+                index = [b if s > 1 else None for b, s in zip(batch, shape)]
+                index += [at[axis] if axis in uses else None for axis in "mn"]
+                size = (*lead, *(t if axis in uses else 1 for axis, t in zip("mn", (tm, tn))))
+                keep = [at[outer]] if outer not in uses and here == inner else []
+                extra[position] = nest.load(args[position], index, size, kind, "extra", keep=keep)
+
+        load_extra(outer)
         at[inner] = nest.loop(*sizes[inner], inner)
         if not cut_k:
             loaded[second] = operand(second)[0]
-        lead = (1,) * len(batch)
-        extra: list[SSAValue] = []
-        for position in self.extra:
-            shape, kind = self.arguments[position]
-            index = [b if s > 1 else None for b, s in zip(batch, shape)]
-            index += [at[axis] if s > 1 else None for axis, s in zip("mn", shape[-2:])]
-            size = (*lead, *(t if s > 1 else 1 for t, s in zip((tm, tn), shape[-2:])))
-            extra.append(nest.load(args[position], index, size, kind, "extra"))
+        load_extra(inner)
         out = nest.alloc((*lead, tm, tn), out_type, "acc")
         over: list[SSAValue] = []
         if cut_k:
@@ -202,7 +212,7 @@ class Contraction:
             epilogue = scalar_region(self.maps, inputs, kinds)
         flow = DATAFLOWS[schedule.dataflow]
         nest.builder.insert(
-            tile.MatmulOp(flow, loaded["lhs"], loaded["rhs"], out, over, extra, epilogue)
+            tile.MatmulOp(flow, loaded["lhs"], loaded["rhs"], out, over, [extra[p] for p in self.extra], epilogue)
         )
         if cut_k:
             nest.close()

@@ -1,0 +1,160 @@
+"""The nest of windows on the vector engine: pooling and depthwise convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, prod
+from typing import ClassVar
+
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import IndexType
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+from kpu_ir.dialects import kernel, tile
+from kpu_ir.dialects.kernel import tensor_type
+from kpu_ir.dialects.tile import Reduction, Window, WindowAttr
+from kpu_ir.lowering.nest import Nest, outside_inputs, scalar_region
+from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.lowering.shapes import Shape, aligned, round_up
+from kpu_ir.lowering.space import Candidate, ceildiv
+from kpu_ir.machine import Machine
+from kpu_ir.types import bits_of
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """``out[n, c, y, x] = epilogue(combine over taps of (w[c, tap]) in[n, c, y s + .., x s + ..])``.
+
+    Tiles: (channels, output rows, output columns).
+    """
+
+    arguments: tuple[tuple[Shape, Attribute], ...]
+    results: tuple[tuple[Shape, Attribute], ...]
+    product: Operation
+    maps: tuple[kernel.MapOp, ...]
+    input: int
+    weights: int | None
+    extra: tuple[int, ...]
+    reduction: Reduction
+    window: Window
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    kind: ClassVar[str] = "pooling"
+
+    @staticmethod
+    def of(func: FuncOp, operations: Sequence[Operation]) -> Pooling | None:
+        """A pooling or a depthwise convolution, then maps of its shape; None for anything else."""
+        if not operations:
+            return None
+        first, *rest = operations
+        if isinstance(first, kernel.ConvOp):
+            oc, cg, *_ = tensor_type(first.weights).get_shape()
+            if cg != 1 or first.group_count != oc or oc == 1:
+                return None
+        elif not isinstance(first, kernel.PoolOp):
+            return None
+        maps = [op for op in rest if isinstance(op, kernel.MapOp)]
+        shape = tuple(first.result.type.get_shape())
+        if len(maps) != len(rest) or any(tuple(m.result.type.get_shape()) != shape for m in maps):
+            return None
+        args = list(func.body.block.args)
+        seen = {a: aligned(tuple(tensor_type(a).get_shape()), 4) for a in args}
+        weights = None
+        if isinstance(first, kernel.ConvOp):
+            weights = args.index(first.weights)
+            oc, _, kh, kw = seen[args[weights]]
+            seen[args[weights]] = (1, oc, kh, kw)
+            kernel_shape, reduction = (kh, kw), Reduction.ADD
+        else:
+            kernel_shape, reduction = tuple(first.kernel_pair), Reduction(first.kind_name)
+        window = Window(kernel_shape, tuple(first.stride_pair), tuple(first.dilation_pair))
+        extra = outside_inputs(maps, [first.result])
+        final = (maps[-1] if maps else first).results[0]
+        kinds = {a: tensor_type(a).element_type for a in args}
+        return Pooling(
+            tuple((seen[a], kinds[a]) for a in args), ((shape, tensor_type(final).element_type),),
+            first, tuple(maps), args.index(first.operands[0]), weights,
+            tuple(args.index(v) for v in extra), reduction, window,
+            tuple(first.low_pair), tuple(first.high_pair),
+        )
+
+    def default(self, machine: Machine) -> Schedule:
+        """The largest block of the space that fits."""
+        found = self.candidates(machine)
+        if not found:
+            return Schedule(tile=(1, 1, 1))
+        return min(found, key=lambda c: (c.guess, c.bytes)).schedule
+
+    def candidates(self, machine: Machine) -> list[Candidate]:
+        """Blocks of channels and rows, of several sizes."""
+        n, c, oh, ow = self.results[0][0]
+        size = max(1, bits_of(self.arguments[self.input][1]) // 8)
+        out_size = max(1, bits_of(self.results[0][1]) // 8)
+        least = prod((n, c, oh, ow)) * self.window.taps // machine.vector.lanes
+        found: list[Candidate] = []
+        for tc in sorted({min(c, k) for k in (1, 2, 4, 8, 16, 32, 64)}):
+            for th in sorted({oh, *(h for h in (1, 2, 4, 7, 8, 14, 16, 28, 56) if h < oh)}):
+                hin, win = self.window.span((th, ow))
+                x_slot, out_slot = round_up(tc * hin * win * size, 64), round_up(tc * th * ow * out_size, 64)
+                slots = 2 + len(self.extra)
+                if 2 * x_slot + slots * out_slot > machine.l2.bytes * 7 // 8:
+                    continue
+                if 3 * x_slot + slots * out_slot > machine.l3.bytes * 7 // 8:
+                    continue
+                rows = sum(self.window.span((min(th, oh - i), 1))[0] for i in range(0, oh, th))
+                moved = n * c * (rows * self.arguments[self.input][0][-1] * size + oh * ow * out_size)
+                trips = n * ceildiv(c, tc) * ceildiv(oh, th)
+                cycles = max(least, moved // machine.bandwidth["dma"])
+                ends = machine.external.latency + (x_slot + out_slot) // machine.bandwidth["dma"] + least // trips
+                for depth in (2, 3):
+                    s = Schedule(tile=(tc, th, ow), l3_depth=depth, late=depth)
+                    found.append(Candidate(s, cycles, moved, cycles + ends))
+        return found
+
+    def emit(self, block: Block, schedule: Schedule) -> None:
+        """Batches, channels, then positions."""
+        n, c, oh, ow = self.results[0][0]
+        tc, th, tw = (min(t, e) for t, e in zip(schedule.tile, (c, oh, ow)))
+        args = list(block.args)
+        nest = Nest(block)
+        b, ch = nest.loop(n, 1, "b"), nest.loop(c, tc, "c")
+        weights = None
+        if self.weights is not None:
+            kind = self.arguments[self.weights][1]
+            shape = (1, tc, *self.window.kernel)
+            weights = nest.load(args[self.weights], [0, ch, 0, 0], shape, kind, "w")
+        y, x = nest.loop(oh, th, "y"), nest.loop(ow, tw, "x")
+
+        def scaled(index: SSAValue | None, factor: int) -> SSAValue | None:
+            if index is None or factor == 1:
+                return index
+            constant = nest.builder.insert(arith.ConstantOp.from_int_and_width(factor, IndexType()))
+            return nest.builder.insert(arith.MuliOp(index, constant.result)).result
+
+        span, source = self.window.span((oh, ow)), self.arguments[self.input][0]
+        high = tuple(max(0, s - a - e) for s, a, e in zip(span, self.low, source[-2:]))
+        fill = {Reduction.MAX: -inf, Reduction.MIN: inf}.get(self.reduction, 0.0)
+        element = self.arguments[self.input][1]
+        image = nest.load(
+            args[self.input], [b, ch, scaled(y, self.window.strides[0]), scaled(x, self.window.strides[1])],
+            (1, tc, *self.window.span((th, tw))), element, "x", low=(0, 0, *self.low), high=(0, 0, *high),
+            fill=fill,
+        )
+        extra: list[SSAValue] = []
+        for position in self.extra:
+            shape, kind = self.arguments[position]
+            index = [i if e > 1 else None for i, e in zip((b, ch, y, x), shape)]
+            size = tuple(t if e > 1 else 1 for t, e in zip((1, tc, th, tw), shape))
+            extra.append(nest.load(args[position], index, size, kind, "extra"))
+        out = nest.alloc((1, tc, th, tw), self.results[0][1], "out")
+        epilogue = None
+        if self.maps:
+            result = self.product.results[0]
+            inputs = [result, *outside_inputs(self.maps, [result])]
+            kinds = [tensor_type(result).element_type, *(self.arguments[p][1] for p in self.extra)]
+            epilogue = scalar_region(self.maps, inputs, kinds)
+        window = WindowAttr.of(self.window.kernel, self.window.strides, self.window.dilations)
+        nest.builder.insert(tile.WindowOp(self.reduction, window, image, weights, out, extra, epilogue))
+        nest.store(out, args[-1], [b, ch, y, x])
