@@ -167,8 +167,9 @@ class Compiled:
             )
         return print_module(self.stages[altitude], elide)
 
-    def checked(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Inputs as arrays of the right shapes and types; ``KpuError`` that names the one that is not."""
+    def checked(self, inputs: Mapping[str, Any], nan: bool = True) -> dict[str, Array]:
+        """Inputs as arrays of the right shapes and types; ``KpuError`` that names the one that is not, or, without ``nan``,
+        the one that has NaNs."""
         ports = {p.name: p for p in self.program.inputs}
         for name in inputs:
             if name not in ports:
@@ -187,7 +188,7 @@ class Compiled:
                 if not np.can_cast(array.dtype, dtype, "same_kind"):
                     raise KpuError(f"input '{name}': expected {dtype}, got {array.dtype}")
                 array = array.astype(dtype)
-            if dtype.kind == "f" and np.isnan(array).any():
+            if not nan and dtype.kind not in "iub" and np.isnan(array.astype(np.float64)).any():
                 raise KpuError(
                     f"input '{name}' has NaNs", hint="check where the data comes from"
                 )

@@ -73,6 +73,8 @@ from xdsl.traits import (
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.str_enum import StrEnum
 
+from kpu_ir.dialects.kernel_base import scalar_type
+
 
 class Level(StrEnum):
     """A memory level on the chip."""
@@ -652,9 +654,10 @@ def verify_window(op: Operation, x: Sequence[int], out: Sequence[int], window: W
 
 
 def verify_body(op: Operation, region: Region, inputs: Sequence[Attribute], out: Attribute) -> None:
-    """A scalar body takes the element types of ``inputs`` and yields one ``out``."""
+    """A scalar body takes the element types of ``inputs`` (without signs, as arith has it) and yields one ``out``."""
+    inputs, out = [scalar_type(t) for t in inputs], scalar_type(out)
     got = [a.type for a in region.block.args]
-    if got != list(inputs):
+    if got != inputs:
         raise VerifyException(
             f"{op.name}: the body takes one scalar an operand: expected "
             f"({', '.join(map(str, inputs))}), got ({', '.join(map(str, got))})"

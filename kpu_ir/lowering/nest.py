@@ -9,6 +9,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 
 from kpu_ir.dialects import kernel, tile
+from kpu_ir.dialects.kernel import scalar_type
 from kpu_ir.dialects.tile import Level, TileType
 
 
@@ -79,7 +80,7 @@ def scalar_region(
     maps: Sequence[kernel.MapOp], inputs: Sequence[SSAValue], elements: Sequence[Attribute]
 ) -> Region:
     """The bodies of maps one after the other as one scalar body of ``inputs`` (tensors), ending in ``tile.yield``."""
-    block = Block(arg_types=list(elements))
+    block = Block(arg_types=[scalar_type(e) for e in elements])
     scalars: dict[SSAValue, SSAValue] = dict(zip(inputs, block.args))
     for op in maps:
         mapper: dict[SSAValue, SSAValue] = {

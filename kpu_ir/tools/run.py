@@ -146,7 +146,8 @@ def run(args: argparse.Namespace) -> int:
             return 0
         inputs = None
         if not args.no_values:
-            inputs = compiled.checked(given if given is not None else random_inputs(compiled.program, args.seed))
+            drawn = given if given is not None else random_inputs(compiled.program, args.seed)
+            inputs = compiled.checked(drawn, nan=False)
         began = time.perf_counter()
         say("timing")
         timing = compiled.time(closed=not args.stepped)

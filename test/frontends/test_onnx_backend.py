@@ -140,3 +140,17 @@ def test_backend_node_tests_through_the_reference():
 
 if __name__ == "__main__":
     print(table(run_backend_tests(on_reference)))
+
+
+def on_the_whole_stack(module: ModuleOp, inputs: dict[str, Any]) -> Sequence[Any]:
+    """Lower to ``dma`` and run there, with default schedules."""
+    from kpu_ir.driver import compile
+
+    return list(compile(module, "default", search="none")(inputs).values())
+
+
+def test_backend_node_tests_through_the_whole_stack():
+    outcomes = run_backend_tests(on_the_whole_stack)
+    failed = [o for o in outcomes if o.problem]
+    print(table(outcomes))
+    assert not failed, "\n".join(f"{o.test}: {o.problem}" for o in failed[:20])
