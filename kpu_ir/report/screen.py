@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import StringIO
 from typing import IO
 
 from rich.console import Console
@@ -25,12 +26,34 @@ KERNELS_SHOWN = 24
 
 
 def size(n: float) -> str:
-    """Bytes for a person: ``1.5 MiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if n < 1024 or unit == "GiB":
+    """Bytes for a person: ``1.50 MiB``."""
+    for unit in ("B", "KiB", "MiB"):
+        if n < 1024:
             return f"{n:.0f} {unit}" if unit == "B" else f"{n:.2f} {unit}"
         n /= 1024
-    return ""
+    return f"{n:.2f} GiB"
+
+
+def percent(part: float, whole: float) -> str:
+    """A share with one decimal."""
+    return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+def in_words(cause: str) -> str:
+    """What an engine waited for: the simulator's cause as a person says it."""
+    kind, _, rest = cause.partition(" ")
+    match kind:
+        case "operand":
+            ring, _, producer = rest.partition(" from ")
+            return f"data in {ring} from {producer}"
+        case "slot":
+            return f"a free slot of {rest}"
+        case "engine":
+            return f"{rest} to be free"
+        case "tensor":
+            return "a tensor of an earlier kernel"
+        case _:
+            return cause
 
 
 def console(stream: IO[str] | None = None) -> Console:
@@ -42,19 +65,42 @@ def console(stream: IO[str] | None = None) -> Console:
 
 def show(summary: Summary, stream: IO[str] | None = None, every: bool = False) -> None:
     """Print a summary; ``every`` kernel, or the first ones."""
-    out = console(stream)
-    out.print(Text(f"{summary.source or 'program'} on {summary.machine}", style="bold"))
-    out.print(
-        f"  {summary.cycles:,} cycles = {1e6 * summary.seconds:,.2f} us; "
-        f"{100 * summary.peak_fraction:.1f} % of peak, {100 * summary.roofline_fraction:.1f} % of the "
-        f"roofline as counted, {100 * summary.ideal_fraction:.1f} % of the ideal"
+    render(summary, console(stream), every)
+
+
+def text(summary: Summary, width: int = 120) -> str:
+    """The screen as plain text."""
+    out = Console(file=StringIO(), width=width, highlight=False)
+    with out.capture() as captured:
+        render(summary, out)
+    return captured.get()
+
+
+def html(summary: Summary) -> str:
+    """The screen for a notebook: what ``_repr_html_`` shows."""
+    out = Console(file=StringIO(), width=120, highlight=False, record=True)
+    render(summary, out)
+    return out.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+
+
+def render(summary: Summary, out: Console, every: bool = False) -> None:
+    """Print a summary on a console."""
+
+    def line(words: str, style: str = "") -> None:
+        out.print(Text(words, style=style), soft_wrap=not out.is_terminal)
+
+    line(f"{summary.source or 'program'} on {summary.machine}", "bold")
+    line(
+        f"  {summary.cycles:,} cycles = {1e6 * summary.seconds:,.2f} us at {summary.clock_hz / 1e9:g} GHz: "
+        f"{percent(summary.peak_fraction, 1)} of peak, {percent(summary.roofline_fraction, 1)} of the roofline "
+        f"(counted bytes), {percent(summary.ideal_fraction, 1)} of the ideal (compulsory bytes)"
     )
-    out.print(
+    line(
         f"  bound by {NAMES[summary.bound_by]}; {summary.macs:,} multiply-accumulates, "
         f"{summary.flops:,} operations"
     )
-    if summary.max_rel_error is not None:
-        out.print(
+    if summary.max_abs_error is not None:
+        line(
             f"  against the reference: largest difference {summary.max_abs_error:.3g}, "
             f"{summary.max_rel_error:.3g} of the largest value"
         )
@@ -62,46 +108,80 @@ def show(summary: Summary, stream: IO[str] | None = None, every: bool = False) -
     for heading in ("", "read", "written"):
         table.add_column(heading, justify="right" if heading else "left")
     for level, both in summary.bytes.items():
-        table.add_row(f"  {level}", size(both["read"]), size(both["write"]))
+        table.add_row(level, size(both["read"]), size(both["write"]))
     out.print(table)
     external = sum(summary.bytes["external"].values())
-    words = f"; I/O lower bound {size(4 * summary.io_bound_words)}" if summary.io_bound_words else ""
-    out.print(f"  external: {size(external)}, at least {size(summary.compulsory_bytes)} once{words}")
+    least = (
+        f"; its kernels one by one, in any order of their work, at least {size(summary.io_bound_bytes)}"
+        if summary.io_bound_bytes is not None
+        else ""
+    )
+    line(
+        f"  external traffic {size(external)}; inputs, weights and results once: "
+        f"{size(summary.compulsory_bytes)}{least}"
+    )
     total = sum(summary.energy_pj.values())
     parts = ", ".join(
-        f"{name} {100 * pj / total:.0f} %" for name, pj in summary.energy_pj.items() if pj > 0.005 * total
+        f"{name} {100 * pj / total:.0f} %"
+        for name, pj in summary.energy_pj.items()
+        if pj > 0.005 * total
     )
-    out.print(f"  energy {total / 1e6:,.2f} uJ: {parts}")
-    out.print(Text("who waited for whom", style="bold"))
+    line(f"  energy {total / 1e6:,.2f} uJ: {parts}")
+    line("who waited for whom", "bold")
     for name, engine in summary.engines.items():
-        busy = 100 * engine["busy"] / max(1, summary.cycles)
         if not engine["busy"]:
             continue
         waits = sorted(engine["stalls"].items(), key=lambda item: -item[1])[:3]
-        text = "; ".join(f"{100 * n / summary.cycles:.1f} % {cause}" for cause, n in waits)
-        idle = 100 * engine["idle"] / max(1, summary.cycles)
-        out.print(f"  {name:8} busy {busy:5.1f} %, idle {idle:4.1f} %{'; waits ' if text else ''}{text}")
+        words = ", ".join(
+            f"{percent(n, summary.cycles)} for {in_words(cause)}" for cause, n in waits
+        )
+        idle = engine["idle_before"] + engine["idle_after"]
+        line(
+            f"  {name:8} busy {percent(engine['busy'], summary.cycles):>7}, "
+            f"idle {percent(idle, summary.cycles):>6}{'; waited ' if words else ''}{words}"
+        )
     if len(summary.kernels) > 1:
         kernels(summary, out, every)
-    out.print(
+    line(
         f"compiled in {summary.compile_seconds:.2f} s, simulated in {summary.simulate_seconds:.2f} s "
         f"({summary.operations:,} operations, {summary.stepped:,} of them one by one)",
-        style="dim",
+        "dim",
     )
 
 
 def kernels(summary: Summary, out: Console, every: bool) -> None:
     """A row a kernel call."""
     table = Table(box=None, padding=(0, 2), header_style="dim")
-    for heading in ("kernel", "program", "from", "cycles", "share", "bound by", "of bound", "external", "uJ"):
-        table.add_column(heading, justify="left" if heading in ("kernel", "program", "bound by") else "right")
+    for heading in (
+        "kernel",
+        "program",
+        "from",
+        "cycles",
+        "share",
+        "bound by",
+        "of bound",
+        "external",
+        "uJ",
+    ):
+        table.add_column(
+            heading, justify="left" if heading in ("kernel", "program", "bound by") else "right"
+        )
     rows = summary.kernels if every else summary.kernels[:KERNELS_SHOWN]
     for row in rows:
         table.add_row(
-            row.label, row.kernel, f"{row.start:,}", f"{row.cycles:,}",
-            f"{100 * row.cycles / max(1, summary.cycles):.1f} %", NAMES[row.bound_by],
-            f"{100 * row.roofline_fraction:.0f} %", size(row.external_bytes), f"{row.energy_pj / 1e6:.2f}",
+            row.label,
+            row.kernel,
+            f"{row.start:,}",
+            f"{row.cycles:,}",
+            percent(row.cycles, summary.cycles),
+            NAMES[row.bound_by],
+            f"{100 * row.roofline_fraction:.0f} %",
+            size(row.external_bytes),
+            f"{row.energy_pj / 1e6:.2f}",
         )
     out.print(table)
     if len(rows) < len(summary.kernels):
-        out.print(f"  and {len(summary.kernels) - len(rows)} more (--profile shows all)", style="dim")
+        out.print(
+            f"  and {len(summary.kernels) - len(rows)} more (kpu-run --profile shows all)",
+            style="dim",
+        )

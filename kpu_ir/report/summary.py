@@ -13,8 +13,9 @@ from kpu_ir.machine import Machine
 from kpu_ir.sim.clock import CallTiming, Timing
 from kpu_ir.sim.energy import energy
 from kpu_ir.sim.io_bound import io_lower_bound
-from kpu_ir.sim.plan import Matmul, steps
+from kpu_ir.sim.plan import Matmul, Plan, steps
 from kpu_ir.sim.program import Program
+from kpu_ir.types import bits_of
 
 if TYPE_CHECKING:
     from kpu_ir.driver import Compiled
@@ -30,31 +31,38 @@ def macs_of(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def moved(counts: Mapping[str, int]) -> dict[str, int]:
-    """Bytes that each mover of data carried: external to L3 and back, L3 to L2 and back, L2 to L1."""
+    """Bytes that each carried: external to L3 and back, L3 to L2 and back, L2 to L1."""
     external = counts.get("external.read", 0) + counts.get("external.write", 0)
     l3 = counts.get("l3.read", 0) + counts.get("l3.write", 0)
     return {"dma": external, "mover": l3 - external, "streamer": counts.get("l1.write", 0)}
 
 
 def bounds(counts: Mapping[str, int], machine: Machine) -> dict[str, float]:
-    """Cycles that nothing with these counts can go below: the array at its peak, each mover at its full rate."""
+    """Cycles that no run with these counts can go below: the array at peak, each mover at full rate."""
     compute = sum(n / machine.peak_macs(kind) for kind, n in macs_of(counts).items())
     rates = machine.bandwidth
     return {"compute": compute, **{name: n / rates[name] for name, n in moved(counts).items()}}
 
 
 def compulsory_bytes(program: Program) -> int:
-    """Bytes that must cross to the chip whatever the schedule: inputs, weights and results that kernels use, once each."""
+    """Bytes that cross whatever the schedule: inputs, weights and results that kernels use, once."""
     used = {a for call in program.calls for a in call.arguments}
     ends = {p.buffer for p in (*program.inputs, *program.outputs)}
     return sum(
-        b.bytes for b in program.buffers if b.index in used and (b.kind == "constant" or b.index in ends)
+        b.bytes
+        for b in program.buffers
+        if b.index in used and (b.kind == "constant" or b.index in ends)
     )
 
 
 @dataclass(frozen=True, slots=True)
 class KernelRow:
-    """One kernel call. ``bound_by`` is what its own bounds say; ``roofline_fraction`` that bound over its cycles."""
+    """One kernel call.
+
+    ``bound_by``: the largest of its own bounds and the vector engine's work; ``roofline_fraction``:
+    that over its cycles. ``io_bound_bytes``: what any order of its multiply-accumulates must move
+    past the memories of the chip; None unless it is one product.
+    """
 
     label: str
     kernel: str
@@ -66,19 +74,28 @@ class KernelRow:
     energy_pj: float
     bound_by: str
     roofline_fraction: float
+    busy: dict[str, int]
+    io_bound_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """Everything that ``kpu-run --json`` prints. Cycles, seconds, bytes, picojoules; fractions of 1.
 
-    ``peak_fraction``: the array's work at peak over cycles. ``roofline_fraction``: the largest of compute and each
-    level's *counted* traffic bound, over cycles. ``ideal_fraction``: the larger of compute and *compulsory* external traffic,
-    over cycles. ``max_rel_error``: largest difference over largest reference value, of each output, the worst.
+    * ``flops``: two a multiply-accumulate, one a lane operation of the vector engine.
+    * ``peak_fraction``: the array's work at peak, over cycles.
+    * ``roofline_fraction``: the largest of compute and each level's *counted* traffic bound, over
+      cycles; ``bound_by`` says which, or that the vector engine has more work than any of them.
+    * ``ideal_fraction``: the larger of compute and *compulsory* external traffic, over cycles.
+    * ``io_bound_bytes``: the sum of the kernels', each one alone; None unless each is one product.
+    * ``engines``: ``busy``, ``stalls`` by cause, ``idle_before``, ``idle_after`` of each add up to
+      ``cycles``.
+    * ``max_rel_error``: max |got - expected| / max |expected| of each output, the worst.
     """
 
     source: str
     machine: str
+    clock_hz: float
     cycles: int
     seconds: float
     macs: int
@@ -89,11 +106,10 @@ class Summary:
     bound_by: str
     bytes: dict[str, dict[str, int]]
     compulsory_bytes: int
-    io_bound_words: int | None
+    io_bound_bytes: int | None
     engines: dict[str, dict[str, Any]]
     energy_pj: dict[str, float]
     kernels: list[KernelRow]
-    coverage: float
     max_abs_error: float | None
     max_rel_error: float | None
     compile_seconds: float
@@ -107,7 +123,7 @@ class Summary:
 
 
 def differences(got: Mapping[str, Array], expected: Mapping[str, Array]) -> tuple[float, float]:
-    """Largest absolute difference, and largest difference over the largest reference value of its output."""
+    """max |got - expected|, and that over max |expected|, of the outputs that are worst in it."""
     absolute = relative = 0.0
     for name, want in expected.items():
         have = got[name].astype(np.float64)
@@ -122,33 +138,49 @@ def differences(got: Mapping[str, Array], expected: Mapping[str, Array]) -> tupl
     return absolute, relative
 
 
-def kernel_row(call: CallTiming, machine: Machine) -> KernelRow:
+def io_bound_bytes(plan: Plan, macs: int, machine: Machine) -> int | None:
+    """Bytes that a kernel must move to and from the chip in whatever order it works.
+
+    All memories of the chip and the array's accumulators count as one: what stands in any of them
+    need not come again. None unless the kernel is one product.
+    """
+    found = [s for s in steps(plan.body) if isinstance(s, Matmul)]
+    shapes = [tuple(t.get_shape()) for t in plan.parameters]
+    if not found or any(s.window or s.batch != 1 for s in found) or len(shapes[-1]) != 2:
+        return None
+    m, n = shapes[-1]
+    k = macs // (m * n)
+    if not {(m, k), (k, m)}.intersection(shapes[:-1]) or not {(k, n), (n, k)}.intersection(
+        shapes[:-1]
+    ):
+        return None
+    size = max(1, bits_of(found[0].element) // 8)
+    chip = sum(machine.capacity[level] for level in ("l3", "l2", "l1"))
+    accumulators = 2 * machine.fabric.rows * machine.fabric.columns
+    return size * io_lower_bound(m, k, n, chip // size + accumulators)
+
+
+def kernel_row(call: CallTiming, plan: Plan, machine: Machine) -> KernelRow:
     """The figures of one call."""
     limits = bounds(call.counts, machine)
     limits["vector"] = call.busy.get("vector", 0)
     binding = max(limits, key=lambda name: limits[name])
     cycles = call.end - call.start
+    macs = sum(macs_of(call.counts).values())
     return KernelRow(
-        call.label, call.kernel, call.start, call.end, cycles, sum(macs_of(call.counts).values()),
-        moved(call.counts)["dma"], energy(call.counts, machine).total, binding,
+        call.label,
+        call.kernel,
+        call.start,
+        call.end,
+        cycles,
+        macs,
+        moved(call.counts)["dma"],
+        energy(call.counts, machine).total,
+        binding,
         limits[binding] / cycles if cycles else 0.0,
+        call.busy,
+        io_bound_bytes(plan, macs, machine),
     )
-
-
-def lower_bound_words(program: Program) -> int | None:
-    """The I/O lower bound of a program that is one f32 product, past a memory of L3's size; None for others."""
-    if len(program.calls) != 1:
-        return None
-    plan = program.calls[0].plan
-    shapes = [tuple(t.get_shape()) for t in plan.parameters]
-    found = [s for s in steps(plan.body) if isinstance(s, Matmul)]
-    if not found or any(s.window or s.batch != 1 or str(s.element) != "f32" for s in found):
-        return None
-    if len(shapes) < 3 or any(len(s) != 2 for s in (shapes[0], shapes[1], shapes[-1])):
-        return None
-    m, n = shapes[-1]
-    k = shapes[0][0] * shapes[0][1] // m
-    return io_lower_bound(m, k, n, program.machine.l3.bytes // 4)
 
 
 def summarise(
@@ -163,12 +195,18 @@ def summarise(
     limits = bounds(counts, machine)
     vector = {**limits, "vector": float(timing.busy.get("vector", 0))}
     needed = compulsory_bytes(program)
+    rows = [
+        kernel_row(timed, call.plan, machine)
+        for timed, call in zip(timing.calls, program.calls, strict=True)
+    ]
+    least = [row.io_bound_bytes for row in rows if row.io_bound_bytes is not None]
     macs = sum(macs_of(counts).values())
     cycles = max(1, timing.cycles)
     ideal = max(limits["compute"], needed / machine.bandwidth["dma"])
     return Summary(
         source=compiled.source,
         machine=machine.name,
+        clock_hz=machine.clock_hz,
         cycles=timing.cycles,
         seconds=machine.seconds(timing.cycles),
         macs=macs,
@@ -181,20 +219,18 @@ def summarise(
             level: {d: counts.get(f"{level}.{d}", 0) for d in ("read", "write")} for level in LEVELS
         },
         compulsory_bytes=needed,
-        io_bound_words=lower_bound_words(program),
+        io_bound_bytes=sum(least) if rows and len(least) == len(rows) else None,
         engines={
             name: {
                 "busy": busy,
                 "stalls": timing.stalls[name],
-                "idle": timing.idle_before[name] + timing.idle_after[name],
                 "idle_before": timing.idle_before[name],
                 "idle_after": timing.idle_after[name],
             }
             for name, busy in timing.busy.items()
         },
         energy_pj=energy(counts, machine).parts,
-        kernels=[kernel_row(call, machine) for call in timing.calls],
-        coverage=1.0,
+        kernels=rows,
         max_abs_error=errors[0] if errors else None,
         max_rel_error=errors[1] if errors else None,
         compile_seconds=compiled.compile_seconds,
