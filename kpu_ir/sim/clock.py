@@ -85,7 +85,7 @@ def engines_of(program: Program) -> list[Engine]:
         for channels in classes.values():
             name = kind if len(classes) == 1 else f"{kind}{channels}".replace(" ", "")
             found.append(Engine(len(found), kind, name, tuple(channels)))
-    for kind in ("fabric", "drain", "vector"):
+    for kind in ("fabric", "feed", "drain", "vector"):
         found.append(Engine(len(found), kind, kind))
     return found
 

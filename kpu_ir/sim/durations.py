@@ -156,7 +156,7 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
         interval = (add if step.accumulate or p else 0) + (epilogue if p == passes - 1 else 0)
         k = step.k if passes == 1 else min(depth, step.k - p * depth)
         groups[interval, k] += 1
-    occupancy = tail = vector = 0
+    occupancy = tail = vector = west = fed = 0
     drained = -1
     for (interval, k), times in groups.items():
         drain = max(1, per_row * interval)
@@ -166,12 +166,16 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
         )
         repeat = times * step.batch
         occupancy, tail = occupancy + repeat * t.occupancy, t.latency - t.occupancy
-        drained = t.south.begin if drained < 0 else drained
+        if drained < 0:
+            drained, fed = t.south.begin, t.west.begin
+        west = occupancy - t.occupancy + t.west.end
         if interval:
             lines = t.folds * (fabric.rows if step.dataflow == "os" else t.stream)
             vector += repeat * lines * per_row * interval
     streamed, into_array = _streamed(step, machine)
-    occupancy = max(occupancy, _ceil(step.batch * streamed, machine.streamer.bytes_per_cycle))
+    slow = _ceil(step.batch * streamed, machine.streamer.bytes_per_cycle) - occupancy
+    if slow > 0:
+        occupancy, west = occupancy + slow, west + slow
     reads = (passes - 1 + step.accumulate) * out_bytes + step.extra_bytes
     lane_ops = (passes - 1 + step.accumulate) * outputs
     if step.epilogue:
@@ -185,7 +189,9 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
         "lane_ops": lane_ops,
     }
     latency = occupancy + tail
-    holds = [Hold("fabric", 0, occupancy), Hold("drain", drained, latency)]
+    holds = [
+        Hold("fabric", 0, occupancy), Hold("feed", fed, west), Hold("drain", drained, latency)
+    ]
     if vector:
         holds.append(Hold("vector", drained, drained + vector))
     return Cost(tuple(holds), latency, counts)
