@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kpu_ir.builder import Graph
-    from kpu_ir.driver import Compiled, Options, compile
+    from kpu_ir.driver import Compiled, Options, compile, load
     from kpu_ir.errors import KpuError
     from kpu_ir.machine import Machine
 
@@ -25,9 +25,10 @@ _HOMES = {
     "Machine": "kpu_ir.machine",
     "Options": "kpu_ir.driver",
     "compile": "kpu_ir.driver",
+    "load": "kpu_ir.driver",
 }
 
-__all__ = ["Compiled", "Graph", "KpuError", "Machine", "Options", "compile"]
+__all__ = ["Compiled", "Graph", "KpuError", "Machine", "Options", "compile", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,20 +1,20 @@
 """The way from a model to a program that runs: one readable list of stages.
 
-``compile`` keeps the IR of every altitude; a ``Compiled`` program runs for values, for time, or both.
+``compile`` keeps the IR of every altitude; a ``Compiled`` program runs for values, for time, or
+both.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import MemRefType, ModuleOp, ShapedType, TensorType
 from xdsl.dialects.func import FuncOp
 from xdsl.passes import ModulePass
 
@@ -31,10 +31,13 @@ from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.registry import context
 from kpu_ir.search import Objective, Search
 from kpu_ir.sim.clock import Timing
-from kpu_ir.sim.program import Program, load_program
+from kpu_ir.sim.program import Program, load_program, port_names
 from kpu_ir.sim.time import TimeModel
 from kpu_ir.sim.values import ValueModel
 from kpu_ir.types import dtype_of
+
+if TYPE_CHECKING:
+    from kpu_ir.report.summary import Summary
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Altitude = Literal["kernel", "tile", "dma"]
@@ -43,7 +46,11 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Options:
-    """How to compile. ``search``: ``none`` takes default schedules, ``quick`` and ``full`` try candidates in the simulator."""
+    """How to compile.
+
+    ``search``: ``none`` takes default schedules, ``quick`` and ``full`` try candidates in the
+    simulator.
+    """
 
     fuse: Literal["none", "epilogue"] = "epilogue"
     search: Literal["none", "quick", "full"] = "quick"
@@ -121,9 +128,80 @@ def chooser(
     return choose
 
 
+def ports(module: ModuleOp) -> list[tuple[str, ShapedType]] | None:
+    """Names and types of the inputs of ``@main``; None for a lone kernel, which returns nothing."""
+    for func in module.ops:
+        if not isinstance(func, FuncOp) or func.sym_name.data != "main":
+            continue
+        if func.function_type.outputs.data:
+            types = list(func.function_type.inputs)
+            attrs = func.arg_attrs.data if func.arg_attrs else None
+            names = port_names(func, attrs, len(types), "arg")
+            return [(n, t) for n, t in zip(names, types) if isinstance(t, ShapedType)]
+    return None
+
+
+def check_inputs(
+    expected: Sequence[tuple[str, ShapedType]], inputs: Mapping[str, Any], nan: bool = True
+) -> dict[str, Array]:
+    """``inputs`` as arrays of the expected names, shapes and types.
+
+    Raises ``KpuError`` that names the first one that is missing, unknown, not as expected or,
+    without ``nan``, has NaNs.
+    """
+    names = [name for name, _ in expected]
+    for name in inputs:
+        if name not in names:
+            known = ", ".join(names) or "none"
+            raise KpuError(f"there is no input '{name}'", hint=f"inputs: {known}")
+    return {name: _checked(name, type, inputs, nan) for name, type in expected}
+
+
+def _checked(name: str, type: ShapedType, inputs: Mapping[str, Any], nan: bool) -> Array:
+    assert isinstance(type, TensorType | MemRefType)
+    shape, dtype = tuple(type.get_shape()), dtype_of(type.element_type)
+    wanted = f"{dtype} of shape {shape}"
+    if name not in inputs:
+        raise KpuError(f"input '{name}' is missing", hint=f"give an array: {wanted}")
+    array = np.asarray(inputs[name])
+    if array.shape != shape:
+        raise KpuError(
+            f"input '{name}': expected shape {shape}, got {array.shape}",
+            hint="reshape the array, or compile for its shape",
+        )
+    if array.dtype.kind not in "biufV" or array.dtype.fields:
+        raise KpuError(f"input '{name}': expected {dtype}, got {array.dtype}")
+    if array.dtype != dtype:
+        array = _converted(name, array, dtype)
+    if not nan and dtype.kind in "fV" and np.isnan(array.astype(np.float32)).any():
+        raise KpuError(f"input '{name}' has NaNs", hint="check where the data comes from")
+    return array
+
+
+def _converted(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    """Another type's array, if each value survives: whole numbers exactly, others rounded."""
+    if array.dtype.type is np.void:  # the bytes of a type of ml_dtypes, as .npz files have them
+        if array.dtype.itemsize != dtype.itemsize or dtype.kind not in "Vf":
+            raise KpuError(f"input '{name}': expected {dtype}, got {array.dtype}")
+        return array.view(dtype)
+    with np.errstate(all="ignore"):
+        new = array.astype(dtype)
+        kept = bool((new.astype(array.dtype) == array).all())
+        finite = bool((np.isfinite(new.astype(np.float64)) == np.isfinite(array)).all())
+    if (not kept and (array.dtype.kind != "f" or dtype.kind in "biu")) or not finite:
+        raise KpuError(
+            f"input '{name}': expected {dtype}, and its {array.dtype} values do not fit in it",
+            hint=f"convert it: array.astype('{dtype}')",
+        )
+    return new
+
+
 @dataclass
 class Compiled:
-    """A compiled program. Call it with inputs by name; ask it for ``cycles``, ``timing``, ``ir("tile")``."""
+    """A compiled program.
+
+    Call it with inputs by name; ask it for ``cycles``, ``timing``, ``summary()``, ``ir("tile")``.
+    """
 
     program: Program
     stages: dict[Altitude, ModuleOp]
@@ -168,43 +246,33 @@ class Compiled:
         return print_module(self.stages[altitude], elide)
 
     def checked(self, inputs: Mapping[str, Any], nan: bool = True) -> dict[str, Array]:
-        """Inputs as arrays of the right shapes and types; ``KpuError`` that names the one that is not, or, without ``nan``,
-        the one that has NaNs."""
-        ports = {p.name: p for p in self.program.inputs}
-        for name in inputs:
-            if name not in ports:
-                raise KpuError(
-                    f"there is no input '{name}'", hint=f"inputs: {', '.join(ports) or 'none'}"
-                )
-        given: dict[str, Array] = {}
-        for name, port in ports.items():
-            if name not in inputs:
-                raise KpuError(f"input '{name}' is missing", hint="give an array for each input")
-            array = np.asarray(inputs[name])
-            shape, dtype = tuple(port.type.get_shape()), dtype_of(port.type.element_type)
-            if array.shape != shape:
-                raise KpuError(f"input '{name}': expected shape {shape}, got {array.shape}")
-            if array.dtype != dtype:
-                if not np.can_cast(array.dtype, dtype, "same_kind"):
-                    raise KpuError(f"input '{name}': expected {dtype}, got {array.dtype}")
-                array = array.astype(dtype)
-            if not nan and dtype.kind not in "iub" and np.isnan(array.astype(np.float64)).any():
-                raise KpuError(
-                    f"input '{name}' has NaNs", hint="check where the data comes from"
-                )
-            given[name] = array
-        return given
+        """``check_inputs`` against the program's."""
+        return check_inputs([(p.name, p.type) for p in self.program.inputs], inputs, nan)
 
-    def __call__(self, inputs: Mapping[str, Any] | None = None, /, **named: Any) -> dict[str, Array]:
+    def __call__(
+        self, inputs: Mapping[str, Any] | None = None, /, **named: Any
+    ) -> dict[str, Array]:
         """Outputs by name, computed on the simulated machine."""
         return self._values.run(self.checked({**(inputs or {}), **named}))
 
     run = __call__
 
+    def summary(self) -> Summary:
+        """Every figure of a run, as ``kpu-run --json`` has them (no values are computed)."""
+        from kpu_ir.report.summary import summarise
+
+        began = time.perf_counter()
+        return summarise(self, self.timing, time.perf_counter() - began)
+
+    def _repr_html_(self) -> str:
+        from kpu_ir.report.screen import html
+
+        return html(self.summary())
+
     def reference(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Outputs by name, computed by the NumPy reference of the ``kernel`` altitude."""
         if "kernel" not in self.stages:
-            raise KpuError("there is no kernel IR to compare with", hint="start from a kernel module")
+            raise KpuError("there is no kernel IR to compare with", hint="start from kernel IR")
         results = evaluate(self.stages["kernel"], self.checked(inputs))
         return dict(zip((p.name for p in self.program.outputs), results))
 
@@ -239,7 +307,8 @@ def compile(
 ) -> Compiled:
     """Compile a model: a path (``.onnx``, ``.mlir``), a ``Graph`` or a module.
 
-    ``machine`` is a ``Machine``, a preset's name or a TOML file. ``settings`` are the fields of ``Options``.
+    ``machine`` is a ``Machine``, a preset's name or a TOML file. ``settings`` are the fields of
+    ``Options``.
     Raises ``KpuError`` for anything wrong with what was given.
     """
     began = time.perf_counter()
@@ -255,7 +324,8 @@ def compile(
     elif hasattr(source, "module"):
         module = source.module()
     else:
-        raise KpuError(f"cannot compile a {type(source).__name__}", hint="a path, a Graph or a module")
+        kind = type(source).__name__
+        raise KpuError(f"cannot compile a {kind}", hint="a path, a Graph or a module")
     wanted = Machine.load(machine) if isinstance(machine, str) else machine
     target = machine_for(module, wanted)
     stages = lower(module, target, chosen, progress)
@@ -263,4 +333,9 @@ def compile(
     return Compiled(program, stages, chosen, time.perf_counter() - began, name)
 
 
-__all__ = ["Compiled", "Options", "altitude_of", "compile", "lower", "read"]
+def load(path: str | Path, machine: Machine | str | None = None, **settings: Any) -> Compiled:
+    """Compile a model from a file; the rest as for ``compile``."""
+    return compile(Path(path), machine, **settings)
+
+
+__all__ = ["Compiled", "Options", "altitude_of", "compile", "load", "lower", "read"]

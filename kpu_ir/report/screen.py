@@ -91,9 +91,10 @@ def render(summary: Summary, out: Console, every: bool = False) -> None:
 
     line(f"{summary.source or 'program'} on {summary.machine}", "bold")
     line(
-        f"  {summary.cycles:,} cycles = {1e6 * summary.seconds:,.2f} us at {summary.clock_hz / 1e9:g} GHz: "
-        f"{percent(summary.peak_fraction, 1)} of peak, {percent(summary.roofline_fraction, 1)} of the roofline "
-        f"(counted bytes), {percent(summary.ideal_fraction, 1)} of the ideal (compulsory bytes)"
+        f"  {summary.cycles:,} cycles = {1e6 * summary.seconds:,.2f} us at "
+        f"{summary.clock_hz / 1e9:g} GHz: {percent(summary.peak_fraction, 1)} of peak, "
+        f"{percent(summary.roofline_fraction, 1)} of the roofline (counted bytes), "
+        f"{percent(summary.ideal_fraction, 1)} of the ideal (compulsory bytes)"
     )
     line(
         f"  bound by {NAMES[summary.bound_by]}; {summary.macs:,} multiply-accumulates, "
@@ -112,7 +113,7 @@ def render(summary: Summary, out: Console, every: bool = False) -> None:
     out.print(table)
     external = sum(summary.bytes["external"].values())
     least = (
-        f"; its kernels one by one, in any order of their work, at least {size(summary.io_bound_bytes)}"
+        f"; its products one by one cannot do with less than {size(summary.io_bound_bytes)}"
         if summary.io_bound_bytes is not None
         else ""
     )
@@ -143,7 +144,8 @@ def render(summary: Summary, out: Console, every: bool = False) -> None:
     if len(summary.kernels) > 1:
         kernels(summary, out, every)
     line(
-        f"compiled in {summary.compile_seconds:.2f} s, simulated in {summary.simulate_seconds:.2f} s "
+        f"compiled in {summary.compile_seconds:.2f} s, "
+        f"simulated in {summary.simulate_seconds:.2f} s "
         f"({summary.operations:,} operations, {summary.stepped:,} of them one by one)",
         "dim",
     )

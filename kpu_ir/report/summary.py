@@ -38,14 +38,14 @@ def moved(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def bounds(counts: Mapping[str, int], machine: Machine) -> dict[str, float]:
-    """Cycles that no run with these counts can go below: the array at peak, each mover at full rate."""
+    """Cycles that no run with these counts can go below: all at their full rates."""
     compute = sum(n / machine.peak_macs(kind) for kind, n in macs_of(counts).items())
     rates = machine.bandwidth
     return {"compute": compute, **{name: n / rates[name] for name, n in moved(counts).items()}}
 
 
 def compulsory_bytes(program: Program) -> int:
-    """Bytes that cross whatever the schedule: inputs, weights and results that kernels use, once."""
+    """Bytes that any schedule moves: inputs, weights and results that kernels use, once."""
     used = {a for call in program.calls for a in call.arguments}
     ends = {p.buffer for p in (*program.inputs, *program.outputs)}
     return sum(
@@ -80,7 +80,7 @@ class KernelRow:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything that ``kpu-run --json`` prints. Cycles, seconds, bytes, picojoules; fractions of 1.
+    """Everything that ``kpu-run --json`` prints: cycles, seconds, bytes, pJ, fractions of 1.
 
     * ``flops``: two a multiply-accumulate, one a lane operation of the vector engine.
     * ``peak_fraction``: the array's work at peak, over cycles.

@@ -1,46 +1,59 @@
-"""``kpu-run``: compile a model, run it on the simulated machine, compare, and say where the time went."""
+"""``kpu-run``: compile a model, simulate it, compare, and say where the time went."""
 
 from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kpu_ir.errors import KpuError
 
+if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ModuleOp
+
+    from kpu_ir.driver import Compiled
+    from kpu_ir.machine import Machine
+    from kpu_ir.report.summary import Summary
+    from kpu_ir.sim.program import Program
+
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """The options. What has no default of its own here is None unless it was given."""
     p = argparse.ArgumentParser(
         "kpu-run", description="Compile a model, simulate it with real data, compare and explain."
     )
-    p.add_argument("file", help="a .onnx model, or a .mlir module at any altitude")
-    p.add_argument("--inputs", metavar="F.npz", help="arrays by input name (default: seeded random ones)")
-    p.add_argument("--outputs", metavar="F.npz", help="write the outputs here")
-    p.add_argument("--seed", type=int, default=0, help="of the random inputs")
-    p.add_argument("--machine", help="a preset or a TOML file (default: the module's own, or default)")
-    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-                   help="change one value of the machine, as l2.banks=4")
-    p.add_argument("--shape", action="append", default=[], metavar="NAME=1x128",
-                   help="the shape of an input, or the value of a named dimension")
-    p.add_argument("--no-values", action="store_true", help="time only")
-    p.add_argument("--stepped", action="store_true", help="step every operation instead of the closed form")
-    p.add_argument("--emit", choices=["kernel", "tile", "dma"], help="print the IR at an altitude and stop")
-    p.add_argument("--elide", type=int, default=16, metavar="N",
-                   help="with --emit: leave out constants of more than N elements; -1 prints all")
-    p.add_argument("--json", action="store_true", help="print one JSON object")
-    p.add_argument("--profile", action="store_true", help="a row for every kernel")
-    p.add_argument("--fuse", choices=["none", "epilogue"], default="epilogue")
-    p.add_argument("--search", choices=["none", "quick", "full"], default="quick",
-                   help="how long to look for schedules")
-    p.add_argument("--objective", choices=["cycles", "bytes", "energy", "edp"], default="cycles")
-    p.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def option(name: str, help: str, **more: Any) -> None:
+        p.add_argument(name, help=help, **more)
+
+    option("file", "a .onnx model, or a .mlir module at any altitude")
+    option("--inputs", "arrays by input name (default: seeded random ones)", metavar="F.npz")
+    option("--outputs", "write the outputs here", metavar="F.npz")
+    option("--seed", "of the random inputs (default: 0)", type=int)
+    option("--machine", "a preset or a TOML file (default: the module's own, or 'default')")
+    option("--set", "change one value of the machine, as l2.banks=4", action="append", default=[],
+           metavar="KEY=VALUE", dest="settings")  # fmt: skip
+    option("--shape", "the shape of an input, or a named dimension's extent (batch=1)",
+           action="append", default=[], metavar="NAME=1x128")  # fmt: skip
+    option("--no-values", "time only", action="store_true")
+    option("--stepped", "step every operation instead of the closed form", action="store_true")
+    option("--emit", "print the IR at an altitude and stop", choices=["kernel", "tile", "dma"])
+    option("--elide", "with --emit: leave out constants of more than N elements (default: 16), "
+           "or 'none' of them", metavar="N")  # fmt: skip
+    option("--json", "print one JSON object", action="store_true")
+    option("--profile", "a row for every kernel", action="store_true")
+    option("--fuse", "which kernels become one (default: epilogue)", choices=["none", "epilogue"])
+    option("--search", "how long to look for schedules (default: quick)",
+           choices=["none", "quick", "full"])  # fmt: skip
+    option("--objective", "what schedules are chosen by (default: cycles)",
+           choices=["cycles", "bytes", "energy", "edp"])  # fmt: skip
     return p
 
 
@@ -51,7 +64,7 @@ def shapes_of(settings: Sequence[str]) -> dict[str, tuple[int, ...]]:
         name, sign, text = setting.rpartition("=")
         try:
             extents = tuple(int(n) for n in text.split("x")) if text else ()
-            if not sign or min(extents, default=1) < 0:
+            if not sign or not name or min(extents, default=1) < 0:
                 raise ValueError
         except ValueError:
             raise KpuError(f"--shape '{setting}' is not a shape", hint="write name=1x128") from None
@@ -69,10 +82,12 @@ def read_arrays(path: str) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as e:
-        raise KpuError(f"not an .npz file of arrays: {e}", path, "write it with numpy.savez") from None
+        raise KpuError(
+            f"not an .npz file of arrays: {e}", path, "write it with numpy.savez"
+        ) from None
 
 
-def random_inputs(program: Any, seed: int) -> dict[str, Any]:
+def random_inputs(program: Program, seed: int) -> dict[str, Any]:
     """Seeded inputs: normal floats, small non-negative integers."""
     import numpy as np
 
@@ -89,118 +104,187 @@ def random_inputs(program: Any, seed: int) -> dict[str, Any]:
 
 
 @contextmanager
-def progress(quiet: bool) -> Iterator[Any]:
-    """A line on stderr that says what is being done, if that takes over two seconds and a person looks on."""
+def progress(quiet: bool) -> Generator[Callable[[str], None]]:
+    """A line on stderr on what is being done, if that takes over two seconds on a terminal."""
     if quiet or not sys.stderr.isatty():
-        yield lambda text: None  # pyright: ignore[reportUnknownLambdaType]
+        yield lambda stage: None
         return
+    from threading import Timer
+
     from rich.console import Console
-    from rich.status import Status
 
-    status = Status("", console=Console(stderr=True))
-    began, shown = time.monotonic(), False
-
-    def say(text: str) -> None:
-        nonlocal shown
-        status.update(text)
-        if not shown and time.monotonic() - began > 2:
-            status.start()
-            shown = True
-
+    status = Console(stderr=True).status("reading")
+    timer = Timer(2, status.start)
+    timer.daemon = True
+    timer.start()
     try:
-        yield say
+        yield status.update
     finally:
-        if shown:
-            status.stop()
+        timer.cancel()
+        timer.join()
+        status.stop()
+
+
+CONFLICTS = (
+    ("no_values", ("inputs", "outputs", "seed"), "it computes no values"),
+    ("inputs", ("seed",), "no inputs are drawn"),
+    ("emit", ("json", "outputs", "inputs", "seed", "profile", "stepped", "no_values"),
+     "it prints the IR and stops"),
+    ("json", ("profile",), "it always has every kernel"),
+)  # fmt: skip
+"""Options beside which others would do nothing."""
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Options that would do nothing are refused, and output folders looked for, before anything long runs."""
-    if args.no_values and (args.outputs or args.inputs):
-        raise KpuError("--no-values computes nothing", hint="leave out --inputs and --outputs, or --no-values")
-    if args.emit and (args.json or args.outputs or args.inputs or args.profile):
-        raise KpuError("--emit prints the IR and stops", hint="leave out the other outputs")
-    for path in (args.outputs,):
-        if path and not Path(path).absolute().parent.is_dir():
-            raise KpuError("the folder does not exist", str(Path(path).parent), "make it first")
+    """Refuse options that would do nothing, and output files that could not be written."""
+
+    def given(name: str) -> bool:
+        return getattr(args, name) not in (None, False)
+
+    for name, others, why in CONFLICTS:
+        for other in filter(given, others):
+            if given(name):
+                flag, useless = (f"--{n.replace('_', '-')}" for n in (name, other))
+                raise KpuError(f"{useless} does nothing beside {flag}: {why}", hint="leave one out")
+    if args.elide is not None and not args.emit:
+        raise KpuError("--elide does nothing without --emit")
+    if args.elide not in (None, "none") and not args.elide.isdecimal():
+        raise KpuError(f"--elide '{args.elide}': expected a number of elements, or none")
+    if args.search == "none" and args.objective:
+        raise KpuError("--objective does nothing beside --search none", hint="leave one out")
+    if args.outputs:
+        target = Path(args.outputs)
+        if not target.parent.is_dir():
+            raise KpuError("the folder does not exist", str(target.parent), "make it first")
+        if target.is_dir():
+            raise KpuError("expected a file to write, got a folder", args.outputs)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Do what the options say."""
-    check_options(args)
-    from kpu_ir.driver import Options, compile, machine_for, read
+def check_module(args: argparse.Namespace, module: ModuleOp) -> None:
+    """Refuse options for stages that the module has behind it."""
+    from kpu_ir.driver import altitude_of
+
+    at = altitude_of(module)
+    for option in ("fuse", "search", "objective"):
+        if at != "kernel" and getattr(args, option):
+            raise KpuError(f"--{option} does nothing for {at} IR: its schedule is fixed")
+
+
+def load(args: argparse.Namespace) -> tuple[ModuleOp, dict[str, Any] | None]:
+    """The module and the inputs that were given; both checked, against each other too."""
+    from kpu_ir.driver import check_inputs, ports, read
+
+    shapes = shapes_of(args.shape)
+    if shapes and args.file.endswith(".mlir"):
+        raise KpuError("--shape does nothing for IR: its shapes are fixed", args.file)
+    given = read_arrays(args.inputs) if args.inputs else None
+    module = read(args.file, shapes)
+    check_module(args, module)
+    expected = ports(module)
+    if given is not None and expected is not None:
+        try:
+            given = check_inputs(expected, given, nan=False)
+        except KpuError as e:
+            raise KpuError(e.message, args.inputs, e.hint) from None
+    return module, given
+
+
+def target(args: argparse.Namespace, module: ModuleOp) -> Machine:
+    """The machine that was asked for."""
+    from kpu_ir.driver import machine_for
     from kpu_ir.machine import Machine
 
-    given = read_arrays(args.inputs) if args.inputs else None
+    machine = machine_for(module, Machine.load(args.machine) if args.machine else None)
+    try:
+        return machine.with_settings(args.settings)
+    except KpuError as e:
+        raise KpuError(e.message, e.where or "--set", e.hint) from None
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what the options say."""
+    check_options(args)
+    from kpu_ir.driver import Options, compile
+
     with progress(args.json) as say:
-        say("reading")
-        module = read(args.file, shapes_of(args.shape))
-        machine = machine_for(module, Machine.load(args.machine) if args.machine else None)
-        machine = machine.with_settings(args.settings)
-        options = Options(args.fuse, args.search, args.objective)
-        began = time.perf_counter()
-        compiled = compile(module, machine, progress=say, options=options)
-        compiled.source, compiled.compile_seconds = args.file, time.perf_counter() - began
+        module, given = load(args)
+        chosen = {"fuse": args.fuse, "search": args.search, "objective": args.objective}
+        options = Options(**{name: value for name, value in chosen.items() if value})
+        compiled = compile(module, target(args, module), progress=say, options=options)
+        compiled.source = args.file
         if args.emit:
-            print(compiled.ir(args.emit, None if args.elide < 0 else args.elide), end="")
-            return 0
+            limit = None if args.elide == "none" else int(args.elide or 16)
+            print(compiled.ir(args.emit, limit), end="")
+            return
         inputs = None
         if not args.no_values:
-            drawn = given if given is not None else random_inputs(compiled.program, args.seed)
+            drawn = given or random_inputs(compiled.program, args.seed or 0)
             inputs = compiled.checked(drawn, nan=False)
-        began = time.perf_counter()
-        say("timing")
-        timing = compiled.time(closed=not args.stepped)
-        outputs, errors = None, None
-        if inputs is not None:
-            say("simulating values")
-            outputs = compiled(inputs)
-        seconds = time.perf_counter() - began
-        if outputs is not None and inputs is not None and "kernel" in compiled.stages:
-            from kpu_ir.report.summary import differences
-
-            say("computing the reference")
-            errors = differences(outputs, compiled.reference(inputs))
-    from kpu_ir.report.screen import show
-    from kpu_ir.report.summary import summarise
-
-    summary = summarise(compiled, timing, seconds, errors)
-    if args.outputs and outputs is not None:
-        import numpy as np
-
-        from kpu_ir.files import write_atomically
-
-        buffer = io.BytesIO()
-        np.savez(buffer, **outputs)
-        write_atomically(args.outputs, buffer.getvalue())
+        summary, outputs = simulate(compiled, inputs, args.stepped, say)
+    if args.outputs:
+        write_arrays(args.outputs, outputs)
     if args.json:
         print(summary.to_json())
-        return 0
-    if given is None and inputs:
-        print(f"inputs: random, seed {args.seed} (give your own with --inputs)", file=sys.stderr)
-    if errors is None and not args.no_values:
-        print("no kernel IR, so nothing to compare the values with", file=sys.stderr)
+        return
+    if not args.no_values and given is None and inputs:
+        print(f"inputs: random, seed {args.seed or 0} (give your own with --inputs)")
+    if summary.max_abs_error is None and not args.no_values:
+        print("outputs: not compared, the file has no kernel IR to compute a reference from")
+    from kpu_ir.report.screen import show
+
     show(summary, every=args.profile)
-    return 0
+
+
+def simulate(
+    compiled: Compiled, inputs: dict[str, Any] | None, stepped: bool, say: Callable[[str], None]
+) -> tuple[Summary, dict[str, Any]]:
+    """The figures of a run and its outputs, none without inputs."""
+    from kpu_ir.report.summary import differences, summarise
+
+    began = time.perf_counter()
+    say("timing")
+    timing = compiled.time(closed=not stepped)
+    outputs: dict[str, Any] = {}
+    if inputs is not None:
+        say("simulating values")
+        outputs = compiled(inputs)
+    seconds = time.perf_counter() - began
+    errors = None
+    if inputs is not None and "kernel" in compiled.stages:
+        say("computing the reference")
+        errors = differences(outputs, compiled.reference(inputs))
+    return summarise(compiled, timing, seconds, errors), outputs
+
+
+def write_arrays(path: str, arrays: dict[str, Any]) -> None:
+    """An .npz file, whole or not at all."""
+    import numpy as np
+
+    from kpu_ir.files import write_atomically
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:  # savez takes the name 'file' for itself
+        for name, array in arrays.items():
+            with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+    write_atomically(path, buffer.getvalue())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tool; 0, or 1 after a message on stderr."""
     args = parser().parse_args(arguments)
     try:
-        return run(args)
+        run(args)
+        sys.stdout.flush()
     except KpuError as e:
-        if args.debug:
-            raise
-        where = "" if e.where else f"{args.file}: "
-        print(f"kpu-run: error: {where}{e}", file=sys.stderr)
+        print(f"kpu-run: error: {e}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except BrokenPipeError:  # who read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("kpu-run: interrupted", file=sys.stderr)
         return 130
+    return 0
 
 
 if __name__ == "__main__":
