@@ -11,6 +11,7 @@ class KpuError(Exception):
     """
 
     def __init__(self, message: str, where: str | None = None, hint: str | None = None) -> None:
+        """A mistake, where it is, and what to do."""
         super().__init__(message)
         self.message = message
         self.where = where

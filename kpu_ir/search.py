@@ -1,7 +1,8 @@
 """Schedules chosen by the simulator.
 
-Candidates are lowered and timed; nothing estimates. Bounds that no schedule can beat (``lowering/space.py``) say which
-need not be tried: they are tried from the most promising on, until none that is left could win or the budget is used up.
+Candidates are lowered and timed; nothing estimates. Bounds that no schedule can beat
+(``lowering/space.py``) say which need not be tried: they are tried from the most promising on,
+until none that is left could win or the budget is used up.
 """
 
 from __future__ import annotations
@@ -60,13 +61,15 @@ def score(timing: Timing, machine: Machine, objective: Objective) -> tuple[float
 
 
 def time_schedule(func: FuncOp, cut: Cut, schedule: Schedule, machine: Machine) -> Timing:
-    """The time of one kernel alone, with this schedule. Raises ``KpuError`` where it does not fit."""
+    """The time of one kernel alone, with this schedule. Raises ``KpuError`` where it does not
+    fit."""
     lowered = lower_tile(lower_kernel(func, cut, schedule), machine)
     return time_program(kernel_program(lowered, machine))
 
 
 def cache_path() -> Path:
-    """Where chosen schedules are kept between runs (``KPU_IR_CACHE`` or the user's cache folder)."""
+    """Where chosen schedules are kept between runs (``KPU_IR_CACHE`` or the user's cache
+    folder)."""
     root = os.environ.get("KPU_IR_CACHE") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "kpu-ir"
     )
@@ -103,7 +106,8 @@ class Cache:
         """The schedule under ``key``, if there is a usable one."""
         try:
             entry = self.entries[key]
-            schedule = Schedule(**{**entry, "tile": tuple(int(n) for n in entry["tile"])})
+            values: dict[str, Any] = {**entry, "tile": tuple(int(n) for n in entry["tile"])}
+            schedule = Schedule(**values)
             schedule.check()
         except (KeyError, TypeError, ValueError, KpuError):
             return None
@@ -116,7 +120,9 @@ class Cache:
         self.entries[key] = asdict(schedule)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps({"version": VERSION, "entries": self.entries}, indent=0, sort_keys=True)
+            text = json.dumps(
+                {"version": VERSION, "entries": self.entries}, indent=0, sort_keys=True
+            )
             write_atomically(self.path, text)
         except (OSError, KpuError) as e:
             print(f"{self.path}: not written ({e})", file=sys.stderr)
@@ -150,7 +156,8 @@ class Search:
         known = self.cache.get(key)
         if known is not None:
             return known
-        # Thousands of short-lived IR objects: collecting them in between costs more than the search.
+        # Thousands of short-lived IR objects: collecting them in between costs more than the
+        # search.
         collecting = gc.isenabled()
         gc.disable()
         try:
@@ -170,7 +177,7 @@ class Search:
             pool = sorted(cut.candidates(self.machine), key=lambda c: (c.guess, c.bytes))
         best: tuple[tuple[float, float], Schedule] | None = None
         best = self._better(best, func, cut, default)
-        budget = dict.fromkeys(("os", "ws", "is"), BUDGET[self.effort] // 6)
+        budget: dict[str, int] = dict.fromkeys(("os", "ws", "is"), BUDGET[self.effort] // 6)
         budget["os"] = BUDGET[self.effort]
         for candidate in pool:
             flow = candidate.schedule.dataflow
@@ -180,12 +187,14 @@ class Search:
             best = self._better(best, func, cut, candidate.schedule)
         if best is None:
             return default
-        for step in self._refinements(best[1]):
-            best = self._better(best, func, cut, replace(best[1], **step))
+        for name, value in self._refinements(best[1]):
+            changed: dict[str, Any] = {name: value}
+            best = self._better(best, func, cut, replace(best[1], **changed)) or best
         return best[1]
 
     def _hopeless(self, candidate: Candidate, best: tuple[float, float]) -> bool:
-        """Its bound says that it cannot win; a quick search does not chase the last permille either."""
+        """Its bound says that it cannot win; a quick search does not chase the last permille
+        either."""
         match self.objective:
             case "cycles":
                 close = 1.001 if self.effort == "quick" else 1.0
@@ -195,16 +204,23 @@ class Search:
             case _:
                 return False
 
-    def _refinements(self, schedule: Schedule) -> Sequence[dict[str, int]]:
+    def _refinements(self, schedule: Schedule) -> Sequence[tuple[str, int]]:
         """Buffer depths and lateness around the best schedule."""
         late = schedule.late
         return [
-            {"late": late + 3}, {"late": max(1, late - 3)}, {"out_depth": schedule.out_depth + 2},
-            {"depth": schedule.depth + 1}, {"l3_depth": schedule.l3_depth + 2},
+            ("late", late + 3),
+            ("late", max(1, late - 3)),
+            ("out_depth", schedule.out_depth + 2),
+            ("depth", schedule.depth + 1),
+            ("l3_depth", schedule.l3_depth + 2),
         ]
 
     def _better(
-        self, best: tuple[tuple[float, float], Schedule] | None, func: FuncOp, cut: Cut, schedule: Schedule
+        self,
+        best: tuple[tuple[float, float], Schedule] | None,
+        func: FuncOp,
+        cut: Cut,
+        schedule: Schedule,
     ) -> tuple[tuple[float, float], Schedule] | None:
         self.tried += 1
         try:

@@ -25,11 +25,14 @@ DRAWS = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-EXTENT = st.one_of(st.integers(1, 40), st.integers(1, 300), st.sampled_from([1, 16, 17, 64, 256, 300]))
+EXTENT = st.one_of(
+    st.integers(1, 40), st.integers(1, 300), st.sampled_from([1, 16, 17, 64, 256, 300])
+)
 
 
 def draw_graph(draw) -> Graph:
-    """A small network: products with epilogues, elementwise functions with broadcasting, transpositions, reshapes."""
+    """A small network: products with epilogues, elementwise functions with broadcasting,
+    transpositions, reshapes."""
     g = Graph()
     m, k, n = draw(EXTENT), draw(EXTENT), draw(EXTENT)
     rng = np.random.default_rng(draw(st.integers(0, 99)))
@@ -39,7 +42,9 @@ def draw_graph(draw) -> Graph:
 
     batch = draw(st.sampled_from([(), (), (2,), (3, 2)]))
     x = g.input("x", (*batch, m, k))
-    kind = draw(st.sampled_from(["plain", "bias", "gelu", "residual", "chain", "map", "move", "pair"]))
+    kind = draw(
+        st.sampled_from(["plain", "bias", "gelu", "residual", "chain", "map", "move", "pair"])
+    )
     ta, tb = draw(st.booleans()), draw(st.booleans())
     if kind in ("map", "move"):
         y = x
@@ -87,7 +92,8 @@ def with_drawn_schedules(draw, module, machine) -> None:
 
 
 def lowered(draw, graph: Graph, machine: Machine):
-    """The module at ``kernel`` and ``tile``, and the program; None where a drawn schedule does not fit."""
+    """The module at ``kernel`` and ``tile``, and the program; None where a drawn schedule does not
+    fit."""
     from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
     from kpu_ir.passes.kernel_fuse import KernelFusePass
     from kpu_ir.passes.kernel_outline import KernelOutlinePass
@@ -104,7 +110,8 @@ def lowered(draw, graph: Graph, machine: Machine):
 
 
 def check_time(program) -> None:
-    """Closed equals stepped in every figure; nothing is faster than it can be; each engine's parts add up."""
+    """Closed equals stepped in every figure; nothing is faster than it can be; each engine's parts
+    add up."""
     closed, stepped = time_program(program), time_program(program, closed=False)
     for field in dataclasses.fields(closed):
         if field.name != "stepped":
@@ -124,7 +131,8 @@ def check_time(program) -> None:
     used = {a for call in program.calls for a in call.arguments}
     ends = {p.buffer for p in (*program.inputs, *program.outputs)}
     compulsory = sum(
-        b.bytes for b in program.buffers
+        b.bytes
+        for b in program.buffers
         if b.index in used and (b.kind == "constant" or b.index in ends)
     )
     assert external >= compulsory
@@ -139,7 +147,9 @@ def test_values_and_time_agree(data):
     try:
         source, tiled, program = lowered(draw, graph, machine)
     except KpuError as e:
-        assert "need" in e.message, e  # a drawn schedule that does not fit says so with both figures
+        assert "need" in e.message, (
+            e
+        )  # a drawn schedule that does not fit says so with both figures
         return
     rng = np.random.default_rng(0)
     inputs = {
@@ -157,7 +167,9 @@ def test_values_and_time_agree(data):
     check_time(program)
 
 
-@pytest.mark.parametrize("shape", [(512, 512, 512), (1000, 1000, 1000), (384, 2048, 96), (1, 4096, 512)])
+@pytest.mark.parametrize(
+    "shape", [(512, 512, 512), (1000, 1000, 1000), (384, 2048, 96), (1, 4096, 512)]
+)
 def test_large_products_are_timed_alike(shape):
     m, k, n = shape
     g = Graph()

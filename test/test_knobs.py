@@ -94,7 +94,9 @@ def least_bytes(machine):
     KernelOutlinePass().apply(None, outlined)
     func = next(f for f in outlined.ops if f.sym_name.data != "main")
     cut = recognise(func)
-    schedule = Search(machine, "bytes", "quick", Cache(Path("/nonexistent/cache"))).search(func, cut)
+    schedule = Search(machine, "bytes", "quick", Cache(Path("/nonexistent/cache"))).search(
+        func, cut
+    )
     return external_bytes(time_schedule(func, cut, schedule, machine))
 
 
@@ -103,7 +105,9 @@ def base_bytes():
     return least_bytes(BASE)
 
 
-@pytest.mark.parametrize("setting", ["l3.tiles=1", "l3.tile_bytes=32768", "l2.banks=2", "l2.bank_bytes=16384"])
+@pytest.mark.parametrize(
+    "setting", ["l3.tiles=1", "l3.tile_bytes=32768", "l2.banks=2", "l2.bank_bytes=16384"]
+)
 def test_less_memory_moves_more(setting, base_bytes):
     """A smaller memory forces smaller tiles, so that operands come more often."""
     assert least_bytes(BASE.with_settings([setting])) > base_bytes
@@ -121,9 +125,7 @@ def test_the_clock_changes_seconds_only():
     assert fast.seconds(cycles) == BASE.seconds(cycles) / 2
 
 
-@pytest.mark.parametrize(
-    "setting", ["external", "l3", "l2", "l1", "vector", "mac.f32"]
-)
+@pytest.mark.parametrize("setting", ["external", "l3", "l2", "l1", "vector", "mac.f32"])
 def test_the_energy_table_changes_energy(setting):
     counts = timed(PROGRAMS["gelu"](), BASE).counts
     dear = BASE.with_settings([f"energy.{setting}=100.0"])
@@ -132,8 +134,14 @@ def test_the_energy_table_changes_energy(setting):
 
 def test_every_number_of_the_machine_is_turned_above():
     turned = {s for s, *_ in CYCLES} | {
-        "l1.buffers", "l1.buffer_bytes", "l3.tiles", "l3.tile_bytes", "l2.banks", "l2.bank_bytes",
-        "external.bytes", "clock_hz",
+        "l1.buffers",
+        "l1.buffer_bytes",
+        "l3.tiles",
+        "l3.tile_bytes",
+        "l2.banks",
+        "l2.bank_bytes",
+        "external.bytes",
+        "clock_hz",
     }
     turned |= {f"energy.{s}" for s in ("external", "l3", "l2", "l1", "vector", "mac.f32")}
 

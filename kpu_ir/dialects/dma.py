@@ -1,19 +1,22 @@
 """The ``dma`` altitude: how it moves. This is the program that the machine runs.
 
-The loops are still those of ``tile``. A ``dma.ring`` is a queue of slots at static addresses of one memory; an
-operation that produces a tile takes the ring's next slot (``into @ring``), no earlier than the readers of what that
-slot held are done. Engines serve their operations in program order and run ahead of each other as far as
-data and slots let them: the DMA engines (``fetch``, ``write``), the block movers (``move``), the fabric with its
-streamers (``matmul``) and the vector engine (``map``). Depth 2 is double buffering.
+The loops are still those of ``tile``. A ``dma.ring`` is a queue of slots at static addresses of one
+memory; an operation that produces a tile takes the ring's next slot (``into @ring``), no earlier
+than the readers of what that slot held are done. Engines serve their operations in program order
+and run ahead of each other as far as data and slots let them: the DMA engines (``fetch``,
+``write``), the block movers (``move``), the fabric with its streamers (``matmul``) and the vector
+engine (``map``). Depth 2 is double buffering.
 
-**Which channels.** A transfer is striped over all channels of its engine, or over those in ``on [0, 1]``.
+**Which channels.** A transfer is striped over all channels of its engine, or over those in ``on [0,
+1]``.
 
-**Late.** ``late n`` issues a transfer ``n`` steps (trips of innermost loops) later than it stands, so that one that
-must wait for a result does not hold back those behind it; sooner if its slot is needed again, and before the
-function returns. It changes when a transfer is issued, never what it moves.
+**Late.** ``late n`` issues a transfer ``n`` steps (trips of innermost loops) later than it stands,
+so that one that must wait for a result does not hold back those behind it; sooner if its slot is
+needed again, and before the function returns. It changes when a transfer is issued, never what it
+moves.
 
-**Keeping.** ``keep(%j)``: in later trips of that loop nothing is moved; the ring's next slot still holds the tile,
-since the ring is as deep as one trip of the loop fills it often.
+**Keeping.** ``keep(%j)``: in later trips of that loop nothing is moved; the ring's next slot still
+holds the tile, since the ring is as deep as one trip of the loop fills it often.
 """
 
 from __future__ import annotations
@@ -60,6 +63,7 @@ from kpu_ir.dialects.tile import (
     ReductionAttr,
     TileType,
     WindowAttr,
+    integers,
     mixed_indices,
     padding_attr,
     permuted_attr,
@@ -90,7 +94,7 @@ def _late(late: int) -> IntegerAttr | None:
 
 def _verify_channels(op: IRDLOperation, channels: DenseArrayBase | None) -> None:
     if channels is not None:
-        got = [int(c) for c in channels.get_values()]
+        got = list(integers(channels))
         if not got or got != sorted(set(got)) or got[0] < 0:
             raise VerifyException(f"{op.name}: channels must be distinct and rising, got {got}")
 
@@ -131,7 +135,9 @@ class RingOp(IRDLOperation):
     def verify_(self) -> None:
         """At least one slot, at an address."""
         if self.depth.value.data < 1:
-            raise VerifyException(f"dma.ring: depth must be at least 1, got {self.depth.value.data}")
+            raise VerifyException(
+                f"dma.ring: depth must be at least 1, got {self.depth.value.data}"
+            )
         if self.address.value.data < 0:
             raise VerifyException(f"dma.ring: address is negative: {self.address.value.data}")
 
@@ -160,7 +166,8 @@ def _verify_slot(op: IRDLOperation, symbol: SymbolRefAttr, result: TileType) -> 
 class FetchOp(EngineOperation):
     """External memory to L3, by a DMA engine with a strided descriptor.
 
-    ``low``, ``high``: elements around the tensor that read as ``fill`` (default 0) and cost nothing to fetch.
+    ``low``, ``high``: elements around the tensor that read as ``fill`` (default 0) and cost nothing
+    to fetch.
 
     ```mlir
     %a3 = dma.fetch %a[%i, 0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
@@ -224,7 +231,7 @@ class FetchOp(EngineOperation):
         """A block inside its source, into a ring of its type in L3."""
         source = SSAValue.get(self.source, type=MemRefType).type
         out = self.result.type
-        offsets = len(self.static_offsets.get_values())
+        offsets = len(integers(self.static_offsets))
         verify_access("dma.fetch", offsets, source, out, None, self.low, self.high)
         if out.level.data != Level.L3:
             raise VerifyException(f"dma.fetch goes to l3, got {out}")
@@ -294,10 +301,12 @@ class MoveOp(EngineOperation):
     def verify_(self) -> None:
         """Between L3 and L2, into a ring of the result's type."""
         source, out = SSAValue.get(self.source, type=TileType).type, self.result.type
-        offsets = len(self.static_offsets.get_values())
+        offsets = len(integers(self.static_offsets))
         verify_access("dma.move", offsets, source, out, self.permuted)
         if source.level == out.level:
-            raise VerifyException(f"dma.move goes from one level to the other, got {source} -> {out}")
+            raise VerifyException(
+                f"dma.move goes from one level to the other, got {source} -> {out}"
+            )
         _verify_slot(self, self.ring, out)
         _verify_channels(self, self.channels)
         _verify_late(self, self.late)
@@ -349,10 +358,11 @@ class YieldOp(IRDLOperation):
 
 @irdl_op_definition
 class MatmulOp(EngineOperation):
-    """A product on the fabric, fed by the streamers from L2, drained through the vector engine into L2.
+    """A product on the fabric, fed by the streamers from L2, drained through the vector engine into
+    L2.
 
-    ``over``, ``window`` and ``epilogue`` are those of ``tile.matmul``: partial sums stand in the slot ``into`` and are read,
-    added and written on the drain.
+    ``over``, ``window`` and ``epilogue`` are those of ``tile.matmul``: partial sums stand in the
+    slot ``into`` and are read, added and written on the drain.
 
     ```mlir
     dma.matmul output_stationary %a2, %b2 into %c over(%k)
@@ -401,9 +411,11 @@ class MatmulOp(EngineOperation):
 
     def verify_(self) -> None:
         """Shapes of a product; an epilogue that fits."""
-        types = [SSAValue.get(v, type=TileType).type for v in (self.lhs, self.rhs, self.into)]
-        verify_matmul(self, *types, self.window)
-        verify_epilogue(self, types[2], self.extra, self.epilogue)
+        lhs, rhs, out = (
+            SSAValue.get(v, type=TileType).type for v in (self.lhs, self.rhs, self.into)
+        )
+        verify_matmul(self, lhs, rhs, out, self.window)
+        verify_epilogue(self, out, self.extra, self.epilogue)
 
 
 @irdl_op_definition
@@ -423,9 +435,7 @@ class MapOp(EngineOperation):
     inputs = var_operand_def(TileType)
     into = operand_def(TileType)
     body = region_def("single_block")
-    assembly_format = (
-        "$inputs `into` $into attr-dict `:` type($inputs) `->` type($into) $body"
-    )
+    assembly_format = "$inputs `into` $into attr-dict `:` type($inputs) `->` type($into) $body"
 
     def __init__(self, inputs: Sequence[SSAValue], into: SSAValue, body: Region) -> None:
         """``into`` = ``body(*inputs)``."""
@@ -441,7 +451,8 @@ class MapOp(EngineOperation):
 
 @irdl_op_definition
 class ReduceOp(EngineOperation):
-    """Combine the elements of a tile in L2 along ``axes`` on the vector engine, ``over`` loops into one result.
+    """Combine the elements of a tile in L2 along ``axes`` on the vector engine, ``over`` loops into
+    one result.
 
     ```mlir
     dma.reduce max %x into %m axes [1] : !tile.tile<32x1024xf32, l2> -> !tile.tile<32x1xf32, l2>
@@ -580,7 +591,7 @@ class WriteOp(EngineOperation):
         """From L3, a block inside its target."""
         source = SSAValue.get(self.source, type=TileType).type
         target = SSAValue.get(self.target, type=MemRefType).type
-        verify_access("dma.write", len(self.static_offsets.get_values()), target, source)
+        verify_access("dma.write", len(integers(self.static_offsets)), target, source)
         if source.level.data != Level.L3:
             raise VerifyException(f"dma.write reads from l3, got {source}")
         _verify_channels(self, self.channels)

@@ -1,15 +1,17 @@
 """The ``tile`` altitude: how a kernel is cut.
 
-A kernel is a ``func.func`` on memrefs (inputs, then outputs) whose body is a nest of ``tile.for`` loops.
-``tile.load`` brings a block of a tensor to a memory level, ``tile.matmul`` and ``tile.map`` compute on
-tiles in L2, ``tile.store`` puts a block back. Read in program order that is the kernel's meaning. There are
-no addresses and no engines here, and nothing says what overlaps: that is ``dma``'s.
+A kernel is a ``func.func`` on memrefs (inputs, then outputs) whose body is a nest of ``tile.for``
+loops. ``tile.load`` brings a block of a tensor to a memory level, ``tile.matmul`` and ``tile.map``
+compute on tiles in L2, ``tile.store`` puts a block back. Read in program order that is the kernel's
+meaning. There are no addresses and no engines here, and nothing says what overlaps: that is
+``dma``'s.
 
-**Edges.** Tiles need not divide the tensor. A tile's type gives its *largest* extents; a load or a store
-that hangs over the end of its tensor is clipped there, and operations work on the clipped extents.
+**Edges.** Tiles need not divide the tensor. A tile's type gives its *largest* extents; a load or a
+store that hangs over the end of its tensor is clipped there, and operations work on the clipped
+extents.
 
-**Keeping.** ``keep(%j)`` on a load says that the value, which does not depend on ``%j``, is loaded in the first
-trip of that loop and stays on chip for the others.
+**Keeping.** ``keep(%j)`` on a load says that the value, which does not depend on ``%j``, is loaded
+in the first trip of that loop and stays on chip for the others.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import auto
+from typing import Any, cast
 
 from xdsl.dialects.builtin import (
     DYNAMIC_INDEX,
@@ -29,6 +32,7 @@ from xdsl.dialects.builtin import (
     IntAttr,
     IntegerAttr,
     MemRefType,
+    TensorType,
     f64,
     i64,
 )
@@ -100,7 +104,7 @@ class Dataflow(StrEnum):
     @property
     def short(self) -> str:
         """``os``, ``ws`` or ``is``."""
-        return self.value[0] + "s"
+        return str(self.value)[0] + "s"
 
 
 @irdl_attr_definition
@@ -153,7 +157,8 @@ class TileType(ParametrizedAttribute, TypeAttribute):
 
 @irdl_attr_definition
 class WindowAttr(ParametrizedAttribute):
-    """A sliding window over the last two dimensions: ``#tile.window<3x3 by 2x2 apart 1x1>`` (kernel, strides, dilations)."""
+    """A sliding window over the last two dimensions: ``#tile.window<3x3 by 2x2 apart 1x1>``
+    (kernel, strides, dilations)."""
 
     name = "tile.window"
     kernel: ArrayAttr[IntAttr]
@@ -163,7 +168,9 @@ class WindowAttr(ParametrizedAttribute):
     @staticmethod
     def of(kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]) -> WindowAttr:
         """A window from plain integers."""
-        return WindowAttr(*(ArrayAttr(IntAttr(n) for n in ns) for ns in (kernel, strides, dilations)))
+        return WindowAttr(
+            *(ArrayAttr(IntAttr(n) for n in ns) for ns in (kernel, strides, dilations))
+        )
 
     @property
     def plain(self) -> Window:
@@ -192,7 +199,9 @@ class WindowAttr(ParametrizedAttribute):
 
     def print_parameters(self, printer: Printer) -> None:
         """``<3x3 by 2x2 apart 1x1>``."""
-        k, s, d = ("x".join(str(n.data) for n in ns) for ns in (self.kernel, self.strides, self.dilations))
+        k, s, d = (
+            "x".join(str(n.data) for n in ns) for ns in (self.kernel, self.strides, self.dilations)
+        )
         with printer.in_angle_brackets():
             printer.print_string(f"{k} by {s} apart {d}")
 
@@ -247,11 +256,16 @@ class ReductionAttr(EnumAttribute[Reduction], SpacedOpaqueSyntaxAttribute):
     name = "tile.reduction"
 
 
+def integers(attr: DenseArrayBase) -> tuple[int, ...]:
+    """The numbers of an array property."""
+    return tuple(int(n) for n in cast(Any, attr).get_values())
+
+
 def mixed_indices(static: DenseArrayBase, dynamic: Sequence[SSAValue]) -> Iterator[int | SSAValue]:
     """The offsets of an access in order: integers, and values where the property says "dynamic"."""
     values = iter(dynamic)
-    for n in static.get_values():
-        yield next(values) if n == DYNAMIC_INDEX else int(n)
+    for n in integers(static):
+        yield next(values) if n == DYNAMIC_INDEX else n
 
 
 def split_indices(indices: Sequence[int | SSAValue]) -> tuple[list[SSAValue], DenseArrayBase]:
@@ -263,12 +277,12 @@ def split_indices(indices: Sequence[int | SSAValue]) -> tuple[list[SSAValue], De
 
 def permutation_of(attr: DenseArrayBase | None, rank: int) -> tuple[int, ...]:
     """A ``permuted`` property as a tuple; the identity where there is none."""
-    return tuple(range(rank)) if attr is None else tuple(int(n) for n in attr.get_values())
+    return tuple(range(rank)) if attr is None else integers(attr)
 
 
 def padding_of(attr: DenseArrayBase | None, rank: int) -> tuple[int, ...]:
     """A ``low`` or ``high`` property as a tuple; zeros where there is none."""
-    return (0,) * rank if attr is None else tuple(int(n) for n in attr.get_values())
+    return (0,) * rank if attr is None else integers(attr)
 
 
 def padded_shape(
@@ -276,7 +290,11 @@ def padded_shape(
 ) -> tuple[int, ...]:
     """A shape with what is read around it; offsets count from the beginning of the padding."""
     before, after = padding_of(low, len(shape)), padding_of(high, len(shape))
-    if len(before) != len(shape) or len(after) != len(shape) or min((*before, *after), default=0) < 0:
+    if (
+        len(before) != len(shape)
+        or len(after) != len(shape)
+        or min((*before, *after), default=0) < 0
+    ):
         raise VerifyException(
             f"padding needs one number of elements, not negative, for each of {len(shape)} dimensions"
         )
@@ -298,7 +316,8 @@ def permuted_attr(permutation: Sequence[int] | None) -> DenseArrayBase | None:
 
 
 def unpermuted(shape: Sequence[int], permutation: Sequence[int]) -> tuple[int, ...]:
-    """The shape that ``permutation`` turns into ``shape`` (``shape[i] = result[permutation[i]]``)."""
+    """The shape that ``permutation`` turns into ``shape`` (``shape[i] =
+    result[permutation[i]]``)."""
     result = [0] * len(shape)
     for axis, n in zip(permutation, shape):
         result[axis] = n
@@ -314,11 +333,14 @@ def verify_access(
     low: DenseArrayBase | None = None,
     high: DenseArrayBase | None = None,
 ) -> None:
-    """One offset a dimension, equal ranks and element types, a block no larger than what it is cut from."""
+    """One offset a dimension, equal ranks and element types, a block no larger than what it is cut
+    from."""
     full, part = padded_shape(tuple(outer.get_shape()), low, high), inner.get_shape()
     permutation = permutation_of(permuted, len(part))
     if sorted(permutation) != list(range(len(part))):
-        raise VerifyException(f"{what}: {list(permutation)} does not permute {len(part)} dimensions")
+        raise VerifyException(
+            f"{what}: {list(permutation)} does not permute {len(part)} dimensions"
+        )
     moving = [axis for axis in permutation if unpermuted(part, permutation)[axis] > 1]
     if len(moving) > 2 and moving != sorted(moving):
         raise VerifyException(
@@ -462,7 +484,8 @@ class ConstantOp(IRDLOperation):
 
     def __init__(self, value: DenseIntOrFPElementsAttr | DenseResourceAttr) -> None:
         """The memory that holds ``value``."""
-        type = MemRefType(value.get_element_type(), value.get_shape() or ())
+        tensor = cast(TensorType, value.type)
+        type = MemRefType(tensor.element_type, tensor.get_shape())
         super().__init__(properties={"value": value}, result_types=[type])
 
 
@@ -504,9 +527,10 @@ class ViewOp(IRDLOperation):
 class LoadOp(MemoryOperation):
     """Bring a block of a tensor, or of a larger tile, to a memory level.
 
-    ``keep(%j)``: loaded in the first trip of the loop of ``%j`` only. ``permuted [1, 0]``: dimension i of
-    the result is dimension ``permuted[i]`` of the block; at most two dimensions of more than one element change places.
-    ``low``, ``high``: elements around the tensor that read as ``fill`` (default 0); offsets count from the padding.
+    ``keep(%j)``: loaded in the first trip of the loop of ``%j`` only. ``permuted [1, 0]``:
+    dimension i of the result is dimension ``permuted[i]`` of the block; at most two dimensions of
+    more than one element change places. ``low``, ``high``: elements around the tensor that read as
+    ``fill`` (default 0); offsets count from the padding.
 
     ```mlir
     %a3 = tile.load %a[%i, 0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
@@ -569,7 +593,7 @@ class LoadOp(MemoryOperation):
         """A block inside its source, towards the array."""
         source = self.source.type
         assert isinstance(source, MemRefType | TileType)
-        offsets = len(self.static_offsets.get_values())
+        offsets = len(integers(self.static_offsets))
         verify_access(
             "tile.load", offsets, source, self.result.type, self.permuted, self.low, self.high
         )
@@ -623,7 +647,8 @@ def verify_matmul(
 ) -> None:
     """``(.. x m x k) @ (.. x k x n) -> (.. x m x n)``, all in L2, batch extents equal or 1.
 
-    With a window: ``(.. x m x c x kh x kw)`` and ``(.. x c x h x w)`` give ``(.. x m x oh x ow)``, batch extents 1.
+    With a window: ``(.. x m x c x kh x kw)`` and ``(.. x c x h x w)`` give ``(.. x m x oh x ow)``,
+    batch extents 1.
     """
     a, b, c = lhs.get_shape(), rhs.get_shape(), out.get_shape()
     if any(t.level.data != Level.L2 for t in (lhs, rhs, out)):
@@ -631,7 +656,13 @@ def verify_matmul(
     if window is not None:
         verify_window(op, b, c, window)
         taps = window.plain.kernel
-        if len(a) < 4 or a[-2:] != taps or a[-3] != b[-3] or a[-4] != c[-3] or max(a[:-4], default=1) > 1:
+        if (
+            len(a) < 4
+            or a[-2:] != taps
+            or a[-3] != b[-3]
+            or a[-4] != c[-3]
+            or max(a[:-4], default=1) > 1
+        ):
             raise VerifyException(f"{op.name}: weights of {a} by a window of {b} do not give {c}")
         return
     if not (len(a) == len(b) == len(c) >= 2):
@@ -644,9 +675,12 @@ def verify_matmul(
 
 
 def verify_window(op: Operation, x: Sequence[int], out: Sequence[int], window: WindowAttr) -> None:
-    """A window over the last two dimensions of ``x`` gives those of ``out``; batch extents are 1."""
+    """A window over the last two dimensions of ``x`` gives those of ``out``; batch extents are
+    1."""
     if len(x) < 3 or len(out) != len(x) or max((*x[:-3], *out[:-3]), default=1) > 1:
-        raise VerifyException(f"{op.name}: a window takes and gives 1 x c x h x w, got {x} and {out}")
+        raise VerifyException(
+            f"{op.name}: a window takes and gives 1 x c x h x w, got {x} and {out}"
+        )
     if window.plain.positions(x[-2:]) != tuple(out[-2:]):
         raise VerifyException(
             f"{op.name}: the window has {window.plain.positions(x[-2:])} positions in {x}, not {out}"
@@ -654,7 +688,8 @@ def verify_window(op: Operation, x: Sequence[int], out: Sequence[int], window: W
 
 
 def verify_body(op: Operation, region: Region, inputs: Sequence[Attribute], out: Attribute) -> None:
-    """A scalar body takes the element types of ``inputs`` (without signs, as arith has it) and yields one ``out``."""
+    """A scalar body takes the element types of ``inputs`` (without signs, as arith has it) and
+    yields one ``out``."""
     inputs, out = [scalar_type(t) for t in inputs], scalar_type(out)
     got = [a.type for a in region.block.args]
     if got != inputs:
@@ -681,12 +716,14 @@ def verify_broadcast(op: Operation, operands: Sequence[TileType], out: TileType)
 
 @irdl_op_definition
 class MatmulOp(MemoryOperation):
-    """A matrix product of tiles on the array, added up ``over`` loops, with an optional epilogue on the drain.
+    """A matrix product of tiles on the array, added up ``over`` loops, with an optional epilogue on
+    the drain.
 
-    In the first trip of all the loops in ``over`` the product overwrites ``into``, in later ones it is added;
-    in the last trip the ``epilogue`` is applied: its block takes the finished sum and one scalar for each
-    extra operand (tiles with the result's extents or 1). With a ``window`` the right operand is read as the matrix of
-    the values under each position of the window (implicit im2col): a convolution, which nothing ever lays out in memory.
+    In the first trip of all the loops in ``over`` the product overwrites ``into``, in later ones it
+    is added; in the last trip the ``epilogue`` is applied: its block takes the finished sum and one
+    scalar for each extra operand (tiles with the result's extents or 1). With a ``window`` the
+    right operand is read as the matrix of the values under each position of the window (implicit
+    im2col): a convolution, which nothing ever lays out in memory.
 
     ```mlir
     tile.matmul output_stationary %a, %b into %c over(%k)
@@ -737,9 +774,11 @@ class MatmulOp(MemoryOperation):
 
     def verify_(self) -> None:
         """Shapes of a product; an epilogue that fits."""
-        types = [SSAValue.get(v, type=TileType).type for v in (self.lhs, self.rhs, self.into)]
-        verify_matmul(self, *types, self.window)
-        verify_epilogue(self, types[2], self.extra, self.epilogue)
+        lhs, rhs, out = (
+            SSAValue.get(v, type=TileType).type for v in (self.lhs, self.rhs, self.into)
+        )
+        verify_matmul(self, lhs, rhs, out, self.window)
+        verify_epilogue(self, out, self.extra, self.epilogue)
 
 
 def verify_epilogue(
@@ -774,9 +813,7 @@ class MapOp(MemoryOperation):
     inputs = var_operand_def(TileType)
     into = operand_def(TileType)
     body = region_def("single_block")
-    assembly_format = (
-        "$inputs `into` $into attr-dict `:` type($inputs) `->` type($into) $body"
-    )
+    assembly_format = "$inputs `into` $into attr-dict `:` type($inputs) `->` type($into) $body"
 
     def __init__(self, inputs: Sequence[SSAValue], into: SSAValue, body: Region) -> None:
         """``into`` = ``body(*inputs)``."""
@@ -792,7 +829,8 @@ class MapOp(MemoryOperation):
 
 @irdl_op_definition
 class ReduceOp(MemoryOperation):
-    """Combine the elements of a tile along ``axes`` on the vector engine; ``over`` loops, add to what stands there.
+    """Combine the elements of a tile along ``axes`` on the vector engine; ``over`` loops, add to
+    what stands there.
 
     ```mlir
     tile.reduce max %x into %m axes [1] : !tile.tile<32x1024xf32, l2> -> !tile.tile<32x1xf32, l2>
@@ -837,7 +875,7 @@ def verify_reduce(op: Operation, source: SSAValue, into: SSAValue, axes: DenseAr
     x, out = (SSAValue.get(v, type=TileType).type for v in (source, into))
     if x.level.data != Level.L2 or out.level.data != Level.L2 or x.element_type != out.element_type:
         raise VerifyException(f"{op.name}: operand and result stand in l2 and are of one type")
-    reduced = {int(a) for a in axes.get_values()}
+    reduced = set(integers(axes))
     expected = tuple(1 if axis in reduced else n for axis, n in enumerate(x.get_shape()))
     if not reduced or out.get_shape() != expected or not reduced <= set(range(len(expected))):
         raise VerifyException(
@@ -849,8 +887,8 @@ def verify_reduce(op: Operation, source: SSAValue, into: SSAValue, axes: DenseAr
 class WindowOp(MemoryOperation):
     """Combine the values under each position of a window, channel by channel, on the vector engine.
 
-    Without weights: pooling. With weights (one window a channel) and ``add``: a depthwise convolution. The epilogue is
-    that of ``tile.matmul``.
+    Without weights: pooling. With weights (one window a channel) and ``add``: a depthwise
+    convolution. The epilogue is that of ``tile.matmul``.
 
     ```mlir
     tile.window max #tile.window<2x2 by 2x2 apart 1x1> %x into %c
@@ -917,7 +955,9 @@ def verify_pooling(
         if w[-3:] != (x.get_shape()[-3], *window.plain.kernel) or max(w[:-3], default=1) > 1:
             raise VerifyException(f"{op.name}: weights of {w} do not fit {x} and the window")
         if reduction.data is not Reduction.ADD:
-            raise VerifyException(f"{op.name}: weighted windows are added, not {reduction.data.value}")
+            raise VerifyException(
+                f"{op.name}: weighted windows are added, not {reduction.data.value}"
+            )
 
 
 @irdl_op_definition
@@ -945,9 +985,7 @@ class StoreOp(MemoryOperation):
     ) -> None:
         """Store ``source`` as the block of ``target`` that begins at ``indices``."""
         dynamic, static = split_indices(indices)
-        super().__init__(
-            operands=[source, target, dynamic], properties={"static_offsets": static}
-        )
+        super().__init__(operands=[source, target, dynamic], properties={"static_offsets": static})
 
     @property
     def indices(self) -> list[int | SSAValue]:
@@ -958,7 +996,7 @@ class StoreOp(MemoryOperation):
         """A block inside its target."""
         verify_access(
             "tile.store",
-            len(self.static_offsets.get_values()),
+            len(integers(self.static_offsets)),
             SSAValue.get(self.target, type=MemRefType).type,
             SSAValue.get(self.source, type=TileType).type,
         )

@@ -1,7 +1,8 @@
-"""What a ``tile`` module computes, in program order: the meaning that the ``dma`` program must keep.
+"""What a ``tile`` module computes, in program order: the meaning that the ``dma`` program must
+keep.
 
-Tiles are NumPy arrays clipped at the edges of their tensors; there are no slots, no engines, no capacities. It shares
-no code with the simulator, so that the two readings check each other.
+Tiles are NumPy arrays clipped at the edges of their tensors; there are no slots, no engines, no
+capacities. It shares no code with the simulator, so that the two readings check each other.
 """
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ class _Evaluation:
                 shape = tuple(op.result.type.get_shape())
                 self.arrays[op.result] = array_of(op.value).reshape(shape)
             case tile.ViewOp():
-                self.arrays[op.result] = self.full(op.source).reshape(tuple(op.result.type.get_shape()))
+                self.arrays[op.result] = self.full(op.source).reshape(
+                    tuple(op.result.type.get_shape())
+                )
             case CallOp():
                 self.function(op.callee.root_reference.data, [self.full(v) for v in op.arguments])
             case tile.LoadOp():
@@ -163,9 +166,13 @@ class _Evaluation:
         source = self.arrays[op.source]
         if source is None:
             return
-        axes = tuple(int(a) for a in op.axes.get_values())
-        wide = source.astype(np.float32) if source.dtype.itemsize < 4 and source.dtype.kind not in "iub" else source
-        combine = COMBINE[op.reduction.data.value]
+        axes = tile.integers(op.axes)
+        wide = (
+            source.astype(np.float32)
+            if source.dtype.itemsize < 4 and source.dtype.kind not in "iub"
+            else source
+        )
+        combine = COMBINE[str(op.reduction.data.value)]
         part = combine.reduce(wide, axis=axes, keepdims=True)
         if not all(self.edge[v][0] for v in op.over):
             part = combine(self.full(op.into), part)
@@ -175,13 +182,17 @@ class _Evaluation:
         source = self.arrays[op.source]
         if source is None:
             return
-        wide = source.astype(np.float32) if source.dtype.itemsize < 4 and source.dtype.kind not in "iub" else source
+        wide = (
+            source.astype(np.float32)
+            if source.dtype.itemsize < 4 and source.dtype.kind not in "iub"
+            else source
+        )
         taps = taps_of(wide, op.window.plain)
         if op.weights is not None:
             weights = self.full(op.weights)
             weights = weights.reshape(weights.shape[-3:])
             taps = {(i, j): tap * weights[:, i, j, None, None] for (i, j), tap in taps.items()}
-        combine = COMBINE[op.reduction.data.value]
+        combine = COMBINE[str(op.reduction.data.value)]
         total = combine.reduce(np.stack(list(taps.values())), axis=0)
         total = np.array(total.reshape(*source.shape[:-3], *total.shape), source.dtype)
         if op.epilogue is not None:
@@ -199,16 +210,18 @@ def taps_of(x: Array, window: tile.Window) -> dict[tuple[int, int], Array]:
     (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilations
     oh, ow = window.positions(x.shape[-2:])
     return {
-        (i, j): x[:, i * dh : i * dh + (oh - 1) * sh + 1 : sh, j * dw : j * dw + (ow - 1) * sw + 1 : sw]
+        (i, j): x[
+            :, i * dh : i * dh + (oh - 1) * sh + 1 : sh, j * dw : j * dw + (ow - 1) * sw + 1 : sw
+        ]
         for i in range(kh)
         for j in range(kw)
     }
 
 
 def evaluate_tile(module: ModuleOp, inputs: Sequence[Array]) -> list[Array]:
-    """Results of ``@main`` for arguments in order. Raises ``KpuError`` for what is not a ``tile`` module."""
+    """Results of ``@main`` for arguments in order. Raises ``KpuError`` for what is not a ``tile``
+    module."""
     evaluation = _Evaluation(module)
     if "main" not in evaluation.funcs:
         raise KpuError("a tile module has a @main that calls its kernels")
     return evaluation.function("main", inputs)
-

@@ -1,1 +1,1 @@
-
+"""Models in, ``kernel`` out."""

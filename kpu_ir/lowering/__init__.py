@@ -1,1 +1,1 @@
-
+"""One altitude in, the next one out."""

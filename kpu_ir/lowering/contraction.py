@@ -28,8 +28,8 @@ DATAFLOWS = {flow.short: flow for flow in Dataflow}
 class Contraction:
     """``out[b, m, n] = epilogue(sum over k of lhs[b, m, k] rhs[b, k, n], extra[b, m, n]...)``.
 
-    ``lhs``, ``rhs`` and ``extra`` are positions among the function's arguments; shapes are as the nest sees them, all of one
-    rank, batch dimensions merged where they broadcast alike.
+    ``lhs``, ``rhs`` and ``extra`` are positions among the function's arguments; shapes are as the
+    nest sees them, all of one rank, batch dimensions merged where they broadcast alike.
     """
 
     arguments: tuple[tuple[Shape, Attribute], ...]
@@ -44,14 +44,15 @@ class Contraction:
     @staticmethod
     def of(func: FuncOp, operations: Sequence[Operation]) -> Contraction | None:
         """A product, then maps of its shape; None for anything else."""
-        if not operations or not isinstance(operations[0], kernel.MatmulOp):
+        product = operations[0] if operations else None
+        if not isinstance(product, kernel.MatmulOp):
             return None
-        product, *rest = operations
+        rest = operations[1:]
         maps = [op for op in rest if isinstance(op, kernel.MapOp)]
         shape = product.result.type.get_shape()
         if len(maps) != len(rest) or any(m.result.type.get_shape() != shape for m in maps):
             return None
-        args = list(func.body.block.args)
+        args: list[SSAValue] = list(func.body.block.args)
         extra = outside_inputs(maps, [product.result])
         rank = len(shape)
         shapes = {a: aligned(tensor_type(a).get_shape(), rank) for a in args}
@@ -68,7 +69,10 @@ class Contraction:
         return Contraction(
             tuple((flat[a], tensor_type(a).element_type) for a in args),
             ((out, tensor_type(final).element_type),),
-            product, tuple(maps), args.index(product.a), args.index(product.b),
+            product,
+            tuple(maps),
+            args.index(product.a),
+            args.index(product.b),
             tuple(args.index(v) for v in extra),
             (bool(product.transpose_a), bool(product.transpose_b)),
         )
@@ -78,15 +82,23 @@ class Contraction:
     def problem(self, machine: Machine) -> Problem:
         """The product in plain integers, for the search."""
         element, out = self.arguments[self.lhs][1], self.results[0][1]
-        extra = sum(prod(shape) * bits_of(kind) // 8 for shape, kind in map(self.arguments.__getitem__, self.extra))
+        extra = sum(
+            prod(shape) * bits_of(kind) // 8
+            for shape, kind in map(self.arguments.__getitem__, self.extra)
+        )
         interval = machine.vector.initiation_interval
         row = ceildiv(machine.fabric.columns, machine.vector.lanes)
         work = sum(
             interval[kind] * n for m in self.maps for kind, n in op_classes(m.body.block).items()
         )
         return Problem(
-            *self.extents, max(1, bits_of(element) // 8), max(1, bits_of(out) // 8),
-            machine.fabric.macs.get(str(element), 1), extra, max(1, row * work), row * interval["simple"],
+            *self.extents,
+            max(1, bits_of(element) // 8),
+            max(1, bits_of(out) // 8),
+            machine.fabric.macs.get(str(element), 1),
+            extra,
+            max(1, row * work),
+            row * interval["simple"],
         )
 
     def candidates(self, machine: Machine) -> list[Candidate]:
@@ -105,7 +117,8 @@ class Contraction:
         return count, m, n, k
 
     def default(self, machine: Machine) -> Schedule:
-        """A schedule that fits: tiles of a few folds, as much of k as leaves room for double buffers."""
+        """A schedule that fits: tiles of a few folds, as much of k as leaves room for double
+        buffers."""
         _, m, n, k = self.extents
         rows, columns = machine.fabric.rows, machine.fabric.columns
         size = 4
@@ -179,7 +192,8 @@ class Contraction:
         extra: dict[int, SSAValue] = {}
 
         def load_extra(here: str) -> None:
-            """Operands of the epilogue, each as far outside as its dimensions allow; kept where it cannot go outside."""
+            """Operands of the epilogue, each as far outside as its dimensions allow; kept where it
+            cannot go outside."""
             for position in self.extra:
                 shape, kind = self.arguments[position]
                 uses = {axis for axis, s in zip("mn", shape[-2:]) if s > 1}
@@ -212,7 +226,15 @@ class Contraction:
             epilogue = scalar_region(self.maps, inputs, kinds)
         flow = DATAFLOWS[schedule.dataflow]
         nest.builder.insert(
-            tile.MatmulOp(flow, loaded["lhs"], loaded["rhs"], out, over, [extra[p] for p in self.extra], epilogue)
+            tile.MatmulOp(
+                flow,
+                loaded["lhs"],
+                loaded["rhs"],
+                out,
+                over,
+                [extra[p] for p in self.extra],
+                epilogue,
+            )
         )
         if cut_k:
             nest.close()

@@ -26,10 +26,11 @@ from kpu_ir.types import bits_of
 
 @dataclass(frozen=True)
 class Convolution:
-    """``out[n, (g,) o, y, x] = epilogue(sum over c and taps of w[(g,) o, c, tap] in[n, (g,) c, y s + .., x s + ..])``.
+    """``out[n, (g,) o, y, x] = epilogue(sum over c and taps of w[(g,) o, c, tap] in[n, (g,) c, y s
+    + .., x s + ..])``.
 
-    Weights are the left operand, so that results leave in the layout of the output. Tiles: (output channels, output rows,
-    output columns, input channels).
+    Weights are the left operand, so that results leave in the layout of the output. Tiles: (output
+    channels, output rows, output columns, input channels).
     """
 
     arguments: tuple[tuple[Shape, Attribute], ...]
@@ -46,7 +47,8 @@ class Convolution:
 
     @staticmethod
     def of(func: FuncOp, operations: Sequence[Operation]) -> Convolution | Contraction | None:
-        """A convolution, then maps of its shape; one of 1 x 1 without strides or padding is a plain product."""
+        """A convolution, then maps of its shape; one of 1 x 1 without strides or padding is a plain
+        product."""
         if not operations or not isinstance(operations[0], kernel.ConvOp):
             return None
         conv, *rest = operations
@@ -77,18 +79,31 @@ class Convolution:
         plain = (kh, kw) == (1, 1) and groups == 1 and not any((*low, *high))
         if plain and window.strides == (1, 1):
             flat = {a: (*s[:2], s[2] * s[3]) for a, s in seen.items()}
-            partial = any(s[2] * s[3] not in (1, height * width) for a, s in seen.items() if a in extra)
+            partial = any(
+                s[2] * s[3] not in (1, height * width) for a, s in seen.items() if a in extra
+            )
             if not partial:
                 flat[args[w]] = (1, oc, c)
                 return Contraction(
                     tuple((flat[a], kinds[a]) for a in args),
                     (((n, oc, height * width), tensor_type(final).element_type),),
-                    conv, tuple(maps), w, x, tuple(args.index(v) for v in extra),
+                    conv,
+                    tuple(maps),
+                    w,
+                    x,
+                    tuple(args.index(v) for v in extra),
                 )
         return Convolution(
             tuple((seen[a], kinds[a]) for a in args),
             ((out, tensor_type(final).element_type),),
-            conv, tuple(maps), x, w, tuple(args.index(v) for v in extra), window, low, high,
+            conv,
+            tuple(maps),
+            x,
+            w,
+            tuple(args.index(v) for v in extra),
+            window,
+            low,
+            high,
         )
 
     # -- the space --------------------------------------------------------------------------------
@@ -114,7 +129,13 @@ class Convolution:
         _, oc, oh, ow, c = self.extents
         rows, columns = machine.fabric.rows, machine.fabric.columns
         widths = sorted({ow, *(w for w in (16, 32, 64, 112) if w < ow)})
-        heights = sorted({oh, *(h for h in (1, 2, 4, 7, 8, 14, 16, 28) if h < oh), *(ceildiv(oh, n) for n in (2, 3, 4))})
+        heights = sorted(
+            {
+                oh,
+                *(h for h in (1, 2, 4, 7, 8, 14, 16, 28) if h < oh),
+                *(ceildiv(oh, n) for n in (2, 3, 4)),
+            }
+        )
         channels = sorted({c, *(n for n in (8, 16, 32, 64, 128) if n < c)})
         for flow in ("os", "is", "ws"):
             for toc in sides(oc, columns if flow == "is" else rows, 1 << 30):
@@ -163,15 +184,27 @@ class Convolution:
                 stream = spots * max(th * tw, rows)
                 array = ks * folds(oc, toc, columns) * min(stream, max(oh * ow, spots * rows))
             else:
-                array = ks * places(columns) * sum(max(min(toc, oc - i), rows) for i in range(0, oc, toc))
+                array = (
+                    ks
+                    * places(columns)
+                    * sum(max(min(toc, oc - i), rows) for i in range(0, oc, toc))
+                )
         array *= lead
         weights = prod(self.arguments[self.weights][0]) * size
         n = self.results[0][0][0]
-        plane = sum(min(self.window.span((min(th, oh - i), 1))[0], self.arguments[self.input][0][-2]) for i in range(0, oh, th))
-        line = sum(min(self.window.span((1, min(tw, ow - i)))[1], self.arguments[self.input][0][-1]) for i in range(0, ow, tw))
+        plane = sum(
+            min(self.window.span((min(th, oh - i), 1))[0], self.arguments[self.input][0][-2])
+            for i in range(0, oh, th)
+        )
+        line = sum(
+            min(self.window.span((1, min(tw, ow - i)))[1], self.arguments[self.input][0][-1])
+            for i in range(0, ow, tw)
+        )
         image = lead * c * plane * line * size
         out = lead * oc * oh * ow * out_size
-        more = sum(prod(self.arguments[p][0]) * bits_of(self.arguments[p][1]) // 8 for p in self.extra)
+        more = sum(
+            prod(self.arguments[p][0]) * bits_of(self.arguments[p][1]) // 8 for p in self.extra
+        )
         for order in ("mn", "nm"):
             again_w = (n if over_c > 1 or order == "nm" or n > 1 else 1) * (
                 spots if over_c > 1 or order == "nm" else 1
@@ -182,8 +215,8 @@ class Convolution:
                     continue
                 held_w = over_c * (over_o if order == "nm" or n > 1 else 1)
                 held_x = over_c * (spots if order == "mn" else 1)
-                for near_w in (("l2", "l3") if lhs else ("",)):
-                    for near_x in (("l2", "l3") if rhs else ("",)):
+                for near_w in ("l2", "l3") if lhs else ("",):
+                    for near_x in ("l2", "l3") if rhs else ("",):
                         for out_depth in (2, 1):
                             l2 = w_slot * (held_w if near_w == "l2" else 2) + out_slot * out_depth
                             l2 += x_slot * (held_x if near_x == "l2" else 2)
@@ -192,13 +225,19 @@ class Convolution:
                             l2 += sum(2 * toc * 64 for _ in self.extra)
                             if l2 > machine.l2.bytes or l3 > machine.l3.bytes:
                                 continue
-                            external = weights * (1 if lhs else again_w) + image * (1 if rhs else again_x)
+                            external = weights * (1 if lhs else again_w) + image * (
+                                1 if rhs else again_x
+                            )
                             external += out + more
                             inward = weights * (1 if near_w == "l2" else again_w)
                             inward += image * (1 if near_x == "l2" else again_x)
                             cycles = max(array, external // wide, (inward + out) // narrow)
                             step = max(1, array // (lead * over_o * spots * over_c))
-                            ends = machine.external.latency + (w_slot + x_slot) // wide + (w_slot + x_slot) // narrow
+                            ends = (
+                                machine.external.latency
+                                + (w_slot + x_slot) // wide
+                                + (w_slot + x_slot) // narrow
+                            )
                             ends += out_slot // wide + out_slot // narrow
                             if out_depth == 1:
                                 ends += lead * over_o * spots * (out_slot // narrow)
@@ -206,17 +245,25 @@ class Convolution:
                             late = 2 + depth
                             yield Candidate(
                                 replace(
-                                    s, order=order, lhs=near_w, rhs=near_x, l3_depth=2, out_depth=out_depth,
+                                    s,
+                                    order=order,
+                                    lhs=near_w,
+                                    rhs=near_x,
+                                    l3_depth=2,
+                                    out_depth=out_depth,
                                     late=late,
                                 ),
-                                cycles, external, cycles + ends,
+                                cycles,
+                                external,
+                                cycles + ends,
                             )
                             break
 
     # -- the nest ---------------------------------------------------------------------------------
 
     def emit(self, block: Block, schedule: Schedule) -> None:
-        """Batches and groups, then output channels and positions in the schedule's order, then input channels."""
+        """Batches and groups, then output channels and positions in the schedule's order, then
+        input channels."""
         _, oc, oh, ow, c = self.extents
         toc, th, tw, tc = (min(t, n) for t, n in zip(schedule.tile, (oc, oh, ow, c)))
         args, out_shape = list(block.args), self.results[0][0]
@@ -252,8 +299,15 @@ class Convolution:
             span = self.window.span((oh, ow))
             high = tuple(s - a - n for s, a, n in zip(span, self.low, source[-2:]))
             return self._staged(
-                nest, args[self.input], index, shape, "x", schedule.rhs, keep,
-                (*pad, *self.low), (*pad, *(max(0, h) for h in high)),
+                nest,
+                args[self.input],
+                index,
+                shape,
+                "x",
+                schedule.rhs,
+                keep,
+                (*pad, *self.low),
+                (*pad, *(max(0, h) for h in high)),
             )
 
         loaded: dict[str, SSAValue] = {}
@@ -295,7 +349,14 @@ class Convolution:
         window = WindowAttr.of(self.window.kernel, self.window.strides, self.window.dilations)
         nest.builder.insert(
             tile.MatmulOp(
-                DATAFLOWS[schedule.dataflow], loaded["w"], loaded["x"], out, over, extra, epilogue, window
+                DATAFLOWS[schedule.dataflow],
+                loaded["w"],
+                loaded["x"],
+                out,
+                over,
+                extra,
+                epilogue,
+                window,
             )
         )
         if cut:
@@ -303,14 +364,22 @@ class Convolution:
         nest.store(out, args[-1], [*batch, at["o"], at["y"], at["x"]])
 
     def _staged(
-        self, nest: Nest, source: SSAValue, index: Sequence[int | SSAValue | None], shape: Sequence[int],
-        name: str, stays: str, keep: Sequence[SSAValue | None], low: Sequence[int] | None = None,
+        self,
+        nest: Nest,
+        source: SSAValue,
+        index: Sequence[int | SSAValue | None],
+        shape: Sequence[int],
+        name: str,
+        stays: str,
+        keep: Sequence[SSAValue | None],
+        low: Sequence[int] | None = None,
         high: Sequence[int] | None = None,
     ) -> SSAValue:
         """Load an operand to L2; by way of L3 where it stays there."""
         element = self.arguments[self.input][1]
         if stays == "l3":
-            held = nest.load(source, index, shape, element, f"{name}3", Level.L3, keep, None, low, high)
+            held = nest.load(
+                source, index, shape, element, f"{name}3", Level.L3, keep, None, low, high
+            )
             return nest.load(held, [0] * len(shape), shape, element, name)
         return nest.load(source, index, shape, element, name, Level.L2, keep, None, low, high)
-

@@ -22,7 +22,8 @@ from kpu_ir.types import bits_of
 
 @dataclass(frozen=True)
 class Elementwise:
-    """``out[...] = body(inputs[...]...)``: maps of one shape in a row, on dimensions merged where possible."""
+    """``out[...] = body(inputs[...]...)``: maps of one shape in a row, on dimensions merged where
+    possible."""
 
     arguments: tuple[tuple[Shape, Attribute], ...]
     results: tuple[tuple[Shape, Attribute], ...]
@@ -68,7 +69,9 @@ class Elementwise:
         least = moved // machine.bandwidth["dma"]
         blocks = dict.fromkeys(block_of(shape, 256 << n) for n in range(8))
         return [
-            Candidate(Schedule(tile=block, depth=depth, late=late), least, moved, least + prod(block))
+            Candidate(
+                Schedule(tile=block, depth=depth, late=late), least, moved, least + prod(block)
+            )
             for block in blocks
             for depth, late in ((2, 2), (3, 2), (4, 3))
         ]

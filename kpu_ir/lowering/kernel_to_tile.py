@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 
 from xdsl.builder import Builder
 from xdsl.context import Context
@@ -15,7 +14,6 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
 from kpu_ir.dialects import kernel, tile
-from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.errors import KpuError
 from kpu_ir.lowering.contraction import Contraction
 from kpu_ir.lowering.elementwise import Elementwise
@@ -25,8 +23,9 @@ from kpu_ir.machine import Machine
 from kpu_ir.machine_attr import machine_of
 
 Cut = Contraction | Elementwise | Movement
-"""What ``tile`` needs to know of a kernel. Each has ``arguments`` and ``results`` (tensors with the shapes in which
-the nest sees them), ``default(machine)``, and ``emit(block, schedule, arguments)``."""
+"""What ``tile`` needs to know of a kernel. Each has ``arguments`` and ``results`` (tensors with the
+shapes in which the nest sees them), ``default(machine)``, and ``emit(block, schedule,
+arguments)``."""
 
 
 def recognise(func: FuncOp) -> Cut:
@@ -113,8 +112,11 @@ class MainLowering:
                     )
         results = [self.memory[v].type for v in old.last_op.operands] if old.last_op else []
         lowered = FuncOp(
-            "main", FunctionType.from_lists([a.type for a in block.args], results), Region(block),
-            arg_attrs=func.arg_attrs, res_attrs=func.res_attrs,
+            "main",
+            FunctionType.from_lists([a.type for a in block.args], results),
+            Region(block),
+            arg_attrs=func.arg_attrs,
+            res_attrs=func.res_attrs,
         )
         return lowered
 
@@ -154,11 +156,6 @@ def lower_module(module: ModuleOp, choose: Callable[[FuncOp, Cut], Schedule]) ->
         build.insert(new)
     for func in funcs:
         func.erase(safe_erase=False)
-
-
-def elements(shape: Sequence[int]) -> int:
-    """The number of elements of a shape."""
-    return prod(shape)
 
 
 @dataclass(frozen=True)

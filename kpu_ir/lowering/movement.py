@@ -66,9 +66,7 @@ class Movement:
         source = tensor_type(op.source)
         shape, axes = simplified(source.get_shape(), op.axes)
         kind = source.element_type
-        return Movement(
-            ((shape, kind),), ((tuple(shape[a] for a in axes), kind),), axes
-        )
+        return Movement(((shape, kind),), ((tuple(shape[a] for a in axes), kind),), axes)
 
     def default(self, machine: Machine) -> Schedule:
         """Blocks in the last dimensions of source and result, one element in the others."""
@@ -82,7 +80,9 @@ class Movement:
         least = moved // machine.bandwidth["dma"]
         blocks = dict.fromkeys(self.block(256 << n) for n in range(8))
         return [
-            Candidate(Schedule(tile=block, depth=depth, late=depth), least, moved, least + prod(block))
+            Candidate(
+                Schedule(tile=block, depth=depth, late=depth), least, moved, least + prod(block)
+            )
             for block in blocks
             for depth in (2, 3, 4)
         ]

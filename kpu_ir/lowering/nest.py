@@ -17,6 +17,7 @@ class Nest:
     """Inserts operations at a point that moves into loops and out of them."""
 
     def __init__(self, block: Block) -> None:
+        """Begin at the end of ``block``."""
         self.builder = Builder(InsertPoint.at_end(block))
         self.stack: list[Builder] = []
 
@@ -53,7 +54,14 @@ class Nest:
         """``tile.load``; an index or a kept loop that is None is 0 or absent."""
         kept = [v for v in keep if v is not None]
         op = tile.LoadOp(
-            source, zeroed(indices), TileType.of(shape, element, level), kept, permuted, low, high, fill
+            source,
+            zeroed(indices),
+            TileType.of(shape, element, level),
+            kept,
+            permuted,
+            low,
+            high,
+            fill,
         )
         op.result.name_hint = name
         return self.builder.insert(op).result
@@ -79,7 +87,8 @@ def zeroed(indices: Sequence[int | SSAValue | None]) -> list[int | SSAValue]:
 def scalar_region(
     maps: Sequence[kernel.MapOp], inputs: Sequence[SSAValue], elements: Sequence[Attribute]
 ) -> Region:
-    """The bodies of maps one after the other as one scalar body of ``inputs`` (tensors), ending in ``tile.yield``."""
+    """The bodies of maps one after the other as one scalar body of ``inputs`` (tensors), ending in
+    ``tile.yield``."""
     block = Block(arg_types=[scalar_type(e) for e in elements])
     scalars: dict[SSAValue, SSAValue] = dict(zip(inputs, block.args))
     for op in maps:

@@ -25,7 +25,8 @@ from kpu_ir.types import bits_of
 
 @dataclass(frozen=True)
 class Pooling:
-    """``out[n, c, y, x] = epilogue(combine over taps of (w[c, tap]) in[n, c, y s + .., x s + ..])``.
+    """``out[n, c, y, x] = epilogue(combine over taps of (w[c, tap]) in[n, c, y s + .., x s +
+    ..])``.
 
     Tiles: (channels, output rows, output columns).
     """
@@ -74,10 +75,17 @@ class Pooling:
         final = (maps[-1] if maps else first).results[0]
         kinds = {a: tensor_type(a).element_type for a in args}
         return Pooling(
-            tuple((seen[a], kinds[a]) for a in args), ((shape, tensor_type(final).element_type),),
-            first, tuple(maps), args.index(first.operands[0]), weights,
-            tuple(args.index(v) for v in extra), reduction, window,
-            tuple(first.low_pair), tuple(first.high_pair),
+            tuple((seen[a], kinds[a]) for a in args),
+            ((shape, tensor_type(final).element_type),),
+            first,
+            tuple(maps),
+            args.index(first.operands[0]),
+            weights,
+            tuple(args.index(v) for v in extra),
+            reduction,
+            window,
+            tuple(first.low_pair),
+            tuple(first.high_pair),
         )
 
     def default(self, machine: Machine) -> Schedule:
@@ -97,17 +105,26 @@ class Pooling:
         for tc in sorted({min(c, k) for k in (1, 2, 4, 8, 16, 32, 64)}):
             for th in sorted({oh, *(h for h in (1, 2, 4, 7, 8, 14, 16, 28, 56) if h < oh)}):
                 hin, win = self.window.span((th, ow))
-                x_slot, out_slot = round_up(tc * hin * win * size, 64), round_up(tc * th * ow * out_size, 64)
+                x_slot, out_slot = (
+                    round_up(tc * hin * win * size, 64),
+                    round_up(tc * th * ow * out_size, 64),
+                )
                 slots = 2 + len(self.extra)
                 if 2 * x_slot + slots * out_slot > machine.l2.bytes * 7 // 8:
                     continue
                 if 3 * x_slot + slots * out_slot > machine.l3.bytes * 7 // 8:
                     continue
                 rows = sum(self.window.span((min(th, oh - i), 1))[0] for i in range(0, oh, th))
-                moved = n * c * (rows * self.arguments[self.input][0][-1] * size + oh * ow * out_size)
+                moved = (
+                    n * c * (rows * self.arguments[self.input][0][-1] * size + oh * ow * out_size)
+                )
                 trips = n * ceildiv(c, tc) * ceildiv(oh, th)
                 cycles = max(least, moved // machine.bandwidth["dma"])
-                ends = machine.external.latency + (x_slot + out_slot) // machine.bandwidth["dma"] + least // trips
+                ends = (
+                    machine.external.latency
+                    + (x_slot + out_slot) // machine.bandwidth["dma"]
+                    + least // trips
+                )
                 for depth in (2, 3):
                     s = Schedule(tile=(tc, th, ow), l3_depth=depth, late=depth)
                     found.append(Candidate(s, cycles, moved, cycles + ends))
@@ -138,8 +155,13 @@ class Pooling:
         fill = {Reduction.MAX: -inf, Reduction.MIN: inf}.get(self.reduction, 0.0)
         element = self.arguments[self.input][1]
         image = nest.load(
-            args[self.input], [b, ch, scaled(y, self.window.strides[0]), scaled(x, self.window.strides[1])],
-            (1, tc, *self.window.span((th, tw))), element, "x", low=(0, 0, *self.low), high=(0, 0, *high),
+            args[self.input],
+            [b, ch, scaled(y, self.window.strides[0]), scaled(x, self.window.strides[1])],
+            (1, tc, *self.window.span((th, tw))),
+            element,
+            "x",
+            low=(0, 0, *self.low),
+            high=(0, 0, *high),
             fill=fill,
         )
         extra: list[SSAValue] = []
@@ -156,5 +178,7 @@ class Pooling:
             kinds = [tensor_type(result).element_type, *(self.arguments[p][1] for p in self.extra)]
             epilogue = scalar_region(self.maps, inputs, kinds)
         window = WindowAttr.of(self.window.kernel, self.window.strides, self.window.dilations)
-        nest.builder.insert(tile.WindowOp(self.reduction, window, image, weights, out, extra, epilogue))
+        nest.builder.insert(
+            tile.WindowOp(self.reduction, window, image, weights, out, extra, epilogue)
+        )
         nest.store(out, args[-1], [b, ch, y, x])

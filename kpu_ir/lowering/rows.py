@@ -1,4 +1,5 @@
-"""The nest of elementwise functions and reductions: softmax, norms, sums, activations, all of one kind."""
+"""The nest of elementwise functions and reductions: softmax, norms, sums, activations, all of one
+kind."""
 
 from __future__ import annotations
 
@@ -25,8 +26,9 @@ from kpu_ir.types import bits_of
 class Rows:
     """Maps and reductions along the same dimensions, over one space of ``full`` extents.
 
-    Every tensor has the full extent or 1 in each dimension. Where something after a reduction reads the whole rows again
-    (softmax, norms), rows stand on chip as a whole; where nothing does, they may be reduced piece by piece.
+    Every tensor has the full extent or 1 in each dimension. Where something after a reduction reads
+    the whole rows again (softmax, norms), rows stand on chip as a whole; where nothing does, they
+    may be reduced piece by piece.
     """
 
     arguments: tuple[tuple[Shape, Attribute], ...]
@@ -43,7 +45,9 @@ class Rows:
     @staticmethod
     def of(func: FuncOp, operations: Sequence[Operation]) -> Rows | None:
         """Maps and reductions of one space; None for anything else."""
-        if not operations or not all(isinstance(op, kernel.MapOp | kernel.ReduceOp) for op in operations):
+        if not operations or not all(
+            isinstance(op, kernel.MapOp | kernel.ReduceOp) for op in operations
+        ):
             return None
         args, last = list(func.body.block.args), func.body.block.last_op
         assert last is not None
@@ -67,7 +71,9 @@ class Rows:
         groups = collapse([full, marker, *shapes.values()])
         flat = {v: merged(s, groups) for v, s in shapes.items()}
         reduced = tuple(
-            i for i, (begin, end) in enumerate(groups) if any(a in reduced for a in range(begin, end))
+            i
+            for i, (begin, end) in enumerate(groups)
+            if any(a in reduced for a in range(begin, end))
         )
         whole = merged(full, groups)
         outputs = tuple(last.operands)
@@ -75,7 +81,12 @@ class Rows:
         return Rows(
             tuple((flat[a], kinds[a]) for a in args),
             tuple((flat[v], kinds[v]) for v in outputs),
-            whole, reduced, tuple(operations), outputs, tuple(args), flat,
+            whole,
+            reduced,
+            tuple(operations),
+            outputs,
+            tuple(args),
+            flat,
             _streams(operations, outputs, flat, whole, reduced),
         )
 
@@ -94,7 +105,9 @@ class Rows:
         blocks = dict.fromkeys(self.block(256 << n) for n in range(8))
         return [
             Candidate(
-                Schedule(tile=block, depth=2, l3_depth=depth, out_depth=2, late=depth), least, moved,
+                Schedule(tile=block, depth=2, l3_depth=depth, out_depth=2, late=depth),
+                least,
+                moved,
                 least + prod(block),
             )
             for block in blocks
@@ -102,10 +115,13 @@ class Rows:
         ]
 
     def block(self, room: int) -> Shape:
-        """A block of about ``room`` elements: reduced dimensions first (whole, unless they may be streamed), then inner
-        dimensions."""
+        """A block of about ``room`` elements: reduced dimensions first (whole, unless they may be
+        streamed), then inner dimensions."""
         extents = [1] * len(self.full)
-        order = [*reversed(self.reduced), *(i for i in reversed(range(len(self.full))) if i not in self.reduced)]
+        order = [
+            *reversed(self.reduced),
+            *(i for i in reversed(range(len(self.full))) if i not in self.reduced),
+        ]
         for axis in order:
             n = self.full[axis]
             whole = axis in self.reduced and not self.streams
@@ -114,11 +130,15 @@ class Rows:
         return tuple(extents)
 
     def emit(self, block: Block, schedule: Schedule) -> None:
-        """The nest: one loop a dimension, reduced ones innermost; then what comes after the reductions."""
+        """The nest: one loop a dimension, reduced ones innermost; then what comes after the
+        reductions."""
         args = dict(zip(self.inputs, block.args))
         sizes = tuple(min(t, n) for t, n in zip(schedule.tile, self.full))
         if not self.streams:
-            sizes = tuple(n if axis in self.reduced else t for axis, (n, t) in enumerate(zip(self.full, sizes)))
+            sizes = tuple(
+                n if axis in self.reduced else t
+                for axis, (n, t) in enumerate(zip(self.full, sizes))
+            )
         nest = Nest(block)
         at: list[SSAValue | None] = [None] * len(self.full)
         free = [axis for axis in range(len(self.full)) if axis not in self.reduced]
@@ -126,7 +146,7 @@ class Rows:
             at[axis] = nest.loop(self.full[axis], sizes[axis], f"i{axis}")
         over = [axis for axis in self.reduced if sizes[axis] < self.full[axis]]
         tiles: dict[SSAValue, SSAValue] = {}
-        before, after = (self._split() if over else (list(self.operations), []))
+        before, after = self._split() if over else (list(self.operations), [])
         for op in before if over else []:
             if isinstance(op, kernel.ReduceOp):
                 tiles[op.results[0]] = self._alloc(nest, op.results[0], sizes)
@@ -141,14 +161,18 @@ class Rows:
         for op in after:
             self._operation(nest, op, tiles, args, at, sizes, [])
         for value, target in zip(self.outputs, block.args[len(self.inputs) :]):
-            source = tiles[value] if value in tiles else self._load(nest, value, tiles, args, at, sizes)
+            source = (
+                tiles[value] if value in tiles else self._load(nest, value, tiles, args, at, sizes)
+            )
             index = [i if n > 1 else None for i, n in zip(at, self.shapes[value])]
             nest.store(source, target, index)
 
     def _split(self) -> tuple[list[Operation], list[Operation]]:
         """Operations inside the loops over reduced dimensions, and those after them."""
         after: list[Operation] = []
-        late: set[SSAValue] = {op.results[0] for op in self.operations if isinstance(op, kernel.ReduceOp)}
+        late: set[SSAValue] = {
+            op.results[0] for op in self.operations if isinstance(op, kernel.ReduceOp)
+        }
         before: list[Operation] = []
         for op in self.operations:
             if not isinstance(op, kernel.ReduceOp) and any(v in late for v in op.operands):
@@ -165,8 +189,13 @@ class Rows:
         return nest.alloc(self._size(value, sizes), tensor_type(value).element_type, "row")
 
     def _load(
-        self, nest: Nest, value: SSAValue, tiles: dict[SSAValue, SSAValue],
-        args: dict[SSAValue, SSAValue], at: Sequence[SSAValue | None], sizes: Shape,
+        self,
+        nest: Nest,
+        value: SSAValue,
+        tiles: dict[SSAValue, SSAValue],
+        args: dict[SSAValue, SSAValue],
+        at: Sequence[SSAValue | None],
+        sizes: Shape,
     ) -> SSAValue:
         if value not in tiles:
             index = [i if n > 1 else None for i, n in zip(at, self.shapes[value])]
@@ -175,8 +204,13 @@ class Rows:
         return tiles[value]
 
     def _operation(
-        self, nest: Nest, op: Operation, tiles: dict[SSAValue, SSAValue],
-        args: dict[SSAValue, SSAValue], at: Sequence[SSAValue | None], sizes: Shape,
+        self,
+        nest: Nest,
+        op: Operation,
+        tiles: dict[SSAValue, SSAValue],
+        args: dict[SSAValue, SSAValue],
+        at: Sequence[SSAValue | None],
+        sizes: Shape,
         trips: Sequence[SSAValue],
     ) -> None:
         result = op.results[0]
@@ -203,7 +237,10 @@ class Rows:
     def _inlined(self, op: Operation) -> bool:
         """Whether a map is computed inside its only user, a map of the same shape."""
         user = op.results[0].get_user_of_unique_use()
-        return isinstance(user, kernel.MapOp) and self.shapes[user.result] == self.shapes[op.results[0]]
+        return (
+            isinstance(user, kernel.MapOp)
+            and self.shapes[user.result] == self.shapes[op.results[0]]
+        )
 
     def _with_producers(self, op: kernel.MapOp) -> list[kernel.MapOp]:
         """A map and the maps that are computed inside it, in order."""
@@ -216,10 +253,14 @@ class Rows:
 
 
 def _streams(
-    operations: Sequence[Operation], outputs: Sequence[SSAValue], shapes: dict[SSAValue, Shape],
-    full: Shape, reduced: Sequence[int],
+    operations: Sequence[Operation],
+    outputs: Sequence[SSAValue],
+    shapes: dict[SSAValue, Shape],
+    full: Shape,
+    reduced: Sequence[int],
 ) -> bool:
-    """Whether rows may be reduced piece by piece: nothing after a reduction reads or makes whole rows."""
+    """Whether rows may be reduced piece by piece: nothing after a reduction reads or makes whole
+    rows."""
     late: set[SSAValue] = set()
 
     def is_row(value: SSAValue) -> bool:

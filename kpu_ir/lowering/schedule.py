@@ -25,11 +25,12 @@ ATTRIBUTE = "kpu.schedule"
 class Schedule:
     """How a kernel is cut and buffered.
 
-    ``tile``: for a product (m, n, k) extents of the tiles in L2, for a map the extents of a block; cut to the
-    problem. ``order``: ``mn`` (rows outside) or ``nm``. ``lhs``, ``rhs``: where an operand stays while the loop that it
-    does not depend on runs: nowhere (loaded again each time), ``l3`` or ``l2``. ``depth``: slots of
-    a ring in L2; ``l3_depth``: of one in L3 (more hide the latency of external memory from small tiles);
-    ``out_depth``: of a result's rings. ``late``: steps by which results leave late.
+    ``tile``: for a product (m, n, k) extents of the tiles in L2, for a map the extents of a block;
+    cut to the problem. ``order``: ``mn`` (rows outside) or ``nm``. ``lhs``, ``rhs``: where an
+    operand stays while the loop that it does not depend on runs: nowhere (loaded again each time),
+    ``l3`` or ``l2``. ``depth``: slots of a ring in L2; ``l3_depth``: of one in L3 (more hide the
+    latency of external memory from small tiles); ``out_depth``: of a result's rings. ``late``:
+    steps by which results leave late.
     """
 
     tile: tuple[int, ...] = ()
@@ -95,8 +96,13 @@ class Schedule:
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 raise KpuError(
-                    f"{ATTRIBUTE}: {name} cannot be '{getattr(self, name)}'", where,
+                    f"{ATTRIBUTE}: {name} cannot be '{getattr(self, name)}'",
+                    where,
                     f"one of {', '.join(repr(v) for v in values)}",
                 )
-        if any(n < 1 for n in self.tile) or min(self.depth, self.l3_depth, self.out_depth) < 1 or self.late < 0:
+        if (
+            any(n < 1 for n in self.tile)
+            or min(self.depth, self.l3_depth, self.out_depth) < 1
+            or self.late < 0
+        ):
             raise KpuError(f"{ATTRIBUTE}: tile and depth are positive, late is not negative", where)

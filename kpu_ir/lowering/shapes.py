@@ -16,8 +16,8 @@ def aligned(shape: Sequence[int], rank: int) -> Shape:
 def collapse(shapes: Sequence[Shape], fixed: int = 0) -> list[tuple[int, int]]:
     """Ranges of adjacent dimensions that can be seen as one, in every shape of a broadcast.
 
-    Dimensions merge where each shape has all of both or 1 in both; dimensions of extent 1 everywhere join their
-    neighbour. The last ``fixed`` dimensions stay alone.
+    Dimensions merge where each shape has all of both or 1 in both; dimensions of extent 1
+    everywhere join their neighbour. The last ``fixed`` dimensions stay alone.
 
     >>> collapse([(2, 3, 4), (2, 3, 4)])
     [(0, 3)]

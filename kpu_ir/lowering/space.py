@@ -1,7 +1,8 @@
-"""Which schedules a product could have, and bounds that none of them can beat. Pure integers, no IR.
+"""Which schedules a product could have, and bounds that none of them can beat. Pure integers, no
+IR.
 
-A bound only prunes: it counts the cycles that the array must work, and the bytes that the schedule must move through each
-level. What a schedule takes is what the simulator says.
+A bound only prunes: it counts the cycles that the array must work, and the bytes that the schedule
+must move through each level. What a schedule takes is what the simulator says.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ def ceildiv(a: int, b: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A product of ``batch`` times m x k by k x n; element sizes in bytes, k-values a PE takes in one cycle.
+    """A product of ``batch`` times m x k by k x n; element sizes in bytes, k-values a PE takes in
+    one cycle.
 
-    ``drain``: cycles in which the vector engine takes one row of results through the epilogue; ``add``: through the addition of
-    a partial sum.
+    ``drain``: cycles in which the vector engine takes one row of results through the epilogue;
+    ``add``: through the addition of a partial sum.
     """
 
     batch: int
@@ -42,7 +44,8 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A schedule, what bounds it (cycles, external bytes), and a guess by which to try it sooner or later."""
+    """A schedule, what bounds it (cycles, external bytes), and a guess by which to try it sooner or
+    later."""
 
     schedule: Schedule
     cycles: int
@@ -56,7 +59,8 @@ def traffic(p: Problem, s: Schedule) -> tuple[int, int]:
     over_m, over_n, cut = ceildiv(p.m, tm), ceildiv(p.n, tn), tk < p.k
     lhs, rhs = p.batch * p.m * p.k * p.size, p.batch * p.k * p.n * p.size
     outer_m = s.order == "mn"
-    # An operand that depends on the inner loop, or on k inside both, comes again in each trip of its free loop.
+    # An operand that depends on the inner loop, or on k inside both, comes again in each trip of
+    # its free loop.
     lhs_again = over_n if (cut or not outer_m) else 1
     rhs_again = over_m if (cut or outer_m) else 1
     external = lhs * (1 if s.lhs else lhs_again) + rhs * (1 if s.rhs else rhs_again)
@@ -125,13 +129,15 @@ def bound(p: Problem, s: Schedule, machine: Machine) -> tuple[int, int, int]:
     ends = machine.external.latency + loads // wide + loads // narrow + 2 * rows + columns
     ends += result // wide + result // narrow
     if s.out_depth == 1:  # the array waits while each result is moved out
-        ends += p.batch * ceildiv(p.m, tm) * ceildiv(p.n, tn) * (result // narrow + 2 * rows + columns)
+        ends += (
+            p.batch * ceildiv(p.m, tm) * ceildiv(p.n, tn) * (result // narrow + 2 * rows + columns)
+        )
     return cycles, external, cycles + ends + warm_up(p, s, wide, rows * columns * p.macs_per_pe)
 
 
 def warm_up(p: Problem, s: Schedule, wide: int, macs: int) -> int:
-    """About how long the array starves while operands that stay are loaded: the first block of the inner loop, and the
-    first trip of the outer one, have more to load than to compute."""
+    """About how long the array starves while operands that stay are loaded: the first block of the
+    inner loop, and the first trip of the outer one, have more to load than to compute."""
     tm, tn, _ = s.tile
     outer, inner = (tm, tn) if s.order == "mn" else (tn, tm)
     width = p.n if s.order == "mn" else p.m
@@ -187,14 +193,23 @@ def _residences(p: Problem, machine: Machine, base: Schedule) -> Iterator[Schedu
 def _nearest(
     p: Problem, machine: Machine, tile: tuple[int, ...], flow: str, order: str, lhs: bool, rhs: bool
 ) -> Schedule | None:
-    """The schedule in which what stays, stays as near to the array as there is room: L2 before L3."""
+    """The schedule in which what stays, stays as near to the array as there is room: L2 before
+    L3."""
     depths = buffered(p, machine, tile, lhs, rhs)
     for near_lhs, near_rhs in _PLACES[lhs, rhs]:
         for out_depth in dict.fromkeys((depths.out, 2, 1)):
             l3, l2 = footprint(p, tile, order, near_lhs, near_rhs, replace_out(depths, out_depth))
             if l3 <= machine.l3.bytes and l2 <= machine.l2.bytes:
                 return Schedule(
-                    tile, flow, order, near_lhs, near_rhs, depths.l2, depths.l3, out_depth, depths.late
+                    tile,
+                    flow,
+                    order,
+                    near_lhs,
+                    near_rhs,
+                    depths.l2,
+                    depths.l3,
+                    out_depth,
+                    depths.late,
                 )
     return None
 
@@ -224,8 +239,8 @@ def replace_out(depths: Depths, out: int) -> Depths:
 def buffered(
     p: Problem, machine: Machine, tile: tuple[int, ...], lhs_stays: bool, rhs_stays: bool
 ) -> Depths:
-    """As many slots as the transfers need: enough tiles under way to cover the latency of external memory, and results
-    as late as loads run ahead of the array (where their slots allow it)."""
+    """As many slots as the transfers need: enough tiles under way to cover the latency of external
+    memory, and results as late as loads run ahead of the array (where their slots allow it)."""
     tm, tn, tk = tile
     wide, narrow = _wide(machine), _narrow(machine)
     lhs, rhs = tm * tk * p.size, tk * tn * p.size

@@ -82,7 +82,8 @@ class _Lowering:
         self.values: dict[SSAValue, SSAValue] = {}
 
     def depth(self, op: Operation, kept: Sequence[SSAValue], stream: int) -> int:
-        """``stream`` slots; where a value is kept, one for each time that one trip of the outermost kept loop fills."""
+        """``stream`` slots; where a value is kept, one for each time that one trip of the outermost
+        kept loop fills."""
         if not kept:
             return stream
         outermost = None
@@ -97,7 +98,8 @@ class _Lowering:
         return fills if outermost is not None else stream
 
     def result_depth(self, op: tile.AllocOp) -> int:
-        """Slots of a result: one where only the vector engine makes and reads it, since it does so in turn."""
+        """Slots of a result: one where only the vector engine makes and reads it, since it does so
+        in turn."""
         users = [use.operation for use in op.result.uses]
         vector = all(isinstance(u, tile.MapOp | tile.ReduceOp | tile.WindowOp) for u in users)
         return 1 if vector else self.schedule.out_depth
@@ -117,7 +119,8 @@ class _Lowering:
         lowered = FuncOp(
             self.func.sym_name.data,
             FunctionType.from_lists([a.type for a in block.args], []),
-            Region(block), visibility=self.func.sym_visibility,
+            Region(block),
+            visibility=self.func.sym_visibility,
         )
         lowered.attributes.update(self.func.attributes)
         return lowered
@@ -140,26 +143,36 @@ class _Lowering:
                     self.keep_name(op, build.insert(dma.AcquireOp(ring, op.result.type)))
                 case tile.MatmulOp():
                     epilogue = self.body(op.epilogue) if op.epilogue else None
+                    lhs, rhs, into = self.mapped(op.lhs, op.rhs, op.into)
                     build.insert(
                         dma.MatmulOp(
-                            op.dataflow.data, *self.mapped(op.lhs, op.rhs, op.into),
-                            self.mapped(*op.over), self.mapped(*op.extra), epilogue, op.window,
+                            op.dataflow.data,
+                            lhs,
+                            rhs,
+                            into,
+                            self.mapped(*op.over),
+                            self.mapped(*op.extra),
+                            epilogue,
+                            op.window,
                         )
                     )
                 case tile.ReduceOp():
-                    axes = [int(a) for a in op.axes.get_values()]
+                    source, into = self.mapped(op.source, op.into)
+                    axes = tile.integers(op.axes)
                     build.insert(
-                        dma.ReduceOp(
-                            op.reduction.data, *self.mapped(op.source, op.into), axes, self.mapped(*op.over)
-                        )
+                        dma.ReduceOp(op.reduction.data, source, into, axes, self.mapped(*op.over))
                     )
                 case tile.WindowOp():
                     source, into = self.mapped(op.source, op.into)
                     build.insert(
                         dma.WindowOp(
-                            op.reduction.data, op.window, source,
-                            None if op.weights is None else self.values[op.weights], into,
-                            self.mapped(*op.extra), self.body(op.epilogue) if op.epilogue else None,
+                            op.reduction.data,
+                            op.window,
+                            source,
+                            None if op.weights is None else self.values[op.weights],
+                            into,
+                            self.mapped(*op.extra),
+                            self.body(op.epilogue) if op.epilogue else None,
                         )
                     )
                 case tile.MapOp():
@@ -200,7 +213,8 @@ class _Lowering:
         return new
 
     def load(self, op: tile.LoadOp, build: Builder) -> None:
-        """External to L3 by the DMA, L3 to L2 by a block mover; both where a load goes all the way."""
+        """External to L3 by the DMA, L3 to L2 by a block mover; both where a load goes all the
+        way."""
         name, type = op.result.name_hint or "t", op.result.type
         indices, kept = self.indices(op.indices), self.mapped(*op.kept)
         (source,) = self.mapped(op.source)
@@ -252,14 +266,16 @@ class _Lowering:
 
 
 def lower_tile(func: FuncOp, machine: Machine) -> FuncOp:
-    """The ``dma`` function of one ``tile`` function. Raises ``KpuError`` where its tiles do not fit."""
+    """The ``dma`` function of one ``tile`` function. Raises ``KpuError`` where its tiles do not
+    fit."""
     attr = func.attributes.get(ATTRIBUTE)
     schedule = Schedule.from_attr(attr) if attr is not None else Schedule()
     return _Lowering(func, schedule).lower(machine)
 
 
 def place_buffers(func: FuncOp, machine: Machine) -> None:
-    """Give each buffer and constant of ``@main`` an address in external memory, behind its arguments."""
+    """Give each buffer and constant of ``@main`` an address in external memory, behind its
+    arguments."""
 
     def size(type: Attribute) -> int:
         assert isinstance(type, MemRefType)

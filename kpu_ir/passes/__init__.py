@@ -1,1 +1,1 @@
-
+"""One altitude in, the same altitude out."""

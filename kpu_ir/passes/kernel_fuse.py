@@ -45,7 +45,8 @@ def fuse(operations: Sequence[Operation]) -> kernel.FusedOp:
 
 
 def epilogue_of(op: Operation) -> list[Operation]:
-    """The maps that can follow ``op`` element by element: each the only user of the one before, of its shape."""
+    """The maps that can follow ``op`` element by element: each the only user of the one before, of
+    its shape."""
     chain: list[Operation] = []
     value = op.results[0]
     while isinstance(user := only_user(value), kernel.MapOp):

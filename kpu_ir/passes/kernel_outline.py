@@ -39,7 +39,8 @@ def captured(op: Operation) -> list[SSAValue]:
 
 
 def outlined(op: Operation, name: str) -> tuple[FuncOp, list[SSAValue]]:
-    """A private function that does ``op``, and what to call it with. Names of values are left out."""
+    """A private function that does ``op``, and what to call it with. Names of values are left
+    out."""
     arguments = captured(op)
     block = Block(arg_types=[v.type for v in arguments])
     mapper: dict[SSAValue, SSAValue] = dict(zip(arguments, block.args))
@@ -64,7 +65,8 @@ def outlined(op: Operation, name: str) -> tuple[FuncOp, list[SSAValue]]:
 
 @dataclass(frozen=True)
 class KernelOutlinePass(ModulePass):
-    """Outline every kernel of ``@main``. Twelve equal layers share one function for each of their kernels.
+    """Outline every kernel of ``@main``. Twelve equal layers share one function for each of their
+    kernels.
 
     Before:
     ```mlir

@@ -1,7 +1,8 @@
 """The state of a timed machine, and what a run of it yields.
 
-The state is a vector of times: when each engine is free, and for each ring slot when its data is ready and when its last
-reader is done. Operations only take maxima of its entries and add constants.
+The state is a vector of times: when each engine is free, and for each ring slot when its data is
+ready and when its last reader is done. Operations only take maxima of its entries and add
+constants.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ class Held:
 class Timing:
     """The time of a run: cycles, and where they went.
 
-    ``busy[e]``, ``stalls[e][cause]``, ``idle_before[e]`` and ``idle_after[e]`` add up to ``cycles`` for each engine
-    ``e``. ``counts`` are bytes by level and direction, ``macs.<type>`` and ``lane_ops``. ``calls`` has the same for each
-    kernel call, in order (what its operations did, whenever that was). ``stepped`` is the number of operations
-    executed one by one, ``operations`` the number there are.
+    ``busy[e]``, ``stalls[e][cause]``, ``idle_before[e]`` and ``idle_after[e]`` add up to ``cycles``
+    for each engine ``e``. ``counts`` are bytes by level and direction, ``macs.<type>`` and
+    ``lane_ops``. ``calls`` has the same for each kernel call, in order (what its operations did,
+    whenever that was). ``stepped`` is the number of operations executed one by one, ``operations``
+    the number there are.
     """
 
     cycles: int
@@ -69,7 +71,8 @@ class CallTiming:
 
 
 def engines_of(program: Program) -> list[Engine]:
-    """The engines: channels of the DMA and of the movers in classes that every operation uses alike."""
+    """The engines: channels of the DMA and of the movers in classes that every operation uses
+    alike."""
     machine = program.machine
     used: dict[str, set[tuple[int, ...]]] = {"dma": set(), "mover": set()}
     for plan in program.plans:
@@ -103,7 +106,8 @@ def engines_for(step: Step, spent: Cost, engines: list[Engine]) -> list[Held]:
 
 @dataclass(slots=True)
 class Slots:
-    """Where each ring's slots stand in the state, and which of them share bytes with rings of other kernels."""
+    """Where each ring's slots stand in the state, and which of them share bytes with rings of other
+    kernels."""
 
     base: dict[int, int] = field(default_factory=dict[int, int])
     count: int = 0
@@ -121,7 +125,9 @@ class Slots:
                 slots.base[ring.index] = slots.count
                 for i in range(ring.depth):
                     begin = ring.address + i * ring.slot_bytes
-                    where.append((plan.name, ring.level, begin, begin + ring.slot_bytes, slots.count))
+                    where.append(
+                        (plan.name, ring.level, begin, begin + ring.slot_bytes, slots.count)
+                    )
                     slots.count += 1
         where.sort(key=lambda w: (w[1], w[2]))
         others: dict[int, list[int]] = {w[4]: [] for w in where}

@@ -1,14 +1,18 @@
 """How long an operation takes and what it moves: the only place that knows.
 
-Everything asks ``cost``: the stepped reading, the closed one, the search. Times are in base cycles, sizes in bytes.
+Everything asks ``cost``: the stepped reading, the closed one, the search. Times are in base cycles,
+sizes in bytes.
 
-* A transfer over c channels of b bytes a cycle: ``ceil(bytes / (c b))``. A fetch's data is there ``external.latency`` cycles
-  later; descriptors are pipelined, so the engine does not wait for it. A write is posted: it is done when its
-  last byte has left.
-* A matrix product: the array's time (``array_timing``), stretched where the streamers cannot bring the operands in
-  time. It has the array's input side for its occupancy, the drain from its first result to its last, and the vector engine
-  for as many cycles as its epilogue works. L1 holds one strip of each operand, and one more on its way in: a strip that fits is streamed once and read again.
-* The vector engine handles ``lanes`` elements every ``initiation interval`` (the sum over the body's operations).
+* A transfer over c channels of b bytes a cycle: ``ceil(bytes / (c b))``. A fetch's data is there
+  ``external.latency`` cycles later; descriptors are pipelined, so the engine does not wait for it.
+  A write is posted: it is done when its last byte has left.
+* A matrix product: the array's time (``array_timing``), stretched where the streamers cannot bring
+  the operands in time. It has the array for its occupancy, the edges where operands enter and
+  results leave while they do, and the vector engine for as many cycles as its epilogue works. L1
+  holds one strip of each operand, and one more on its way in: a strip that fits is streamed once
+  and read again.
+* The vector engine handles ``lanes`` elements every ``initiation interval`` (the sum over the
+  body's operations).
 """
 
 from __future__ import annotations
@@ -51,8 +55,9 @@ class Hold:
 class Cost:
     """What an operation needs, in cycles from its start.
 
-    ``holds``: engines, the first is the one that it runs on; its sources are free when that one is. ``latency``: until its
-    result is there. ``counts``: bytes by level and direction, ``macs.<type>``, ``lane_ops``; energy is charged to these.
+    ``holds``: engines, the first is the one that it runs on; its sources are free when that one is.
+    ``latency``: until its result is there. ``counts``: bytes by level and direction,
+    ``macs.<type>``, ``lane_ops``; energy is charged to these.
     """
 
     holds: tuple[Hold, ...]
@@ -138,7 +143,8 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
     kind = type_name(step.element)
     if kind not in fabric.macs:
         raise KpuError(
-            f"the fabric does not multiply {kind}", place(step.op),
+            f"the fabric does not multiply {kind}",
+            place(step.op),
             f"types it has: {', '.join(fabric.macs)}",
         )
     per_row = _ceil(fabric.columns, machine.vector.lanes)
@@ -147,8 +153,8 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
     outputs = step.batch * step.m * step.n
     out_bytes = element_bytes(step.out_element, outputs)
 
-    # Passes over k: one in the output-stationary array, one a stationary block else. All but the first of the
-    # sum add to what stands in L2; the last runs the epilogue.
+    # Passes over k: one in the output-stationary array, one a stationary block else. All but the
+    # first of the sum add to what stands in L2; the last runs the epilogue.
     depth = fabric.rows * fabric.macs[kind]
     passes = 1 if step.dataflow == "os" else _ceil(step.k, depth)
     groups: Counter[tuple[int, int]] = Counter()  # (vector interval, k of the pass) -> passes
@@ -161,8 +167,15 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
     for (interval, k), times in groups.items():
         drain = max(1, per_row * interval)
         t = array_time(
-            step.dataflow, fabric.rows, fabric.columns, step.m, k, step.n,  # pyright: ignore
-            macs_per_pe=fabric.macs[kind], chained=fabric.chained, drain_interval=drain,
+            step.dataflow,
+            fabric.rows,
+            fabric.columns,
+            step.m,
+            k,
+            step.n,  # pyright: ignore
+            macs_per_pe=fabric.macs[kind],
+            chained=fabric.chained,
+            drain_interval=drain,
         )
         repeat = times * step.batch
         occupancy, tail = occupancy + repeat * t.occupancy, t.latency - t.occupancy
@@ -189,9 +202,7 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
         "lane_ops": lane_ops,
     }
     latency = occupancy + tail
-    holds = [
-        Hold("fabric", 0, occupancy), Hold("feed", fed, west), Hold("drain", drained, latency)
-    ]
+    holds = [Hold("fabric", 0, occupancy), Hold("feed", fed, west), Hold("drain", drained, latency)]
     if vector:
         holds.append(Hold("vector", drained, drained + vector))
     return Cost(tuple(holds), latency, counts)
@@ -209,7 +220,8 @@ def _map(step: Map, machine: Machine) -> Cost:
 
 
 def _reduce(step: Reduce, machine: Machine) -> Cost:
-    """Lanes combine side by side; along the last dimension the lanes themselves are combined in a tree."""
+    """Lanes combine side by side; along the last dimension the lanes themselves are combined in a
+    tree."""
     simple, lanes = machine.vector.initiation_interval["simple"], machine.vector.lanes
     outputs = product(step.extents)
     groups = _ceil(step.elements, lanes)

@@ -21,10 +21,12 @@ class Energy:
 
 
 def energy(counts: Mapping[str, int], machine: Machine) -> Energy:
-    """pJ per byte read or written at each level, per multiply-accumulate by type, per lane operation."""
+    """pJ per byte read or written at each level, per multiply-accumulate by type, per lane
+    operation."""
     table = machine.energy
     parts = {
-        level: getattr(table, level) * (counts.get(f"{level}.read", 0) + counts.get(f"{level}.write", 0))
+        level: getattr(table, level)
+        * (counts.get(f"{level}.read", 0) + counts.get(f"{level}.write", 0))
         for level in ("external", "l3", "l2", "l1")
     }
     macs = {k.removeprefix("macs."): n for k, n in counts.items() if k.startswith("macs.")}

@@ -1,15 +1,17 @@
 """A ``dma`` function as a tree of operations whose extents are all known.
 
-The IR keeps one nest; at the edges its tiles are clipped, in the first trip of a loop kept tiles are fetched, in the last one
-an epilogue runs. ``plan_function`` makes each of these cases a body of its own: a loop is cut into runs of trips that do the
-same (almost always: first, middle, last), so that below here an operation has constant extents and a constant duration, and
-only its addresses depend on the loops. Both readings, values and time, are compiled from this tree.
+The IR keeps one nest; at the edges its tiles are clipped, in the first trip of a loop kept tiles
+are fetched, in the last one an epilogue runs. ``plan_function`` makes each of these cases a body of
+its own: a loop is cut into runs of trips that do the same (almost always: first, middle, last), so
+that below here an operation has constant extents and a constant duration, and only its addresses
+depend on the loops. Both readings, values and time, are compiled from this tree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntegerAttr, MemRefType
@@ -75,8 +77,9 @@ class Loop:
 class Fetch:
     """External to L3. ``moves`` is false where a kept tile is only taken up again.
 
-    Where a block hangs into the padding, ``low`` is the padding before each dimension, and elements outside the tensor
-    read as ``fill``; elsewhere ``low`` is None and offsets count from the tensor itself.
+    Where a block hangs into the padding, ``low`` is the padding before each dimension, and elements
+    outside the tensor read as ``fill``; elsewhere ``low`` is None and offsets count from the tensor
+    itself.
     """
 
     op: Operation
@@ -170,7 +173,8 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """``into`` = ``source`` combined along ``axes``; ``accumulate``: combined with what stands there."""
+    """``into`` = ``source`` combined along ``axes``; ``accumulate``: combined with what stands
+    there."""
 
     op: dma.ReduceOp
     kind: str
@@ -191,7 +195,8 @@ class Reduce:
 
 @dataclass(frozen=True, slots=True)
 class Windowed:
-    """``into`` = the values of ``source`` under each position of a window, combined, weighted or not."""
+    """``into`` = the values of ``source`` under each position of a window, combined, weighted or
+    not."""
 
     op: dma.WindowOp
     kind: str
@@ -232,7 +237,8 @@ Node = Loop | Step
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A function, planned. ``values`` counts the tile registers, ``variables`` the loop variables."""
+    """A function, planned. ``values`` counts the tile registers, ``variables`` the loop
+    variables."""
 
     name: str
     rings: tuple[Ring, ...]
@@ -272,7 +278,8 @@ def product(extents: Sequence[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Access:
-    """A clipped access in a loop's body: what decides which trips of the loop are like the others."""
+    """A clipped access in a loop's body: what decides which trips of the loop are like the
+    others."""
 
     offsets: tuple[Affine, ...]
     sizes: tuple[int, ...]
@@ -308,8 +315,14 @@ class _Planner:
         size = element_bytes(t.element_type, product(t.get_shape()))
         size = (size + 63) // 64 * 64
         self.rings[name] = Ring(
-            index, name, t.level.data.value, op.address.value.data, size,
-            op.depth.value.data, t.element_type, op,
+            index,
+            name,
+            str(t.level.data.value),
+            op.address.value.data,
+            size,
+            op.depth.value.data,
+            t.element_type,
+            op,
         )
 
     # -- indices ------------------------------------------------------------------------------
@@ -382,7 +395,8 @@ class _Planner:
         self.splits[loop] = (first, last)
 
     def _interior(self, loop: tile.ForOp) -> tuple[int, int]:
-        """The trips ``[lo, hi)`` in which no access of the body is clipped on account of this loop."""
+        """The trips ``[lo, hi)`` in which no access of the body is clipped on account of this
+        loop."""
         var, bounds = self.variables[loop.induction_var], loop.bounds
         lo, hi = 0, len(bounds)
         for access in self.accesses[loop]:
@@ -425,7 +439,7 @@ class _Planner:
         if last:
             marks.add(trips - 1)
         edges = sorted(m for m in marks if 0 <= m <= trips)
-        return list(zip(edges, edges[1:]))
+        return list(pairwise(edges))
 
     def _loop(self, loop: tile.ForOp) -> Iterator[Loop]:
         var, bounds = self.variables[loop.induction_var], loop.bounds
@@ -496,7 +510,9 @@ class _Planner:
         for axis, (offset, size, limit) in enumerate(zip(offsets, sizes, limits)):
             at = offset.at(self.value)
             if at < 0:
-                raise KpuError(f"offset {at} in dimension {axis} is before the beginning", place(op))
+                raise KpuError(
+                    f"offset {at} in dimension {axis} is before the beginning", place(op)
+                )
             extents.append(min(size, limit - at))
         return tuple(extents) if min(extents, default=1) > 0 else None
 
@@ -505,10 +521,10 @@ class _Planner:
 
     def _channels(self, op: dma.FetchOp | dma.MoveOp | dma.WriteOp) -> tuple[int, ...] | None:
         c = op.channels
-        return None if c is None else tuple(int(i) for i in c.get_values())
+        return None if c is None else tile.integers(c)
 
     def _buffer(self, op: Operation, value: SSAValue) -> int:
-        if value not in self.parameters:
+        if not isinstance(value, BlockArgument) or value not in self.parameters:
             raise KpuError("a kernel reaches external memory only by its parameters", place(op))
         return self.parameters[value]
 
@@ -535,9 +551,17 @@ class _Planner:
         if any(low) and not hangs:
             offsets = tuple(o + Affine(-n) for o, n in zip(offsets, low))
         yield Fetch(
-            op, self._buffer(op, source), offsets, extents, ring, self._register(op.result),
-            self._channels(op), self._moves(op.kept), element_bytes(ring.element, product(inside)),
-            low if hangs else None, op.fill.value.data if op.fill else 0.0,
+            op,
+            self._buffer(op, source),
+            offsets,
+            extents,
+            ring,
+            self._register(op.result),
+            self._channels(op),
+            self._moves(op.kept),
+            element_bytes(ring.element, product(inside)),
+            low if hangs else None,
+            op.fill.value.data if op.fill else 0.0,
         )
 
     def _move(self, op: dma.MoveOp) -> Iterator[Node]:
@@ -556,9 +580,19 @@ class _Planner:
         ring = self._named(op, op.ring)
         late = op.late.value.data if op.late else 0
         yield Move(
-            op, self._register(op.source), offsets, block, extents, ring,
-            self._register(op.result), permutation, self._channels(op), late, self._moves(op.kept),
-            element_bytes(ring.element, product(extents)), ring.level == "l2",
+            op,
+            self._register(op.source),
+            offsets,
+            block,
+            extents,
+            ring,
+            self._register(op.result),
+            permutation,
+            self._channels(op),
+            late,
+            self._moves(op.kept),
+            element_bytes(ring.element, product(extents)),
+            ring.level == "l2",
         )
 
     def _into(self, op: Operation, value: SSAValue, extents: tuple[int, ...]) -> int:
@@ -579,7 +613,12 @@ class _Planner:
             batch, m, k, inner = b[:-3], a[-4], product(a[-3:]), b[-3] * window.taps
             result = (*batch, m, *window.positions(b[-2:]))
         else:
-            batch, m, k, inner = tuple(max(x, y) for x, y in zip(a[:-2], b[:-2])), a[-2], a[-1], b[-2]
+            batch, m, k, inner = (
+                tuple(max(x, y) for x, y in zip(a[:-2], b[:-2])),
+                a[-2],
+                a[-1],
+                b[-2],
+            )
             result = (*batch, m, b[-1])
         if k != inner:
             raise KpuError(f"operands have {k} and {inner} elements along k", place(op))
@@ -593,10 +632,23 @@ class _Planner:
         bytes_ = sum(self._bytes(v, e) for v, e in zip(op.extra, extra) if e is not None)
         epilogue = op.epilogue.block if op.epilogue and last else None
         yield Matmul(
-            op, op.dataflow.data.short, self._register(op.lhs), self._register(op.rhs), into,
+            op,
+            op.dataflow.data.short,
+            self._register(op.lhs),
+            self._register(op.rhs),
+            into,
             tuple(self._register(v) for v in op.extra) if last else (),
-            result, product(batch), m, product(result) // product(batch) // m, k, not first, epilogue,
-            types[0].element_type, types[1].element_type, bytes_, window,
+            result,
+            product(batch),
+            m,
+            product(result) // product(batch) // m,
+            k,
+            not first,
+            epilogue,
+            types[0].element_type,
+            types[1].element_type,
+            bytes_,
+            window,
         )
 
     def _map(self, op: dma.MapOp) -> Iterator[Node]:
@@ -611,8 +663,14 @@ class _Planner:
         read = sum(self._bytes(v, e) for v, e in zip(op.inputs, known))
         n = product(extents)
         yield Map(
-            op, tuple(self._register(v) for v in op.inputs), self._into(op, op.into, extents),
-            extents, n, op.body.block, read, element_bytes(out.element_type, n),
+            op,
+            tuple(self._register(v) for v in op.inputs),
+            self._into(op, op.into, extents),
+            extents,
+            n,
+            op.body.block,
+            read,
+            element_bytes(out.element_type, n),
         )
 
     def _bytes(self, value: SSAValue, extents: tuple[int, ...]) -> int:
@@ -624,17 +682,27 @@ class _Planner:
         edges = [self.edge[self.variables[v]] for v in op.over]
         if source is None:
             if edges:
-                raise KpuError("an empty tile in a reduction over a loop", place(op), "cut it evenly")
+                raise KpuError(
+                    "an empty tile in a reduction over a loop", place(op), "cut it evenly"
+                )
             return
         first = all(e[0] for e in edges)
         if not first and op.into not in self.written:
             raise KpuError("combines with a result that was never begun", place(op))
-        axes = tuple(int(a) for a in op.axes.get_values())
+        axes = tile.integers(op.axes)
         out = tuple(1 if axis in axes else n for axis, n in enumerate(source))
         into = self._into(op, op.into, out)
         yield Reduce(
-            op, op.reduction.data.value, self._register(op.source), into, axes, out, product(source),
-            not first, self._bytes(op.source, source), self._bytes(op.into, out),
+            op,
+            str(op.reduction.data.value),
+            self._register(op.source),
+            into,
+            axes,
+            out,
+            product(source),
+            not first,
+            self._bytes(op.source, source),
+            self._bytes(op.into, out),
         )
 
     def _window(self, op: dma.WindowOp) -> Iterator[Node]:
@@ -655,9 +723,17 @@ class _Planner:
         out = (*source[:-2], *window.positions(source[-2:]))
         into = self._into(op, op.into, out)
         yield Windowed(
-            op, op.reduction.data.value, window, self._register(op.source), weights,
-            tuple(self._register(v) for v in op.extra), into, out,
-            op.epilogue.block if op.epilogue else None, read, self._bytes(op.into, out),
+            op,
+            str(op.reduction.data.value),
+            window,
+            self._register(op.source),
+            weights,
+            tuple(self._register(v) for v in op.extra),
+            into,
+            out,
+            op.epilogue.block if op.epilogue else None,
+            read,
+            self._bytes(op.into, out),
         )
 
     def _write(self, op: dma.WriteOp) -> Iterator[Node]:
@@ -669,12 +745,18 @@ class _Planner:
             return
         if extents != source:
             raise KpuError(
-                f"writes a tile of {source} where only {extents} is left", place(op),
+                f"writes a tile of {source} where only {extents} is left",
+                place(op),
                 "operands and result must be clipped alike",
             )
         yield Write(
-            op, self._register(op.source), self._buffer(op, target), offsets, extents,
-            self._channels(op), op.late.value.data if op.late else 0,
+            op,
+            self._register(op.source),
+            self._buffer(op, target),
+            offsets,
+            extents,
+            self._channels(op),
+            op.late.value.data if op.late else 0,
             element_bytes(target.type.element_type, product(extents)),
         )
 
@@ -684,8 +766,12 @@ class _Planner:
         body = tuple(self.block(self.func.body.block))
         types = tuple(SSAValue.get(a, type=MemRefType).type for a in self.func.body.block.args)
         return Plan(
-            self.func.sym_name.data, tuple(self.rings.values()), body, types,
-            len(self.registers), len(self.variables),
+            self.func.sym_name.data,
+            tuple(self.rings.values()),
+            body,
+            types,
+            len(self.registers),
+            len(self.variables),
         )
 
 
@@ -696,10 +782,12 @@ class RingCounter:
     count: int = field(default=0)
 
     def __call__(self) -> int:
+        """The next number."""
         self.count += 1
         return self.count - 1
 
 
 def plan_function(func: FuncOp, ring_index: Callable[[], int] | None = None) -> Plan:
-    """Plan one ``dma`` function. Raises ``KpuError`` where it reads what was never written or out of bounds."""
+    """Plan one ``dma`` function. Raises ``KpuError`` where it reads what was never written or out
+    of bounds."""
     return _Planner(func, ring_index or RingCounter()).plan()

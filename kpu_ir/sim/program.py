@@ -1,4 +1,5 @@
-"""A ``dma`` module as the machine sees it: external buffers, and calls of planned kernels on them."""
+"""A ``dma`` module as the machine sees it: external buffers, and calls of planned kernels on
+them."""
 
 from __future__ import annotations
 
@@ -20,12 +21,22 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from kpu_ir.dialects import dma, tile
 from kpu_ir.errors import KpuError
 from kpu_ir.machine import Machine
-from kpu_ir.sim.plan import Plan, Ring, RingCounter, Write, element_bytes, place, plan_function, steps
+from kpu_ir.sim.plan import (
+    Plan,
+    Ring,
+    RingCounter,
+    Write,
+    element_bytes,
+    place,
+    plan_function,
+    steps,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A tensor in external memory. ``kind``: ``input``, ``constant`` or ``temporary`` (results too)."""
+    """A tensor in external memory. ``kind``: ``input``, ``constant`` or ``temporary`` (results
+    too)."""
 
     index: int
     name: str
@@ -38,7 +49,8 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One kernel on buffers, in order of its parameters. ``label`` is the node's name, if there is one."""
+    """One kernel on buffers, in order of its parameters. ``label`` is the node's name, if there is
+    one."""
 
     plan: Plan
     arguments: tuple[int, ...]
@@ -117,7 +129,9 @@ class _Loader:
             self.plans[name] = plan
         return self.plans[name]
 
-    def buffer(self, name: str, type: Attribute, kind: str, address: int | None, **more: object) -> int:
+    def buffer(
+        self, name: str, type: Attribute, kind: str, address: int | None, **more: object
+    ) -> int:
         assert isinstance(type, MemRefType)
         size = element_bytes(type.element_type, type.element_count())
         at = self.end if address is None else address
@@ -125,7 +139,8 @@ class _Loader:
         if self.end > self.machine.external.bytes:
             raise KpuError(
                 f"external memory: the tensors need {self.end} bytes, the machine has "
-                f"{self.machine.external.bytes}", hint="a larger external.bytes",
+                f"{self.machine.external.bytes}",
+                hint="a larger external.bytes",
             )
         value = more.get("value")
         assert value is None or isinstance(value, DenseIntOrFPElementsAttr | DenseResourceAttr)
@@ -167,7 +182,9 @@ class _Loader:
                         type = SSAValue.get(value, type=MemRefType).type
                         outputs.append(Port(name, self.values[value], type))
                 case _:
-                    raise KpuError("this operation does not belong in a dma program's @main", place(op))
+                    raise KpuError(
+                        "this operation does not belong in a dma program's @main", place(op)
+                    )
         return self.program(calls, inputs, outputs)
 
     def kernel(self, func: FuncOp) -> Program:
@@ -185,13 +202,18 @@ class _Loader:
 
     def program(self, calls: list[Call], inputs: list[Port], outputs: list[Port]) -> Program:
         return Program(
-            self.machine, tuple(self.buffers), tuple(self.plans.values()), tuple(calls),
-            tuple(inputs), tuple(outputs),
+            self.machine,
+            tuple(self.buffers),
+            tuple(self.plans.values()),
+            tuple(calls),
+            tuple(inputs),
+            tuple(outputs),
         )
 
 
 def load_program(module: ModuleOp, machine: Machine) -> Program:
-    """Read a ``dma`` module. ``@main`` is the program; a module of one kernel is a program by itself.
+    """Read a ``dma`` module. ``@main`` is the program; a module of one kernel is a program by
+    itself.
 
     Raises ``KpuError`` where it does not fit the machine or is not a program.
     """
@@ -211,5 +233,8 @@ def kernel_program(func: FuncOp, machine: Machine) -> Program:
 
 
 def _is_kernel(func: FuncOp) -> Iterator[bool]:
-    return (op.name.startswith("dma.") or isinstance(op, tile.ForOp) for op in func.body.walk()
-            if isinstance(op, dma.RingOp | tile.ForOp))
+    return (
+        op.name.startswith("dma.") or isinstance(op, tile.ForOp)
+        for op in func.body.walk()
+        if isinstance(op, dma.RingOp | tile.ForOp)
+    )

@@ -1,21 +1,24 @@
 """The reading for time.
 
-Each kernel is compiled once to a Python function of straight-line code over the state vector (``clock``): an operation
-starts when its engine is free, its operands are ready and its slot is free. Stepped, that code runs once for every trip
-of every loop. Closed, a loop stops being stepped when its state repeats up to a shift:
+Each kernel is compiled once to a Python function of straight-line code over the state vector
+(``clock``): an operation starts when its engine is free, its operands are ready and its slot is
+free. Stepped, that code runs once for every trip of every loop. Closed, a loop stops being stepped
+when its state repeats up to a shift:
 
-    The body maps the state x to F(x), a max-plus linear map: F(x + c) = F(x) + c. If after p trips all entries
-    that the loop changes have grown by the same c, the next p trips repeat the last p, shifted by c; so do their waits, and
-    m such periods add m c to these entries and m times the last period to every count. Entries that the loop
-    only reads (data loaded before it) do not grow; they are no obstacle once each engine that reads them is already free
-    later than they are, for then they never again win a maximum.
+    The body maps the state x to F(x), a max-plus linear map: F(x + c) = F(x) + c. If after p trips
+    all entries that the loop changes have grown by the same c, the next p trips repeat the last p,
+    shifted by c; so do their waits, and m such periods add m c to these entries and m times the
+    last period to every count. Entries that the loop only reads (data loaded before it) do not
+    grow; they are no obstacle once each engine that reads them is already free later than they
+    are, for then they never again win a maximum.
 
-Nothing is approximated, and a loop that does not repeat is stepped. Tests hold both readings equal in every figure.
+Nothing is approximated, and a loop that does not repeat is stepped. Tests hold both readings equal
+in every figure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from math import gcd, lcm
 from typing import Any
@@ -79,7 +82,8 @@ class State:
 
 @dataclass(slots=True)
 class _Touched:
-    """What a loop's body reads and writes of the state: decides how its repetition is recognised."""
+    """What a loop's body reads and writes of the state: decides how its repetition is
+    recognised."""
 
     engines: set[int] = field(default_factory=set[int])
     filled: dict[int, int] = field(default_factory=dict[int, int])
@@ -181,7 +185,9 @@ class _Compiler:
         self.emit(f"{name} = reg[{register}]")
         if ring.index in self.late_rings:
             self.emit(f"if pending[{name}]: settle({name})")
-        self._wait(f"ready[{name}]", engine, f"operand @{ring.name} from {self._producer(register)}")
+        self._wait(
+            f"ready[{name}]", engine, f"operand @{ring.name} from {self._producer(register)}"
+        )
 
     def _done(self, name: str, cycles: int) -> None:
         """A reader of slot ``name`` is done ``cycles`` after its start."""
@@ -194,15 +200,15 @@ class _Compiler:
         held = engines_for(step, spent, self.model.engines) if spent else []
         touched.engines = {h.engine.index for h in held}
         main = held[0].engine if held else None
-        match step:
-            case Fetch() | Move() | Acquire():
-                table = touched.filled if spent or isinstance(step, Acquire) else touched.taken
-                table[step.ring.index] = 1
-                touched.outs.add(step.out)
+        if isinstance(step, Fetch | Move | Acquire):
+            table = touched.filled if spent or isinstance(step, Acquire) else touched.taken
+            table[step.ring.index] = 1
+            touched.outs.add(step.out)
         match step:
             case Acquire():
                 self._slot(step.ring, step.out)
-                # A result computed into the slot waits for its old readers; its own readiness begins now.
+                # A result computed into the slot waits for its old readers; its own readiness
+                # begins now.
                 self.emit("ready[s] = free[s]")
             case Fetch():
                 self._slot(step.ring, step.out)
@@ -227,7 +233,8 @@ class _Compiler:
                 if main:
                     touched.reads.add((main.index, step.source))
             case Write():
-                assert spent and main
+                assert spent is not None
+                assert main is not None
                 touched.reads.add((main.index, step.source))
                 touched.written_buffers.add(step.buffer)
                 if step.late:
@@ -238,7 +245,8 @@ class _Compiler:
                         self.emit("if pending[q]: settle(q)")
                     self._write(step, spent, held)
             case Matmul():
-                assert spent and main
+                assert spent is not None
+                assert main is not None
                 self._start(held)
                 self._operand(step.lhs, main, "a")
                 self._operand(step.rhs, main, "q")
@@ -255,7 +263,8 @@ class _Compiler:
                     touched.reads.add((main.index, register))
                 touched.written.add(step.into)
             case Map() | Reduce() | Windowed():
-                assert spent and main
+                assert spent is not None
+                assert main is not None
                 self._start(held)
                 for i, register in enumerate(step.operands):
                     self._operand(register, main, f"e{i}")
@@ -276,8 +285,8 @@ class _Compiler:
             self._wait("ready[s]", engine, f"slot @{ring.name}")
         elif register in self.mapped:
             self._wait("ready[s]", engine, f"operand @{ring.name} from vector")
-        # Else the sum was written by earlier drains of the array, which leave in order: an element of this
-        # product is drained, and added, after the same element of the one before it.
+        # Else the sum was written by earlier drains of the array, which leave in order: an element
+        # of this product is drained, and added, after the same element of the one before it.
 
     def _move(self, step: Move, spent: Cost, held: list[Held]) -> None:
         main = held[0].engine
@@ -335,7 +344,9 @@ class _Compiler:
             body, self.lines, self.indent = self.lines, outer, depth
             self.prologue += [f"    def {name}():", *(body or ["        pass"])]
             key = f"run{name}"
-            self.prologue.append(f"    {key} = looper({name}, {node.trips}, {len(self.touched)}, {node.var}, {node.start}, {node.step})")
+            self.prologue.append(
+                f"    {key} = looper({name}, {node.trips}, {len(self.touched)}, {node.var}, {node.start}, {node.step})"
+            )
             self.touched.append(inside)
             self.emit(f"{key}()")
             touched.add(inside, node.trips)
@@ -349,18 +360,38 @@ class _Compiler:
         if self.has_late:
             self.emit("drain()")
         source = "\n".join(
-            ["def make(T, first, ready, free, head, reg, bind, written, count, stall, pending, queue,"
-             " tick, defer, settle, issue, drain, looper, trace):",
-             *self.prologue, "    def run():", *("    " + line for line in self.lines or ["    pass"]),
-             "    return run"]
+            [
+                "def make(T, first, ready, free, head, reg, bind, written, count, stall, pending, queue,"
+                " tick, defer, settle, issue, drain, looper, trace):",
+                *self.prologue,
+                "    def run():",
+                *("    " + line for line in self.lines or ["    pass"]),
+                "    return run",
+            ]
         )
         scope: dict[str, Any] = {}
         exec(compile(source, f"<time of {self.plan.name}>", "exec"), scope)
         s = self.model.state
         run = scope["make"](
-            s.T, s.first, s.ready, s.free, s.head, s.reg, s.bind, s.written, s.count, s.stall,
-            s.pending, s.queue, s.tick, self.model.defer, self.model.settle, self.model.issue,
-            self.model.drain, self.looper, self.model.record,
+            s.T,
+            s.first,
+            s.ready,
+            s.free,
+            s.head,
+            s.reg,
+            s.bind,
+            s.written,
+            s.count,
+            s.stall,
+            s.pending,
+            s.queue,
+            s.tick,
+            self.model.defer,
+            self.model.settle,
+            self.model.issue,
+            self.model.drain,
+            self.looper,
+            self.model.record,
         )
         return run, total.operations
 
@@ -397,7 +428,11 @@ class _Repetition:
     """A loop that is stepped until its state repeats, then jumps."""
 
     def __init__(
-        self, model: TimeModel, compiler: _Compiler, inside: _Touched, body: Callable[[], None],
+        self,
+        model: TimeModel,
+        compiler: _Compiler,
+        inside: _Touched,
+        body: Callable[[], None],
         trips: int,
     ) -> None:
         self.model, self.inside, self.body, self.trips = model, inside, body, trips
@@ -406,19 +441,24 @@ class _Repetition:
         acquired = {**inside.taken, **inside.filled}
         for ring in inside.taken:
             acquired[ring] = inside.taken[ring] + inside.filled.get(ring, 0)
-        self.rings = [(r, s[r], depth[r], acquired[r], r in inside.filled) for r in sorted(acquired)]
+        self.rings = [
+            (r, s[r], depth[r], acquired[r], r in inside.filled) for r in sorted(acquired)
+        ]
         self.rotation = [(d, n) for _, _, d, n, _ in self.rings]
         self.engines = sorted(inside.engines)
-        # Registers set before the loop: slots that it writes (sums) move with it; those that it reads stand still.
+        # Registers set before the loop: slots that it writes (sums) move with it; those that it
+        # reads stand still.
         self.sums = sorted(inside.written - inside.outs)
         outside = {(e, r) for e, r in inside.reads if r not in inside.outs and r not in self.sums}
         self.still = sorted(outside)
         self.touched_outside = sorted({r for _, r in outside})
         self.kept = [
             (e, base, base + d)
-            for r, base, d, _, filled in self.rings if not filled
-            for e in sorted({e for e, q in inside.reads
-                             if q in inside.outs and compiler.ring_of[q].index == r})
+            for r, base, d, _, filled in self.rings
+            if not filled
+            for e in sorted(
+                {e for e, q in inside.reads if q in inside.outs and compiler.ring_of[q].index == r}
+            )
         ]
         self.still_buffers = sorted(
             (e, b) for e, b in inside.buffers if b not in inside.written_buffers
@@ -495,12 +535,18 @@ class _Repetition:
         return slot
 
     def _aligned(self, period: int) -> int:
-        """The fewest trips, a multiple of ``period``, after which every ring's head is where it was."""
+        """The fewest trips, a multiple of ``period``, after which every ring's head is where it
+        was."""
         return period * lcm(1, *(d // gcd(d, period * n) for d, n in self.rotation))
 
     def _jump(
-        self, periods: int, period: int, shift: int, before: tuple[int, int, list[int], list[int], int],
-        bound: list[int], sums: list[int],
+        self,
+        periods: int,
+        period: int,
+        shift: int,
+        before: tuple[int, int, list[int], list[int], int],
+        bound: list[int],
+        sums: list[int],
     ) -> None:
         s = self.model.state
         by = periods * shift
@@ -547,7 +593,8 @@ class _Effect:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One operation of a trace: which (an index into ``TimeModel.operations``), from when, why no sooner, where."""
+    """One operation of a trace: which (an index into ``TimeModel.operations``), from when, why no
+    sooner, where."""
 
     operation: int
     start: int
@@ -560,6 +607,7 @@ class TimeModel:
     """A program compiled for timing. ``run`` may be called again and again."""
 
     def __init__(self, program: Program, closed: bool = True, tracing: bool = False) -> None:
+        """Compile ``program``; ``tracing`` steps and keeps every operation in ``events``."""
         self.program, self.tracing = program, tracing
         self.closed = closed and not tracing
         self.memory: dict[tuple[object, ...], _Effect] = {}
@@ -575,11 +623,20 @@ class TimeModel:
         variables = max((p.variables for p in program.plans), default=0)
         self.at = [0] * variables
         self.state = State(
-            [0] * len(self.engines), [-1] * len(self.engines), [0] * self.slots.count,
-            [0] * self.slots.count, [0] * rings,
+            [0] * len(self.engines),
+            [-1] * len(self.engines),
+            [0] * self.slots.count,
+            [0] * self.slots.count,
+            [0] * rings,
             [0] * max((p.values for p in program.plans), default=0),
             [0] * max((len(p.parameters) for p in program.plans), default=0),
-            [0] * len(program.buffers), [], [], [0] * self.slots.count, [], [0], [0],
+            [0] * len(program.buffers),
+            [],
+            [],
+            [0] * self.slots.count,
+            [],
+            [0],
+            [0],
         )
         self.producers = self._producers()
         self.code: dict[str, tuple[Callable[[], None], int]] = {
@@ -587,7 +644,9 @@ class TimeModel:
         }
         self.own_slots = {
             p.name: [
-                q for r in p.rings for q in range(self.slots.base[r.index], self.slots.base[r.index] + r.depth)
+                q
+                for r in p.rings
+                for q in range(self.slots.base[r.index], self.slots.base[r.index] + r.depth)
             ]
             for p in program.plans
         }
@@ -642,7 +701,12 @@ class TimeModel:
     # -- late operations --------------------------------------------------------------------------
 
     def defer(
-        self, late: int, function: Callable[[int, int, int], None], source: int, slot: int, buffer: int
+        self,
+        late: int,
+        function: Callable[[int, int, int], None],
+        source: int,
+        slot: int,
+        buffer: int,
     ) -> None:
         """Queue a late operation."""
         s = self.state
@@ -711,7 +775,8 @@ class TimeModel:
     def _again(self, call: Call) -> CallTiming:
         """A call, or what an equal one did before from the same state, shifted in time.
 
-        Entries of the state that are no later than every engine cannot win a maximum; they count as equal.
+        Entries of the state that are no later than every engine cannot win a maximum; they count as
+        equal.
         """
         s, plan = self.state, call.plan
         base = min(s.T)
@@ -727,11 +792,15 @@ class TimeModel:
             counts, stalls = s.count[:], s.stall[:]
             timing = self._run_call(call)
             self.memory[key] = _Effect(
-                [x - base for x in s.T], [s.free[q] - base for q in slots],
-                [s.written[b] - base for b in tensors], [x - base for x in s.first],
+                [x - base for x in s.T],
+                [s.free[q] - base for q in slots],
+                [s.written[b] - base for b in tensors],
+                [x - base for x in s.first],
                 [(i, n - m) for i, (n, m) in enumerate(zip(s.count, counts)) if n != m],
                 [(i, n - m) for i, (n, m) in enumerate(zip(s.stall, stalls)) if n != m],
-                self.latest - base, timing, base,
+                self.latest - base,
+                timing,
+                base,
                 self.code[plan.name][1],
             )
             return timing
@@ -751,7 +820,9 @@ class TimeModel:
         t, by = known.timing, base - known.base
         return replace(t, label=call.label, start=t.start + by, end=t.end + by)
 
-    def _tally(self, counts: Sequence[int], stalls: Sequence[int]) -> tuple[dict[str, int], dict[str, dict[str, int]], dict[str, int]]:
+    def _tally(
+        self, counts: Sequence[int], stalls: Sequence[int]
+    ) -> tuple[dict[str, int], dict[str, dict[str, int]], dict[str, int]]:
         busy = {e.name: 0 for e in self.engines}
         bytes_: dict[str, int] = {}
         for times, (_, spent, held) in zip(counts, self.operations):
@@ -783,7 +854,9 @@ class TimeModel:
         s = self.state
         cycles = self.latest
         busy, waits, bytes_ = self._tally(s.count, s.stall)
-        before = {e.name: (s.first[e.index] if s.first[e.index] >= 0 else cycles) for e in self.engines}
+        before = {
+            e.name: (s.first[e.index] if s.first[e.index] >= 0 else cycles) for e in self.engines
+        }
         after = {e.name: cycles - s.T[e.index] if s.T[e.index] else 0 for e in self.engines}
         total = sum(s.count)
         return Timing(
@@ -800,8 +873,3 @@ def trace_program(program: Program) -> tuple[TimeModel, Timing]:
     """A stepped run that keeps every operation in ``model.events``."""
     model = TimeModel(program, closed=False, tracing=True)
     return model, model.run()
-
-
-def iterate(model: TimeModel) -> Iterator[Event]:
-    """The events of a traced run, in program order."""
-    yield from model.events

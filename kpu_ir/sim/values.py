@@ -1,11 +1,12 @@
 """The reading for values.
 
-The same tree that is timed is compiled to closures over NumPy views of the memories: L3 and L2 are byte arrays of the real
-capacities, a slot is a view of its bytes, a transfer is a copy, a product one vectorised matmul. Nothing here knows of time.
+The same tree that is timed is compiled to closures over NumPy views of the memories: L3 and L2 are
+byte arrays of the real capacities, a slot is a view of its bytes, a transfer is a copy, a product
+one vectorised matmul. Nothing here knows of time.
 
-The order is the program's. That is allowed because no engine may overwrite a slot before its readers are done: what
-could differ in time is refused here, when a slot is read after the ring gave it to another tile, or external memory before a
-kernel has written it.
+The order is the program's. That is allowed because no engine may overwrite a slot before its
+readers are done: what could differ in time is refused here, when a slot is read after the ring gave
+it to another tile, or external memory before a kernel has written it.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ COMBINE: dict[str, np.ufunc] = {
 
 
 def windows(x: Array, window: Window) -> Array:
-    """The values under each position of a window, ``1 x c x h x w`` as ``c x kh x kw x oh x ow``; a view."""
+    """The values under each position of a window, ``1 x c x h x w`` as ``c x kh x kw x oh x ow``; a
+    view."""
     channels, height, width = x.shape[-3:]
     c, h, w = x.strides[-3:]
     (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilations
@@ -106,7 +108,8 @@ class _PlanRunner:
         self.body = self._block(plan.body)
 
     def run(self, buffers: Sequence[Array], masks: Sequence[Array | None]) -> None:
-        """Run on external buffers shaped as the parameters; masks of what is written, None where all is."""
+        """Run on external buffers shaped as the parameters; masks of what is written, None where
+        all is."""
         self.buffers[:] = buffers
         self.masks[:] = masks
         for ring in self.head:
@@ -228,7 +231,9 @@ class _PlanRunner:
         )
         return eval(f"lambda: ({terms})", {"at": at})
 
-    def _slices(self, offsets: Sequence[Affine], extents: tuple[int, ...]) -> Callable[[], tuple[slice, ...]]:
+    def _slices(
+        self, offsets: Sequence[Affine], extents: tuple[int, ...]
+    ) -> Callable[[], tuple[slice, ...]]:
         """The slices of a block where the loops stand now."""
         at = self.at
         if not any(o.terms for o in offsets):
@@ -248,7 +253,8 @@ class _PlanRunner:
         def read() -> Array:
             if owner[slot[register]] != token[register]:
                 raise KpuError(
-                    f"reads a tile whose slot of @{name} was given back", place(op),
+                    f"reads a tile whose slot of @{name} was given back",
+                    place(op),
                     "a deeper ring, or a tile fetched where it is used",
                 )
             return registers[register]
@@ -296,13 +302,18 @@ class _PlanRunner:
             source, view = buffers[b], registers[out]
             begin = [at - n for at, n in zip(index(), low)]
             first = [max(0, at) for at in begin]
-            last = [max(a, min(at + n, full)) for a, at, n, full in zip(first, begin, extents, source.shape)]
+            last = [
+                max(a, min(at + n, full))
+                for a, at, n, full in zip(first, begin, extents, source.shape)
+            ]
             where = tuple(slice(a, z) for a, z in zip(first, last))
             mask = masks[b]
             if mask is not None and not mask[where].all():
                 raise KpuError("reads external memory that nothing has written", place(op))
             view[...] = fill
-            view[tuple(slice(a - at, z - at) for a, z, at in zip(first, last, begin))] = source[where]
+            view[tuple(slice(a - at, z - at) for a, z, at in zip(first, last, begin))] = source[
+                where
+            ]
             if kept:
                 content[slot[out]] = held()
 
@@ -348,7 +359,11 @@ class _PlanRunner:
         epilogue = compile_body(step.epilogue) if step.epilogue else None
         dtype = dtype_of(step.out_element)
         direct = dtype_of(step.element) == dtype and dtype.kind == "f" and dtype.itemsize >= 4
-        wide = np.dtype(np.float64 if dtype == np.float64 else np.float32) if dtype.kind not in "iu" else dtype
+        wide = (
+            np.dtype(np.float64 if dtype == np.float64 else np.float32)
+            if dtype.kind not in "iu"
+            else dtype
+        )
         matmul = np.matmul
         window = step.window
         flat = (step.m, step.n)
@@ -384,7 +399,11 @@ class _PlanRunner:
         return run
 
     def _reduce(self, step: Reduce) -> Run:
-        read, into, axes = self._reader(step, step.source), self._into(step.into, step.extents), step.axes
+        read, into, axes = (
+            self._reader(step, step.source),
+            self._into(step.into, step.extents),
+            step.axes,
+        )
         combine, accumulate = COMBINE[step.kind], step.accumulate
         dtype = dtype_of(self.ring_of[step.into].element)
         wide = np.dtype(np.float32) if dtype.kind not in "iub" and dtype.itemsize < 4 else dtype
@@ -442,14 +461,18 @@ class _PlanRunner:
 
 
 class ValueModel:
-    """A program compiled for values. Weights are read once; ``run`` may be called again and again."""
+    """A program compiled for values. Weights are read once; ``run`` may be called again and
+    again."""
 
     def __init__(self, program: Program) -> None:
+        """Compile ``program``."""
         self.program = program
         self.memory = _Memory(program)
         self.runners = {p.name: _PlanRunner(p, self.memory) for p in program.plans}
         self.constants = {
-            b.index: np.ascontiguousarray(array_of(b.value)) for b in program.buffers if b.value is not None
+            b.index: np.ascontiguousarray(array_of(b.value))
+            for b in program.buffers
+            if b.value is not None
         }
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -486,9 +509,7 @@ class ValueModel:
         for port in program.outputs:
             if masks[port.buffer] is not None:
                 raise KpuError(f"output '{port.name}' was not written completely")
-        return {
-            p.name: data[p.buffer].reshape(tuple(p.type.get_shape())) for p in program.outputs
-        }
+        return {p.name: data[p.buffer].reshape(tuple(p.type.get_shape())) for p in program.outputs}
 
 
 def run_program(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -38,7 +38,9 @@ def starts(costs: list[Cost]) -> list[int]:
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["os", "ws", "is"]), *[st.integers(1, 9)] * 3), min_size=1, max_size=4
+        st.tuples(st.sampled_from(["os", "ws", "is"]), *[st.integers(1, 9)] * 3),
+        min_size=1,
+        max_size=4,
     )
 )
 def test_products_in_a_row_are_never_sooner_than_on_the_array(runs):
