@@ -142,7 +142,7 @@ class _Compiler:
     def _start(self, held: list[Held]) -> None:
         self.emit(f"f = t = T[{held[0].engine.index}]")
 
-    def _finish(self, step: Step, held: list[Held], spent: Cost) -> None:
+    def _finish(self, step: Step, held: list[Held], spent: Cost, *slots: str) -> None:
         """Account for the wait, take the engines, count the operation."""
         first, *others = held
         for other in others:
@@ -153,7 +153,7 @@ class _Compiler:
         self.emit("if t > f:", "    if f: stall[c] += t - f", f"    else: first[{i}] = t")
         self.emit(f"elif not f: first[{i}] = 0", f"T[{i}] = t + {first.end}")
         if self.model.tracing:
-            self.emit(f"trace({number}, t, c if t > f else -1)")
+            self.emit(f"trace({number}, t, c if t > f else -1, ({', '.join(slots)},))")
         for other in others:
             code = self.model.cause(other.engine, f"engine {first.engine.name}")
             i = other.engine.index
@@ -217,7 +217,7 @@ class _Compiler:
                     self._start(held)
                     self._wait("free[s]", main, f"slot @{step.ring.name}")
                     self._wait(f"written[bind[{step.buffer}]]", main, "tensor of an earlier kernel")
-                    self._finish(step, held, spent)
+                    self._finish(step, held, spent, "s")
                     self.emit(f"ready[s] = free[s] = t + {spent.latency}")
             case Move():
                 if step.late:
@@ -253,7 +253,8 @@ class _Compiler:
                 for i, register in enumerate(step.extra):
                     self._operand(register, main, f"e{i}")
                 self._result(step, step.into, main)
-                self._finish(step, held, spent)
+                extra = [f"e{i}" for i, _ in enumerate(step.extra)]
+                self._finish(step, held, spent, "a", "q", *extra, "s")
                 self._done("a", spent.occupancy)
                 self._done("q", spent.occupancy)
                 for i, _ in enumerate(step.extra):
@@ -269,7 +270,8 @@ class _Compiler:
                 for i, register in enumerate(step.operands):
                     self._operand(register, main, f"e{i}")
                 self._result(step, step.into, main)
-                self._finish(step, held, spent)
+                operands = [f"e{i}" for i, _ in enumerate(step.operands)]
+                self._finish(step, held, spent, *operands, "s")
                 for i, _ in enumerate(step.operands):
                     self._done(f"e{i}", spent.occupancy)
                 self.emit(f"ready[s] = free[s] = t + {spent.latency}")
@@ -294,7 +296,7 @@ class _Compiler:
         self._start(held)
         self._wait("ready[q]", main, f"operand @{source} from {self._producer(step.source)}")
         self._wait("free[s]", main, f"slot @{step.ring.name}")
-        self._finish(step, held, spent)
+        self._finish(step, held, spent, "q", "s")
         self._done("q", spent.occupancy)
         self.emit(f"ready[s] = free[s] = t + {spent.latency}")
 
@@ -303,7 +305,7 @@ class _Compiler:
         source = self.ring_of[step.source].name
         self._start(held)
         self._wait("ready[q]", main, f"operand @{source} from {self._producer(step.source)}")
-        self._finish(step, held, spent)
+        self._finish(step, held, spent, "q")
         self._done("q", spent.occupancy)
         self.emit(f"x = t + {spent.latency}", "if x > written[b]: written[b] = x")
 
@@ -594,20 +596,29 @@ class _Effect:
 @dataclass(frozen=True, slots=True)
 class Event:
     """One operation of a trace: which (an index into ``TimeModel.operations``), from when, why no
-    sooner, where."""
+    sooner, where. ``slots`` are those of its operands in order, then that of its result."""
 
     operation: int
     start: int
     cause: int
     call: int
     at: tuple[int, ...]
+    slots: tuple[int, ...] = ()
 
 
 class TimeModel:
     """A program compiled for timing. ``run`` may be called again and again."""
 
-    def __init__(self, program: Program, closed: bool = True, tracing: bool = False) -> None:
-        """Compile ``program``; ``tracing`` steps and keeps every operation in ``events``."""
+    def __init__(
+        self,
+        program: Program,
+        closed: bool = True,
+        tracing: bool = False,
+        observer: Callable[[Event], None] | None = None,
+    ) -> None:
+        """Compile ``program``; ``tracing`` steps and keeps every operation in ``events``, or hands
+        it to ``observer``."""
+        tracing = tracing or observer is not None
         self.program, self.tracing = program, tracing
         self.closed = closed and not tracing
         self.memory: dict[tuple[object, ...], _Effect] = {}
@@ -618,6 +629,7 @@ class TimeModel:
         self._cause_index: dict[tuple[int, str], int] = {}
         self._fresh = 0
         self.events: list[Event] = []
+        self.observer = observer or self.events.append
         self.call = self.skipped = self.latest = 0
         rings = sum(len(p.rings) for p in program.plans)
         variables = max((p.variables for p in program.plans), default=0)
@@ -694,9 +706,9 @@ class TimeModel:
         self.state.count.append(0)
         return len(self.operations) - 1
 
-    def record(self, operation: int, start: int, cause: int) -> None:
-        """Note one operation of a trace."""
-        self.events.append(Event(operation, start, cause, self.call, tuple(self.at)))
+    def record(self, operation: int, start: int, cause: int, slots: tuple[int, ...]) -> None:
+        """Hand one operation of a trace to the observer."""
+        self.observer(Event(operation, start, cause, self.call, tuple(self.at), slots))
 
     # -- late operations --------------------------------------------------------------------------
 
@@ -710,6 +722,8 @@ class TimeModel:
     ) -> None:
         """Queue a late operation."""
         s = self.state
+        if self.tracing:
+            function = self._from_here(function)
         due = s.tick[0] + late
         if s.queue and s.queue[-1][0] > due:
             due = s.queue[-1][0]
@@ -717,6 +731,19 @@ class TimeModel:
         s.pending[source] += 1
         if slot >= 0:
             s.pending[slot] += 1
+
+    def _from_here(
+        self, function: Callable[[int, int, int], None]
+    ) -> Callable[[int, int, int], None]:
+        """A late operation that a trace finds where it stands, not where it is issued."""
+        at = self.at[:]
+
+        def issued(source: int, slot: int, buffer: int) -> None:
+            now, self.at[:] = self.at[:], at
+            function(source, slot, buffer)
+            self.at[:] = now
+
+        return issued
 
     def _issue_one(self) -> None:
         s = self.state
