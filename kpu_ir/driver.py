@@ -89,8 +89,13 @@ def lower(
         stage.apply(ctx, module)
 
     if at == "kernel":
-        outlined = any(isinstance(f, FuncOp) and f.sym_name.data != "main" for f in module.ops)
-        if not outlined:
+        functions = [f.sym_name.data for f in module.ops if isinstance(f, FuncOp)]
+        if "main" not in functions:
+            raise KpuError(
+                f"there is no function @main, only {', '.join(functions) or 'nothing'}",
+                hint="a program at the kernel altitude is func.func @main(...) -> (...)",
+            )
+        if functions == ["main"]:
             run(KernelCanonicalizePass(), module)
             stages["kernel"] = module.clone()
             run(KernelFusePass(mode=options.fuse), module)
@@ -115,11 +120,13 @@ def chooser(
         search = Search(machine, options.objective, options.search)
 
     def choose(func: FuncOp, cut: Cut) -> Schedule:
-        if "kpu.schedule" in func.attributes or search is None:
+        given = options.schedule
+        if "kpu.schedule" in func.attributes:
             chosen = schedule_of(func, cut, machine)
-        elif options.schedule is not None and cut.kind == "contraction":
-            given = options.schedule
+        elif given is not None and cut.kind == "contraction":
             chosen = given if given.tile else replace(given, tile=cut.default(machine).tile)
+        elif search is None:
+            chosen = schedule_of(func, cut, machine)
         else:
             progress(f"schedule of @{func.sym_name.data}")
             chosen = search.choose(func, cut)
@@ -273,7 +280,7 @@ class Compiled:
         """Outputs by name, computed by the NumPy reference of the ``kernel`` altitude."""
         if "kernel" not in self.stages:
             raise KpuError("there is no kernel IR to compare with", hint="start from kernel IR")
-        results = evaluate(self.stages["kernel"], self.checked(inputs))
+        results = evaluate(self.stages["kernel"], list(self.checked(inputs).values()))
         return dict(zip((p.name for p in self.program.outputs), results))
 
 
@@ -282,7 +289,9 @@ def read(source: str | Path, shapes: Mapping[str, tuple[int, ...]] | None = None
     from kpu_ir.parsing import load_module
 
     path = Path(source)
-    if not path.is_file():
+    if path.is_dir():
+        raise KpuError("expected a file, got a folder", str(path))
+    if not path.exists():
         raise KpuError("there is no such file", str(path))
     if path.suffix == ".mlir":
         return load_module(path, context())

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,13 +79,13 @@ def read_arrays(path: str) -> dict[str, Any]:
 
     if not Path(path).is_file():
         raise KpuError("there is no such file", path)
+    if not zipfile.is_zipfile(path):
+        raise KpuError("not an .npz file", path, "write it with numpy.savez(path, name=array)")
     try:
         with np.load(path, allow_pickle=False) as data:
             return {name: data[name] for name in data.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as e:
-        raise KpuError(
-            f"not an .npz file of arrays: {e}", path, "write it with numpy.savez"
-        ) from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as e:
+        raise KpuError(f"cannot be read: {e}", path, "write it with numpy.savez") from None
 
 
 def random_inputs(program: Program, seed: int) -> dict[str, Any]:
@@ -170,6 +171,18 @@ def check_module(args: argparse.Namespace, module: ModuleOp) -> None:
             raise KpuError(f"--{option} does nothing for {at} IR: its schedule is fixed")
 
 
+@contextmanager
+def placed(file: str) -> Generator[None]:
+    """Errors get the file's name before the node's, where they do not have it yet."""
+    try:
+        yield
+    except KpuError as e:
+        if e.where is None or (file not in e.where and e.where.startswith(("node", "tensor", "@"))):
+            where = f"{file}: {e.where}" if e.where else file
+            raise KpuError(e.message, where, e.hint) from None
+        raise
+
+
 def load(args: argparse.Namespace) -> tuple[ModuleOp, dict[str, Any] | None]:
     """The module and the inputs that were given; both checked, against each other too."""
     from kpu_ir.driver import check_inputs, ports, read
@@ -178,7 +191,8 @@ def load(args: argparse.Namespace) -> tuple[ModuleOp, dict[str, Any] | None]:
     if shapes and args.file.endswith(".mlir"):
         raise KpuError("--shape does nothing for IR: its shapes are fixed", args.file)
     given = read_arrays(args.inputs) if args.inputs else None
-    module = read(args.file, shapes)
+    with placed(args.file):
+        module = read(args.file, shapes)
     check_module(args, module)
     expected = ports(module)
     if given is not None and expected is not None:
@@ -210,7 +224,9 @@ def run(args: argparse.Namespace) -> None:
         module, given = load(args)
         chosen = {"fuse": args.fuse, "search": args.search, "objective": args.objective}
         options = Options(**{name: value for name, value in chosen.items() if value})
-        compiled = compile(module, target(args, module), progress=say, options=options)
+        machine = target(args, module)
+        with placed(args.file):
+            compiled = compile(module, machine, progress=say, options=options)
         compiled.source = args.file
         if args.emit:
             limit = None if args.elide == "none" else int(args.elide or 16)
