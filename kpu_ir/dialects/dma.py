@@ -72,6 +72,7 @@ from kpu_ir.dialects.tile import (
     verify_body,
     verify_broadcast,
     verify_epilogue,
+    verify_gather,
     verify_matmul,
     verify_pooling,
     verify_reduce,
@@ -169,7 +170,10 @@ class FetchOp(EngineOperation):
     ``low``, ``high``: elements around the tensor that read as ``fill`` (default 0) and cost nothing
     to fetch.
 
+    ``by %list``: rows by index, as in ``tile.load``; the engine reads the list as well.
+
     ```mlir
+    %e3 = dma.fetch %table[0, %i, 0] by %list : memref<128xi64> into @e3 : memref<1x1000x64xf32> -> !tile.tile<1x16x64xf32, l3>
     %a3 = dma.fetch %a[%i, 0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
     %x3 = dma.fetch %x[0, %h] into @x3 low [0, 1] high [0, 1] : memref<8x30xf32> -> !tile.tile<8x10xf32, l3>
     %b3 = dma.fetch %b[0, %j] into @b3 keep(%i) on [0, 1] : memref<64x96xf32> -> !tile.tile<64x48xf32, l3>
@@ -180,6 +184,7 @@ class FetchOp(EngineOperation):
     source = operand_def(MemRefType)
     offsets = var_operand_def(IndexType())
     kept = var_operand_def(IndexType())
+    by = opt_operand_def(MemRefType)
     static_offsets = prop_def(DenseArrayBase)
     ring = prop_def(FlatSymbolRefAttr)
     low = opt_prop_def(DenseArrayBase.constr(i64))
@@ -190,7 +195,8 @@ class FetchOp(EngineOperation):
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     custom_directives = (DynamicIndexList,)
     assembly_format = (
-        "$source custom<DynamicIndexList>($offsets, $static_offsets) `into` $ring "
+        "$source custom<DynamicIndexList>($offsets, $static_offsets) "
+        "(`by` $by^ `:` type($by))? `into` $ring "
         "(`keep` `(` $kept^ `)`)? (`low` $low^)? (`high` $high^)? (`fill` $fill^)? (`on` $channels^)? attr-dict "
         "`:` type($source) `->` type($result)"
     )
@@ -206,11 +212,12 @@ class FetchOp(EngineOperation):
         low: Sequence[int] | None = None,
         high: Sequence[int] | None = None,
         fill: float = 0.0,
+        by: SSAValue | None = None,
     ) -> None:
         """Fetch the block of ``source`` at ``indices`` into the next slot of ``ring``."""
         dynamic, static = split_indices(indices)
         super().__init__(
-            operands=[source, dynamic, kept],
+            operands=[source, dynamic, kept, [] if by is None else [by]],
             properties={
                 "static_offsets": static,
                 "ring": SymbolRefAttr(ring),
@@ -232,6 +239,8 @@ class FetchOp(EngineOperation):
         source = SSAValue.get(self.source, type=MemRefType).type
         out = self.result.type
         offsets = len(integers(self.static_offsets))
+        if self.by is not None:
+            source = verify_gather(self, source, self.by)
         verify_access("dma.fetch", offsets, source, out, None, self.low, self.high)
         if out.level.data != Level.L3:
             raise VerifyException(f"dma.fetch goes to l3, got {out}")

@@ -31,6 +31,7 @@ from xdsl.dialects.builtin import (
     IndexType,
     IntAttr,
     IntegerAttr,
+    IntegerType,
     MemRefType,
     TensorType,
     f64,
@@ -532,7 +533,11 @@ class LoadOp(MemoryOperation):
     more than one element change places. ``low``, ``high``: elements around the tensor that read as
     ``fill`` (default 0); offsets count from the padding.
 
+    ``by %list``: dimension 1 of the tensor is read through a list of indices (negative ones count
+    from the end), along which the offset of dimension 1 runs: the rows of an embedding.
+
     ```mlir
+    %e = tile.load %table[0, %i, 0] by %list : memref<128xi64> : memref<1x1000x64xf32> -> !tile.tile<1x16x64xf32, l2>
     %a3 = tile.load %a[%i, 0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
     %a2 = tile.load %a3[0, 0] : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
     %x = tile.load %x0[0, %h] low [0, 1] high [0, 1] : memref<8x30xf32> -> !tile.tile<8x10xf32, l2>
@@ -544,6 +549,7 @@ class LoadOp(MemoryOperation):
     source = operand_def(base(MemRefType) | base(TileType))
     offsets = var_operand_def(IndexType())
     kept = var_operand_def(IndexType())
+    by = opt_operand_def(MemRefType)
     static_offsets = prop_def(DenseArrayBase)
     permuted = opt_prop_def(DenseArrayBase.constr(i64))
     low = opt_prop_def(DenseArrayBase.constr(i64))
@@ -553,7 +559,7 @@ class LoadOp(MemoryOperation):
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     custom_directives = (DynamicIndexList,)
     assembly_format = (
-        "$source custom<DynamicIndexList>($offsets, $static_offsets) "
+        "$source custom<DynamicIndexList>($offsets, $static_offsets) (`by` $by^ `:` type($by))? "
         "(`keep` `(` $kept^ `)`)? (`permuted` $permuted^)? (`low` $low^)? (`high` $high^)? "
         "(`fill` $fill^)? attr-dict "
         "`:` type($source) `->` type($result)"
@@ -569,11 +575,12 @@ class LoadOp(MemoryOperation):
         low: Sequence[int] | None = None,
         high: Sequence[int] | None = None,
         fill: float = 0.0,
+        by: SSAValue | None = None,
     ) -> None:
         """A load of the block of ``source`` that begins at ``indices``."""
         dynamic, static = split_indices(indices)
         super().__init__(
-            operands=[source, dynamic, kept],
+            operands=[source, dynamic, kept, [] if by is None else [by]],
             properties={
                 "static_offsets": static,
                 "permuted": permuted_attr(permuted),
@@ -594,6 +601,8 @@ class LoadOp(MemoryOperation):
         source = self.source.type
         assert isinstance(source, MemRefType | TileType)
         offsets = len(integers(self.static_offsets))
+        if self.by is not None:
+            source = verify_gather(self, source, self.by)
         verify_access(
             "tile.load", offsets, source, self.result.type, self.permuted, self.low, self.high
         )
@@ -603,6 +612,17 @@ class LoadOp(MemoryOperation):
             source.level.data != Level.L3 or self.result.type.level.data != Level.L2
         ):
             raise VerifyException("tile.load from a tile goes from l3 to l2")
+
+
+def verify_gather(op: Operation, source: Attribute, by: SSAValue) -> MemRefType:
+    """A gather reads external memory by a list of integers; its source as the list lays it out."""
+    indices = SSAValue.get(by, type=MemRefType).type
+    if not isinstance(source, MemRefType) or len(source.get_shape()) < 2:
+        raise VerifyException(f"{op.name}: only external memory of rank 2 or more is read by a list")
+    if len(indices.get_shape()) != 1 or not isinstance(indices.element_type, IntegerType):
+        raise VerifyException(f"{op.name}: expected a list of integers, got {indices}")
+    first, _, *rest = source.get_shape()
+    return MemRefType(source.element_type, [first, indices.get_shape()[0], *rest])
 
 
 @irdl_op_definition

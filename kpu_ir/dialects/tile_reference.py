@@ -108,6 +108,8 @@ class _Evaluation:
                 source = self.arrays[op.source]
                 part = None
                 if source is not None:
+                    if op.by is not None:
+                        source = np.take(source, self.full(op.by), axis=1, mode="wrap")
                     if op.low or op.high:
                         low = tile.padding_of(op.low, source.ndim)
                         high = tile.padding_of(op.high, source.ndim)

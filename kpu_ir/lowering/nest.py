@@ -50,6 +50,7 @@ class Nest:
         low: Sequence[int] | None = None,
         high: Sequence[int] | None = None,
         fill: float = 0.0,
+        by: SSAValue | None = None,
     ) -> SSAValue:
         """``tile.load``; an index or a kept loop that is None is 0 or absent."""
         kept = [v for v in keep if v is not None]
@@ -62,6 +63,7 @@ class Nest:
             low,
             high,
             fill,
+            by,
         )
         op.result.name_hint = name
         return self.builder.insert(op).result

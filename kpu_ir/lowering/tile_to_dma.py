@@ -236,7 +236,10 @@ class _Lowering:
         low, high = tile.padding_of(op.low, rank), tile.padding_of(op.high, rank)
         fill = op.fill.value.data if op.fill else 0.0
         fetch = build.insert(
-            dma.FetchOp(source, indices, ring, staged, kept, None, low, high, fill)
+            dma.FetchOp(
+                source, indices, ring, staged, kept, None, low, high, fill,
+                None if op.by is None else self.values[op.by],
+            )
         )
         fetch.result.name_hint = name if to_l3 else f"{name}_l3"
         if to_l3:

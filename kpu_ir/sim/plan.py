@@ -93,6 +93,7 @@ class Fetch:
     bytes: int
     low: tuple[int, ...] | None = None
     fill: float = 0.0
+    by: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,6 +384,9 @@ class _Planner:
                 offsets = tuple(self.affine(i) for i in op.indices)
                 if any(v == self.variables[var] for a in offsets for v, _ in a.terms):
                     bounds = tuple(outer.type.get_shape())
+                    if isinstance(op, dma.FetchOp) and op.by is not None:
+                        listed = SSAValue.get(op.by, type=MemRefType).type.get_shape()
+                        bounds = (bounds[0], *listed, *bounds[2:])
                     low = op.low if isinstance(op, dma.FetchOp) else None
                     floors = padding_of(low, len(bounds))
                     bounds = tuple(a + n for a, n in zip(floors, bounds))
@@ -532,6 +536,8 @@ class _Planner:
         offsets = tuple(self.affine(i) for i in op.indices)
         type, source = op.result.type, SSAValue.get(op.source, type=MemRefType)
         shape = tuple(source.type.get_shape())
+        if op.by is not None:
+            shape = (shape[0], *SSAValue.get(op.by, type=MemRefType).type.get_shape(), *shape[2:])
         low, high = padding_of(op.low, len(shape)), padding_of(op.high, len(shape))
         padded = tuple(a + n + b for a, n, b in zip(low, shape, high))
         extents = self._clip(op, offsets, type.get_shape(), padded)
@@ -550,6 +556,10 @@ class _Planner:
         hangs = tuple(inside) != extents
         if any(low) and not hangs:
             offsets = tuple(o + Affine(-n) for o, n in zip(offsets, low))
+        listed = 0
+        if op.by is not None:
+            element = SSAValue.get(op.by, type=MemRefType).type.element_type
+            listed = element_bytes(element, inside[1])
         yield Fetch(
             op,
             self._buffer(op, source),
@@ -559,9 +569,10 @@ class _Planner:
             self._register(op.result),
             self._channels(op),
             self._moves(op.kept),
-            element_bytes(ring.element, product(inside)),
+            element_bytes(ring.element, product(inside)) + listed,
             low if hangs else None,
             op.fill.value.data if op.fill else 0.0,
+            None if op.by is None else self._buffer(op, op.by),
         )
 
     def _move(self, op: dma.MoveOp) -> Iterator[Node]:

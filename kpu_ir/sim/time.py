@@ -217,6 +217,9 @@ class _Compiler:
                     self._start(held)
                     self._wait("free[s]", main, f"slot @{step.ring.name}")
                     self._wait(f"written[bind[{step.buffer}]]", main, "tensor of an earlier kernel")
+                    if step.by is not None:
+                        touched.buffers.add((main.index, step.by))
+                        self._wait(f"written[bind[{step.by}]]", main, "tensor of an earlier kernel")
                     self._finish(step, held, spent, "s")
                     self.emit(f"ready[s] = free[s] = t + {spent.latency}")
             case Move():

@@ -275,6 +275,9 @@ class _PlanRunner:
 
         if step.low is not None:
             return self._padded(step, take)
+        by = step.by
+        if by is not None:
+            return self._gathered(step, by, take)
 
         def fetch() -> None:
             take()
@@ -285,6 +288,27 @@ class _PlanRunner:
             copyto(registers[out], buffers[b][where])
             if kept:
                 content[slot[out]] = held()
+
+        return fetch
+
+    def _gathered(self, step: Fetch, by: int, take: Run) -> Run:
+        """A fetch of rows by a list of indices."""
+        slices, buffers, b = self._slices(step.offsets, step.extents), self.buffers, step.buffer
+        registers, out, masks, op = self.views, step.out, self.masks, step.op
+
+        def fetch() -> None:
+            take()
+            first, rows, *rest = slices()
+            mask = masks[by]
+            if masks[b] is not None or (mask is not None and not mask[rows].all()):
+                raise KpuError("reads external memory that nothing has written", place(op))
+            table, index = buffers[b], buffers[by][rows]
+            extent = table.shape[1]
+            if index.size and (index.min() < -extent or index.max() >= extent):
+                raise KpuError(
+                    f"an index of {index.min()} to {index.max()} into {extent} rows", place(op)
+                )
+            registers[out][...] = table[(first, index, *rest)]
 
         return fetch
 
