@@ -65,14 +65,15 @@ def console(stream: IO[str] | None = None) -> Console:
 
 def show(summary: Summary, stream: IO[str] | None = None, every: bool = False) -> None:
     """Print a summary; ``every`` kernel, or the first ones."""
-    render(summary, console(stream), every)
+    out = console(stream)
+    render(summary, out, every, wrap=out.is_terminal)
 
 
 def text(summary: Summary, width: int = 120) -> str:
     """The screen as plain text."""
     out = Console(file=StringIO(), width=width, highlight=False)
     with out.capture() as captured:
-        render(summary, out)
+        render(summary, out, wrap=True)
     return captured.get()
 
 
@@ -83,11 +84,11 @@ def html(summary: Summary) -> str:
     return out.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 
 
-def render(summary: Summary, out: Console, every: bool = False) -> None:
-    """Print a summary on a console."""
+def render(summary: Summary, out: Console, every: bool = False, wrap: bool = False) -> None:
+    """Print a summary on a console; long lines broken at its width, if ``wrap``."""
 
     def line(words: str, style: str = "") -> None:
-        out.print(Text(words, style=style), soft_wrap=not out.is_terminal)
+        out.print(Text(words, style=style), soft_wrap=not wrap)
 
     line(f"{summary.source or 'program'} on {summary.machine}", "bold")
     line(

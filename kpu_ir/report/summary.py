@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -119,23 +120,25 @@ class Summary:
 
     def to_json(self) -> str:
         """One JSON object."""
-        return json.dumps(asdict(self), indent=2)
+        return json.dumps(asdict(self), indent=2, allow_nan=False)
 
 
 def differences(got: Mapping[str, Array], expected: Mapping[str, Array]) -> tuple[float, float]:
-    """max |got - expected|, and that over max |expected|, of the outputs that are worst in it."""
+    """max |got - expected|, and that over max |expected|, of the outputs that are worst in it.
+
+    A NaN or an infinity that only one of them has counts as the largest float.
+    """
     absolute = relative = 0.0
     for name, want in expected.items():
-        have = got[name].astype(np.float64)
-        ref = want.astype(np.float64)
-        if not ref.size:
-            continue
-        same = (have == ref) | (np.isnan(have) & np.isnan(ref))
-        worst = float(np.max(np.where(same, 0.0, np.abs(have - ref))))
+        have, ref = got[name].astype(np.float64), want.astype(np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            apart = np.abs(have - ref)
+        apart = np.where((have == ref) | (np.isnan(have) & np.isnan(ref)), 0.0, apart)
+        worst = float(np.max(np.nan_to_num(apart, nan=np.inf, posinf=np.inf), initial=0.0))
         scale = float(np.max(np.abs(ref), initial=0.0, where=np.isfinite(ref)))
         absolute = max(absolute, worst)
         relative = max(relative, worst / scale if scale else worst)
-    return absolute, relative
+    return min(absolute, sys.float_info.max), min(relative, sys.float_info.max)
 
 
 def io_bound_bytes(plan: Plan, macs: int, machine: Machine) -> int | None:
