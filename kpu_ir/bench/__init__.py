@@ -1,0 +1,1 @@
+"""Benchmarks: what the machine reaches on canonical workloads, and what the tools cost."""

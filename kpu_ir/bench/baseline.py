@@ -1,0 +1,189 @@
+"""Baselines: cycles, bytes and energy of the canonical workloads, in a text file under version control.
+
+The file also has the schedules that the figures belong to. Checking replays them and searches for nothing, so that
+it is quick and any difference is one of lowering or simulation.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from xdsl.dialects.builtin import ModuleOp
+
+from kpu_ir.bench.table import Column, Table, change, microjoules, whole
+from kpu_ir.bench.workloads import ROOT, WORKLOADS, outlined, replay, search_afresh
+from kpu_ir.errors import KpuError
+from kpu_ir.files import write_atomically
+from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.machine import Machine
+from kpu_ir.search import external_bytes
+from kpu_ir.sim.energy import energy
+from kpu_ir.sim.time import time_program
+
+PATH = ROOT / "test" / "baselines.toml"
+
+ALLOWED = 0.05
+"""An increase over this share needs ``--allow-regression``."""
+
+HEAD = """\
+# Canonical workloads on the default machine, f32, with the schedules that the figures belong to.
+# Written by: kpu-bench baseline --update. test/test_baselines.py replays the schedules and fails if a figure changes.
+"""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The figures of a workload, and its schedules by kernel."""
+
+    cycles: int
+    external_bytes: int
+    energy_pj: float
+    schedules: dict[str, Schedule] = field(default_factory=dict[str, Schedule])
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Without the schedules."""
+        return {name: getattr(self, name) for name in FIGURES}
+
+
+FIGURES = ("cycles", "external_bytes", "energy_pj")
+
+
+def measured(module: ModuleOp, machine: Machine, schedules: Mapping[str, Schedule]) -> Baseline:
+    """The figures of an outlined module with these schedules."""
+    timing = time_program(replay(module, machine, schedules))
+    picojoules = round(energy(timing.counts, machine).total, 1)
+    return Baseline(timing.cycles, external_bytes(timing), picojoules, dict(schedules))
+
+
+def check(name: str, recorded: Baseline) -> Baseline:
+    """The figures of a workload now, with the schedules that are recorded for it."""
+    if name not in WORKLOADS:
+        raise KpuError(f"there is no workload '{name}'", hint="kpu-bench baseline --update")
+    try:
+        module = outlined(WORKLOADS[name]())
+        return measured(module, Machine.preset("default"), recorded.schedules)
+    except KpuError as e:
+        raise KpuError(f"{name}: {e.message}", e.where, "kpu-bench baseline --update") from None
+
+
+def searched(names: Iterable[str] = WORKLOADS, say: Say = lambda stage: None) -> dict[str, Baseline]:
+    """The figures of all workloads, with schedules that are looked for afresh."""
+    machine, found = Machine.preset("default"), dict[str, Baseline]()
+    for name in names:
+        say(name)
+        module = outlined(WORKLOADS[name]())
+        found[name] = measured(module, machine, search_afresh(module, machine))
+    return found
+
+
+# -- the file -------------------------------------------------------------------------------------
+
+
+def read(path: Path = PATH) -> dict[str, Baseline]:
+    """The recorded baselines; none if there is no file. ``KpuError`` for a file that has others."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {name: _baseline(entry) for name, entry in data.items()}
+    except FileNotFoundError:
+        return {}
+    except OSError as e:
+        raise KpuError(f"cannot be read: {e.strerror or e}", str(path)) from None
+    except (ValueError, KeyError, TypeError, AttributeError, KpuError) as e:
+        raise KpuError(f"not a file of baselines: {e}", str(path), "restore it from git") from None
+
+
+def _baseline(entry: Mapping[str, Any]) -> Baseline:
+    schedules: dict[str, Schedule] = {}
+    for kernel, values in entry["schedules"].items():
+        schedules[kernel] = replace(Schedule(), **{**values, "tile": tuple(values["tile"])})
+        schedules[kernel].check(f"@{kernel}")
+    return Baseline(entry["cycles"], entry["external_bytes"], entry["energy_pj"], schedules)
+
+
+def text(baselines: Mapping[str, Baseline]) -> str:
+    """The file."""
+    parts = [HEAD]
+    for name, b in baselines.items():
+        key = json.dumps(name)
+        parts.append(f"\n[{key}]\n" + "".join(f"{f} = {getattr(b, f)}\n" for f in FIGURES))
+        lines = [f"{kernel} = {_inline(s)}\n" for kernel, s in b.schedules.items()]
+        parts.append(f"[{key}.schedules]\n" + "".join(lines))
+    return "".join(parts)
+
+
+def _inline(schedule: Schedule) -> str:
+    """A schedule as TOML; defaults are left out, but for the tile."""
+    plain = {f.name: f.default for f in fields(Schedule)}
+    kept = {k: v for k, v in asdict(schedule).items() if k == "tile" or v != plain[k]}
+    return "{ " + ", ".join(f"{k} = {json.dumps(v)}" for k, v in kept.items()) + " }"
+
+
+def write(baselines: Mapping[str, Baseline], path: Path = PATH) -> None:
+    """Write the file whole, or not at all."""
+    write_atomically(path, text(baselines))
+
+
+# -- comparing ------------------------------------------------------------------------------------
+
+
+def compare(old: Mapping[str, Baseline], new: Mapping[str, Baseline]) -> list[dict[str, Any]]:
+    """A row a workload: the figures before and now, and how far each grew."""
+    rows: list[dict[str, Any]] = []
+    for name in dict.fromkeys((*old, *new)):
+        before, now = old.get(name), new.get(name)
+        row: dict[str, Any] = {"workload": name}
+        for figure in FIGURES:
+            a, b = (None if x is None else getattr(x, figure) for x in (before, now))
+            row |= {f"old_{figure}": a, figure: b}
+            if a is not None and b is not None:
+                row[f"{figure}_change"] = b / a - 1 if a else float(b != a)
+        if before is None or now is None:
+            row["state"] = "new" if before is None else "gone"
+        elif before.figures != now.figures:
+            row["state"] = "changed"
+        else:
+            row["state"] = "same" if before.schedules == now.schedules else "other schedule"
+        rows.append(row)
+    return rows
+
+
+def regressions(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What grew by more than is allowed, in words."""
+    return [
+        f"{row['workload']}: {figure.replace('_', ' ')} {change(row[f'{figure}_change'])}"
+        for row in rows
+        for figure in FIGURES
+        if row.get(f"{figure}_change", 0) > ALLOWED
+    ]
+
+
+def table(rows: list[dict[str, Any]], title: str) -> Table:
+    """Old figures beside new ones."""
+    headings = (
+        ("cycles", "cycles", whole), ("external_bytes", "bytes", whole), ("energy_pj", "uJ", microjoules),
+    )  # fmt: skip
+    columns = [Column("workload", "workload")]
+    for key, heading, form in headings:
+        columns += [
+            Column(f"old_{key}", heading, form), Column(key, "now", form),
+            Column(f"{key}_change", "", lambda v: change(v) if v else "="),
+        ]  # fmt: skip
+    return Table(title, [*columns, Column("state", "state")], rows)
+
+
+def recorded_table(baselines: Mapping[str, Baseline]) -> Table:
+    """What is recorded."""
+    rows = [{"workload": name, **b.figures} for name, b in baselines.items()]
+    columns = [
+        Column("workload", "workload"), Column("cycles", "cycles", whole),
+        Column("external_bytes", "external bytes", whole), Column("energy_pj", "energy, uJ", microjoules),
+    ]  # fmt: skip
+    return Table("Baselines (test/baselines.toml), default machine", columns, rows)

@@ -1,0 +1,104 @@
+"""The roofline as a picture."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kpu_ir.bench.measure import Setting
+from kpu_ir.bench.table import Column, Table, share, whole
+from kpu_ir.bench.workloads import WORKLOADS
+from kpu_ir.errors import KpuError
+from kpu_ir.files import write_atomically
+from kpu_ir.machine import Machine
+
+FORMATS = ("svg", "png")
+
+
+def roofline_table(setting: Setting) -> Table:
+    """Every canonical workload: operations a byte of external memory, and a second."""
+    machine = setting.machine
+    rate = machine.bandwidth["dma"] * machine.clock_hz
+    rows: list[dict[str, Any]] = []
+    for name, make in WORKLOADS.items():
+        setting.say(name)
+        summary = setting.compile(make()).summary()
+        moved = sum(summary.bytes["external"].values())
+        intensity, speed = summary.flops / moved, summary.flops / summary.seconds
+        roof = min(machine.peak_flops(), rate * intensity)
+        rows.append({
+            "number": len(rows) + 1, "workload": name, "operations": summary.flops,
+            "external_bytes": moved, "intensity": intensity, "gflops": speed / 1e9,
+            "roof_gflops": roof / 1e9, "fraction": speed / roof if roof else None,
+        })  # fmt: skip
+    columns = [
+        Column("number", "#", whole), Column("workload", "workload"),
+        Column("intensity", "operations/byte", lambda v: f"{v:.2f}"),
+        Column("gflops", "Gop/s", lambda v: f"{v:,.1f}"),
+        Column("roof_gflops", "roof", lambda v: f"{v:,.1f}"), Column("fraction", "of roof", share),
+    ]  # fmt: skip
+    note = (
+        "Operations: two a multiply-accumulate, one a lane operation of the vector engine. Bytes: as "
+        "counted, to and from external memory. What computes nothing has no place in the picture."
+    )
+    return Table(f"Roofline of {machine.name}", columns, rows, (note,))
+
+
+def draw(rows: Sequence[dict[str, Any]], machine: Machine, out: Path) -> list[Path]:
+    """Write ``out`` as SVG and PNG; what is written. Raises ``KpuError`` without matplotlib."""
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise KpuError("matplotlib is not installed", hint="pip install 'kpu-ir[plot]'") from None
+    mpl.rcParams["svg.hashsalt"] = "kpu-ir"
+    mpl.rcParams["svg.fonttype"] = "none"
+    points = [row for row in rows if row["operations"]]
+    peak = machine.peak_flops() / 1e9
+    rate = machine.bandwidth["dma"] * machine.clock_hz / 1e9
+    low = min([p["intensity"] for p in points] + [peak / rate / 4]) / 2
+    high = max([p["intensity"] for p in points] + [peak / rate * 4]) * 2
+    figure = Figure(figsize=(9.5, 5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(
+        xscale="log", yscale="log", xlim=(low, high), ylim=(rate * low / 2, peak * 2),
+        xlabel="operations per byte of external memory", ylabel="Gop/s",
+        title=f"Canonical workloads on {machine.name}",
+    )  # fmt: skip
+    ridge = peak / rate
+    axes.plot([low, ridge, high], [rate * low, peak, peak], color="0.25", linewidth=1.5)
+    axes.text(high / 1.1, peak * 1.08, f"{peak:,.0f} Gop/s", ha="right", va="bottom", color="0.25")
+    axes.text(low * 1.1, rate * low * 2.2, f"{rate:g} GB/s", ha="left", va="bottom", color="0.25")
+    axes.grid(True, which="major", color="0.9", linewidth=0.7)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    places = _apart([(p["intensity"], p["gflops"]) for p in points])
+    for point, (x, y) in zip(points, places, strict=True):
+        axes.plot(point["intensity"], point["gflops"], "o", markersize=6, color="#1f6fb4", zorder=3)
+        axes.annotate(
+            str(point["number"]), (point["intensity"], point["gflops"]), (x, y),
+            textcoords="offset points", fontsize=9, ha="center", va="center",
+        )  # fmt: skip
+    key = "\n".join(f"{p['number']:>2}  {p['workload']}" for p in points)
+    figure.text(1.0, 0.5, key, fontsize=9, ha="left", va="center", linespacing=1.5)
+    written: list[Path] = []
+    for kind in FORMATS:
+        path, buffer = out.with_suffix(f".{kind}"), io.BytesIO()
+        plain = {"Date": None} if kind == "svg" else {}
+        figure.savefig(buffer, format=kind, dpi=150, bbox_inches="tight", metadata=plain)
+        write_atomically(path, buffer.getvalue())
+        written.append(path)
+    return written
+
+
+def _apart(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Offsets of labels in points: those of markers that stand close go around them."""
+    around = ((0, -12), (0, 12), (12, -4), (-12, -4), (12, 8), (-12, 8))
+    found: list[tuple[float, float]] = []
+    for i, (x, y) in enumerate(points):
+        near = sum(1 for a, b in points[:i] if 0.7 < a / x < 1.43 and 0.7 < b / y < 1.43)
+        found.append(around[near % len(around)])
+    return found

@@ -1,0 +1,242 @@
+"""What is measured: canonical workloads, and how one of them is compiled with given schedules."""
+
+from __future__ import annotations
+
+import gc
+import re
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
+
+import kpu_ir
+from kpu_ir.builder import Graph, Value
+from kpu_ir.driver import Compiled, Options, lower, read
+from kpu_ir.errors import KpuError
+from kpu_ir.lowering.kernel_to_tile import recognise
+from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule
+from kpu_ir.machine import Machine
+from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
+from kpu_ir.passes.kernel_fuse import KernelFusePass
+from kpu_ir.passes.kernel_outline import KernelOutlinePass
+from kpu_ir.registry import context
+from kpu_ir.search import Cache, Effort, Objective, Search
+from kpu_ir.sim.program import Program, load_program
+
+ROOT = Path(kpu_ir.__file__).parent.parent
+"""The folder of the checkout."""
+
+
+# -- products -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A product of ``m`` x ``k`` by ``k`` x ``n``."""
+
+    m: int
+    n: int
+    k: int
+
+    @staticmethod
+    def parse(text: str) -> Shape:
+        """``1024`` or ``MxNxK``. Raises ``KpuError`` for anything else."""
+        if re.fullmatch(r"\d+(x\d+x\d+)?", text):
+            extents = [int(n) for n in text.split("x")]
+            if min(extents) > 0:
+                return Shape(*(extents * 3 if len(extents) == 1 else extents))
+        raise KpuError(f"'{text}' is not a product", hint="write N or MxNxK, as 127x513x1025")
+
+    def __str__(self) -> str:
+        return str(self.m) if self.m == self.n == self.k else f"{self.m}x{self.n}x{self.k}"
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return self.m * self.n * self.k
+
+    @property
+    def words(self) -> int:
+        """Elements of the operands and the result."""
+        return self.m * self.k + self.k * self.n + self.m * self.n
+
+    def padded_macs(self, machine: Machine) -> int:
+        """The array's work with idle rows and columns counted, in the dataflow that idles least."""
+        rows, columns = machine.fabric.rows, machine.fabric.columns
+
+        def up(extent: int, edge: int) -> int:
+            return -(-extent // edge) * edge
+
+        return min(
+            up(self.m, rows) * up(self.n, columns) * self.k,
+            up(self.k, rows) * up(self.n, columns) * self.m,
+            up(self.k, rows) * up(self.m, columns) * self.n,
+        )
+
+    def roofline(self, machine: Machine) -> float:
+        """Cycles that no schedule goes below: padded work at peak, or each f32 word moved once."""
+        compute = self.padded_macs(machine) / machine.peak_macs()
+        return max(compute, 4 * self.words / machine.bandwidth["dma"])
+
+
+def matmul(shape: Shape, formula: Callable[[Value], Value] | None = None) -> ModuleOp:
+    """A product, and what is done with it."""
+    g = Graph()
+    y = g.input("a", (shape.m, shape.k)) @ g.input("b", (shape.k, shape.n))
+    g.output("y", formula(y) if formula else y)
+    return g.module()
+
+
+def with_bias(shape: Shape, formula: Callable[[Value], Value] = lambda y: y) -> ModuleOp:
+    """A product, a bias for each column, and an activation."""
+    g = Graph()
+    y = g.input("a", (shape.m, shape.k)) @ g.input("b", (shape.k, shape.n))
+    g.output("y", formula(y + g.input("bias", (shape.n,))))
+    return g.module()
+
+
+def batched(batch: int, shape: Shape) -> ModuleOp:
+    """As many products."""
+    g = Graph()
+    a, b = g.input("a", (batch, shape.m, shape.k)), g.input("b", (batch, shape.k, shape.n))
+    g.output("y", a @ b)
+    return g.module()
+
+
+def chain(
+    widths: Sequence[int], rows: int, last: Callable[[Value], Value], formula: Callable[[Value], Value]
+) -> ModuleOp:
+    """Layers of weights, biases and ``formula``; ``last`` follows the last one."""
+    g = Graph()
+    x = g.input("x", (rows, widths[0]))
+    for i, (k, n) in enumerate(pairwise(widths), 1):
+        x = x @ g.input(f"w{i}", (k, n)) + g.input(f"b{i}", (n,))
+        x = last(x) if i == len(widths) - 1 else formula(x)
+    g.output("y", x)
+    return g.module()
+
+
+def add(elements: int) -> ModuleOp:
+    """An elementwise sum of two tensors."""
+    g = Graph()
+    g.output("y", g.input("a", (elements,)) + g.input("b", (elements,)))
+    return g.module()
+
+
+def transposition(rows: int, columns: int) -> ModuleOp:
+    """A matrix, transposed."""
+    g = Graph()
+    g.output("y", g.transpose(g.input("a", (rows, columns))))
+    return g.module()
+
+
+def digits() -> ModuleOp:
+    """The trained network of examples/."""
+    return read(ROOT / "examples" / "digits_mlp.onnx", {})
+
+
+def same(value: Value) -> Value:
+    """Nothing is done."""
+    return value
+
+
+WORKLOADS: Mapping[str, Callable[[], ModuleOp]] = {
+    **{
+        f"matmul {text}": lambda shape=Shape.parse(text): matmul(shape)
+        for text in (
+            "64", "256", "1024", "4096", "1000", "127x513x1025", "17x4096x33", "1x4096x4096",
+        )
+    },
+    "batched matmul 12x128x128x64": lambda: batched(12, Shape(128, 128, 64)),
+    "add 1M": lambda: add(1 << 20),
+    "transpose 1024x1024": lambda: transposition(1024, 1024),
+    "GPT-2 FFN 128x768-3072-768": lambda: chain((768, 3072, 768), 128, same, Value.gelu),
+    "MLP 64x784-512-256-10": lambda: chain((784, 512, 256, 10), 64, same, Value.relu),
+    "digits MLP": digits,
+}  # fmt: skip
+"""The canonical workloads by name (MxNxK of a product)."""
+
+
+# -- compiling ------------------------------------------------------------------------------------
+
+
+def outlined(module: ModuleOp) -> ModuleOp:
+    """The module with a function a kernel, as the driver makes it."""
+    module = module.clone()
+    ctx = context()
+    for stage in (KernelCanonicalizePass(), KernelFusePass(), KernelOutlinePass()):
+        stage.apply(ctx, module)
+    return module
+
+
+def kernels(module: ModuleOp) -> dict[str, FuncOp]:
+    """The kernels of an outlined module by name."""
+    funcs = [op for op in module.ops if isinstance(op, FuncOp)]
+    return {f.sym_name.data: f for f in funcs if f.sym_name.data != "main"}
+
+
+def search_afresh(
+    module: ModuleOp, machine: Machine, objective: Objective = "cycles", effort: Effort = "quick"
+) -> dict[str, Schedule]:
+    """A schedule for each kernel of an outlined module, whatever any cache has."""
+    search = Search(machine, objective, effort, Cache(Path()))
+    with collected_later():
+        return {name: search.search(f, recognise(f)) for name, f in kernels(module).items()}
+
+
+@contextmanager
+def collected_later() -> Generator[None]:
+    """No garbage collection meanwhile."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def replay(module: ModuleOp, machine: Machine, schedules: Mapping[str, Schedule]) -> Program:
+    """An outlined module with these schedules, as a program.
+
+    Raises ``KpuError`` where they are not those of its kernels.
+    """
+    module = module.clone()
+    found = kernels(module)
+    if set(found) != set(schedules):
+        raise KpuError(
+            f"the kernels are {', '.join(found)}; schedules are given for {', '.join(schedules)}"
+        )
+    for name, func in found.items():
+        func.attributes[ATTRIBUTE] = schedules[name].to_attr()
+    return load_program(lower(module, machine, Options(search="none"))["dma"], machine)
+
+
+def schedules_of(compiled: Compiled) -> dict[str, Schedule]:
+    """The schedules that a program was compiled with, by kernel."""
+    return {
+        name: Schedule.from_attr(func.attributes[ATTRIBUTE])
+        for name, func in kernels(compiled.stages["dma"]).items()
+        if ATTRIBUTE in func.attributes
+    }
+
+
+def in_words(s: Schedule) -> str:
+    """``64x96x64 os nm, 3/3/2 late 5``: what differs is told apart at a glance."""
+    stays = "".join(f" {name}@{at}" for name, at in (("a", s.lhs), ("b", s.rhs)) if at)
+    tile = "x".join(str(n) for n in s.tile)
+    return f"{tile} {s.dataflow} {s.order}{stays} {s.l3_depth}/{s.depth}/{s.out_depth} late {s.late}"
+
+
+def room_for(machine: Machine, bytes: int) -> tuple[Machine, str]:
+    """The machine with as much external memory as that takes, and a note if it is more."""
+    if bytes <= machine.external.bytes:
+        return machine, ""
+    power = 1 << (bytes - 1).bit_length()
+    size = f"{power >> 30} GiB" if power >= 1 << 30 else f"{power} bytes"
+    return machine.with_settings({"external.bytes": power}), f"external.bytes raised to {size}"
+

@@ -1,0 +1,274 @@
+"""``kpu-bench``: what the machine reaches on canonical workloads, and what the tools cost."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kpu_ir.errors import KpuError
+
+if TYPE_CHECKING:
+    from kpu_ir.bench.measure import Setting
+    from kpu_ir.bench.table import Table
+
+SIZES = ("64", "128", "256", "512", "1024", "2048", "4096", "8192", "16384")
+ODD = ("1000", "127x513x1025", "17x4096x33", "3072x128x768", "768x128x3072")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The subcommands and their options."""
+    p = argparse.ArgumentParser("kpu-bench", description="Measure what the machine reaches, and what the tools cost.")
+    commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, help: str, searches: bool = True, machine: bool = True) -> Any:
+        sub = commands.add_parser(name, help=help, description=help)
+        sub.add_argument("--json", action="store_true", help="print one JSON object")
+        if machine:
+            sub.add_argument("--machine", default="default", help="a preset or a TOML file")
+            sub.add_argument("--set", action="append", default=[], dest="settings",
+                             metavar="KEY=VALUE", help="change one value of the machine")  # fmt: skip
+        if searches:
+            sub.add_argument("--search", choices=["quick", "full"], default="quick",
+                             help="how long to look for schedules (default: quick)")  # fmt: skip
+            sub.add_argument("--objective", choices=["cycles", "bytes", "energy", "edp"],
+                             default="cycles", help="what schedules are chosen by")  # fmt: skip
+        return sub
+
+    def shapes(sub: Any, default: Sequence[str]) -> None:
+        sub.add_argument("shapes", nargs="*", default=list(default), metavar="N|MxNxK",
+                         help=f"products (default: {' '.join(default)})")  # fmt: skip
+
+    shapes(command("matmul", "products against peak, roofline and I/O bound"), SIZES)
+    shapes(command("tiles", "what each decision of a chosen schedule is worth"), ("512",))
+    command("bandwidth", "engines by themselves, and kernels that external memory bounds")
+    shapes(command("activation", "what an epilogue costs, fused and not"), ("512", "128x3072x768"))
+    sub = command("graph", "one layer against a chain: compile time, IR, cycles", searches=False)
+    sub.add_argument("--layers", type=int, default=12, help="of the chain (default: 12)")
+    sub = command("roofline", "every workload in one picture, as SVG and PNG")
+    sub.add_argument("--out", default="roofline", metavar="FILE",
+                     help="where to write; .svg and .png are put in place of its suffix")  # fmt: skip
+    command("speed", "the simulator and the tools themselves", searches=False)
+    sub = command("baseline", "figures under version control: replay and compare", False, False)
+    sub.add_argument("--update", action="store_true", help="search afresh, show the change, write")
+    sub.add_argument("--allow-regression", action="store_true",
+                     help="with --update: write an increase over 5 %% too")  # fmt: skip
+    sub.add_argument("--file", default=None, help="the file (default: test/baselines.toml)")
+    sub = command("all", "everything, into docs/benchmarks.md", False, False)
+    sub.add_argument("--out", default=None, help="the file (default: docs/benchmarks.md)")
+    return p
+
+
+@contextmanager
+def progress(quiet: bool) -> Generator[Callable[[str], None]]:
+    """What is being measured, on stderr if that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda stage: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("") as status:
+        yield status.update
+
+
+def setting_of(args: argparse.Namespace, say: Callable[[str], None]) -> Setting:
+    """The machine and the options that were asked for."""
+    from kpu_ir.bench.measure import Setting
+    from kpu_ir.driver import Options
+    from kpu_ir.machine import Machine
+
+    machine = Machine.load(args.machine).with_settings(args.settings)
+    given = {name: getattr(args, name) for name in ("search", "objective") if hasattr(args, name)}
+    return Setting(machine, Options(**given), say)
+
+
+def tables(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
+    """What a measuring subcommand measures."""
+    from kpu_ir.bench import measure
+    from kpu_ir.bench.workloads import Shape
+
+    setting = setting_of(args, say)
+    shapes = [Shape.parse(text) for text in getattr(args, "shapes", ())]
+    match args.command:
+        case "matmul":
+            return [measure.matmul_table(shapes, setting)]
+        case "tiles":
+            return [measure.tiles_table(shape, setting) for shape in shapes]
+        case "bandwidth":
+            return [measure.bandwidth_table(setting), measure.external_table(setting)]
+        case "activation":
+            return [measure.activation_table(shapes, setting)]
+        case "graph":
+            if args.layers < 1:
+                raise KpuError(f"--layers must be positive, got {args.layers}")
+            return [measure.graph_table(setting, args.layers)]
+        case "speed":
+            return [measure.speed_table(setting)]
+        case _:
+            return [roofline(args, setting)]
+
+
+def roofline(args: argparse.Namespace, setting: Setting) -> Table:
+    """The table of the roofline, and its pictures."""
+    from kpu_ir.bench.plot import draw, roofline_table
+
+    out = Path(args.out)
+    if not out.parent.is_dir():
+        raise KpuError("the folder does not exist", str(out.parent), "make it first")
+    table = roofline_table(setting)
+    written = draw([dict(row) for row in table.rows], setting.machine, out)
+    names = ", ".join(path.name for path in written)
+    return replace(table, notes=(*table.notes, f"Pictures: {names}."))
+
+
+def baseline(args: argparse.Namespace, say: Callable[[str], None]) -> None:
+    """Replay the recorded schedules and compare; or search afresh, show the change and write it.
+
+    Raises ``KpuError`` where a figure differs, or grew by more than is allowed.
+    """
+    from kpu_ir.bench import baseline as b
+
+    if args.allow_regression and not args.update:
+        raise KpuError("--allow-regression does nothing without --update")
+    path = Path(args.file) if args.file else b.PATH
+    if not path.parent.is_dir():
+        raise KpuError("the folder does not exist", str(path.parent), "give --file")
+    old = b.read(path)
+    if not args.update and not old:
+        raise KpuError("no baselines are recorded", str(path), "kpu-bench baseline --update")
+    if args.update:
+        new = b.searched(say=say)
+    else:
+        new: dict[str, b.Baseline] = {}
+        for name, recorded in old.items():
+            say(name)
+            new[name] = b.check(name, recorded)
+    rows = b.compare(old, new)
+    title = "Recorded, and with schedules looked for afresh" if args.update else "Recorded, and replayed"
+    show([b.table(rows, title)], args)
+    if args.update:
+        grown = b.regressions(rows)
+        if grown and not args.allow_regression:
+            raise KpuError(
+                "not written: " + "; ".join(grown), hint="--allow-regression, if that is meant"
+            )
+        b.write(new, path)
+        return
+    differing = [row["workload"] for row in rows if row["state"] != "same"]
+    if differing:
+        raise KpuError(f"changed: {', '.join(differing)}", str(path), "kpu-bench baseline --update")
+
+
+# -- everything -----------------------------------------------------------------------------------
+
+SECTIONS: Sequence[tuple[str, Sequence[str]]] = (
+    ("Products", (
+        "matmul", f"matmul {' '.join(ODD)}", "matmul 1024 2048 --objective bytes",
+        "matmul 1024 --machine large",
+    )),
+    ("Around a chosen schedule", ("tiles 64 512",)),
+    ("Data movement", ("bandwidth",)),
+    ("Epilogues", ("activation",)),
+    ("Graphs", ("graph",)),
+    ("Roofline", ("roofline --out docs/roofline",)),
+    ("The tools", ("speed",)),
+)  # fmt: skip
+
+INTRODUCTION = """\
+# Benchmarks
+
+Written by `kpu-bench all` (`make bench`). Above each table stands the command that prints it; `--json` gives the
+numbers. Cycles, bytes and energy are simulated and come out the same on any computer; only compile times and the
+section on the tools depend on it. Schedules are looked for afresh.
+"""
+
+
+def everything(args: argparse.Namespace, say: Callable[[str], None]) -> None:
+    """Run every measurement and write the page."""
+    from kpu_ir.bench import baseline as b
+    from kpu_ir.bench.measure import no_cache
+    from kpu_ir.bench.workloads import ROOT
+    from kpu_ir.files import write_atomically
+
+    out = Path(args.out) if args.out else ROOT / "docs" / "benchmarks.md"
+    if not out.parent.is_dir():
+        raise KpuError("the folder does not exist", str(out.parent), "give --out")
+    page, collected = [INTRODUCTION], list[Any]()
+    with no_cache():
+        for heading, commands in SECTIONS:
+            page.append(f"## {heading}\n")
+            for text in commands:
+                one = parser().parse_args(shlex.split(text))
+                if one.command == "roofline":
+                    one.out = str(out.parent / "roofline")
+                found = tables(one, lambda stage, text=text: say(f"{text}: {stage}"))
+                page.append(f"`kpu-bench {text}`\n")
+                page += [table.markdown() for table in found]
+                if one.command == "roofline":
+                    page.append("![Roofline](roofline.svg)\n")
+                collected.append({"command": text, "tables": [t.data() for t in found]})
+                if not args.json:
+                    show(found, args)
+    recorded = b.recorded_table(b.read())
+    page += ["## Baselines\n", "`kpu-bench baseline`\n", recorded.markdown()]
+    write_atomically(out, "\n".join(page))
+    if args.json:
+        print(json.dumps(collected, indent=2))
+    else:
+        print(f"written: {out}")
+
+
+def show(found: Sequence[Table], args: argparse.Namespace) -> None:
+    """Print tables, for a person or as JSON."""
+    if args.json:
+        print(json.dumps({"command": args.command, "tables": [t.data() for t in found]}, indent=2))
+        return
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 200
+    out = Console(highlight=False, no_color="NO_COLOR" in os.environ or None, width=width)
+    for table in found:
+        table.show(out)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what the subcommand says."""
+    with progress(args.json) as say:
+        match args.command:
+            case "baseline":
+                baseline(args, say)
+                return
+            case "all":
+                everything(args, say)
+                return
+            case _:
+                found = tables(args, say)
+    show(found, args)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the tool; 0, or 1 after a message on stderr."""
+    args = parser().parse_args(arguments)
+    try:
+        run(args)
+        sys.stdout.flush()
+    except KpuError as e:
+        print(f"kpu-bench: error: {e}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # who read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("kpu-bench: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
