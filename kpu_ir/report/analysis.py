@@ -1,0 +1,234 @@
+"""Where the time of a run went, beyond what its ``Timing`` counts.
+
+The critical path and the memories' occupancy need every operation, so the run is stepped for them
+(``analyse``); reuse and the engines' overlap are quotients of counted events (``reuse``,
+``overlap``).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kpu_ir.report.replay import Replay, Span, describe
+from kpu_ir.sim.clock import Timing
+from kpu_ir.sim.plan import Ring
+from kpu_ir.sim.program import Program
+
+Interval = tuple[int, int]
+
+
+def reuse(counts: Mapping[str, int]) -> dict[str, float]:
+    """How often each byte is used that comes in from the level above.
+
+    ``l3``: bytes moved on to L2 for a byte fetched; ``l2``: bytes that the streamers and the
+    vector engine read for a byte moved in; ``l1``: bytes fed to the array for a byte streamed in;
+    ``array``: multiply-accumulates for a byte fed. A level that nothing came into is not there.
+    """
+
+    def n(key: str) -> int:
+        return counts.get(key, 0)
+
+    inward = n("l3.read") - n("external.write")
+    outward = n("l3.write") - n("external.read")
+    macs = sum(v for k, v in counts.items() if k.startswith("macs."))
+    parts = {
+        "l3": (inward, n("external.read")),
+        "l2": (n("l2.read") - outward, inward),
+        "l1": (n("l1.read"), n("l1.write")),
+        "array": (macs, n("l1.read")),
+    }
+    return {level: used / loaded for level, (used, loaded) in parts.items() if loaded}
+
+
+def overlap(timing: Timing) -> float:
+    """How many engines work at a time, on average."""
+    return sum(timing.busy.values()) / timing.cycles if timing.cycles else 0.0
+
+
+def allocated(program: Program) -> dict[str, int]:
+    """Bytes of each memory that rings take, at most, in one kernel."""
+    found = {"l3": 0, "l2": 0}
+    for plan in program.plans:
+        for ring in plan.rings:
+            end = ring.address + ring.slot_bytes * ring.depth
+            found[ring.level] = max(found[ring.level], end)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of the critical path: from the start of ``operation`` on ``engine`` to the start of
+    the next one, which began no sooner because of ``reason``."""
+
+    begin: int
+    cycles: int
+    engine: str
+    kernel: str
+    operation: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """A stepped run, analysed.
+
+    ``path``: the critical path in order of time; its cycles add up to ``cycles``. ``live``: bytes
+    of each memory that hold data still needed, as ``(cycle, bytes)`` from each change on.
+    ``dma_hidden``: the share of the time in which the DMA works that the array or the vector
+    engine works as well.
+    """
+
+    cycles: int
+    path: tuple[Segment, ...]
+    live: dict[str, list[Interval]]
+    dma_busy: int
+    dma_hidden: int
+
+    @property
+    def hidden(self) -> float:
+        """The hidden share of the DMA's time."""
+        return self.dma_hidden / self.dma_busy if self.dma_busy else 1.0
+
+    @property
+    def peak(self) -> dict[str, int]:
+        """The most bytes of each memory that held needed data at once."""
+        return {level: max((b for _, b in curve), default=0) for level, curve in self.live.items()}
+
+    def longest(self) -> list[Segment]:
+        """The path's segments of one engine, kernel, operation and reason as one; longest first."""
+        merged: dict[tuple[str, str, str, str], Interval] = {}
+        for s in self.path:
+            key = (s.engine, s.kernel, s.operation, s.reason)
+            begin, cycles = merged.get(key, (s.begin, 0))
+            merged[key] = (begin, cycles + s.cycles)
+        found = [Segment(begin, cycles, *key) for key, (begin, cycles) in merged.items()]
+        return sorted(found, key=lambda s: (-s.cycles, s.begin))
+
+
+def merged(intervals: Sequence[Interval]) -> list[Interval]:
+    """Their union, in order.
+
+    >>> merged([(5, 9), (0, 3), (3, 4), (6, 7)])
+    [(0, 4), (5, 9)]
+    """
+    union: list[Interval] = []
+    for begin, end in sorted(intervals):
+        if union and begin <= union[-1][1]:
+            union[-1] = (union[-1][0], max(end, union[-1][1]))
+        else:
+            union.append((begin, end))
+    return union
+
+
+def common(a: Sequence[Interval], b: Sequence[Interval]) -> int:
+    """The length of what two unions share.
+
+    >>> common([(0, 4), (5, 9)], [(3, 6)])
+    2
+    """
+    i = j = total = 0
+    while i < len(a) and j < len(b):
+        total += max(0, min(a[i][1], b[j][1]) - max(a[i][0], b[j][0]))
+        if a[i][1] <= b[j][1]:
+            i += 1
+        else:
+            j += 1
+    return total
+
+
+def curve(intervals: Sequence[tuple[int, int, int]]) -> list[Interval]:
+    """The sum of sizes over time, from intervals ``(begin, end, size)``.
+
+    >>> curve([(0, 4, 10), (2, 6, 5)])
+    [(0, 10), (2, 15), (4, 5), (6, 0)]
+    """
+    change: dict[int, int] = {}
+    for begin, end, size in intervals:
+        change[begin] = change.get(begin, 0) + size
+        change[end] = change.get(end, 0) - size
+    points: list[Interval] = []
+    level = 0
+    for at in sorted(change):
+        if change[at]:
+            level += change[at]
+            points.append((at, level))
+    return points
+
+
+def thinned(points: Sequence[Interval], cycles: int, buckets: int) -> list[Interval]:
+    """A curve of at most ``buckets`` points: in each stretch of time the highest value."""
+    if len(points) <= buckets:
+        return list(points)
+    top = [0] * buckets
+    for n, (at, level) in enumerate(points):
+        end = points[n + 1][0] if n + 1 < len(points) else cycles
+        first, last = at * buckets // cycles, max(at, end - 1) * buckets // cycles
+        for bucket in range(first, min(last, buckets - 1) + 1):
+            top[bucket] = max(top[bucket], level)
+    return [(n * cycles // buckets, level) for n, level in enumerate(top)]
+
+
+@dataclass
+class _Recorder:
+    program: Program
+    start: array[int] = field(default_factory=lambda: array("q"))
+    binding: array[int] = field(default_factory=lambda: array("q"))
+    operation: array[int] = field(default_factory=lambda: array("q"))
+    cause: array[int] = field(default_factory=lambda: array("q"))
+    call: array[int] = field(default_factory=lambda: array("q"))
+    last: Interval = (0, -1)
+    busy: dict[str, list[Interval]] = field(default_factory=lambda: {"dma": [], "compute": []})
+    filled: dict[str, list[tuple[int, int, int]]] = field(
+        default_factory=lambda: {"l3": [], "l2": []}
+    )
+
+    def see(self, span: Span) -> None:
+        """Remember one operation."""
+        e = span.event
+        for table, value in (
+            (self.start, e.start), (self.binding, span.binding), (self.operation, e.operation),
+            (self.cause, e.cause), (self.call, e.call),
+        ):  # fmt: skip
+            table.append(value)
+        self.last = max(self.last, (span.done, span.index))
+        for h in span.held:
+            if h.engine.kind != "mover":
+                kind = "dma" if h.engine.kind == "dma" else "compute"
+                self.busy[kind].append((e.start + h.begin, e.start + h.end))
+
+    def live(self, ring: Ring, begin: int, end: int) -> None:
+        """Remember when a slot was in use."""
+        self.filled[ring.level].append((begin, end, ring.slot_bytes))
+
+    def path(self, replay: Replay) -> tuple[Segment, ...]:
+        """Back from the last operation through what each one waited for."""
+        end, at = self.last
+        reason = "the last to end"
+        found: list[Segment] = []
+        while at >= 0:
+            step, _, held = replay.model.operations[self.operation[at]]
+            begin, call = self.start[at], self.call[at]
+            label = self.program.calls[call].label
+            words = describe(step, self.program, call)
+            found.append(Segment(begin, end - begin, held[0].engine.name, label, words, reason))
+            cause = self.cause[at]
+            reason = replay.model.causes[cause][1] if cause >= 0 else "the same engine, in order"
+            end, at = begin, self.binding[at]
+        return tuple(reversed(found))
+
+
+def analyse(program: Program) -> Analysis:
+    """Step the program and follow its operations. Time and memory grow with their number."""
+    recorder = _Recorder(program)
+    replay = Replay(program, recorder.see, recorder.live)
+    timing = replay.run()
+    dma, compute = merged(recorder.busy["dma"]), merged(recorder.busy["compute"])
+    return Analysis(
+        timing.cycles,
+        recorder.path(replay),
+        {level: curve(intervals) for level, intervals in recorder.filled.items()},
+        sum(end - begin for begin, end in dma),
+        common(dma, compute),
+    )
