@@ -144,7 +144,7 @@ def compare(old: Mapping[str, Baseline], new: Mapping[str, Baseline]) -> list[di
             a, b = (None if x is None else getattr(x, figure) for x in (before, now))
             row |= {f"old_{figure}": a, figure: b}
             if a is not None and b is not None:
-                row[f"{figure}_change"] = b / a - 1 if a else float(b != a)
+                row[f"{figure}_change"] = (b - a) / a if a else float(b != a)
         if before is None or now is None:
             row["state"] = "new" if before is None else "gone"
         elif before.figures != now.figures:
