@@ -15,6 +15,11 @@ onnx = pytest.importorskip("onnx", reason="the models are ONNX files")
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
+@pytest.fixture(autouse=True)
+def no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path))
+
+
 def example(name: str) -> ModuleType:
     """A script among the examples, imported."""
     spec = importlib.util.spec_from_file_location(f"examples_{name}", EXAMPLES / f"{name}.py")
@@ -58,3 +63,5 @@ def test_feed_forward_block_agrees_with_onnxruntime() -> None:
     print(f"{summary.cycles:,} cycles, {100 * summary.peak_fraction:.1f} % of peak")
     assert summary.macs == 2 * 128 * 768 * 3072
     assert 0.9 < summary.peak_fraction <= 1
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    assert f"{summary.cycles:,} cycles, {100 * summary.peak_fraction:.1f} % of peak" in readme
