@@ -1,0 +1,300 @@
+"""``kpu-run --report out.html``: a run on one page that needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kpu_ir.files import write_atomically
+from kpu_ir.report.analysis import Analysis, allocated, analyse, overlap, reuse, thinned
+from kpu_ir.report.charts import occupancy_chart, roofline_chart
+from kpu_ir.report.page import page
+from kpu_ir.report.roofline import LEVELS, operations, roofline, speed_text
+from kpu_ir.report.screen import NAMES, in_words, percent, size
+from kpu_ir.report.summary import Summary
+from kpu_ir.sim.clock import Timing
+
+if TYPE_CHECKING:
+    from kpu_ir.driver import Compiled
+
+STEPPED_AT_MOST = 400_000
+"""Runs of more operations are not stepped for their critical path and occupancy."""
+
+PATH_ROWS = 15
+
+KINDS = {
+    "busy": "busy",
+    "dma-data": "waits for data from the DMA",
+    "mover-data": "waits for data from the movers",
+    "fabric-data": "waits for data from the array",
+    "vector-data": "waits for data from the vector engine",
+    "slot": "waits for a free slot",
+    "engine": "waits for an engine",
+    "tensor": "waits for an earlier kernel's tensor",
+    "idle": "idle before its first, after its last operation",
+}
+"""Parts of an engine's bar, by CSS class."""
+
+
+def kind_of(cause: str) -> str:
+    """The part of a bar that a cause belongs to."""
+    kind, _, rest = cause.partition(" ")
+    if kind == "operand":
+        producer = rest.rpartition(" ")[2]
+        return f"{producer}-data" if f"{producer}-data" in KINDS else "tensor"
+    return kind if kind in KINDS else "tensor"
+
+
+def tiles(s: Summary) -> str:
+    """The figures that one looks for first."""
+    found = [
+        (f"{s.cycles:,}", "cycles"),
+        (f"{s.seconds * 1e6:,.2f} µs", f"at {s.clock_hz / 1e9:g} GHz"),
+        (f"{100 * s.peak_fraction:.1f} %", "of the array's peak"),
+        (f"{100 * s.roofline_fraction:.1f} %", f"of the roofline; bound by {NAMES[s.bound_by]}"),
+        (size(sum(s.bytes["external"].values())), "external traffic"),
+        (f"{sum(s.energy_pj.values()) / 1e6:,.2f} µJ", "energy"),
+    ]
+    return '<div class="tiles">' + "".join(
+        f'<div class="tile"><b>{escape(value)}</b><span>{escape(what)}</span></div>'
+        for value, what in found
+    ) + "</div>"  # fmt: skip
+
+
+def key(entries: Mapping[str, str], style: str) -> str:
+    """A legend; ``style`` makes a CSS style of each key."""
+    items = "".join(
+        f'<span><i style="{style.format(name)}"></i>{escape(text)}</span>'
+        for name, text in entries.items()
+    )
+    return f'<div class="key">{items}</div>'
+
+
+def table(
+    heads: Iterable[tuple[str, bool]], rows: Iterable[Iterable[tuple[str, Any]]], kind: str = ""
+) -> str:
+    """A table; heads are names and whether the column is text, cells a text and what it sorts by."""
+    heads = list(heads)
+    sorts = "sorts" in kind
+    top = "".join(
+        f'<th class="{"t" if text else ""}" scope="col">'
+        + (f'<button type="button">{escape(name)}</button>' if sorts else escape(name))
+        + "</th>"
+        for name, text in heads
+    )
+    body = "".join(
+        "<tr>" + "".join(
+            f'<td class="{"t" if text else ""}"' + (f' data-v="{escape(str(v))}"' if sorts else "")
+            + f">{escape(cell)}</td>"
+            for (cell, v), (_, text) in zip(row, heads)
+        ) + "</tr>"
+        for row in rows
+    )  # fmt: skip
+    return (
+        f'<div class="scroll"><table class="{kind}"><thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def kernels(s: Summary, timing: Timing) -> str:
+    """The kernels' table, one row a call; it sorts on a click."""
+    heads = [
+        ("#", False), ("kernel", True), ("start", False), ("cycles", False), ("MACs", False),
+        ("of roofline", False), ("bound by", True), ("external", False), ("energy", False),
+        ("speed", False),
+    ]  # fmt: skip
+
+    def row(n: int) -> list[tuple[str, Any]]:
+        k, call = s.kernels[n], timing.calls[n]
+        speed = operations(call) / (k.cycles / s.clock_hz) if k.cycles else 0.0
+        return [
+            (str(n + 1), n + 1), (k.label, k.label), (f"{k.start:,}", k.start),
+            (f"{k.cycles:,}", k.cycles), (f"{k.macs:,}", k.macs),
+            (f"{100 * k.roofline_fraction:.1f} %", k.roofline_fraction),
+            (NAMES[k.bound_by], NAMES[k.bound_by]), (size(k.external_bytes), k.external_bytes),
+            (f"{k.energy_pj / 1e6:,.3f} µJ", k.energy_pj),
+            (speed_text(speed) if speed else "moves only", speed),
+        ]  # fmt: skip
+
+    return table(heads, map(row, range(len(s.kernels))), "sorts kernels")
+
+
+def bars(s: Summary) -> str:
+    """A bar for each engine: what it did with each cycle of the run."""
+    whole = max(1, s.cycles)
+    lines: list[str] = []
+    used: dict[str, str] = {}
+    rows: list[list[tuple[str, Any]]] = []
+    for name, e in s.engines.items():
+        parts: dict[str, int] = {"busy": e["busy"]}
+        for cause, cycles in e["stalls"].items():
+            parts[kind_of(cause)] = parts.get(kind_of(cause), 0) + cycles
+            rows.append([(name, name), (f"waits for {in_words(cause)}", cause),
+                         (f"{cycles:,}", cycles), (percent(cycles, whole), cycles)])  # fmt: skip
+        rows.append([(name, name), ("busy", ""), (f"{e['busy']:,}", e["busy"]),
+                     (percent(e["busy"], whole), 0)])  # fmt: skip
+        for when in ("before", "after"):
+            cycles = e[f"idle_{when}"]
+            which = "before its first operation" if when == "before" else "after its last operation"
+            rows.append([(name, name), (f"idle {which}", ""), (f"{cycles:,}", cycles),
+                         (percent(cycles, whole), 0)])  # fmt: skip
+        spans = [f'<span class="idle" style="width:{100 * e["idle_before"] / whole:.3f}%"></span>']
+        for kind in KINDS:
+            cycles = parts.get(kind, 0)
+            if cycles:
+                used[kind] = KINDS[kind]
+                spans.append(
+                    f'<span class="{kind}" style="width:{100 * cycles / whole:.3f}%" '
+                    f'title="{escape(KINDS[kind])}: {cycles:,} cycles, {percent(cycles, whole)}">'
+                    "</span>"
+                )
+        busy = percent(e["busy"], whole)
+        lines.append(f'<div>{escape(name)}</div><div class="bar">{"".join(spans)}</div>')
+        lines.append(f"<div>{busy}</div>")
+    used["idle"] = KINDS["idle"]
+    heads = [("engine", True), ("what", True), ("cycles", False), ("of the run", False)]
+    legend = "".join(f'<span><i class="{k}"></i>{escape(v)}</span>' for k, v in used.items())
+    return (
+        f'<div class="bars">{"".join(lines)}</div><div class="key">{legend}</div>'
+        "<details><summary>Every cause, in cycles</summary>"
+        f"{table(heads, rows)}<p class='soft'>The lines of each engine add up to the "
+        f"{s.cycles:,} cycles of the run.</p></details>"
+    )
+
+
+def path(found: Analysis) -> str:
+    """The critical path, its longest parts."""
+    heads = [("cycles", False), ("of the run", False), ("engine", True), ("operation", True),
+             ("kernel", True), ("the next one waits for", True)]  # fmt: skip
+    longest = found.longest()
+    rows = [
+        [(f"{p.cycles:,}", p.cycles), (percent(p.cycles, found.cycles), 0), (p.engine, 0),
+         (p.operation, 0), (p.kernel, 0), (in_words(p.reason), 0)]
+        for p in longest[:PATH_ROWS]
+    ]  # fmt: skip
+    rest = sum(p.cycles for p in longest[PATH_ROWS:])
+    if rest:
+        rows.append([(f"{rest:,}", rest), (percent(rest, found.cycles), 0), ("", 0),
+                     (f"{len(longest) - PATH_ROWS} others", 0), ("", 0), ("", 0)])  # fmt: skip
+    return (
+        table(heads, rows)
+        + f'<p class="soft">{len(found.path):,} operations, each from its start to the start of '
+        f"the one that waited for it; together {found.cycles:,} cycles.</p>"
+    )
+
+
+def levels(compiled: Compiled, s: Summary, timing: Timing, found: Analysis | None) -> str:
+    """Memories: bytes, bandwidth used, reuse, occupancy, energy."""
+    factor = reuse(timing.counts)
+    rings, room = allocated(compiled.program), compiled.machine.capacity
+    heads = [("memory", True), ("read", False), ("written", False), ("reuse", False),
+             ("in rings", False), ("most in use", False), ("capacity", False), ("energy", False)]  # fmt: skip
+    rows: list[list[tuple[str, Any]]] = []
+    for level, moved in s.bytes.items():
+        peak = found.peak.get(level) if found else None
+        rows.append([
+            (level if level == "external" else level.upper(), 0),
+            (size(moved["read"]), 0), (size(moved["write"]), 0),
+            (f"{factor[level]:.2f} ×" if level in factor else "-", 0),
+            (size(rings[level]) if level in rings else "-", 0),
+            (size(peak) if peak is not None else "-", 0), (size(room[level]), 0),
+            (f"{s.energy_pj[level] / 1e6:,.3f} µJ", 0),
+        ])  # fmt: skip
+    words = (
+        "Reuse: bytes that a memory gives towards the array for each byte that it got from the one "
+        f"before. On average {overlap(timing):.2f} engines work at a time."
+    )
+    if found:
+        words += f" {100 * found.hidden:.1f} % of the DMA's time is hidden behind computing."
+    bound = "" if s.io_bound_bytes is None else (
+        f" External traffic is {sum(s.bytes['external'].values()) / s.io_bound_bytes:.2f} × the "
+        "least that any order of the products allows."
+    )  # fmt: skip
+    return table(heads, rows) + f'<p class="soft">{words}{bound}</p>'
+
+
+def occupancy(compiled: Compiled, found: Analysis) -> str:
+    """What the memories hold over time."""
+    rings, parts = allocated(compiled.program), []
+    for level in ("l3", "l2"):
+        curve = thinned(found.live[level], found.cycles, 600)
+        parts.append(f"<h3>{level.upper()}</h3><figure>")
+        parts.append(
+            occupancy_chart(
+                level, curve, found.cycles, rings[level], compiled.machine.capacity[level]
+            )
+        )
+        parts.append("</figure>")
+    return "".join(parts)
+
+
+def flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
+    """The machine's values, one a line, as ``--set`` takes them."""
+    for name, value in data.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            yield f"{prefix}{name} = {text}"
+
+
+def sources(compiled: Compiled) -> str:
+    """The IR at each altitude."""
+    what = {"kernel": "what is computed", "tile": "how it is cut", "dma": "how it moves"}
+    return "".join(
+        f'<details><summary>{altitude} <span class="soft">{what[altitude]}; '
+        f"{text.count(chr(10)):,} lines</span></summary><pre>{escape(text)}</pre></details>"
+        for altitude in compiled.stages
+        for text in (compiled.ir(altitude),)
+    )
+
+
+def report(compiled: Compiled, summary: Summary, command: str) -> str:
+    """The page. ``command`` is what reproduces it."""
+    timing = compiled.timing
+    found = analyse(compiled.program) if timing.operations <= STEPPED_AT_MOST else None
+    roofs = roofline(timing.calls, timing, compiled.machine)
+    title = f"{summary.source or 'program'} on the {compiled.machine.name} machine"
+    sections = [
+        f"<h1>{escape(title)}</h1>",
+        f'<p class="soft">{summary.operations:,} operations of {len(timing.busy)} engines in '
+        f"{len(timing.calls)} kernel calls</p>",
+        tiles(summary),
+        "<h2>Roofline</h2>",
+    ]
+    if roofs.points:
+        sections += [
+            "<figure>", key(LEVELS, "background:var(--{})"), roofline_chart(roofs),
+            "<figcaption>Each kernel has a point at each level of memory, at the same height; its "
+            "number is that of the table below. A point near the roof of its colour is bound "
+            "by that level.</figcaption></figure>",
+        ]  # fmt: skip
+    else:
+        sections.append("<p>Nothing is computed here, data only moves.</p>")
+    sections += ["<h2>Kernels</h2>", kernels(summary, timing)]
+    sections += ["<h2>What each engine did</h2>", bars(summary)]
+    sections.append("<h2>Critical path</h2>")
+    if found:
+        sections.append(path(found))
+    else:
+        sections.append(
+            f"<p>This run has more than {STEPPED_AT_MOST:,} operations, and is not stepped for its "
+            "critical path and its memories' occupancy.</p>"
+        )
+    sections += ["<h2>Memories</h2>", levels(compiled, summary, timing, found)]
+    if found:
+        sections.append(occupancy(compiled, found))
+    sections += [
+        "<h2>Program</h2>", sources(compiled), "<h2>How to get this again</h2>",
+        f'<pre class="wrap">{escape(command)}</pre>',
+        f"<details><summary>Machine <span class='soft'>{escape(compiled.machine.name)}</span>"
+        f"</summary><pre>{escape(chr(10).join(flat(compiled.machine.to_dict())))}</pre></details>",
+    ]  # fmt: skip
+    return page(title, "\n".join(sections))
+
+
+def write_report(compiled: Compiled, summary: Summary, path: str | Path, command: str) -> None:
+    """Write the page. Raises ``KpuError`` where it cannot."""
+    write_atomically(path, report(compiled, summary, command))
