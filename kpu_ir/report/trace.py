@@ -15,20 +15,25 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from kpu_ir.errors import KpuError
+from kpu_ir.machine import Machine
 from kpu_ir.report.analysis import Interval, curve
 from kpu_ir.report.replay import Replay, Span, describe, kind_of, loop_names
-from kpu_ir.sim.plan import Acquire, Fetch, Matmul, Move, Ring, Write, steps
+from kpu_ir.sim.clock import cost_at
+from kpu_ir.sim.plan import Acquire, Fetch, Loop, Matmul, Move, Node, Ring, Write, steps
 from kpu_ir.sim.program import Program
 
 ENGINES, RINGS, KERNELS = 1, 2, 3
 """The processes of the trace."""
+
+MOST = 2_000_000
+"""Runs of more operations are traced in a window only."""
 
 
 class _Enough(Exception):
@@ -198,13 +203,17 @@ def _details(span: Span) -> dict[str, Any]:
 def replacing(path: str | Path) -> Generator[IO[str]]:
     """A text file to write that takes its place at ``path`` when the block ends well, else never.
 
-    Raises ``KpuError`` where it cannot be written.
+    Devices and pipes are written to directly. Raises ``KpuError`` where it cannot be written.
     """
     target = Path(path)
     if not target.parent.is_dir():
         raise KpuError("the folder does not exist", str(target.parent), "make it first")
     temporary = ""
     try:
+        if target.exists() and not target.is_file():
+            with target.open("w", encoding="utf-8") as file:
+                yield file
+            return
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         mask = os.umask(0)
         os.umask(mask)
@@ -223,8 +232,15 @@ def replacing(path: str | Path) -> Generator[IO[str]]:
 def write_trace(program: Program, path: str | Path, window: Interval | None = None) -> Written:
     """Step a program and write its trace; with ``window``, only what falls into these cycles.
 
-    Raises ``KpuError`` where the file cannot be written or the window is empty.
+    Raises ``KpuError`` where the file cannot be written, the window is empty, or a run of more
+    than ``MOST`` operations has none.
     """
+    count = sum(operations(call.plan.body, program.machine) for call in program.calls)
+    if window is None and count > MOST:
+        raise KpuError(
+            f"a trace of all {count:,} operations would be too big to open",
+            hint="give the cycles to look at, as --trace-window 0:100000",
+        )
     if window is not None and not 0 <= window[0] < window[1]:
         raise KpuError(
             f"the window {window[0]}:{window[1]} is empty", hint="write BEGIN:END in cycles"
@@ -233,6 +249,16 @@ def write_trace(program: Program, path: str | Path, window: Interval | None = No
         writer = _Writer(program, file, window or (0, 1 << 62))
         cycles = writer.run()
     return Written(writer.slices, writer.flows, writer.counters, cycles)
+
+
+def operations(nodes: Sequence[Node], machine: Machine) -> int:
+    """How many operations a plan's body executes that take time."""
+    return sum(
+        node.trips * operations(node.body, machine)
+        if isinstance(node, Loop)
+        else cost_at(node, machine) is not None
+        for node in nodes
+    )
 
 
 def window_of(text: str) -> Interval:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shlex
 import sys
 import time
 import zipfile
@@ -50,6 +51,10 @@ def parser() -> argparse.ArgumentParser:
            "or 'none' of them", metavar="N")  # fmt: skip
     option("--json", "print one JSON object", action="store_true")
     option("--profile", "a row for every kernel", action="store_true")
+    option("--trace", "write every operation for Perfetto (ui.perfetto.dev)", metavar="F.json")
+    option("--trace-window", "with --trace: only what falls into these cycles", metavar="FROM:TO")
+    option("--report", "write a page on the run: roofline, stalls, critical path, IR",
+           metavar="F.html")  # fmt: skip
     option("--fuse", "which kernels become one (default: epilogue)", choices=["none", "epilogue"])
     option("--search", "how long to look for schedules (default: quick)",
            choices=["none", "quick", "full"])  # fmt: skip
@@ -129,7 +134,8 @@ def progress(quiet: bool) -> Generator[Callable[[str], None]]:
 CONFLICTS = (
     ("no_values", ("inputs", "outputs", "seed"), "it computes no values"),
     ("inputs", ("seed",), "no inputs are drawn"),
-    ("emit", ("json", "outputs", "inputs", "seed", "profile", "stepped", "no_values"),
+    ("emit", ("json", "outputs", "inputs", "seed", "profile", "stepped", "no_values",
+              "trace", "report"),
      "it prints the IR and stops"),
     ("json", ("profile",), "it always has every kernel"),
 )  # fmt: skip
@@ -153,12 +159,25 @@ def check_options(args: argparse.Namespace) -> None:
         raise KpuError(f"--elide '{args.elide}': expected a number of elements, or none")
     if args.search == "none" and args.objective:
         raise KpuError("--objective does nothing beside --search none", hint="leave one out")
-    if args.outputs:
-        target = Path(args.outputs)
+    if args.trace_window is not None:
+        if not args.trace:
+            raise KpuError("--trace-window does nothing without --trace")
+        from kpu_ir.report.trace import window_of
+
+        args.trace_window = window_of(args.trace_window)
+    written: dict[Path, str] = {}
+    for option in ("outputs", "trace", "report"):
+        name = getattr(args, option)
+        if name is None:
+            continue
+        target = Path(name)
         if not target.parent.is_dir():
             raise KpuError("the folder does not exist", str(target.parent), "make it first")
         if target.is_dir():
-            raise KpuError("expected a file to write, got a folder", args.outputs)
+            raise KpuError("expected a file to write, got a folder", name)
+        other = written.setdefault(target.resolve(), option)
+        if other != option and (target.is_file() or not target.exists()):
+            raise KpuError(f"--{other} and --{option} would write the same file", name)
 
 
 def check_module(args: argparse.Namespace, module: ModuleOp) -> None:
@@ -237,8 +256,9 @@ def run(args: argparse.Namespace) -> None:
             drawn = given or random_inputs(compiled.program, args.seed or 0)
             inputs = compiled.checked(drawn, nan=False)
         summary, outputs = simulate(compiled, inputs, args.stepped, say)
-    if args.outputs:
-        write_arrays(args.outputs, outputs)
+        if args.outputs:
+            write_arrays(args.outputs, outputs)
+        pictures = draw(args, compiled, summary, say)
     if args.json:
         print(summary.to_json())
         return
@@ -249,6 +269,31 @@ def run(args: argparse.Namespace) -> None:
     from kpu_ir.report.screen import show
 
     show(summary, every=args.profile)
+    for line in pictures:
+        print(line)
+
+
+def draw(
+    args: argparse.Namespace, compiled: Compiled, summary: Summary, say: Callable[[str], None]
+) -> list[str]:
+    """Write the trace and the page that were asked for; a line on each."""
+    lines: list[str] = []
+    if args.trace:
+        from kpu_ir.report.trace import write_trace
+
+        say("tracing")
+        trace = write_trace(compiled.program, args.trace, args.trace_window)
+        lines.append(
+            f"trace: {args.trace}, {trace.slices:,} slices, {trace.flows:,} arrows "
+            "(open it at https://ui.perfetto.dev)"
+        )
+    if args.report:
+        from kpu_ir.report.html import write_report
+
+        say("report")
+        write_report(compiled, summary, args.report, args.command)
+        lines.append(f"report: {args.report}")
+    return lines
 
 
 def simulate(
@@ -288,7 +333,9 @@ def write_arrays(path: str, arrays: dict[str, Any]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tool; 0, or 1 after a message on stderr."""
-    args = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    args = parser().parse_args(given)
+    args.command = shlex.join(["kpu-run", *given])
     try:
         run(args)
         sys.stdout.flush()

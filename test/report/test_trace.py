@@ -1,12 +1,13 @@
 """Traces: valid by the format, complete, equal to the run's figures."""
 
 import json
+import os
 from collections import Counter, defaultdict
 
 import pytest
 
 from kpu_ir.errors import KpuError
-from kpu_ir.report.trace import window_of, write_trace
+from kpu_ir.report.trace import operations, window_of, write_trace
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +141,23 @@ def test_windows_that_are_none(text):
 
 def test_a_window_in_text():
     assert window_of("10:20") == (10, 20)
+
+
+def test_the_count_of_operations_is_the_runs(compiled):
+    program = compiled.program
+    count = sum(operations(c.plan.body, program.machine) for c in program.calls)
+    assert count == compiled.timing.operations
+
+
+def test_a_big_run_is_traced_in_a_window_only(compiled, tmp_path, monkeypatch):
+    monkeypatch.setattr("kpu_ir.report.trace.MOST", 10)
+    with pytest.raises(KpuError, match="too big") as error:
+        write_trace(compiled.program, tmp_path / "out.json")
+    assert "--trace-window" in (error.value.hint or "")
+    assert list(tmp_path.iterdir()) == []
+    assert write_trace(compiled.program, tmp_path / "out.json", (0, 1000)).slices
+
+
+def test_a_device_stays_one(compiled):
+    write_trace(compiled.program, os.devnull)
+    assert not os.path.isfile(os.devnull)
