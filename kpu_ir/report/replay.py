@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Operation
+from xdsl.ir import Block, Operation
 
 from kpu_ir.dialects import tile
 from kpu_ir.sim.clock import Held, Timing
 from kpu_ir.sim.durations import Cost
-from kpu_ir.sim.plan import Fetch, Matmul, Move, Reduce, Ring, Step, Write
+from kpu_ir.sim.plan import Fetch, Map, Matmul, Move, Reduce, Ring, Step, Windowed, Write
 from kpu_ir.sim.program import Program
 from kpu_ir.sim.time import Event, TimeModel
 
@@ -195,11 +195,10 @@ def describe(step: Step, program: Program, call: int) -> str:
     if isinstance(step, Write):
         target = program.buffers[program.calls[call].arguments[step.buffer]].name
         return f"write {target}"
-    ring = step.op.attributes.get("ring") or step.op.properties.get("ring")
-    if ring is None:
-        into = step.op.operands[-1] if not isinstance(step, Matmul) else step.op.into
-        owner = into.owner
-        ring = owner.properties.get("ring") if isinstance(owner, Operation) else None
+    owner: Operation | Block = step.op
+    if isinstance(step, Matmul | Map | Reduce | Windowed):
+        owner = step.op.into.owner
+    ring = owner.properties.get("ring") if isinstance(owner, Operation) else None
     return f"{kind_of(step)} {ring}" if ring is not None else kind_of(step)
 
 
