@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ def roofline_table(setting: Setting) -> Table:
         setting.say(name)
         summary = setting.compile(make()).summary()
         moved = sum(summary.bytes["external"].values())
-        intensity, speed = summary.flops / moved, summary.flops / summary.seconds
+        operations = 2 * summary.macs or summary.flops  # the roof is the array's
+        intensity, speed = operations / moved, operations / summary.seconds
         roof = min(machine.peak_flops(), rate * intensity)
         rows.append({
-            "number": len(rows) + 1, "workload": name, "operations": summary.flops,
+            "number": len(rows) + 1, "workload": name, "operations": operations,
             "external_bytes": moved, "intensity": intensity, "gflops": speed / 1e9,
             "roof_gflops": roof / 1e9, "fraction": speed / roof if roof else None,
         })  # fmt: skip
@@ -40,8 +42,8 @@ def roofline_table(setting: Setting) -> Table:
         Column("roof_gflops", "roof", lambda v: f"{v:,.1f}"), Column("fraction", "of roof", share),
     ]  # fmt: skip
     note = (
-        "Operations: two a multiply-accumulate, one a lane operation of the vector engine. Bytes: as "
-        "counted, to and from external memory. What computes nothing has no place in the picture."
+        "Operations: two a multiply-accumulate; lane operations of the vector engine where there is none. "
+        "Bytes: as counted, to and from external memory. What computes nothing has no place in the picture."
     )
     return Table(f"Roofline of {machine.name}", columns, rows, (note,))
 
@@ -75,11 +77,16 @@ def draw(rows: Sequence[dict[str, Any]], machine: Machine, out: Path) -> list[Pa
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    places = _apart([(p["intensity"], p["gflops"]) for p in points])
-    for point, (x, y) in zip(points, places, strict=True):
+    for point in points:
         axes.plot(point["intensity"], point["gflops"], "o", markersize=6, color="#1f6fb4", zorder=3)
+    crowds = 0
+    for group in _groups(points, high / low):
+        middle = prod(p["intensity"] for p in group) ** (1 / len(group))
+        crowds += len(group) > 1
+        above = len(group) > 1 and crowds % 2 == 0  # so that neighbours do not run into each other
+        at = (middle, max(p["gflops"] for p in group) if above else min(p["gflops"] for p in group))
         axes.annotate(
-            str(point["number"]), (point["intensity"], point["gflops"]), (x, y),
+            ", ".join(str(p["number"]) for p in group), at, (0, 12 if above else -14),
             textcoords="offset points", fontsize=9, ha="center", va="center",
         )  # fmt: skip
     key = "\n".join(f"{p['number']:>2}  {p['workload']}" for p in points)
@@ -94,11 +101,16 @@ def draw(rows: Sequence[dict[str, Any]], machine: Machine, out: Path) -> list[Pa
     return written
 
 
-def _apart(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Offsets of labels in points: those of markers that stand close go around them."""
-    around = ((0, -12), (0, 12), (12, -4), (-12, -4), (12, 8), (-12, 8))
-    found: list[tuple[float, float]] = []
-    for i, (x, y) in enumerate(points):
-        near = sum(1 for a, b in points[:i] if 0.7 < a / x < 1.43 and 0.7 < b / y < 1.43)
-        found.append(around[near % len(around)])
-    return found
+def _groups(points: Sequence[dict[str, Any]], span: float) -> list[list[dict[str, Any]]]:
+    """Points in order of intensity; those whose labels would run into each other are together."""
+    groups: list[list[dict[str, Any]]] = []
+    for point in sorted(points, key=lambda p: (p["intensity"], p["gflops"])):
+        last = groups[-1][-1] if groups else None
+        if last is not None and (
+            point["intensity"] / last["intensity"] < span ** (1 / 40)
+            and 0.7 < point["gflops"] / last["gflops"] < 1.43
+        ):
+            groups[-1].append(point)
+        else:
+            groups.append([point])
+    return groups
