@@ -23,10 +23,10 @@ figure{margin:0}
 .tile{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:10px 14px}
 .tile b{display:block;font-size:21px;font-weight:600;font-variant-numeric:tabular-nums}
 .tile span{color:var(--soft);font-size:13px}
-.scroll{overflow-x:auto;border:1px solid var(--line);border-radius:8px}
+.scroll{overflow:auto;max-height:720px;border:1px solid var(--line);border-radius:8px}
 table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
 th,td{padding:6px 12px;text-align:right;white-space:nowrap;border-top:1px solid var(--line)}
-thead th{border-top:0;background:var(--card)}
+thead th{border-top:0;background:var(--card);position:sticky;top:0;z-index:2}
 tbody tr:first-child td{border-top:1px solid var(--line)}
 th.t,td.t{text-align:left}
 th button{all:unset;cursor:pointer;font-weight:600}
@@ -65,8 +65,9 @@ pre.wrap{white-space:pre-wrap;overflow-wrap:anywhere}
 svg text{font-size:11.5px}.bars{grid-template-columns:max-content 1fr max-content;gap:7px 8px}h1{font-size:21px}
 .tiles{grid-template-columns:1fr 1fr}.tile b{font-size:18px}
 table.kernels th:nth-child(2),table.kernels td:nth-child(2){position:sticky;left:0;
-background:var(--card);max-width:150px;overflow:hidden;text-overflow:ellipsis}}
-@media print{details{break-inside:avoid}}
+background:var(--card);max-width:150px;overflow:hidden;text-overflow:ellipsis}
+table.kernels th:nth-child(2){z-index:3}}
+@media print{.scroll{max-height:none}}
 """
 
 SCRIPT = """
