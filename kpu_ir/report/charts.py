@@ -125,9 +125,13 @@ def roofline_chart(data: Roofline) -> str:
             parts.append(f'<path class="same" d="M{left:.1f} {y:.1f}H{right:.1f}"/>')
             near = (k for k in numbers if abs(k[0] - right) < 40 and abs(k[1] - y) < 14)
             numbers.setdefault(next(near, (right, y)), []).append(number)
-        for (x, y), here in numbers.items():
-            text = ", ".join(str(n) for n in here[:4]) + (", …" if len(here) > 4 else "")
-            parts.append(f'<text class="number" x="{x + 11:.1f}" y="{y + 4:.1f}">{text}</text>')
+        words = [
+            (x, y, ", ".join(str(n) for n in here[:4]) + (", …" if len(here) > 4 else ""))
+            for (x, y), here in numbers.items()
+        ]
+        marks = [(f.x(at_x(p.intensity)), f.y(at_y(p.speed)), RADIUS[p.level]) for p in data.points]
+        for x, y, text in placed(words, marks, f):
+            parts.append(f'<text class="number" x="{x:.1f}" y="{y:.1f}">{text}</text>')
         for p in sorted(data.points, key=lambda p: -RADIUS[p.level]):
             parts.append(
                 f'<circle class="{p.level}" cx="{f.x(at_x(p.intensity)):.1f}" '
@@ -138,6 +142,32 @@ def roofline_chart(data: Roofline) -> str:
         return f.svg(kind, "roofline of every kernel at every level of memory", parts)
 
     return both(draw)
+
+
+def placed(
+    words: Iterable[tuple[float, float, str]],
+    marks: Iterable[tuple[float, float, float]],
+    f: Frame,
+) -> Iterable[tuple[float, float, str]]:
+    """Where the texts that belong to points go, beside them and apart; none where there is no room.
+
+    ``marks``: circles to keep clear of, as centre and radius.
+    """
+    taken = [(x - r, y - r, x + r, y + r) for x, y, r in marks]
+    for x, y, text in words:
+        wide = 7.5 * len(text)
+        for left, base in (
+            (x + 11, y + 4), (x + 7, y - 9), (x + 7, y + 18), (x - 11 - wide, y + 4),
+            (x - 7 - wide, y - 9), (x - 7 - wide, y + 18), (x + 7, y - 23), (x + 7, y + 32),
+        ):  # fmt: skip
+            box = (left, base - 11, left + wide, base + 2)
+            inside = box[0] > f.left and box[2] < f.width and f.top < box[1] and box[3] < f.y(0)
+            if inside and not any(
+                box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken
+            ):
+                taken.append(box)
+                yield left, base, text
+                break
 
 
 def steps_of(cycles: int, count: int) -> list[int]:

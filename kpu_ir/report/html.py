@@ -47,16 +47,31 @@ def kind_of(cause: str) -> str:
     return kind if kind in KINDS else "tensor"
 
 
+def scaled(micro: float, unit: str) -> str:
+    """Millionths of a unit for a person.
+
+    >>> scaled(14.93, "s"), scaled(137819.78, "s"), scaled(0.0123, "J")
+    ('14.93 µs', '137.82 ms', '12.30 nJ')
+    """
+    for factor, prefix in ((1e6, ""), (1e3, "m"), (1, "µ")):
+        if micro >= factor:
+            return f"{micro / factor:,.2f} {prefix}{unit}"
+    return f"{micro * 1e3:,.2f} n{unit}"
+
+
 def tiles(s: Summary) -> str:
     """The figures that one looks for first."""
     found = [
         (f"{s.cycles:,}", "cycles"),
-        (f"{s.seconds * 1e6:,.2f} µs", f"at {s.clock_hz / 1e9:g} GHz"),
+        (scaled(s.seconds * 1e6, "s"), f"at {s.clock_hz / 1e9:g} GHz"),
         (f"{100 * s.peak_fraction:.1f} %", "of the array's peak"),
         (f"{100 * s.roofline_fraction:.1f} %", f"of the roofline; bound by {NAMES[s.bound_by]}"),
         (size(sum(s.bytes["external"].values())), "external traffic"),
-        (f"{sum(s.energy_pj.values()) / 1e6:,.2f} µJ", "energy"),
+        (scaled(sum(s.energy_pj.values()) / 1e6, "J"), "energy"),
     ]
+    if s.max_rel_error is not None:
+        found.append((f"{s.max_rel_error:.2g}", "largest difference from the reference, of its "
+                      "largest value"))  # fmt: skip
     return '<div class="tiles">' + "".join(
         f'<div class="tile"><b>{escape(value)}</b><span>{escape(what)}</span></div>'
         for value, what in found
@@ -114,7 +129,7 @@ def kernels(s: Summary, timing: Timing) -> str:
             (f"{k.cycles:,}", k.cycles), (f"{k.macs:,}", k.macs),
             (f"{100 * k.roofline_fraction:.1f} %", k.roofline_fraction),
             (NAMES[k.bound_by], NAMES[k.bound_by]), (size(k.external_bytes), k.external_bytes),
-            (f"{k.energy_pj / 1e6:,.3f} µJ", k.energy_pj),
+            (scaled(k.energy_pj / 1e6, "J"), k.energy_pj),
             (speed_text(speed) if speed else "moves only", speed),
         ]  # fmt: skip
 
@@ -200,7 +215,7 @@ def levels(compiled: Compiled, s: Summary, timing: Timing, found: Analysis | Non
             (f"{factor[level]:.2f} ×" if level in factor else "-", 0),
             (size(rings[level]) if level in rings else "-", 0),
             (size(peak) if peak is not None else "-", 0), (size(room[level]), 0),
-            (f"{s.energy_pj[level] / 1e6:,.3f} µJ", 0),
+            (scaled(s.energy_pj[level] / 1e6, "J"), 0),
         ])  # fmt: skip
     words = (
         "Reuse: bytes that a memory gives towards the array for each byte that it got from the one "
@@ -266,10 +281,13 @@ def report(compiled: Compiled, summary: Summary, command: str) -> str:
     ]
     if roofs.points:
         sections += [
-            "<figure>", key(LEVELS, "background:var(--{})"), roofline_chart(roofs),
+            "<figure>",
+            key({level: f"{name}, {roofs.bandwidth[level] / 1e9:,.4g} GB/s"
+                 for level, name in LEVELS.items()}, "background:var(--{})"),
+            roofline_chart(roofs),
             "<figcaption>Each kernel has a point at each level of memory, at the same height; its "
-            "number is that of the table below. A point near the roof of its colour is bound "
-            "by that level.</figcaption></figure>",
+            "number, where there is room for it, is that of the table below. A point near the roof "
+            "of its colour is bound by that level.</figcaption></figure>",
         ]  # fmt: skip
     else:
         sections.append("<p>Nothing is computed here, data only moves.</p>")

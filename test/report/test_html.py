@@ -5,13 +5,14 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from kpu_ir.driver import compile
-from kpu_ir.report.charts import steps_of, ticks
-from kpu_ir.report.html import report, write_report
+from kpu_ir.report.charts import Frame, placed, steps_of, ticks
+from kpu_ir.report.html import report, scaled, write_report
 from kpu_ir.report.roofline import roofline, speed_text
 
 COMMAND = "kpu-run net.onnx --set l2.banks=4 --report <net>.html"
@@ -177,3 +178,41 @@ def test_the_layout_in_a_browser(page, tmp_path, width, kind):
 def test_the_file_is_written_whole(compiled, tmp_path):
     write_report(compiled, compiled.summary(), tmp_path / "out.html", COMMAND)
     assert (tmp_path / "out.html").read_text().endswith("</html>\n")
+
+
+def test_numbers_of_points_keep_apart():
+    frame = Frame(360, 320)
+    words = [(200.0 + n, 100.0 + n, "1, 2, 3") for n in range(12)]
+    found = list(placed(words, [(200.0, 100.0, 5)], frame))
+    assert 2 <= len(found) < len(words)
+    boxes = [(x, y - 11, x + 7.5 * len(text), y + 2) for x, y, text in found]
+    for n, a in enumerate(boxes):
+        assert frame.left < a[0] < a[2] < frame.width
+        for b in boxes[:n]:
+            assert a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3]
+
+
+def test_the_difference_from_the_reference_is_shown(compiled):
+    summary = replace(compiled.summary(), max_rel_error=0.0013, max_abs_error=1.0)
+    assert "<b>0.0013</b>" in report(compiled, summary, "")
+
+
+def test_a_long_run_is_not_stepped(compiled, monkeypatch):
+    monkeypatch.setattr("kpu_ir.report.html.STEPPED_AT_MOST", 10)
+    text = report(compiled, compiled.summary(), COMMAND)
+    assert "is not stepped" in text
+    assert "What each engine did" in text
+
+
+@pytest.mark.parametrize(
+    ("micro", "text"),
+    [
+        (14.93, "14.93 µJ"),
+        (137819.78, "137.82 mJ"),
+        (0.0123, "12.30 nJ"),
+        (0, "0.00 nJ"),
+        (2e6, "2.00 J"),
+    ],
+)
+def test_millionths(micro, text):
+    assert scaled(micro, "J") == text
