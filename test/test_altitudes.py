@@ -52,7 +52,9 @@ def draw_graph(draw) -> Graph:
         lhs = x.transpose((*range(len(batch)), len(batch) + 1, len(batch))) if ta else x
         rows, inner = (k, m) if ta else (m, k)
         own = batch if draw(st.booleans()) else ()
-        w = constant(*own, n, inner) if tb else constant(*own, inner, n)
+        # Sums of about 1, so that what rounding does to them is of the size of the tolerance.
+        weights = rng.standard_normal((*own, n, inner) if tb else (*own, inner, n))
+        w = g.constant((weights / np.sqrt(inner)).astype(np.float32))
         if tb:
             w = w.transpose((*range(len(own)), len(own) + 1, len(own)))
         y = lhs @ w

@@ -53,15 +53,28 @@ from kpu_ir.dialects.kernel_base import (
     shape_text,
     tensor_type,
 )
+from kpu_ir.dialects.kernel_movement import BroadcastOp, ConcatOp, PadOp, SliceOp
+from kpu_ir.dialects.kernel_rows import GatherOp, NormalizeOp, ReduceOp, SoftmaxOp
+from kpu_ir.dialects.kernel_window import ConvOp, PoolOp
 
 __all__ = [
+    "BroadcastOp",
+    "ConcatOp",
     "ConstantOp",
+    "ConvOp",
     "FusedOp",
+    "GatherOp",
     "Kernel",
     "KernelOperation",
     "MapOp",
     "MatmulOp",
+    "NormalizeOp",
+    "PadOp",
+    "PoolOp",
+    "ReduceOp",
     "ReshapeOp",
+    "SliceOp",
+    "SoftmaxOp",
     "TransposeOp",
     "YieldOp",
     "broadcast_shapes",
@@ -458,5 +471,23 @@ class FusedOp(KernelOperation):
 
 Kernel = Dialect(
     "kernel",
-    [ConstantOp, MatmulOp, MapOp, ReshapeOp, TransposeOp, FusedOp, YieldOp],
+    [
+        ConstantOp,
+        MatmulOp,
+        ConvOp,
+        MapOp,
+        ReduceOp,
+        SoftmaxOp,
+        NormalizeOp,
+        PoolOp,
+        ReshapeOp,
+        TransposeOp,
+        SliceOp,
+        ConcatOp,
+        PadOp,
+        BroadcastOp,
+        GatherOp,
+        FusedOp,
+        YieldOp,
+    ],
 )

@@ -231,3 +231,7 @@ def check_input(name: str, value: Any, kind: TensorType) -> Array:
     if not floats and "int" not in array.dtype.name and array.dtype.kind != "b":
         raise KpuError(f"input {name!r}: expected numbers, got an array of {array.dtype}")
     return array.astype(dtype, copy=False)
+
+
+# Registers the meanings of the other families; at the end, since they register in the table above.
+from kpu_ir.dialects import kernel_nn_reference  # noqa: E402, F401

@@ -81,10 +81,13 @@ class Movement:
         blocks = dict.fromkeys(self.block(256 << n) for n in range(8))
         return [
             Candidate(
-                Schedule(tile=block, depth=depth, late=depth), least, moved, least + prod(block)
+                Schedule(tile=block, depth=2, l3_depth=depth, out_depth=depth, late=late),
+                least,
+                moved,
+                least + prod(block),
             )
             for block in blocks
-            for depth in (2, 3, 4)
+            for depth, late in ((2, 2), (3, 1), (3, 3), (4, 2))
         ]
 
     def block(self, room: int) -> Shape:

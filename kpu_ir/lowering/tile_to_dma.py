@@ -237,7 +237,15 @@ class _Lowering:
         fill = op.fill.value.data if op.fill else 0.0
         fetch = build.insert(
             dma.FetchOp(
-                source, indices, ring, staged, kept, None, low, high, fill,
+                source,
+                indices,
+                ring,
+                staged,
+                kept,
+                None,
+                low,
+                high,
+                fill,
                 None if op.by is None else self.values[op.by],
             )
         )
@@ -265,6 +273,8 @@ class _Lowering:
             move = build.insert(dma.MoveOp(source, zeros, ring, staged, late=late))
             move.result.name_hint = name
             source = move.result
+            # In order behind its move, the write would make the DMA wait for the mover.
+            late += 1
         build.insert(dma.WriteOp(source, target, self.indices(op.indices), late=late))
 
 
