@@ -271,6 +271,13 @@ class Compiled:
         began = time.perf_counter()
         return summarise(self, self.timing, time.perf_counter() - began)
 
+    def report(self, path: str | Path) -> None:
+        """Write a page on the run: what ``kpu-run --report`` writes (no values are computed)."""
+        from kpu_ir.report.command import command_of
+        from kpu_ir.report.html import write_report
+
+        write_report(self, self.summary(), path, command_of(self, "--report", str(path)))
+
     def _repr_html_(self) -> str:
         from kpu_ir.report.screen import html
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kpu_ir.files import write_atomically
 from kpu_ir.report.analysis import Analysis, allocated, analyse, overlap, reuse, thinned
 from kpu_ir.report.charts import occupancy_chart, roofline_chart
+from kpu_ir.report.command import flat
 from kpu_ir.report.page import page
 from kpu_ir.report.roofline import LEVELS, operations, roofline, speed_text
 from kpu_ir.report.screen import NAMES, in_words, percent, size
@@ -245,16 +246,6 @@ def occupancy(compiled: Compiled, found: Analysis) -> str:
     return "".join(parts)
 
 
-def flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[str]:
-    """The machine's values, one a line, as ``--set`` takes them."""
-    for name, value in data.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            yield f"{prefix}{name} = {text}"
-
-
 def sources(compiled: Compiled) -> str:
     """The IR at each altitude."""
     what = {"kernel": "what is computed", "tile": "how it is cut", "dma": "how it moves"}
@@ -304,11 +295,12 @@ def report(compiled: Compiled, summary: Summary, command: str) -> str:
     sections += ["<h2>Memories</h2>", levels(compiled, summary, timing, found)]
     if found:
         sections.append(occupancy(compiled, found))
+    values = "\n".join(f"{name} = {value}" for name, value in flat(compiled.machine.to_dict()))
     sections += [
         "<h2>Program</h2>", sources(compiled), "<h2>How to get this again</h2>",
         f'<pre class="wrap">{escape(command)}</pre>',
         f"<details><summary>Machine <span class='soft'>{escape(compiled.machine.name)}</span>"
-        f"</summary><pre>{escape(chr(10).join(flat(compiled.machine.to_dict())))}</pre></details>",
+        f"</summary><pre>{escape(values)}</pre></details>",
     ]  # fmt: skip
     return page(title, "\n".join(sections))
 
