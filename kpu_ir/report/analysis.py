@@ -207,12 +207,15 @@ class _Recorder:
         end, at = self.last
         reason = "the last to end"
         found: list[Segment] = []
+        names: dict[Interval, tuple[str, str, str]] = {}
         while at >= 0:
-            step, _, held = replay.model.operations[self.operation[at]]
-            begin, call = self.start[at], self.call[at]
-            label = self.program.calls[call].label
-            words = describe(step, self.program, call)
-            found.append(Segment(begin, end - begin, held[0].engine.name, label, words, reason))
+            operation, begin, call = self.operation[at], self.start[at], self.call[at]
+            if (operation, call) not in names:
+                step, _, held = replay.model.operations[operation]
+                label = self.program.calls[call].label
+                words = describe(step, self.program, call)
+                names[operation, call] = (held[0].engine.name, label, words)
+            found.append(Segment(begin, end - begin, *names[operation, call], reason))
             cause = self.cause[at]
             reason = replay.model.causes[cause][1] if cause >= 0 else "the same engine, in order"
             end, at = begin, self.binding[at]

@@ -8,6 +8,7 @@ one is the critical path.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -86,7 +87,13 @@ class Replay:
         """Step the program."""
         self.marks, self.count, self.call = _Marks(), 0, -1
         self.opened: dict[int, int] = {}
-        timing = self.model.run()
+        collecting = gc.isenabled()
+        gc.disable()  # what is kept has no cycles
+        try:
+            timing = self.model.run()
+        finally:
+            if collecting:
+                gc.enable()
         self.finish()
         return timing
 
