@@ -70,9 +70,6 @@ def tiles(s: Summary) -> str:
         (size(sum(s.bytes["external"].values())), "external traffic"),
         (scaled(sum(s.energy_pj.values()) / 1e6, "J"), "energy"),
     ]
-    if s.max_rel_error is not None:
-        found.append((f"{s.max_rel_error:.2g}", "largest difference from the reference, of its "
-                      "largest value"))  # fmt: skip
     return '<div class="tiles">' + "".join(
         f'<div class="tile"><b>{escape(value)}</b><span>{escape(what)}</span></div>'
         for value, what in found
@@ -263,10 +260,15 @@ def report(compiled: Compiled, summary: Summary, command: str) -> str:
     found = analyse(compiled.program) if timing.operations <= STEPPED_AT_MOST else None
     roofs = roofline(timing.calls, timing, compiled.machine)
     title = f"{summary.source or 'program'} on the {compiled.machine.name} machine"
+    compared = ""
+    if summary.max_rel_error is not None:
+        compared = (
+            f"; outputs differ from the reference by {summary.max_rel_error:.2g} of the largest"
+        )
     sections = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="soft">{summary.operations:,} operations of {len(timing.busy)} engines in '
-        f"{len(timing.calls)} kernel calls</p>",
+        f"{len(timing.calls)} kernel calls{compared}</p>",
         tiles(summary),
         "<h2>Roofline</h2>",
     ]

@@ -3,6 +3,7 @@
 import json
 import os
 from collections import Counter, defaultdict
+from itertools import pairwise
 
 import pytest
 
@@ -161,3 +162,19 @@ def test_a_big_run_is_traced_in_a_window_only(compiled, tmp_path, monkeypatch):
 def test_a_device_stays_one(compiled):
     write_trace(compiled.program, os.devnull)
     assert not os.path.isfile(os.devnull)
+
+
+def test_slices_keep_apart_in_whole_nanoseconds_too(trace):
+    """As Perfetto reads them: cut off."""
+    slices, starts = defaultdict(list), []
+    for e in trace[1]["traceEvents"]:
+        if e["ph"] == "X":
+            slices[e["tid"]].append((int(e["ts"] * 1000.0), int(e["dur"] * 1000.0)))
+        elif e["ph"] == "s":
+            starts.append((e["tid"], int(e["ts"] * 1000.0)))
+    for track in slices.values():
+        track.sort()
+        for (a, n), (b, _) in pairwise(track):
+            assert a + n <= b
+    for track, at in starts:
+        assert any(a <= at < a + n or at == a for a, n in slices[track])
