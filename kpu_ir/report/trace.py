@@ -123,7 +123,11 @@ class _Writer:
             begin, end = self.window
             for i, call in enumerate(timing.calls):
                 if call.end > begin and call.start < end:
-                    more = {"cat": "kernel", "id": i, "args": {"kernel": call.kernel}}
+                    more: dict[str, Any] = {
+                        "cat": "kernel",
+                        "id": i,
+                        "args": {"kernel": call.kernel},
+                    }
                     self.put("b", call.label, KERNELS, 0, call.start, **more)
                     self.put("e", call.label, KERNELS, 0, call.end, cat="kernel", id=i)
         except _Enough:
@@ -174,7 +178,7 @@ class _Writer:
                 continue
             track, since, until = source
             self.flows += 1
-            ends = {"cat": "data", "id": self.flows}
+            ends: dict[str, Any] = {"cat": "data", "id": self.flows}
             self.put("s", "tile", ENGINES, track, max(since, until - self.inside), **ends)
             at = e.start + main.begin
             self.put("f", "tile", ENGINES, main.engine.index + 1, at, **ends, bp="e")
