@@ -40,6 +40,7 @@ from kpu_ir import formulas
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import broadcast_shapes, shape_text, tensor_type
 from kpu_ir.errors import KpuError
+from kpu_ir.layers import Layers
 from kpu_ir.tracing import Scalar, trace
 from kpu_ir.types import Array, dense_of, dtype_of, element_type_named, element_type_of
 
@@ -240,7 +241,7 @@ def _flat(numbers: Sequence[int | Sequence[int]]) -> list[int]:
     return [n for item in numbers for n in ([item] if isinstance(item, int) else item)]
 
 
-class Graph:
+class Graph(Layers):
     """A function at the kernel altitude, under construction."""
 
     def __init__(self, name: str = "main") -> None:

@@ -26,6 +26,7 @@ from kpu_ir.lowering.tile_to_dma import TileToDmaPass
 from kpu_ir.machine import Machine
 from kpu_ir.machine_attr import ATTRIBUTE, machine_from_attr, machine_to_attr
 from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
+from kpu_ir.passes.kernel_decompose import KernelDecomposePass
 from kpu_ir.passes.kernel_fuse import KernelFusePass
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.registry import context
@@ -98,6 +99,7 @@ def lower(
         if functions == ["main"]:
             run(KernelCanonicalizePass(), module)
             stages["kernel"] = module.clone()
+            run(KernelDecomposePass(), module)
             run(KernelFusePass(mode=options.fuse), module)
             run(KernelOutlinePass(), module)
         progress("kernel-to-tile")

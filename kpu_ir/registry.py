@@ -31,6 +31,7 @@ UPSTREAM = {
 
 PASSES = {
     "kernel-canonicalize": "kpu_ir.passes.kernel_canonicalize:KernelCanonicalizePass",
+    "kernel-decompose": "kpu_ir.passes.kernel_decompose:KernelDecomposePass",
     "kernel-fold": "kpu_ir.passes.kernel_fold:KernelFoldPass",
     "kernel-fuse": "kpu_ir.passes.kernel_fuse:KernelFusePass",
     "kernel-outline": "kpu_ir.passes.kernel_outline:KernelOutlinePass",
@@ -38,7 +39,7 @@ PASSES = {
     "tile-to-dma": "kpu_ir.lowering.tile_to_dma:TileToDmaPass",
 }
 
-TO_KERNEL = ("kernel-canonicalize", "kernel-fuse", "kernel-outline")
+TO_KERNEL = ("kernel-canonicalize", "kernel-decompose", "kernel-fuse", "kernel-outline")
 TO_TILE = (*TO_KERNEL, "kernel-to-tile")
 TO_DMA = (*TO_TILE, "tile-to-dma")
 

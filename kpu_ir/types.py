@@ -119,3 +119,10 @@ def dense_of(array: Array) -> DenseIntOrFPElementsAttr:
     """A constant of the values of an array."""
     kind = cast(Any, tensor_type_of(array))
     return DenseIntOrFPElementsAttr(kind, BytesAttr(np.ascontiguousarray(array).tobytes()))
+
+
+def fill_of(value: float, dtype: np.dtype[Any]) -> Any:
+    """A padding value in ``dtype``; infinities become the ends of an integer type."""
+    if dtype.kind in "iu" and not np.isfinite(value):
+        return np.iinfo(dtype).max if value > 0 else np.iinfo(dtype).min
+    return value

@@ -180,7 +180,8 @@ class PadOp(KernelOperation):
 
 @irdl_op_definition
 class BroadcastOp(KernelOperation):
-    """A tensor repeated along the dimensions that it lacks or has once, as NumPy's ``broadcast_to``.
+    """A tensor repeated along the dimensions that it lacks or has once, as NumPy's
+    ``broadcast_to``.
 
     ```mlir
     %y = kernel.broadcast %x : tensor<8xf32> -> tensor<4x8xf32>

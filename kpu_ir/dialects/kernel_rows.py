@@ -145,7 +145,8 @@ class SoftmaxOp(KernelOperation):
 
 @irdl_op_definition
 class NormalizeOp(KernelOperation):
-    """``(x - mean) / sqrt(variance + epsilon)`` along dimensions, then a scale and a shift that broadcast.
+    """``(x - mean) / sqrt(variance + epsilon)`` along dimensions, then a scale and a shift that
+    broadcast.
 
     Without ``center``: ``x / sqrt(mean of squares + epsilon)`` (RMS).
 
@@ -175,7 +176,8 @@ class NormalizeOp(KernelOperation):
         epsilon: float,
         center: bool = True,
     ) -> None:
-        """``source`` normalized along ``axes``; ``affine`` is nothing, a scale, or a scale and a shift."""
+        """``source`` normalized along ``axes``; ``affine`` is nothing, a scale, or a scale and a
+        shift."""
         super().__init__(
             operands=[[source, *affine]],
             properties={

@@ -96,7 +96,8 @@ def two(values: Sequence[int]) -> DenseArrayBase:
 
 @irdl_op_definition
 class ConvOp(WindowOperation):
-    """A convolution of an image (n x c x h x w) by weights (o x c/groups x kh x kw), as ONNX's ``Conv``.
+    """A convolution of an image (n x c x h x w) by weights (o x c/groups x kh x kw), as ONNX's
+    ``Conv``.
 
     ``low`` and ``high`` pad the image with zeros before and behind each of its two dimensions.
 

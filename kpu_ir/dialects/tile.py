@@ -618,7 +618,9 @@ def verify_gather(op: Operation, source: Attribute, by: SSAValue) -> MemRefType:
     """A gather reads external memory by a list of integers; its source as the list lays it out."""
     indices = SSAValue.get(by, type=MemRefType).type
     if not isinstance(source, MemRefType) or len(source.get_shape()) < 2:
-        raise VerifyException(f"{op.name}: only external memory of rank 2 or more is read by a list")
+        raise VerifyException(
+            f"{op.name}: only external memory of rank 2 or more is read by a list"
+        )
     if len(indices.get_shape()) != 1 or not isinstance(indices.element_type, IntegerType):
         raise VerifyException(f"{op.name}: expected a list of integers, got {indices}")
     first, _, *rest = source.get_shape()

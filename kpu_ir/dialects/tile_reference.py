@@ -19,7 +19,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from kpu_ir.dialects import tile
 from kpu_ir.errors import KpuError
 from kpu_ir.scalar import compile_body
-from kpu_ir.types import array_of, dtype_of
+from kpu_ir.types import array_of, dtype_of, fill_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -113,7 +113,7 @@ class _Evaluation:
                     if op.low or op.high:
                         low = tile.padding_of(op.low, source.ndim)
                         high = tile.padding_of(op.high, source.ndim)
-                        fill = op.fill.value.data if op.fill else 0
+                        fill = fill_of(op.fill.value.data if op.fill else 0, source.dtype)
                         source = np.pad(source, list(zip(low, high)), constant_values=fill)
                     part = self.block_of(source, self.at(op.indices), tile.unpermuted(shape, order))
                 self.arrays[op.result] = None if part is None else part.transpose(order).copy()
@@ -124,8 +124,10 @@ class _Evaluation:
             case tile.MapOp():
                 inputs = [self.arrays[v] for v in op.inputs]
                 if all(a is not None for a in inputs):
-                    kind = dtype_of(SSAValue.get(op.into, type=tile.TileType).type.element_type)
-                    self.arrays[op.into] = np.array(self.body(op.body.block)(*inputs), kind)
+                    out = SSAValue.get(op.into, type=tile.TileType).type
+                    result = np.array(self.body(op.body.block)(*inputs), dtype_of(out.element_type))
+                    repeated = self.repeated(op, out, result.shape)
+                    self.arrays[op.into] = np.broadcast_to(result, repeated).copy()
             case tile.ReduceOp():
                 self.reduce(op)
             case tile.WindowOp():
@@ -141,6 +143,14 @@ class _Evaluation:
                 pass
             case _:
                 raise KpuError(f"{op.name} does not belong at the tile altitude", str(op.location))
+
+    def repeated(self, op: tile.MapOp, out: tile.TileType, shape: Sequence[int]) -> list[int]:
+        """A map's extents: where every input is one element wide, those of its type."""
+        types = [SSAValue.get(v, type=tile.TileType).type.get_shape() for v in op.inputs]
+        return [
+            n if all(t[axis] == 1 for t in types) else got
+            for axis, (n, got) in enumerate(zip(out.get_shape(), shape))
+        ]
 
     def matmul(self, op: tile.MatmulOp) -> None:
         lhs, rhs = self.arrays[op.lhs], self.arrays[op.rhs]

@@ -9,10 +9,10 @@ from math import prod
 from typing import ClassVar
 
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 
 from kpu_ir.dialects import kernel, tile
-from kpu_ir.dialects.kernel import tensor_type
+from kpu_ir.dialects.kernel import scalar_type, tensor_type
 from kpu_ir.dialects.tile import Reduction
 from kpu_ir.lowering.nest import Nest, outside_inputs, scalar_region
 from kpu_ir.lowering.schedule import Schedule
@@ -46,7 +46,7 @@ class Rows:
     def of(func: FuncOp, operations: Sequence[Operation]) -> Rows | None:
         """Maps and reductions of one space; None for anything else."""
         if not operations or not all(
-            isinstance(op, kernel.MapOp | kernel.ReduceOp) for op in operations
+            isinstance(op, kernel.MapOp | kernel.ReduceOp | kernel.BroadcastOp) for op in operations
         ):
             return None
         args, last = list(func.body.block.args), func.body.block.last_op
@@ -126,6 +126,9 @@ class Rows:
             n = self.full[axis]
             whole = axis in self.reduced and not self.streams
             extents[axis] = n if whole else max(1, min(n, room))
+            if n > 1 and all(shape[axis] == 1 for shape, _ in self.arguments):
+                # Repeated along this dimension: nothing is clipped at its end, so tiles divide it.
+                extents[axis] = next(t for t in range(extents[axis], 0, -1) if n % t == 0)
             room = max(1, room // extents[axis])
         return tuple(extents)
 
@@ -223,6 +226,13 @@ class Rows:
                 tiles[result] = self._alloc(nest, result, sizes)
             kind = Reduction(op.kind_name)
             nest.builder.insert(tile.ReduceOp(kind, source, tiles[result], self.reduced, trips))
+            return
+        if isinstance(op, kernel.BroadcastOp):
+            source = self._load(nest, op.source, tiles, args, at, sizes)
+            tiles[result] = self._alloc(nest, result, sizes)
+            body = Block(arg_types=[scalar_type(op.result.type.element_type)])
+            body.add_op(tile.YieldOp(body.args[0]))
+            nest.builder.insert(tile.MapOp([source], tiles[result], Region(body)))
             return
         assert isinstance(op, kernel.MapOp)
         if self._inlined(op):

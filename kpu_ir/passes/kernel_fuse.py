@@ -18,6 +18,10 @@ from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 
 
+HEADS = (kernel.MatmulOp, kernel.ConvOp, kernel.PoolOp, kernel.MapOp)
+"""What maps can follow in one program."""
+
+
 def only_user(value: SSAValue) -> Operation | None:
     """The one operation that uses ``value``, once."""
     return value.get_user_of_unique_use()
@@ -94,7 +98,7 @@ class KernelFusePass(ModulePass):
     def block(self, block: Block) -> None:
         """Fuse in one block."""
         for op in list(block.ops):
-            if op.parent is block and isinstance(op, kernel.MatmulOp | kernel.MapOp):
+            if op.parent is block and isinstance(op, HEADS):
                 chain = epilogue_of(op)
                 if chain:
                     fuse([op, *chain])

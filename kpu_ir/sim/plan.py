@@ -668,8 +668,11 @@ class _Planner:
             return
         out = SSAValue.get(op.into, type=tile.TileType).type
         known = [e for e in inputs if e is not None]
+        types = [SSAValue.get(v, type=tile.TileType).type.get_shape() for v in op.inputs]
         extents = tuple(
-            max((e[axis] for e in known), default=n) for axis, n in enumerate(out.get_shape())
+            # Where every input is one element wide, it is repeated as often as the type says.
+            n if all(t[axis] == 1 for t in types) else max(e[axis] for e in known)
+            for axis, n in enumerate(out.get_shape())
         )
         read = sum(self._bytes(v, e) for v, e in zip(op.inputs, known))
         n = product(extents)

@@ -38,7 +38,7 @@ from kpu_ir.sim.plan import (
     product,
 )
 from kpu_ir.sim.program import Program
-from kpu_ir.types import array_of, dtype_of
+from kpu_ir.types import array_of, dtype_of, fill_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Run = Callable[[], None]
@@ -315,7 +315,8 @@ class _PlanRunner:
     def _padded(self, step: Fetch, take: Run) -> Run:
         """A fetch that hangs into the padding: fill, then copy what is inside."""
         assert step.low is not None
-        index, low, fill = self._index(step.offsets), step.low, step.fill
+        index, low = self._index(step.offsets), step.low
+        fill = fill_of(step.fill, dtype_of(step.ring.element))
         registers, out, buffers, b = self.views, step.out, self.buffers, step.buffer
         masks, op, extents = self.masks, step.op, step.extents
         content, slot, held = self.content, self.slot, self._content(step)

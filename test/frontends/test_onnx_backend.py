@@ -26,7 +26,14 @@ onnx = pytest.importorskip("onnx")
 
 Run = Callable[[ModuleOp, dict[str, Any]], Sequence[Any]]
 
-KNOWN_INPUTS: Mapping[str, Sequence[int]] = {"Reshape": [1], "Squeeze": [1], "Unsqueeze": [1]}
+KNOWN_INPUTS: Mapping[str, Sequence[int]] = {
+    **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "CumSum", "Expand", "Tile", "Split"), [1]),
+    **dict.fromkeys((f"Reduce{name}" for name in (
+        "Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSum", "LogSumExp"
+    )), [1]),
+    "Slice": [1, 2, 3, 4],
+    "Pad": [1, 2, 3],
+}
 """Inputs that shapes depend on: tests pass them at run time, we take them as constants."""
 
 NOT_OURS: Mapping[str, str] = {

@@ -5,8 +5,8 @@
 ``@operator("Name")``.
 """
 
-from kpu_ir.frontends.onnx import elementwise, products, shapes
+from kpu_ir.frontends.onnx import elementwise, networks, products, shapes
 from kpu_ir.frontends.onnx.importer import import_onnx
 from kpu_ir.frontends.onnx.node import OPERATORS
 
-__all__ = ["OPERATORS", "elementwise", "import_onnx", "products", "shapes"]
+__all__ = ["OPERATORS", "elementwise", "import_onnx", "networks", "products", "shapes"]
