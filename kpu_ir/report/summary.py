@@ -197,7 +197,8 @@ def summarise(
     counts = timing.counts
     limits = bounds(counts, machine)
     vector = {**limits, "vector": float(timing.busy.get("vector", 0))}
-    needed = compulsory_bytes(program)
+    # Strided windows, slices and gathers need not read all of their operands.
+    needed = min(compulsory_bytes(program), moved(counts)["dma"])
     rows = [
         kernel_row(timed, call.plan, machine)
         for timed, call in zip(timing.calls, program.calls, strict=True)
