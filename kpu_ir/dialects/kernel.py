@@ -43,6 +43,7 @@ from xdsl.traits import ConstantLike, IsolatedFromAbove, IsTerminator, Pure
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.hints import isa
 
+from kpu_ir.dialects.kernel_attention import AttentionOp
 from kpu_ir.dialects.kernel_base import (
     IntegerList,
     KernelOperation,
@@ -53,11 +54,14 @@ from kpu_ir.dialects.kernel_base import (
     shape_text,
     tensor_type,
 )
+from kpu_ir.dialects.kernel_choice import ArgReduceOp, TopKOp
 from kpu_ir.dialects.kernel_movement import BroadcastOp, ConcatOp, PadOp, SliceOp
 from kpu_ir.dialects.kernel_rows import GatherOp, NormalizeOp, ReduceOp, SoftmaxOp
 from kpu_ir.dialects.kernel_window import ConvOp, PoolOp
 
 __all__ = [
+    "ArgReduceOp",
+    "AttentionOp",
     "BroadcastOp",
     "ConcatOp",
     "ConstantOp",
@@ -75,6 +79,7 @@ __all__ = [
     "ReshapeOp",
     "SliceOp",
     "SoftmaxOp",
+    "TopKOp",
     "TransposeOp",
     "YieldOp",
     "broadcast_shapes",
@@ -487,6 +492,9 @@ Kernel = Dialect(
         PadOp,
         BroadcastOp,
         GatherOp,
+        ArgReduceOp,
+        TopKOp,
+        AttentionOp,
         FusedOp,
         YieldOp,
     ],

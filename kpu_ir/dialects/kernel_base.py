@@ -10,6 +10,7 @@ from xdsl.dialects.builtin import (
     DenseArrayBase,
     IndexType,
     IntegerType,
+    StringAttr,
     TensorType,
     i64,
 )
@@ -78,6 +79,24 @@ class IntegerList(CustomDirective):
         state.print_whitespace(printer)
         values = cast(DenseArrayBase[IntegerType], self.values.get(op)).get_values()
         printer.print_string("[" + ", ".join(map(str, values)) + "]")
+
+
+@irdl_custom_directive
+class Keyword(CustomDirective):
+    """A property that is one of a few words, written without quotes: ``max``."""
+
+    word: AttributeVariable
+
+    def parse(self, parser: Parser, state: ParsingState) -> None:
+        """``max``, or ``"max"``."""
+        word = parser.parse_optional_str_literal()
+        self.word.set(state, StringAttr(parser.parse_identifier() if word is None else word))
+
+    def print(self, printer: Printer, state: PrintingState, op: IRDLOperation) -> None:
+        """``max``; a word that would not parse back (only a wrong one) in quotes."""
+        state.print_whitespace(printer)
+        word = cast(StringAttr, self.word.get(op)).data
+        printer.print_string(word if word.isidentifier() else f'"{word}"')
 
 
 class KernelOperation(IRDLOperation):

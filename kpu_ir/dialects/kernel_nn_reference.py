@@ -135,3 +135,50 @@ def pad(op: kernel.PadOp, operands: list[Array], run: Evaluation) -> Sequence[Ar
 def broadcast(op: kernel.BroadcastOp, operands: list[Array], run: Evaluation) -> Sequence[Array]:
     """NumPy's broadcast_to."""
     return (np.broadcast_to(operands[0], op.result.type.get_shape()).copy(),)
+
+
+@reference(kernel.ArgReduceOp)
+def arg_reduce(op: kernel.ArgReduceOp, operands: list[Array], run: Evaluation) -> Sequence[Array]:
+    """NumPy's argmax or argmin; the last of equal ones by looking from behind."""
+    x, axis = wide(operands[0]), op.dimension
+    find = np.argmax if op.kind_name == "max" else np.argmin
+    if not op.last:
+        return (find(x, axis=axis, keepdims=True),)
+    return (x.shape[axis] - 1 - find(np.flip(x, axis), axis=axis, keepdims=True),)
+
+
+@reference(kernel.TopKOp)
+def top_k(op: kernel.TopKOp, operands: list[Array], run: Evaluation) -> Sequence[Array]:
+    """A stable sort; for the largest it sorts from behind, and is read from behind."""
+    (x,), axis = operands, op.dimension
+    if op.smallest:
+        order = np.argsort(wide(x), axis=axis, kind="stable")
+    else:
+        behind = np.argsort(np.flip(wide(x), axis), axis=axis, kind="stable")
+        order = x.shape[axis] - 1 - np.flip(behind, axis)
+    order = np.take(order, np.arange(op.count), axis=axis)
+    return (np.take_along_axis(x, order, axis), order)
+
+
+@reference(kernel.AttentionOp)
+def attention(op: kernel.AttentionOp, operands: list[Array], run: Evaluation) -> Sequence[Array]:
+    """Scores, a stable softmax, and a product; queries that share keys stand behind each other."""
+    q, k, v, *mask = (wide(a) for a in operands)
+    batch, heads, length, depth = q.shape
+    groups, keys = k.shape[1:3]
+    rows = q.reshape(batch, groups, -1, depth)
+    scores = np.matmul(rows, k.swapaxes(-1, -2)).reshape(batch, heads, length, keys)
+    scores = scores * scores.dtype.type(op.factor)
+    if op.cap:
+        scores = op.cap * np.tanh(scores / op.cap)
+    if mask:
+        scores = scores + mask[0].astype(scores.dtype)
+    if op.causal:
+        behind = np.arange(keys) > np.arange(length)[:, None] + op.shift
+        scores = np.where(behind, -np.inf, scores)
+    largest = scores.max(axis=-1, keepdims=True)
+    powers = np.exp(scores - np.where(np.isneginf(largest), 0, largest))
+    total = powers.sum(axis=-1, keepdims=True)
+    shares = (powers / np.where(total == 0, 1, total)).reshape(batch, groups, -1, keys)
+    result = np.matmul(shares, v).reshape(batch, heads, length, -1)
+    return (result.astype(run.dtype(op.result), copy=False),)

@@ -31,6 +31,7 @@ from xdsl.utils.exceptions import VerifyException
 from kpu_ir.dialects.kernel_base import (
     IntegerList,
     KernelOperation,
+    Keyword,
     broadcast_shapes,
     expect_element_type,
     expect_shape,
@@ -68,9 +69,9 @@ class ReduceOp(KernelOperation):
     source = operand_def(TensorType)
     axes = prop_def(DenseArrayBase)
     result = result_def(TensorType)
-    custom_directives = (IntegerList,)
+    custom_directives = (IntegerList, Keyword)
     assembly_format = (
-        "$kind $source `axes` custom<IntegerList>($axes) attr-dict "
+        "custom<Keyword>($kind) $source `axes` custom<IntegerList>($axes) attr-dict "
         "`:` type($source) `->` type($result)"
     )
 

@@ -19,6 +19,7 @@ from xdsl.utils.exceptions import VerifyException
 from kpu_ir.dialects.kernel_base import (
     IntegerList,
     KernelOperation,
+    Keyword,
     expect_element_type,
     expect_shape,
     shape_text,
@@ -196,9 +197,9 @@ class PoolOp(WindowOperation):
     low = prop_def(DenseArrayBase)
     high = prop_def(DenseArrayBase)
     result = result_def(TensorType)
-    custom_directives = (IntegerList,)
+    custom_directives = (IntegerList, Keyword)
     assembly_format = (
-        "$kind $input `kernel` custom<IntegerList>($kernel) `strides` custom<IntegerList>($strides) "
+        "custom<Keyword>($kind) $input `kernel` custom<IntegerList>($kernel) `strides` custom<IntegerList>($strides) "
         "`dilations` custom<IntegerList>($dilations) `low` custom<IntegerList>($low) "
         "`high` custom<IntegerList>($high) attr-dict `:` type($input) `->` type($result)"
     )
