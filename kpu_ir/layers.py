@@ -8,10 +8,12 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from xdsl.ir import Operation
+from xdsl.ir import Attribute, Operation
 
+from kpu_ir import formulas
 from kpu_ir.dialects import kernel
 from kpu_ir.errors import KpuError
+from kpu_ir.tracing import Scalar
 
 if TYPE_CHECKING:
     from kpu_ir.builder import Graph, Value
@@ -180,6 +182,74 @@ class Layers:
             return x
         return self._checked(lambda: kernel.BroadcastOp(x.ssa, shape))
 
+    def take(self: Graph, x: Value, indices: Sequence[int], axis: int) -> Value:
+        """The elements of a dimension that ``indices`` name, as slices, repetitions and concatenation
+        where that takes few of them, else by a list of indices."""
+        rank, count = len(x.shape), len(indices)
+        axis += rank * (axis < 0)
+        extent = x.shape[axis]
+        at = [int(i) + extent * (i < 0) for i in indices]
+        if any(not 0 <= i < extent for i in at) or not at:
+            raise KpuError(f"indices {list(indices)} are outside a dimension of {extent}")
+        if at == list(range(extent)):
+            return x
+
+        def part(source: Value, start: int, step: int, n: int) -> Value:
+            starts, steps, shape = [0] * rank, [1] * rank, list(source.shape)
+            starts[axis], steps[axis], shape[axis] = start, step, n
+            return self.slice(source, starts, steps, shape)
+
+        times = next(
+            n
+            for n in range(count, 0, -1)
+            if count % n == 0 and all(at[i] == at[i - i % n] for i in range(count))
+        )
+        if times > 1:  # each element several times: another dimension, along which it is repeated
+            once = self.take(x, at[::times], axis)
+            before, after = once.shape[: axis + 1], once.shape[axis + 1 :]
+            wide = self.broadcast(
+                self.reshape(once, (*before, 1, *after)), (*before, times, *after)
+            )
+            return self.reshape(wide, (*before[:-1], count, *after))
+        runs: list[list[int]] = []
+        for i in at:
+            last = runs[-1] if runs else []
+            if len(last) == 1 or (len(last) > 1 and i - last[-1] == last[1] - last[0]):
+                last.append(i)
+            else:
+                runs.append([i])
+        if len(runs) > 8:
+            return self.gather(x, self.constant(np.array(at, np.int64)), axis)
+        parts: list[Value] = []
+        for run in runs:
+            step = run[1] - run[0] if len(run) > 1 else 1
+            if step:
+                parts.append(part(x, run[0], step, len(run)))
+            else:
+                one = part(x, run[0], 1, 1)
+                wide = [len(run) if a == axis else n for a, n in enumerate(one.shape)]
+                parts.append(self.broadcast(one, wide))
+        return parts[0] if len(parts) == 1 else self.concat(parts, axis)
+
+    def arg_reduce(
+        self: Graph, kind: str, x: Value, axis: int, last: bool = False, keep: bool = True
+    ) -> Value:
+        """Where the ``max`` or ``min`` along a dimension stands (i64); of equal ones the first."""
+        at = axis + len(x.shape) * (axis < 0)
+        result = self._checked(lambda: kernel.ArgReduceOp(kind, x.ssa, at, last))
+        if keep:
+            return result
+        return self.reshape(result, [n for a, n in enumerate(x.shape) if a != at])
+
+    def top_k(
+        self: Graph, x: Value, k: int, axis: int = -1, smallest: bool = False
+    ) -> tuple[Value, Value]:
+        """The ``k`` largest (or smallest) along a dimension, in order, and where they stand (i64)."""
+        chosen = self._checked(
+            lambda: kernel.TopKOp(x.ssa, k, axis + len(x.shape) * (axis < 0), smallest)
+        )
+        return chosen, type(chosen)(self, chosen.ssa.owner.results[1])
+
     def attention(
         self: Graph,
         q: Value,
@@ -188,28 +258,36 @@ class Layers:
         mask: Any = None,
         scale: float | None = None,
         causal: bool = False,
+        *,
+        offset: int = 0,
+        softcap: float = 0.0,
     ) -> Value:
         """Scaled dot-product attention of b x h x s x d by b x g x t x d; g divides h (grouped
         queries).
 
-        ``mask`` is added to the scores (b x h x s x t, or what broadcasts to it).
+        ``mask`` is added to the scores (b x h x s x t, or what broadcasts to it); of booleans it
+        says which keys are seen. Causal queries see ``offset`` keys more than their own number.
         """
-        batch, heads, length, depth = q.shape
-        groups, total = k.shape[1], k.shape[2]
-        if heads % groups:
-            raise KpuError(f"{heads} heads of queries do not share {groups} heads of keys")
-        share = heads // groups
-        rows = self.reshape(q, (batch * groups, share * length, depth))
-        keys = self.reshape(k, (batch * groups, total, k.shape[3]))
-        values = self.reshape(v, (batch * groups, total, v.shape[3]))
-        scores = self.matmul(rows, keys, transpose_b=True)
-        scores = scores * float(scale if scale is not None else depth**-0.5)
-        scores = self.reshape(scores, (batch, heads, length, total))
-        if mask is not None:
-            scores = scores + mask
-        if causal:
-            upper = np.triu(np.full((length, total), -np.inf, np.float32), 1)
-            scores = scores + self.constant(upper.astype(q.dtype))
-        weights = self.reshape(self.softmax(scores), (batch * groups, share * length, total))
-        result = self.matmul(weights, values)
-        return self.reshape(result, (batch, heads, length, v.shape[3]))
+        added = None if mask is None else self.value(mask, q.element_type)
+        if added is not None and added.dtype.kind == "b":
+            added = self.added_mask(added, q.element_type)
+        return self._checked(
+            lambda: kernel.AttentionOp(
+                q.ssa,
+                k.ssa,
+                v.ssa,
+                None if added is None else added.ssa,
+                scale=scale,
+                causal=causal,
+                offset=offset,
+                softcap=softcap,
+            )
+        )
+
+    def added_mask(self: Graph, mask: Value, element_type: Attribute) -> Value:
+        """0 where a mask of booleans says yes, else -inf."""
+
+        def formula(seen: Scalar) -> Scalar:
+            return formulas.where(seen, seen.trace.number(0.0, element_type), -np.inf)
+
+        return self.map(formula, mask)

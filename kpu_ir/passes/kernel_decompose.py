@@ -1,23 +1,34 @@
-"""``kernel-decompose``: named rows become maps and reductions, together in one kernel."""
+"""``kernel-decompose``: named kernels become maps, reductions and products."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from typing import Any
 
 from xdsl.builder import Builder
 from xdsl.context import Context
-from xdsl.dialects.builtin import Float32Type, Float64Type, ModuleOp
-from xdsl.ir import Block, Region, SSAValue
+from xdsl.dialects.builtin import (
+    BytesAttr,
+    DenseIntOrFPElementsAttr,
+    Float32Type,
+    Float64Type,
+    IntegerType,
+    ModuleOp,
+    TensorType,
+    i64,
+)
+from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.utils.hints import isa
 
 from kpu_ir import formulas
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
-from kpu_ir.tracing import Scalar, trace
+from kpu_ir.tracing import Scalar, is_float, is_unsigned, trace
 
 
 class _Body:
@@ -35,6 +46,11 @@ class _Body:
     def reduce(self, kind: str, value: SSAValue, axes: Sequence[int]) -> SSAValue:
         """Elements combined along ``axes``."""
         return self.build.insert(kernel.ReduceOp(kind, value, axes)).result
+
+    def fused(self, *results: SSAValue) -> kernel.FusedOp:
+        """All of them as one program with these results."""
+        self.block.add_op(kernel.YieldOp(*results))
+        return kernel.FusedOp(Region(self.block))
 
 
 def softmax(op: kernel.SoftmaxOp, body: _Body) -> SSAValue:
@@ -71,7 +87,7 @@ def normalize(op: kernel.NormalizeOp, body: _Body) -> SSAValue:
     return body.map(scaled, x, factor, *affine)
 
 
-def decompose(op: kernel.SoftmaxOp | kernel.NormalizeOp) -> None:
+def rows(op: kernel.SoftmaxOp | kernel.NormalizeOp) -> None:
     """Put one ``kernel.fused`` in the place of ``op``. Short floats are computed in f32."""
     body = _Body()
     source = op.operands[0]
@@ -87,18 +103,182 @@ def decompose(op: kernel.SoftmaxOp | kernel.NormalizeOp) -> None:
     if short:
         result = body.map(lambda x: x.to(element), result)
         clone.drop_all_references()
-    for one in body.block.ops:
-        one.location = op.location
-    body.block.add_op(kernel.YieldOp(result))
-    fused = kernel.FusedOp(Region(body.block))
-    fused.location = op.location
+    fused = body.fused(result)
     fused.outputs[0].name_hint = op.result.name_hint
-    Rewriter.replace_op(op, fused)
+    put(op, [fused], fused.outputs)
+
+
+def put(op: Operation, made: Sequence[Operation], results: Sequence[SSAValue]) -> None:
+    """Put kernels in the place of ``op``, at its location."""
+    for one in made:
+        for inner in one.walk():
+            inner.location = op.location
+    Rewriter.replace_op(op, made, results)
+
+
+def numbers_along(shape: Sequence[int], axis: int) -> kernel.ConstantOp:
+    """0, 1, 2.. along a dimension, as a tensor that has extent 1 in the others (i64)."""
+    count = shape[axis]
+    data = BytesAttr(struct.pack(f"<{count}q", *range(count)))
+    kind = TensorType(i64, [count if a == axis else 1 for a in range(len(shape))])
+    return kernel.ConstantOp(DenseIntOrFPElementsAttr(kind, data))
+
+
+def arg_reduce(op: kernel.ArgReduceOp) -> None:
+    """The largest element, then the least number of those that equal it (or are NaN, as it is)."""
+    shape, axis = tensor_type(op.source).get_shape(), op.dimension
+    numbers, behind = numbers_along(shape, axis), -1 if op.last else shape[axis]
+    body = _Body()
+    best = body.reduce(op.kind_name, op.source, [axis])
+
+    def place(x: Scalar, m: Scalar, i: Scalar) -> Scalar:
+        found = x == m
+        return formulas.where(found | (x != x) if is_float(x.kind) else found, i, behind)
+
+    places = body.map(place, op.source, best, numbers.result)
+    fused = body.fused(body.reduce("max" if op.last else "min", places, [axis]))
+    fused.outputs[0].name_hint = op.result.name_hint
+    put(op, [numbers, fused], fused.outputs)
+
+
+def lowest(kind: Attribute, smallest: bool) -> float:
+    """What no element is less than (with ``smallest``: greater than)."""
+    if not isa(kind, IntegerType):
+        return inf if smallest else -inf
+    bits = kind.bitwidth
+    if is_unsigned(kind):
+        return (1 << bits) - 1 if smallest else 0
+    return (1 << bits - 1) - 1 if smallest else -(1 << bits - 1)
+
+
+def top_k(op: kernel.TopKOp) -> None:
+    """One after the other: the largest of the elements that come after the one before.
+
+    All kernels but the first are equal, so one function does them.
+    """
+    shape, axis = tensor_type(op.source).get_shape(), op.dimension
+    kind, numbers = tensor_type(op.source).element_type, numbers_along(shape, axis)
+    pick, bound = "min" if op.smallest else "max", lowest(kind, bool(op.smallest))
+    made: list[Operation] = [numbers]
+    values: list[SSAValue] = []
+    places: list[SSAValue] = []
+
+    def after(x: Scalar, i: Scalar, m: Scalar, at: Scalar) -> Scalar:
+        return (x > m if op.smallest else x < m) | ((x == m) & (i > at))
+
+    for _ in range(op.count):
+        body = _Body()
+        if not values:
+            best = body.reduce(pick, op.source, [axis])
+            left = body.map(
+                lambda x, m, i: formulas.where(x == m, i, shape[axis]),
+                op.source,
+                best,
+                numbers.result,
+            )
+        else:
+            given = [op.source, numbers.result, values[-1], places[-1]]
+            rest = body.map(lambda x, *more: formulas.where(after(x, *more), x, bound), *given)
+            best = body.reduce(pick, rest, [axis])
+            left = body.map(
+                lambda x, i, m, at, b: formulas.where(
+                    after(x, i, m, at) & (x == b), i, shape[axis]
+                ),
+                *given,
+                best,
+            )
+        fused = body.fused(best, body.reduce("min", left, [axis]))
+        made.append(fused)
+        values.append(fused.outputs[0])
+        places.append(fused.outputs[1])
+    if op.count == 1:
+        put(op, made, [values[0], places[0]])
+        return
+    both = [kernel.ConcatOp(values, axis), kernel.ConcatOp(places, axis)]
+    put(op, [*made, *both], [one.result for one in both])
+
+
+def attention(op: kernel.AttentionOp) -> None:
+    """A product, a softmax of the scores in f32, a product.
+
+    Queries that share their keys stand one behind the other: b x g x (h/g s) x d.
+    """
+    q, k, v = (tensor_type(x) for x in (op.q, op.k, op.v))
+    (batch, heads, length, depth), (groups, keys) = q.get_shape(), k.get_shape()[1:3]
+    share, element = heads // groups, q.element_type
+    wide = element if isinstance(element, Float64Type) else Float32Type()
+    made: list[Operation] = []
+
+    def add(one: kernel.ReshapeOp | kernel.MatmulOp | kernel.ConstantOp) -> SSAValue:
+        made.append(one)
+        return one.result
+
+    def seen(value: SSAValue, shape: Sequence[int]) -> SSAValue:
+        same = tensor_type(value).get_shape() == tuple(shape)
+        return value if same else add(kernel.ReshapeOp(value, shape))
+
+    rows = seen(op.q, (batch, groups, share * length, depth))
+    scores = add(kernel.MatmulOp(rows, op.k, transpose_b=True, element_type=wide))
+    masks = [op.mask] if op.mask is not None else []
+    by_head = share > 1 and any(
+        (1, 1, 1, *tensor_type(m).get_shape())[-3:-1] != (1, 1) for m in masks
+    )
+    if by_head:  # the mask tells heads or queries apart: the scores take its form
+        scores = seen(scores, (batch, heads, length, keys))
+    if op.causal:
+        masks.append(add(causal_mask(op, 1 if by_head else share, length, keys)))
+
+    def masked(x: Scalar, *more: Scalar) -> Scalar:
+        x = x * op.factor
+        if op.cap:
+            x = op.cap * formulas.tanh(x / op.cap)
+        for m in more:
+            x = x + m.to(x.kind)
+        return x
+
+    body = _Body()
+    x = body.map(masked, scores, *masks)
+    axis = [3]
+    largest = body.reduce("max", x, axis)
+    if masks:  # a query that sees no key: its scores are all -inf
+        largest = body.map(lambda m: formulas.where(m == -inf, 0.0, m), largest)
+    powers = body.map(lambda a, m: formulas.exp(a - m), x, largest)
+    total = body.reduce("add", powers, axis)
+    if masks:
+        inverse = body.map(lambda s: formulas.where(s == 0.0, 0.0, 1.0 / s), total)
+    else:
+        inverse = body.map(formulas.reciprocal, total)
+    shares = body.map(lambda p, i: (p * i).to(element), powers, inverse)
+    fused = body.fused(shares)
+    made.append(fused)
+    weights = seen(fused.outputs[0], (batch, groups, share * length, keys))
+    result = add(kernel.MatmulOp(weights, op.v))
+    result = seen(result, (batch, heads, length, v.get_shape()[3]))
+    result.name_hint = op.result.name_hint
+    put(op, made, [result])
+
+
+def causal_mask(op: kernel.AttentionOp, times: int, length: int, keys: int) -> kernel.ConstantOp:
+    """0 where a query sees a key, else -inf; the queries ``times`` times over."""
+    rows = [[0.0 if j <= i + op.shift else -inf for j in range(keys)] for i in range(length)]
+    data = b"".join(struct.pack(f"<{keys}f", *row) for row in rows) * times
+    kind = TensorType(Float32Type(), [times * length, keys])
+    return kernel.ConstantOp(DenseIntOrFPElementsAttr(kind, BytesAttr(data)))
+
+
+DECOMPOSITIONS: dict[type[Operation], Callable[[Any], None]] = {
+    kernel.SoftmaxOp: rows,
+    kernel.NormalizeOp: rows,
+    kernel.ArgReduceOp: arg_reduce,
+    kernel.TopKOp: top_k,
+    kernel.AttentionOp: attention,
+}
+"""What becomes of each named kernel."""
 
 
 @dataclass(frozen=True)
 class KernelDecomposePass(ModulePass):
-    """Softmax and normalizations become maps and reductions; each stays one kernel.
+    """Softmax, norms and arg-reductions become maps and reductions, each in one kernel; top-k and attention several.
 
     Before:
     ```mlir
@@ -107,9 +287,9 @@ class KernelDecomposePass(ModulePass):
     After:
     ```mlir
     %p = kernel.fused : tensor<4x16xf32> {
-      %m = kernel.reduce "max" %x axes [1] : tensor<4x16xf32> -> tensor<4x1xf32>
+      %m = kernel.reduce max %x axes [1] : tensor<4x16xf32> -> tensor<4x1xf32>
       %e = kernel.map %x, %m : (tensor<4x16xf32>, tensor<4x1xf32>) -> tensor<4x16xf32> { exp(x - m) }
-      %s = kernel.reduce "add" %e axes [1] : tensor<4x16xf32> -> tensor<4x1xf32>
+      %s = kernel.reduce add %e axes [1] : tensor<4x16xf32> -> tensor<4x1xf32>
       %i = kernel.map %s : (tensor<4x1xf32>) -> tensor<4x1xf32> { 1 / s }
       %y = kernel.map %e, %i : (tensor<4x16xf32>, tensor<4x1xf32>) -> tensor<4x16xf32> { e * i }
       kernel.yield %y : tensor<4x16xf32>
@@ -122,5 +302,5 @@ class KernelDecomposePass(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Decompose every one."""
         for one in list(op.walk()):
-            if isinstance(one, kernel.SoftmaxOp | kernel.NormalizeOp):
-                decompose(one)
+            if type(one) in DECOMPOSITIONS:
+                DECOMPOSITIONS[type(one)](one)
