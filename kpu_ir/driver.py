@@ -76,6 +76,16 @@ def machine_for(module: ModuleOp, given: Machine | None) -> Machine:
     return machine_from_attr(attr) if attr is not None else Machine.preset("default")
 
 
+def kernel_stages(fuse: Literal["none", "epilogue"]) -> list[ModulePass]:
+    """What is done at the ``kernel`` altitude: afterwards each kernel is a function of its own."""
+    return [
+        KernelCanonicalizePass(),
+        KernelDecomposePass(),
+        KernelFusePass(mode=fuse),
+        KernelOutlinePass(),
+    ]
+
+
 def lower(
     module: ModuleOp, machine: Machine, options: Options, progress: Progress = lambda stage: None
 ) -> dict[Altitude, ModuleOp]:
@@ -97,11 +107,10 @@ def lower(
                 hint="a program at the kernel altitude is func.func @main(...) -> (...)",
             )
         if functions == ["main"]:
-            run(KernelCanonicalizePass(), module)
-            stages["kernel"] = module.clone()
-            run(KernelDecomposePass(), module)
-            run(KernelFusePass(mode=options.fuse), module)
-            run(KernelOutlinePass(), module)
+            for stage in kernel_stages(options.fuse):
+                run(stage, module)
+                if isinstance(stage, KernelCanonicalizePass):
+                    stages["kernel"] = module.clone()
         progress("kernel-to-tile")
         lower_module(module, chooser(machine, options, progress))
         module.verify()
@@ -145,7 +154,8 @@ def ports(module: ModuleOp) -> list[tuple[str, ShapedType]] | None:
         if func.function_type.outputs.data:
             types = list(func.function_type.inputs)
             attrs = func.arg_attrs.data if func.arg_attrs else None
-            names = port_names(func, attrs, len(types), "arg")
+            hints = [a.name_hint for a in func.body.block.args] or [None] * len(types)
+            names = port_names(attrs, hints, "arg")
             return [(n, t) for n, t in zip(names, types) if isinstance(t, ShapedType)]
     return None
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kpu_ir import Graph, Machine, formulas
 from kpu_ir.dialects.kernel_reference import evaluate
 from kpu_ir.dialects.tile_reference import evaluate_tile
-from kpu_ir.driver import Options, lower
+from kpu_ir.driver import Options, kernel_stages, lower
 from kpu_ir.errors import KpuError
 from kpu_ir.lowering.kernel_to_tile import recognise
 from kpu_ir.lowering.schedule import ATTRIBUTE
@@ -96,18 +96,10 @@ def with_drawn_schedules(draw, module, machine) -> None:
 def lowered(draw, graph: Graph, machine: Machine):
     """The module at ``kernel`` and ``tile``, and the program; None where a drawn schedule does not
     fit."""
-    from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
-    from kpu_ir.passes.kernel_decompose import KernelDecomposePass
-    from kpu_ir.passes.kernel_fuse import KernelFusePass
-    from kpu_ir.passes.kernel_outline import KernelOutlinePass
-
     module = graph.module()
     source = module.clone()
-    KernelCanonicalizePass().apply(None, module)
-    KernelDecomposePass().apply(None, module)
-    if draw(st.booleans()):
-        KernelFusePass().apply(None, module)
-    KernelOutlinePass().apply(None, module)
+    for stage in kernel_stages(draw(st.sampled_from(["none", "epilogue"]))):
+        stage.apply(None, module)
     with_drawn_schedules(draw, module, machine)
     stages = lower(module, machine, Options(search="none"))
     return source, stages["tile"], load_program(stages["dma"], machine)

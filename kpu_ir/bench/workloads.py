@@ -15,14 +15,11 @@ from xdsl.dialects.func import FuncOp
 
 import kpu_ir
 from kpu_ir.builder import Graph, Value
-from kpu_ir.driver import Compiled, Options, lower, read
+from kpu_ir.driver import Compiled, Options, kernel_stages, lower, read
 from kpu_ir.errors import KpuError
 from kpu_ir.lowering.kernel_to_tile import recognise
 from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule
 from kpu_ir.machine import Machine
-from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
-from kpu_ir.passes.kernel_fuse import KernelFusePass
-from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.registry import context
 from kpu_ir.search import Cache, Effort, Objective, Search
 from kpu_ir.sim.program import Program, load_program
@@ -134,6 +131,40 @@ def transposition(rows: int, columns: int) -> ModuleOp:
     return g.module()
 
 
+def conv(channels: int, out: int, side: int, kernel: int, stride: int, groups: int = 1) -> ModuleOp:
+    """A convolution of a square image, padded to keep its extents over the stride."""
+    g = Graph()
+    x = g.input("x", (1, channels, side, side))
+    w = g.input("w", (out, channels // groups, kernel, kernel))
+    around = (kernel // 2, kernel // 2)
+    y = g.conv(x, w, strides=(stride, stride), low=around, high=around, groups=groups)
+    g.output("y", y)
+    return g.module()
+
+
+def layer(shape: Sequence[int], make: Callable[[Graph, Value], Value]) -> ModuleOp:
+    """One layer on one input."""
+    g = Graph()
+    g.output("y", make(g, g.input("x", tuple(shape))))
+    return g.module()
+
+
+def attention(heads: int, length: int, depth: int) -> ModuleOp:
+    """Scaled dot-product attention, kernel by kernel."""
+    g = Graph()
+    q, k, v = (g.input(name, (1, heads, length, depth)) for name in "qkv")
+    g.output("y", g.attention(q, k, v))
+    return g.module()
+
+
+def embedding(rows: int, width: int, count: int) -> ModuleOp:
+    """Rows of a table by index."""
+    g = Graph()
+    table, ids = g.input("table", (rows, width)), g.input("ids", (count,), "i64")
+    g.output("y", g.gather(table, ids))
+    return g.module()
+
+
 def digits() -> ModuleOp:
     """The trained network of examples/."""
     return read(ROOT / "examples" / "digits_mlp.onnx", {})
@@ -157,6 +188,18 @@ WORKLOADS: Mapping[str, Callable[[], ModuleOp]] = {
     "GPT-2 FFN 128x768-3072-768": lambda: chain((768, 3072, 768), 128, same, Value.gelu),
     "MLP 64x784-512-256-10": lambda: chain((784, 512, 256, 10), 64, same, Value.relu),
     "digits MLP": digits,
+    "conv 64x64x56x56 3x3": lambda: conv(64, 64, 56, 3, 1),
+    "conv 512x512x7x7 3x3": lambda: conv(512, 512, 7, 3, 1),
+    "depthwise 144x56x56 3x3": lambda: conv(144, 144, 56, 3, 1, 144),
+    "max pool 64x112x112": lambda: layer(
+        (1, 64, 112, 112),
+        lambda g, x: g.pool("max", x, (3, 3), strides=(2, 2), low=(1, 1), high=(1, 1)),
+    ),
+    "softmax 4096x1024": lambda: layer((4096, 1024), lambda g, x: g.softmax(x)),
+    "layer norm 4096x1024": lambda: layer((4096, 1024), lambda g, x: g.normalize(x, [1])),
+    "sum 4096x1024": lambda: layer((4096, 1024), lambda g, x: g.reduce("add", x, [1])),
+    "attention 12x512x64": lambda: attention(12, 512, 64),
+    "embedding 1000x768 128": lambda: embedding(1000, 768, 128),
 }  # fmt: skip
 """The canonical workloads by name (MxNxK of a product)."""
 
@@ -168,7 +211,7 @@ def outlined(module: ModuleOp) -> ModuleOp:
     """The module with a function a kernel, as the driver makes it."""
     module = module.clone()
     ctx = context()
-    for stage in (KernelCanonicalizePass(), KernelFusePass(), KernelOutlinePass()):
+    for stage in kernel_stages("epilogue"):
         stage.apply(ctx, module)
     return module
 

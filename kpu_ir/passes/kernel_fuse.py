@@ -17,7 +17,6 @@ from xdsl.rewriter import InsertPoint
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 
-
 HEADS = (kernel.MatmulOp, kernel.ConvOp, kernel.PoolOp, kernel.MapOp)
 """What maps can follow in one program."""
 

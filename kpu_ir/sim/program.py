@@ -78,9 +78,12 @@ class Program:
     outputs: tuple[Port, ...]
 
 
-def port_names(func: FuncOp, attrs: Sequence[Attribute] | None, count: int, stem: str) -> list[str]:
-    """``kernel.name`` of each argument or result; ``stem`` and a number where it has none."""
-    names = [f"{stem}{i}" for i in range(count)]
+def port_names(
+    attrs: Sequence[Attribute] | None, hints: Sequence[str | None], stem: str
+) -> list[str]:
+    """The name of each argument or result: its ``kernel.name``, else that in the IR, else ``stem``
+    and a number."""
+    names = [hint or f"{stem}{i}" for i, hint in enumerate(hints)]
     for i, attr in enumerate(attrs or ()):
         if isinstance(attr, DictionaryAttr) and "kernel.name" in attr.data:
             name = attr.data["kernel.name"]
@@ -150,7 +153,7 @@ class _Loader:
     def main(self, func: FuncOp) -> Program:
         block = func.body.block
         arg_attrs = func.arg_attrs.data if func.arg_attrs else None
-        names = port_names(func, arg_attrs, len(block.args), "arg")
+        names = port_names(arg_attrs, [a.name_hint for a in block.args], "arg")
         inputs: list[Port] = []
         for arg, name in zip(block.args, names):
             self.values[arg] = self.buffer(name, arg.type, "input", None)
@@ -177,7 +180,7 @@ class _Loader:
                     calls.append(Call(plan, tuple(self.values[v] for v in op.arguments), label))
                 case ReturnOp():
                     attrs = func.res_attrs.data if func.res_attrs else None
-                    names = port_names(func, attrs, len(op.operands), "result")
+                    names = port_names(attrs, [None] * len(op.operands), "result")
                     for value, name in zip(op.operands, names):
                         type = SSAValue.get(value, type=MemRefType).type
                         outputs.append(Port(name, self.values[value], type))

@@ -339,9 +339,8 @@ def slice_(node: Node) -> Tensor:
 
 @operator("Pad")
 def pad(node: Node) -> Tensor:
-    """With a constant; less where the padding is negative."""
-    if node.text("mode", "constant") != "constant":
-        raise KpuError(f"the mode {node.text('mode', '')} of Pad is not supported")
+    """With a constant, or with elements of its own; less where the padding is negative."""
+    mode = node.text("mode", "constant")
     x = node.value(0)
     rank = len(x.shape)
     pads = node.integers("pads") or node.integers("paddings")
@@ -362,6 +361,14 @@ def pad(node: Node) -> Tensor:
     if kept != list(x.shape):
         x = node.graph.slice(x, starts, [1] * rank, kept)
     above, behind = [max(0, a) for a in low], [max(0, b) for b in high]
+    if mode != "constant":
+        if mode not in ("edge", "reflect", "wrap"):
+            raise KpuError(f"the mode {mode} of Pad is not supported")
+        for axis, (a, b) in enumerate(zip(above, behind)):
+            if a or b:
+                order = np.pad(np.arange(x.shape[axis]), (a, b), mode=mode)
+                x = node.graph.take(x, order.tolist(), axis)
+        return x
     return node.graph.pad(x, above, behind, value) if any((*above, *behind)) else x
 
 

@@ -1,0 +1,123 @@
+"""Resize: one dimension after the other, as a choice of elements or as a product with weights."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from kpu_ir.builder import Value
+from kpu_ir.errors import KpuError
+from kpu_ir.frontends.onnx.node import Node, Tensor, operator
+from kpu_ir.types import Array
+
+
+@operator("Resize", "Upsample")
+def resize(node: Node) -> Tensor:
+    """The weights are what ONNX's own reference makes of unit vectors."""
+    x = node.value(0)
+    rank = len(x.shape)
+    mode = node.text("mode", "nearest")
+    axes = [a + rank * (a < 0) for a in node.integers("axes") or range(rank)]
+    scales, sizes = scales_and_sizes(node, axes, x.shape)
+    roi: Array | None = None
+    crops = node.text("coordinate_transformation_mode", "") == "tf_crop_and_resize"
+    if crops and node.has(1):
+        roi = node.must_be_known(1, "roi")
+    for i, axis in enumerate(axes):
+        whole = roi is None or (roi[i] == 0 and roi[i + len(axes)] == 1)
+        if scales[i] == 1.0 and sizes[i] == x.shape[axis] and whole:
+            continue
+        part = None if roi is None else [float(roi[i]), float(roi[i + len(axes)])]
+        weights, shift = interpolation(node, x.shape[axis], scales[i], sizes[i], part)
+        if mode == "nearest":
+            x = node.graph.take(x, weights.argmax(axis=1).tolist(), axis)
+        else:
+            x = weighted(node, x, axis, weights, shift)
+    return x
+
+
+def scales_and_sizes(
+    node: Node, axes: list[int], shape: tuple[int, ...]
+) -> tuple[list[float], list[int]]:
+    """The factor and the new extent of each of ``axes``."""
+    version_9 = node.proto.op_type == "Upsample" or node.version < 11
+    old = [shape[a] for a in axes]
+    if version_9 and (given := node.attributes.get("scales")) is not None:
+        known: Array | None = np.asarray(given, np.float32)
+    else:
+        place = 1 if version_9 else 2
+        known = node.must_be_known(place, "scales") if node.has(place) else None
+    if known is not None and known.size:
+        scales = [float(s) for s in known]
+        return scales, [math.floor(s * n) for s, n in zip(scales, old)]
+    sizes = [int(n) for n in node.must_be_known(3, "sizes")]
+    scales = [m / n for m, n in zip(sizes, old)]
+    policy = node.text("keep_aspect_ratio_policy", "stretch")
+    if policy != "stretch":
+        scale = min(scales) if policy == "not_larger" else max(scales)
+        return [scale] * len(axes), [math.floor(scale * n + 0.5) for n in old]
+    return scales, sizes
+
+
+def interpolation(
+    node: Node, count: int, scale: float, size: int, roi: list[float] | None
+) -> tuple[Array, Array]:
+    """The matrix that makes ``size`` elements of ``count``, and what it adds (extrapolation)."""
+    from onnx import TensorProto
+    from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+    from onnx.reference import ReferenceEvaluator
+
+    old = node.proto.op_type == "Upsample" or node.version < 11
+    kept = (
+        "mode", "coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside",
+        "extrapolation_value", "nearest_mode", "antialias",
+    )  # fmt: skip
+    given: dict[str, Any] = {k: v for k, v in node.attributes.items() if k in kept}
+    if old:  # as it was before there was a choice
+        given |= {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    by_scale = math.floor(scale * count) == size
+    names = ["x", "roi" if roi else "", "scales" if by_scale else "", "" if by_scale else "sizes"]
+    one = make_node("Resize", names, ["y"], axes=[0], **given)
+    graph = make_graph(
+        [one],
+        "weights",
+        [make_tensor_value_info(n, TensorProto.FLOAT, None) for n in names if n],
+        [make_tensor_value_info("y", TensorProto.DOUBLE, None)],
+    )
+    runner: Any = ReferenceEvaluator(make_model(graph, opset_imports=[make_opsetid("", 19)]))
+    feeds: dict[str, Any] = {"roi": np.array(roi or [], np.float32)} if roi else {}
+    if by_scale:
+        feeds["scales"] = np.array([scale], np.float64)
+    else:
+        feeds["sizes"] = np.array([size], np.int64)
+    rows: list[Array] = []
+    for unit in (np.zeros(count), *np.eye(count)):
+        (result,) = runner.run(None, {"x": unit, **feeds})
+        rows.append(np.asarray(result, np.float64))
+    shift = rows[0]
+    weights = np.stack(rows[1:], axis=1) - shift[:, None]
+    if weights.shape != (size, count):
+        raise KpuError(f"a scale of {scale} makes {weights.shape[0]} elements, expected {size}")
+    return weights, shift
+
+
+def weighted(node: Node, x: Value, axis: int, weights: Array, shift: Array) -> Value:
+    """A product with the weights along a dimension, and what they add."""
+    graph, shape = node.graph, x.shape
+    if x.dtype.kind in "iub":
+        raise KpuError("interpolation of integers is not supported")
+    before, after = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    size, count = weights.shape
+    matrix = graph.constant(weights.astype(x.dtype))
+    if after == 1:
+        rows = graph.reshape(x, (before, count))
+        y = graph.matmul(rows, matrix, transpose_b=True)
+    else:
+        y = graph.matmul(matrix, graph.reshape(x, (before, count, after)))
+    y = graph.reshape(y, (*shape[:axis], size, *shape[axis + 1 :]))
+    if shift.any():
+        ones = [1] * (len(shape) - axis - 1)
+        y = y + graph.constant(shift.astype(x.dtype).reshape(-1, *ones))
+    return y
