@@ -1,16 +1,20 @@
 """ONNX's own node tests of the operators that the front end knows, through any way to run a module.
 
 ``run_backend_tests(run)`` is what to point at a whole stack: ``run(module, inputs)`` returns the
-outputs. Run as a script, this file prints the table: ``python
-test/frontends/test_onnx_backend.py``.
+outputs. Run as a script, this file prints what passes through the whole stack, and with ``--write``
+writes docs/operators.md: ``python test/frontends/test_onnx_backend.py --write``.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
+import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,15 +28,23 @@ from kpu_ir.frontends.onnx.node import OPERATORS
 
 onnx = pytest.importorskip("onnx")
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "operators.md"
+COMMAND = "python test/frontends/test_onnx_backend.py --write"
+
 Run = Callable[[ModuleOp, dict[str, Any]], Sequence[Any]]
 
 KNOWN_INPUTS: Mapping[str, Sequence[int]] = {
-    **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "CumSum", "Expand", "Tile", "Split"), [1]),
-    **dict.fromkeys((f"Reduce{name}" for name in (
-        "Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "SumSquare", "LogSum", "LogSumExp"
-    )), [1]),
-    "Slice": [1, 2, 3, 4],
-    "Pad": [1, 2, 3],
+    **{
+        name: (1,)
+        for name in (
+            *("CenterCropPad", "CumSum", "Expand", "OneHot", "Reshape", "ReverseSequence", "Split"),
+            *("Squeeze", "Tile", "TopK", "Trilu", "Unsqueeze"),
+            *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean"),
+            *("ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"),
+        )
+    },
+    "Slice": (1, 2, 3, 4),
+    "Pad": (1, 2, 3),
 }
 """Inputs that shapes depend on: tests pass them at run time, we take them as constants."""
 
@@ -48,6 +60,19 @@ NOT_OURS: Mapping[str, str] = {
 """Parts of test names that say that a test is about types that are not tensors of our numbers."""
 
 
+REASONS: Mapping[str, tuple[str, str]] = {
+    "three spatial dimensions": (r"(average|max)pool_3d_\w+", "only one or two spatial dimensions"),
+    "indices of the maxima": (r"maxpool_with_argmax_\w+", "indices of MaxPool are not supported"),
+    "modes other than constant": ("(edge|reflect|wrap)_pad", r"the mode \w+ of Pad is not"),
+    "empty tensors": (r"reduce_\w+_empty_set\w*", "empty tensor|zero-size array|no tiling"),
+    "empty results": (r"slice_\w+", "an empty result is not supported"),
+}
+"""Why tests may fail: patterns of the test's name (after ``test_``) and of what is said about it."""
+
+ENOUGH = 0.95
+"""The part of the applicable tests that must pass."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """One test: its operator, and what went wrong, if anything."""
@@ -55,6 +80,14 @@ class Outcome:
     test: str
     operator: str
     problem: str | None
+
+    @property
+    def reason(self) -> str | None:
+        """The known reason for which it failed; None for any other."""
+        for reason, (test, words) in REASONS.items():
+            if re.fullmatch(f"test_{test}", self.test) and re.search(words, self.problem or ""):
+                return reason
+        return None
 
 
 @functools.cache
@@ -82,7 +115,7 @@ def run_case(case: Any, operator: str, run: Run) -> None:
     read = [n for n in case.model.graph.node[0].input]
     for inputs, outputs in case.data_sets:
         given = dict(zip(names, map(as_array, inputs), strict=True))
-        constants = {n: given.pop(n) for i in fixed for n in read[i : i + 1]}
+        constants = {n: given.pop(n) for i in fixed for n in read[i : i + 1] if n}
         results = run(import_onnx(case.model, constants=constants), given)
         for got, expected in zip(results, outputs, strict=True):
             expected = as_array(expected)
@@ -119,34 +152,89 @@ def run_backend_tests(run: Run) -> list[Outcome]:
     return outcomes
 
 
+def counts(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
+    """Passed and applicable by operator."""
+    total = Counter(o.operator for o in outcomes)
+    passed = Counter(o.operator for o in outcomes if o.problem is None)
+    return {operator: (passed[operator], total[operator]) for operator in sorted(total)}
+
+
 def table(outcomes: Sequence[Outcome]) -> str:
-    """Passed and applicable by operator, and the tests that failed with their reasons."""
+    """Passed and applicable by operator, and the tests that failed with what was said."""
     lines = [f"{'operator':24}{'passed':>8}{'applicable':>12}"]
-    for operator in sorted({o.operator for o in outcomes}):
-        mine = [o for o in outcomes if o.operator == operator]
-        lines.append(f"{operator:24}{sum(o.problem is None for o in mine):8}{len(mine):12}")
+    lines += [f"{name:24}{p:8}{n:12}" for name, (p, n) in counts(outcomes).items()]
     passed = sum(o.problem is None for o in outcomes)
     lines.append(f"{'all':24}{passed:8}{len(outcomes):12}")
     lines += [f"FAILED {o.test}: {o.problem}" for o in outcomes if o.problem]
     return "\n".join(lines)
 
 
+def operators(domain: str = "") -> list[str]:
+    """The operators of a domain that ONNX defines and has not withdrawn."""
+    schemas = onnx.defs.get_all_schemas()
+    return sorted({s.name for s in schemas if s.domain == domain and not s.deprecated})
+
+
+def document(outcomes: Sequence[Outcome]) -> str:
+    """docs/operators.md."""
+    passed, failed = counts(outcomes), [o for o in outcomes if o.problem]
+    ours = {name for domain, name in OPERATORS if not domain}
+    elsewhere = sorted(f"{domain}.{name}" for domain, name in OPERATORS if domain)
+    untested = sorted(ours - passed.keys())
+    rows: list[str] = []
+    for name, (p, n) in passed.items():
+        mine = Counter(o.reason or o.problem for o in failed if o.operator == name)
+        why = "; ".join(f"{reason} ({times})" for reason, times in mine.items())
+        rows.append(f"| {name} | {p} / {n} | {why} |")
+    wanting = ", ".join(name for name in operators() if name not in ours)
+    total = len(outcomes) - len(failed)
+    lines = [
+        "# Operators",
+        "",
+        f"Written by `{COMMAND}`, with ONNX {onnx.__version__}.",
+        "",
+        "ONNX brings tests of its operators. Those of one node, of an operator that is imported here, on tensors of",
+        "numbers that we have (no sequences, optional values, strings, 8-bit floats, 4-bit numbers) are applicable.",
+        "Each is imported, lowered to `dma` for the default machine with simple schedules (`search=none`), run there,",
+        "and compared with ONNX's own results. Inputs that shapes depend on are taken as constants.",
+        "",
+        f"**{total} of {len(outcomes)} pass**, {100 * total / len(outcomes):.1f} %.",
+        "",
+        "| operator | passed / applicable | failed because of |",
+        "|---|---|---|",
+        *rows,
+        "",
+        "## Failed",
+        "",
+        "| test | reason | what is said |",
+        "|---|---|---|",
+        *(f"| {o.test} | {o.reason or 'unknown'} | {o.problem} |" for o in failed),
+    ]
+    if untested:
+        lines += ["", "Imported, without an applicable test: " + ", ".join(untested) + "."]
+    lines += [
+        "",
+        "## Of other domains",
+        "",
+        ", ".join(elsewhere) + ".",
+        "",
+        "## Not imported",
+        "",
+        f"The other {len(operators()) - len(ours & set(operators()))} operators of ONNX's default domain:",
+        "",
+        wanting + ".",
+        "",
+    ]
+    return "\n".join(lines)
+
+
 def on_reference(module: ModuleOp, inputs: dict[str, Any]) -> Sequence[Any]:
     """The kernel altitude's own meaning."""
     module.verify()
-    return evaluate(module, inputs)
-
-
-def test_backend_node_tests_through_the_reference():
-    outcomes = run_backend_tests(on_reference)
-    print(table(outcomes))
-    failed = [f"{o.test}: {o.problem}" for o in outcomes if o.problem]
-    assert not failed
-    assert len(outcomes) > 250
-
-
-if __name__ == "__main__":
-    print(table(run_backend_tests(on_reference)))
+    try:
+        return evaluate(module, inputs)
+    except ValueError as error:  # NumPy has no maximum of nothing
+        raise AssertionError(str(error)) from error
 
 
 def on_the_whole_stack(module: ModuleOp, inputs: dict[str, Any]) -> Sequence[Any]:
@@ -156,8 +244,34 @@ def on_the_whole_stack(module: ModuleOp, inputs: dict[str, Any]) -> Sequence[Any
     return list(compile(module, "default", search="none")(inputs).values())
 
 
-def test_backend_node_tests_through_the_whole_stack():
-    outcomes = run_backend_tests(on_the_whole_stack)
-    failed = [o for o in outcomes if o.problem]
+def check(outcomes: Sequence[Outcome]) -> None:
+    """Nearly all pass, and each that fails has a known reason."""
     print(table(outcomes))
-    assert not failed, "\n".join(f"{o.test}: {o.problem}" for o in failed[:20])
+    failed = [o for o in outcomes if o.problem]
+    assert len(outcomes) > 600
+    surprises = [f"{o.test}: {o.problem}" for o in failed if o.reason is None]
+    assert not surprises, "\n".join(surprises)
+    assert len(outcomes) - len(failed) >= ENOUGH * len(outcomes)
+
+
+def test_backend_node_tests_through_the_reference():
+    check(run_backend_tests(on_reference))
+
+
+def test_backend_node_tests_through_the_whole_stack():
+    check(run_backend_tests(on_the_whole_stack))
+
+
+def main() -> None:
+    """Print what passes; with ``--write``, write docs/operators.md."""
+    parser = argparse.ArgumentParser(description="ONNX's node tests through the whole stack.")
+    parser.add_argument("--write", action="store_true", help=f"write {DOCUMENT.name}")
+    write = parser.parse_args().write
+    outcomes = run_backend_tests(on_the_whole_stack)
+    print(table(outcomes))
+    if write:
+        DOCUMENT.write_text(document(outcomes))
+
+
+if __name__ == "__main__":
+    main()
