@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Window = Sequence[int]
 
+MORE = (((), (), (), (), ()), ((1,), (1,), (1,), (0,), (0,)))
+"""Window, strides, dilations and padding of a dimension that is added to make an image."""
+
 
 class Layers:
     """Methods of ``Graph``: convolution, pooling, reductions, softmax, norms, attention, movement.
@@ -72,22 +75,52 @@ class Layers:
         window: Window,
         *,
         strides: Window | None = None,
-        dilations: Window = (1, 1),
-        low: Window = (0, 0),
-        high: Window = (0, 0),
+        dilations: Window | None = None,
+        low: Window | None = None,
+        high: Window | None = None,
     ) -> Value:
-        """``max`` or ``add`` under a window."""
-        return self._checked(
-            lambda: kernel.PoolOp(
-                kind,
-                x.ssa,
-                window,
-                strides=strides or window,
-                dilations=dilations,
-                low=low,
-                high=high,
+        """``max`` or ``add`` under a window of one to three dimensions; it steps by its own size if
+        ``strides`` are not given."""
+        rank = len(window)
+        zeros, ones = [0] * rank, [1] * rank
+        steps = list(strides or window)
+        given = [
+            list(window),
+            steps,
+            list(dilations or ones),
+            list(low or zeros),
+            list(high or zeros),
+        ]
+        n, c, *spatial = x.shape
+        if len(spatial) != rank or any(len(g) != rank for g in given):
+            raise KpuError(f"a window of {rank} dimensions does not fit {x!r}")
+
+        def image(value: Value, part: slice, more: Sequence[int] = ()) -> Value:
+            sizes, by, apart, before, behind = (
+                [*g[part], *e] for g, e in zip(given, MORE[len(more)])
             )
-        )
+            return self._checked(
+                lambda: kernel.PoolOp(
+                    kind, value.ssa, sizes, strides=by, dilations=apart, low=before, high=behind
+                )
+            )
+
+        if rank == 2:
+            return image(x, slice(0, 2))
+        if rank == 1:
+            y = image(self.reshape(x, (n, c, *spatial, 1)), slice(0, 1), [1])
+            return self.reshape(y, y.shape[:3])
+        if rank != 3:
+            raise KpuError(f"pooling of {rank} spatial dimensions is not supported")
+        depth, height, width = spatial  # one plane after the other, then along the depth
+        y = image(self.reshape(x, (n, c * depth, height, width)), slice(1, 3))
+        rows, columns = y.shape[2:]
+        y = image(self.reshape(y, (n, c, depth, rows * columns)), slice(0, 1), [1])
+        return self.reshape(y, (n, c, y.shape[2], rows, columns))
+
+    def max_pool(self: Graph, x: Value, window: Window, **given: Any) -> Value:
+        """The largest element under a window; options as ``pool``'s."""
+        return self.pool("max", x, window, **given)
 
     def average_pool(
         self: Graph,
@@ -95,24 +128,27 @@ class Layers:
         window: Window,
         *,
         strides: Window | None = None,
-        dilations: Window = (1, 1),
-        low: Window = (0, 0),
-        high: Window = (0, 0),
+        dilations: Window | None = None,
+        low: Window | None = None,
+        high: Window | None = None,
         count_padding: tuple[Window, Window] | None = None,
     ) -> Value:
         """The mean under a window: of the elements in the image, and of as much padding as
         ``count_padding`` says."""
-        total = self.pool(
-            "add", x, window, strides=strides, dilations=dilations, low=low, high=high
-        )
-        counted = count_padding or ((0, 0), (0, 0))
+        rank = len(window)
+        steps, apart = strides or window, dilations or [1] * rank
+        before, behind = low or [0] * rank, high or [0] * rank
+        total = self.pool("add", x, window, strides=steps, dilations=apart, low=before, high=behind)
+        counted = count_padding or ([0] * rank, [0] * rank)
         ones = np.ones([n + a + b for n, a, b in zip(x.shape[2:], *counted)], np.float64)
-        around = [(a - c, b - d) for a, c, b, d in zip(low, counted[0], high, counted[1])]
+        around = [(a - c, b - d) for a, c, b, d in zip(before, counted[0], behind, counted[1])]
         ones = np.pad(ones, around)
-        spans = [(k - 1) * d + 1 for k, d in zip(window, dilations)]
-        view = np.lib.stride_tricks.sliding_window_view(ones, spans)
-        (sy, sx), (dy, dx) = strides or window, dilations
-        counts = view[::sy, ::sx, ::dy, ::dx].sum(axis=(2, 3))
+        spans = [(k - 1) * d + 1 for k, d in zip(window, apart)]
+        counts = np.lib.stride_tricks.sliding_window_view(ones, spans)
+        counts = counts[
+            (*(slice(None, None, s) for s in steps), *(slice(None, None, d) for d in apart))
+        ]
+        counts = counts.sum(axis=tuple(range(rank, 2 * rank)))
         shares = 1.0 / np.maximum(counts, 1)
         if np.ptp(shares) == 0:
             return total * float(shares.flat[0])

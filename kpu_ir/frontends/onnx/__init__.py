@@ -5,8 +5,26 @@
 ``@operator("Name")``.
 """
 
-from kpu_ir.frontends.onnx import elementwise, networks, products, shapes
+from kpu_ir.frontends.onnx import (
+    attention,
+    choosing,
+    elementwise,
+    networks,
+    products,
+    resize,
+    shapes,
+)
 from kpu_ir.frontends.onnx.importer import import_onnx
 from kpu_ir.frontends.onnx.node import OPERATORS
 
-__all__ = ["OPERATORS", "elementwise", "import_onnx", "networks", "products", "shapes"]
+__all__ = [
+    "OPERATORS",
+    "attention",
+    "choosing",
+    "elementwise",
+    "import_onnx",
+    "networks",
+    "products",
+    "resize",
+    "shapes",
+]

@@ -126,9 +126,7 @@ def scores(node: Node, q: Value, k: Value, bias: Value | None, past: int | None)
         return y if mode == 2 else graph.softmax(y)
     largest = graph.reduce("max", y, [3])
     shares = graph.softmax(y)
-    return graph.map(
-        lambda p, m: formulas.where(m == -np.inf, 0.0, p), shares, largest
-    )
+    return graph.map(lambda p, m: formulas.where(m == -np.inf, 0.0, p), shares, largest)
 
 
 @operator("RotaryEmbedding")
@@ -164,9 +162,7 @@ def rotary_embedding(node: Node) -> Tensor:
             full = graph.matmul(value, graph.constant(spread.astype(value.dtype)))
         full = graph.gather(full, node.value(3)) if node.has(3) else full
         batch, length = full.shape[:2]
-        return graph.reshape(
-            full, (batch, length, 1, depth) if flat else (batch, 1, length, depth)
-        )
+        return graph.reshape(full, (batch, length, 1, depth) if flat else (batch, 1, length, depth))
 
     parts = graph.reshape(x, (*shape[:2], heads, depth)) if flat else x
     other = graph.matmul(parts, graph.constant(rotate.astype(x.dtype)))

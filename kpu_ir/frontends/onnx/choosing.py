@@ -60,7 +60,9 @@ def hardmax(node: Node) -> Tensor:
     at = graph.arg_reduce("max", x, axis)
     kind = x.element_type
     result = graph.map(
-        lambda i, n: (i == n).to(kind), at, graph.constant(numbers(x.shape[axis], len(x.shape), axis))
+        lambda i, n: (i == n).to(kind),
+        at,
+        graph.constant(numbers(x.shape[axis], len(x.shape), axis)),
     )
     return graph.reshape(result, shape)
 
@@ -91,9 +93,7 @@ def one_hot(node: Node) -> Tensor:
     else:
         off = graph.slice(node.value(2), [0], [1], [1])
         on = graph.slice(node.value(2), [1], [1], [1])
-    return graph.map(
-        lambda i, n, a, b: formulas.where(here(i, n), a, b), indices, places, on, off
-    )
+    return graph.map(lambda i, n, a, b: formulas.where(here(i, n), a, b), indices, places, on, off)
 
 
 @operator("Trilu")

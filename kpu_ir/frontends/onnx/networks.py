@@ -12,6 +12,7 @@ from kpu_ir import formulas
 from kpu_ir.builder import Value
 from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
+from kpu_ir.tracing import Scalar
 
 
 def padding(
@@ -59,74 +60,209 @@ def without_row(node: Node, value: Value, flat: bool) -> Value:
     return node.graph.reshape(value, (n, c, length))
 
 
-def window_of(
-    node: Node, image: Sequence[int], kernel: Sequence[int], flat: bool
-) -> dict[str, Any]:
-    """Strides, dilations and padding of a window, for two dimensions."""
-    rank = len(kernel)
-    strides = node.integers("strides") or [1] * rank
-    dilations = node.integers("dilations") or [1] * rank
-    low, high = padding(node, image, kernel, strides, dilations)
-    if flat:
-        return {
-            "strides": [1, *strides],
-            "dilations": [1, *dilations],
-            "low": [0, *low],
-            "high": [0, *high],
-        }
-    return {"strides": strides, "dilations": dilations, "low": low, "high": high}
-
-
 @operator("Conv")
 def conv(node: Node) -> Tensor:
     """With a bias, one map after it."""
     spatial = node.shape(0)[2:]
     x, flat = as_image(node, node.value(0))
     w, _ = as_image(node, node.value(1))
-    given = window_of(node, spatial, node.shape(1)[2:], flat)
-    y = node.graph.conv(x, w, groups=node.integer("group", 1), **given)
+    window = node.shape(1)[2:]
+    strides = node.integers("strides") or [1] * len(window)
+    dilations = node.integers("dilations") or [1] * len(window)
+    low, high = padding(node, spatial, window, strides, dilations)
+    if flat:
+        strides, dilations, low, high = [1, *strides], [1, *dilations], [0, *low], [0, *high]
+    y = node.graph.conv(
+        x,
+        w,
+        groups=node.integer("group", 1),
+        strides=strides,
+        dilations=dilations,
+        low=low,
+        high=high,
+    )
+    return biased(node, y, flat)
+
+
+@operator("ConvTranspose")
+def conv_transpose(node: Node) -> Tensor:
+    """A convolution that makes s x s outputs a position, which then take their places: nothing is
+    multiplied by the zeros that a stride would put between the elements."""
+    graph = node.graph
+    spatial = list(node.shape(0)[2:])
+    (x, flat), (w, _) = as_image(node, node.value(0)), as_image(node, node.value(1))
+    row = [1] if flat else []
+    nothing = [0] if flat else []
+    strides = row + (node.integers("strides") or [1] * len(spatial))
+    dilations = row + (node.integers("dilations") or [1] * len(spatial))
+    groups = node.integer("group", 1)
+    window = w.shape[2:]
+    more = nothing + (node.integers("output_padding") or [0] * len(spatial))
+    image = x.shape[2:]
+    whole = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(image, strides, window, dilations)]
+    extents, low = transposed_extents(node, row, image, strides, whole, more)
+    w = transposed_weights(node, w, groups, dilations)
+    spans = w.shape[2:]
+    taps = [-(-k // s) for k, s in zip(spans, strides)]
+    phases = math.prod(strides)
+    if phases == 1:
+        before = [k - 1 - a for k, a in zip(spans, low)]
+        behind = [e - n + a for e, n, a in zip(extents, image, low)]
+        if min((*before, *behind)) >= 0:
+            y = graph.conv(x, w, groups=groups, low=before, high=behind)
+            return biased(node, y, flat)
+    o, c = w.shape[:2]
+    # Taps of each phase, then flipped as the convolution reads them.
+    around = [t * s - k for t, s, k in zip(taps, strides, spans)]
+    w = graph.pad(w, [0, 0, *around], [0, 0, 0, 0]) if any(around) else w
+    (ty, tx), (sy, sx) = taps, strides
+    parts = graph.transpose(graph.reshape(w, (o, c, ty, sy, tx, sx)), (0, 3, 5, 1, 2, 4))
+    # Weights are flipped: phase p of the result is the (s - 1 - p)-th.
+    parts = graph.reshape(parts, (o * phases, c, ty, tx))
+    edge = [t - 1 for t in taps]
+    y = graph.conv(x, parts, groups=groups, low=edge, high=edge)
+    n, _, oy, ox = y.shape
+    y = graph.reshape(y, (n, o, sy, sx, oy, ox))
+    for axis, s in ((2, sy), (3, sx)):
+        y = graph.take(y, range(s - 1, -1, -1), axis)
+    y = graph.transpose(y, (0, 1, 4, 2, 5, 3))
+    y = graph.reshape(y, (n, o, oy * sy, ox * sx))
+    missing = [max(0, a + e - m) for a, e, m in zip(low, extents, y.shape[2:])]
+    y = graph.pad(y, [0] * 4, [0, 0, *missing]) if any(missing) else y
+    if y.shape[2:] != tuple(extents):
+        y = graph.slice(y, [0, 0, *low], [1] * 4, (n, o, *extents))
+    return biased(node, y, flat)
+
+
+def transposed_extents(
+    node: Node,
+    row: Sequence[int],
+    image: Sequence[int],
+    strides: Sequence[int],
+    whole: Sequence[int],
+    more: Sequence[int],
+) -> tuple[list[int], list[int]]:
+    """Extents of the result, and how much is cut off before it."""
+    given, auto = node.integers("output_shape"), node.text("auto_pad", "NOTSET")
+    pads = node.integers("pads") if auto == "NOTSET" else None
+    if given is None and auto not in ("SAME_UPPER", "SAME_LOWER"):
+        rank = len(image) - len(row)
+        low, high = (pads or [0] * (2 * rank))[:rank], (pads or [0] * (2 * rank))[rank:]
+        low, high = [0] * len(row) + low, [0] * len(row) + high
+        return [n + m - a - b for n, m, a, b in zip(whole, more, low, high)], low
+    extents = [n * s for n, s in zip(image, strides)]
+    extents = [*row, *given[-(len(image) - len(row)) :]] if given else extents
+    cut = [max(0, n + m - e) for n, m, e in zip(whole, more, extents)]
+    upper = auto == "SAME_UPPER" or (given is not None and auto != "SAME_LOWER")
+    return extents, [c // 2 if upper else c - c // 2 for c in cut]
+
+
+def transposed_weights(node: Node, w: Value, groups: int, dilations: Sequence[int]) -> Value:
+    """Weights c x o/groups x kh x kw as o x c/groups x kh x kw, flipped, with zeros for dilations."""
+    graph = node.graph
+    c, o, kh, kw = w.shape
+    w = graph.reshape(w, (groups, c // groups, o, kh, kw))
+    w = graph.reshape(graph.transpose(w, (0, 2, 1, 3, 4)), (groups * o, c // groups, kh, kw))
+    for axis in (2, 3):
+        w = graph.take(w, range(w.shape[axis] - 1, -1, -1), axis)
+    for axis, d in ((2, dilations[0]), (3, dilations[1])):
+        if d > 1:
+            shape = w.shape
+            apart = graph.reshape(w, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
+            behind = [d - 1 if a == axis + 1 else 0 for a in range(5)]
+            full = [n * d if a == axis else n for a, n in enumerate(shape)]
+            apart = graph.reshape(graph.pad(apart, [0] * 5, behind), full)
+            full[axis] -= d - 1
+            w = graph.slice(apart, [0] * 4, [1] * 4, full)
+    return w
+
+
+def biased(node: Node, y: Value, flat: bool) -> Value:
+    """With input 2 added to the channels, and without the row of ``as_image``."""
     if node.has(2):
         y = y + node.graph.reshape(node.value(2), (1, -1, 1, 1))
     return without_row(node, y, flat)
 
 
-@operator("MaxPool", "AveragePool")
+@operator("MaxPool", "AveragePool", "LpPool")
 def pool(node: Node) -> Tensor:
     """``ceil_mode`` is padding behind the image that counts for nothing."""
-    spatial = list(node.shape(0)[2:])
-    x, flat = as_image(node, node.value(0))
     if len(node.proto.output) > 1 and node.proto.output[1]:
         raise KpuError("the indices of MaxPool are not supported")
-    kernel = node.integers("kernel_shape") or []
-    given = window_of(node, spatial, kernel, flat)
-    window = [1, *kernel] if flat else kernel
-    low, high = list(given["low"]), list(given["high"])
+    x, graph, kind = node.value(0), node.graph, node.proto.op_type
+    spatial = x.shape[2:]
+    rank = len(spatial)
+    if not 1 <= rank <= 3:
+        raise KpuError(f"pooling of {rank} spatial dimensions is not supported")
+    window = node.integers("kernel_shape") or []
+    strides = node.integers("strides") or [1] * rank
+    dilations = node.integers("dilations") or [1] * rank
+    low, high = padding(node, spatial, window, strides, dilations)
     counted = (list(low), list(high))
     if node.integer("ceil_mode", 0):
-        for axis, (n, k) in enumerate(zip(x.shape[2:], window)):
-            s, d = given["strides"][axis], given["dilations"][axis]
+        for axis, (n, k) in enumerate(zip(spatial, window)):
+            s, d = strides[axis], dilations[axis]
             room = n + low[axis] + high[axis] - (k - 1) * d - 1
             positions = -(-room // s) + 1
             if (positions - 1) * s >= n + low[axis]:
                 positions -= 1  # a window that begins behind the image is left out
             high[axis] += max(0, (positions - 1) * s - room)
-    given["high"] = high
-    if node.proto.op_type == "MaxPool":
-        y = node.graph.pool("max", x, window, **given)
-    else:
-        include = bool(node.integer("count_include_pad", 0))
-        y = node.graph.average_pool(x, window, count_padding=counted if include else None, **given)
-    return without_row(node, y, flat)
+    given = {"strides": strides, "dilations": dilations, "low": low, "high": high}
+    if kind == "MaxPool":
+        return graph.pool("max", x, window, **given)
+    if kind == "LpPool":
+        p = node.integer("p", 2)
+        powers = graph.map(lambda v: formulas.power(abs(v), p), x)
+        return graph.map(lambda v: root(v, p), graph.pool("add", powers, window, **given))
+    include = bool(node.integer("count_include_pad", 0))
+    return graph.average_pool(x, window, count_padding=counted if include else None, **given)
 
 
-@operator("GlobalAveragePool", "GlobalMaxPool")
+def root(x: Scalar, p: float) -> Scalar:
+    """The p-th root."""
+    return x if p == 1 else formulas.power(x, 1.0 / p)
+
+
+@operator("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
 def global_pool(node: Node) -> Tensor:
     """A reduction over the image."""
-    x = node.value(0)
+    x, graph = node.value(0), node.graph
     axes = list(range(2, len(x.shape)))
     if node.proto.op_type == "GlobalMaxPool":
-        return node.graph.reduce("max", x, axes)
-    return node.graph.mean(x, axes)
+        return graph.reduce("max", x, axes)
+    if node.proto.op_type == "GlobalLpPool":
+        p = node.integer("p", 2)
+        powers = graph.map(lambda v: formulas.power(abs(v), p), x)
+        return graph.map(lambda v: root(v, p), graph.reduce("add", powers, axes))
+    return graph.mean(x, axes)
+
+
+@operator("LRN")
+def local_response(node: Node) -> Tensor:
+    """Divided by a power of the sum of squares of the channels around."""
+    x, graph, size = node.value(0), node.graph, node.integer("size", 1)
+    n, c, *spatial = x.shape
+    squares = graph.reshape(graph.map(formulas.square, x), (n, 1, c, math.prod(spatial)))
+    around = {"low": [(size - 1) // 2, 0], "high": [size // 2, 0]}
+    sums = graph.reshape(graph.pool("add", squares, [size, 1], strides=[1, 1], **around), x.shape)
+    alpha, beta = node.number("alpha", 1e-4) / size, node.number("beta", 0.75)
+    bias = node.number("bias", 1.0)
+    return graph.map(lambda v, s: v / formulas.power(bias + alpha * s, beta), x, sums)
+
+
+@operator("MeanVarianceNormalization")
+def mean_variance(node: Node) -> Tensor:
+    """Without scale and shift; the 1e-9 of ONNX's function is added to the deviation."""
+    return node.graph.normalize(node.value(0), node.integers("axes") or [0, 2, 3], 1e-18)
+
+
+@operator("LpNormalization")
+def lp_norm(node: Node) -> Tensor:
+    """Divided by the norm of 1 or 2 along a dimension; 0 where that is 0."""
+    x, graph, p = node.value(0), node.graph, node.integer("p", 2)
+    powers = graph.map(abs if p == 1 else formulas.square, x)
+    sums = graph.reduce("add", powers, [node.integer("axis", -1)])
+    return graph.map(lambda v, s: formulas.where(s == 0, 0.0, v / root(s, p)), x, sums)
 
 
 def reduced_axes(node: Node) -> list[int] | None:
@@ -331,7 +467,7 @@ def slice_(node: Node) -> Tensor:
     for axis, start, end, step in zip(axes, starts, ends, steps or [1] * len(axes)):
         chosen[axis] = range(x.shape[axis])[slice(start, end, step)]
     if any(len(r) == 0 for r in chosen):
-        raise KpuError("an empty result is not supported")
+        return np.zeros([len(r) for r in chosen], x.dtype)
     return node.graph.slice(
         x, [r[0] for r in chosen], [r.step for r in chosen], [len(r) for r in chosen]
     )
