@@ -116,7 +116,7 @@ class SoftmaxOp(KernelOperation):
     """``exp(x) / sum(exp(x))`` along one dimension, in the stable form; with ``log`` its logarithm.
 
     ```mlir
-    %p = kernel.softmax %x {axis = 1 : i64} : tensor<4x16xf32>
+    %p = kernel.softmax %x {axis = 1 : i64} : tensor<4x16xf32> -> tensor<4x16xf32>
     ```
     """
 

@@ -452,7 +452,7 @@ class BufferOp(IRDLOperation):
 
     ```mlir
     %y = tile.buffer : memref<128x768xf32>
-    %z = tile.buffer at 4096 : memref<128x768xf32>
+    %z = tile.buffer at 4096 : i64 : memref<128x768xf32>
     ```
     """
 
