@@ -507,7 +507,7 @@ class WindowOp(EngineOperation):
     """Pooling and depthwise convolution of tiles in L2 on the vector engine.
 
     ```mlir
-    dma.window max #tile.window<2x2 by 2x2 apart 1x1> %x into %c
+    dma.window max <2x2 by 2x2 apart 1x1> %x into %c
       : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x8x8xf32, l2>
     ```
     """

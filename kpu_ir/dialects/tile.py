@@ -913,7 +913,7 @@ class WindowOp(MemoryOperation):
     convolution. The epilogue is that of ``tile.matmul``.
 
     ```mlir
-    tile.window max #tile.window<2x2 by 2x2 apart 1x1> %x into %c
+    tile.window max <2x2 by 2x2 apart 1x1> %x into %c
       : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x8x8xf32, l2>
     ```
     """
