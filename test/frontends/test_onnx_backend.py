@@ -98,6 +98,7 @@ def applicable() -> dict[str, tuple[str, Any]]:
         cases = load_model_tests(kind="node")
     result: dict[str, tuple[str, Any]] = {}
     for case in cases:
+        assert case.model is not None
         nodes = case.model.graph.node
         if len(nodes) != 1 or (nodes[0].domain, nodes[0].op_type) not in OPERATORS:
             continue
@@ -110,7 +111,8 @@ def run_case(case: Any, operator: str, run: Run) -> None:
     """One test with all its data sets; raises on a difference."""
     names = [i.name for i in case.model.graph.input]
     fixed = KNOWN_INPUTS.get(operator, ())
-    read = [n for n in case.model.graph.node[0].input]
+    assert case.model.graph is not None
+    read = list(case.model.graph.node[0].input)
     for inputs, outputs in case.data_sets:
         given = dict(zip(names, map(as_array, inputs), strict=True))
         constants = {n: given.pop(n) for i in fixed for n in read[i : i + 1] if n}
@@ -229,10 +231,7 @@ def document(outcomes: Sequence[Outcome]) -> str:
 def on_reference(module: ModuleOp, inputs: dict[str, Any]) -> Sequence[Any]:
     """The kernel altitude's own meaning."""
     module.verify()
-    try:
-        return evaluate(module, inputs)
-    except ValueError as error:  # NumPy has no maximum of nothing
-        raise AssertionError(str(error)) from error
+    return evaluate(module, inputs)
 
 
 def on_the_whole_stack(module: ModuleOp, inputs: dict[str, Any]) -> Sequence[Any]:
@@ -246,7 +245,7 @@ def check(outcomes: Sequence[Outcome]) -> None:
     """Nearly all pass, and each that fails has a known reason."""
     print(table(outcomes))
     failed = [o for o in outcomes if o.problem]
-    assert len(outcomes) > 600
+    assert len(outcomes) > 900
     surprises = [f"{o.test}: {o.problem}" for o in failed if o.reason is None]
     assert not surprises, "\n".join(surprises)
     assert len(outcomes) - len(failed) >= ENOUGH * len(outcomes)
