@@ -47,3 +47,82 @@ func.func @kernel(%a: memref<128x64xf32>, %b: memref<96x64xf32>, %y: memref<128x
   }
   func.return
 }
+
+// Rows by index, and what reads as a value around a tensor.
+// CHECK-LABEL: func.func @fetches
+func.func @fetches(%x: memref<8x30xf32>, %table: memref<1x1000x64xf32>, %list: memref<128xi64>) {
+  dma.ring @e3, 2 x <1x16x64xf32, l3> at 0
+  dma.ring @x3, 2 x <8x10xf32, l3> at 8192
+  tile.for %i = 0 to 128 step 16 {
+    // CHECK: %e3 = dma.fetch %table [0, %i, 0] by %list : memref<128xi64> into @e3 : memref<1x1000x64xf32> -> !tile.tile<1x16x64xf32, l3>
+    %e3 = dma.fetch %table[0, %i, 0] by %list : memref<128xi64> into @e3
+      : memref<1x1000x64xf32> -> !tile.tile<1x16x64xf32, l3>
+  }
+  tile.for %h = 0 to 32 step 10 {
+    // CHECK: %x3 = dma.fetch %x [0, %h] into @x3 low [0, 1] high [0, 1] : memref<8x30xf32> -> !tile.tile<8x10xf32, l3>
+    %x3 = dma.fetch %x[0, %h] into @x3 low [0, 1] high [0, 1] : memref<8x30xf32> -> !tile.tile<8x10xf32, l3>
+    // CHECK: %n3 = dma.fetch %x [0, %h] into @x3 low [0, 2] fill 0xfff0000000000000 : f64 on [1] : memref<8x30xf32> -> !tile.tile<8x10xf32, l3>
+    %n3 = dma.fetch %x[0, %h] into @x3 low [0, 2] fill 0xFFF0000000000000 : f64 on [1] : memref<8x30xf32> -> !tile.tile<8x10xf32, l3>
+  }
+  func.return
+}
+
+// CHECK-LABEL: func.func @writes
+func.func @writes(%y: memref<128x96xf32>) {
+  dma.ring @c, 1 x <16x48xf32, l2> at 0
+  dma.ring @c3, 2 x <16x48xf32, l3> at 0
+  tile.for %i = 0 to 128 step 16 {
+    tile.for %j = 0 to 96 step 48 {
+      // CHECK: %c = dma.acquire @c : !tile.tile<16x48xf32, l2>
+      %c = dma.acquire @c : !tile.tile<16x48xf32, l2>
+      %c3 = dma.move %c[0, 0] into @c3 : !tile.tile<16x48xf32, l2> -> !tile.tile<16x48xf32, l3>
+      // CHECK: dma.write %c3, %y [%i, %j] on [0] late 2 : !tile.tile<16x48xf32, l3> -> memref<128x96xf32>
+      dma.write %c3, %y[%i, %j] on [0] late 2 : !tile.tile<16x48xf32, l3> -> memref<128x96xf32>
+    }
+  }
+  func.return
+}
+
+// The vector engine along dimensions and under windows; a convolution on the fabric.
+// CHECK-LABEL: func.func @windows
+func.func @windows() {
+  dma.ring @r, 2 x <32x1024xf32, l2> at 0
+  dma.ring @m, 1 x <32x1xf32, l2> at 262144
+  dma.ring @x, 1 x <1x8x16x16xf32, l2> at 262272
+  dma.ring @p, 1 x <1x8x8x8xf32, l2> at 270464
+  dma.ring @d, 1 x <1x8x3x3xf32, l2> at 272512
+  dma.ring @e, 1 x <1x8x14x14xf32, l2> at 272832
+  dma.ring @w, 1 x <1x4x8x3x3xf32, l2> at 279104
+  dma.ring @c, 1 x <1x4x14x14xf32, l2> at 280256
+  dma.ring @b, 1 x <1x4x1x1xf32, l2> at 283392
+  %m = dma.acquire @m : !tile.tile<32x1xf32, l2>
+  tile.for %k = 0 to 2 step 1 {
+    %r = dma.acquire @r : !tile.tile<32x1024xf32, l2>
+    // CHECK: dma.reduce max %r into %m axes [1] : !tile.tile<32x1024xf32, l2> -> !tile.tile<32x1xf32, l2>
+    dma.reduce max %r into %m axes [1] : !tile.tile<32x1024xf32, l2> -> !tile.tile<32x1xf32, l2>
+    // CHECK: dma.reduce add %r into %m axes [1] over(%k) : !tile.tile<32x1024xf32, l2> -> !tile.tile<32x1xf32, l2>
+    dma.reduce add %r into %m axes [1] over(%k) : !tile.tile<32x1024xf32, l2> -> !tile.tile<32x1xf32, l2>
+  }
+  %x = dma.acquire @x : !tile.tile<1x8x16x16xf32, l2>
+  %p = dma.acquire @p : !tile.tile<1x8x8x8xf32, l2>
+  // CHECK: dma.window max <2x2 by 2x2 apart 1x1> %x into %p : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x8x8xf32, l2>
+  dma.window max <2x2 by 2x2 apart 1x1> %x into %p
+    : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x8x8xf32, l2>
+  %d = dma.acquire @d : !tile.tile<1x8x3x3xf32, l2>
+  %e = dma.acquire @e : !tile.tile<1x8x14x14xf32, l2>
+  // CHECK: dma.window add <3x3 by 1x1 apart 1x1> %x weights %d : !tile.tile<1x8x3x3xf32, l2> into %e : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x14x14xf32, l2>
+  dma.window add <3x3 by 1x1 apart 1x1> %x weights %d : !tile.tile<1x8x3x3xf32, l2> into %e
+    : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x14x14xf32, l2>
+  %w = dma.acquire @w : !tile.tile<1x4x8x3x3xf32, l2>
+  %c = dma.acquire @c : !tile.tile<1x4x14x14xf32, l2>
+  %b = dma.acquire @b : !tile.tile<1x4x1x1xf32, l2>
+  // CHECK: dma.matmul weight_stationary %w, %x window <3x3 by 1x1 apart 1x1> into %c : !tile.tile<1x4x8x3x3xf32, l2>, !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x4x14x14xf32, l2> with %b : !tile.tile<1x4x1x1xf32, l2> epilogue {
+  dma.matmul weight_stationary %w, %x window <3x3 by 1x1 apart 1x1> into %c
+    : !tile.tile<1x4x8x3x3xf32, l2>, !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x4x14x14xf32, l2>
+    with %b : !tile.tile<1x4x1x1xf32, l2> epilogue {
+  ^bb0(%acc: f32, %q: f32):
+    %s = arith.addf %acc, %q : f32
+    dma.yield %s : f32
+  }
+  func.return
+}

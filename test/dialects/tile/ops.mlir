@@ -62,3 +62,64 @@ func.func @kernel(%a: memref<128x64xf32>, %b: memref<100x64xf32>, %v: memref<1x1
   }
   func.return
 }
+
+// Blocks of padded tensors, and rows by index.
+// CHECK-LABEL: func.func @loads
+func.func @loads(%x0: memref<8x30xf32>, %table: memref<1x1000x64xf32>, %list: memref<128xi64>) {
+  tile.for %i = 0 to 128 step 16 {
+    // CHECK: %e = tile.load %table [0, %i, 0] by %list : memref<128xi64> : memref<1x1000x64xf32> -> !tile.tile<1x16x64xf32, l2>
+    %e = tile.load %table[0, %i, 0] by %list : memref<128xi64> : memref<1x1000x64xf32> -> !tile.tile<1x16x64xf32, l2>
+  }
+  tile.for %h = 0 to 32 step 10 {
+    // Zeros around the tensor; offsets count from the padding.
+    // CHECK: %x = tile.load %x0 [0, %h] low [0, 1] high [0, 1] : memref<8x30xf32> -> !tile.tile<8x10xf32, l2>
+    %x = tile.load %x0[0, %h] low [0, 1] high [0, 1] : memref<8x30xf32> -> !tile.tile<8x10xf32, l2>
+    // CHECK: %n = tile.load %x0 [0, %h] high [0, 2] fill -1.500000e+00 : f64 : memref<8x30xf32> -> !tile.tile<8x10xf32, l3>
+    %n = tile.load %x0[0, %h] high [0, 2] fill -1.5 : f64 : memref<8x30xf32> -> !tile.tile<8x10xf32, l3>
+    // Below everything, as a pooling by max needs it.
+    // CHECK: %m = tile.load %x0 [0, %h] low [0, 2] fill 0xfff0000000000000 : f64 : memref<8x30xf32> -> !tile.tile<8x10xf32, l2>
+    %m = tile.load %x0[0, %h] low [0, 2] fill 0xFFF0000000000000 : f64 : memref<8x30xf32> -> !tile.tile<8x10xf32, l2>
+  }
+  func.return
+}
+
+// What the vector engine does along dimensions.
+// CHECK-LABEL: func.func @reduce
+func.func @reduce(%x0: memref<32x2048xf32>) {
+  %m = tile.alloc : !tile.tile<32x1xf32, l2>
+  %s = tile.alloc : !tile.tile<1x1xf32, l2>
+  tile.for %k = 0 to 2048 step 1024 {
+    %x = tile.load %x0[0, %k] : memref<32x2048xf32> -> !tile.tile<32x1024xf32, l2>
+    // CHECK: tile.reduce max %x into %m axes [1] : !tile.tile<32x1024xf32, l2> -> !tile.tile<32x1xf32, l2>
+    tile.reduce max %x into %m axes [1] : !tile.tile<32x1024xf32, l2> -> !tile.tile<32x1xf32, l2>
+    // CHECK: tile.reduce add %x into %s axes [0, 1] over(%k) : !tile.tile<32x1024xf32, l2> -> !tile.tile<1x1xf32, l2>
+    tile.reduce add %x into %s axes [0, 1] over(%k) : !tile.tile<32x1024xf32, l2> -> !tile.tile<1x1xf32, l2>
+  }
+  func.return
+}
+
+// Windows: pooling, a depthwise convolution with an epilogue, a convolution as a product.
+// CHECK-LABEL: func.func @windows
+func.func @windows(%x0: memref<1x8x16x16xf32>, %d0: memref<1x8x3x3xf32>, %w0: memref<1x4x8x3x3xf32>) {
+  %x = tile.load %x0[0, 0, 0, 0] : memref<1x8x16x16xf32> -> !tile.tile<1x8x16x16xf32, l2>
+  %p = tile.alloc : !tile.tile<1x8x8x8xf32, l2>
+  // CHECK: tile.window max <2x2 by 2x2 apart 1x1> %x into %p : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x8x8xf32, l2>
+  tile.window max <2x2 by 2x2 apart 1x1> %x into %p
+    : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x8x8xf32, l2>
+  %d = tile.load %d0[0, 0, 0, 0] : memref<1x8x3x3xf32> -> !tile.tile<1x8x3x3xf32, l2>
+  %e = tile.alloc : !tile.tile<1x8x12x12xf32, l2>
+  // CHECK: tile.window add <3x3 by 1x1 apart 2x2> %x weights %d : !tile.tile<1x8x3x3xf32, l2> into %e : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x12x12xf32, l2> epilogue {
+  tile.window add <3x3 by 1x1 apart 2x2> %x weights %d : !tile.tile<1x8x3x3xf32, l2> into %e
+    : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x12x12xf32, l2> epilogue {
+  ^bb0(%acc: f32):
+    %z = arith.constant 0.0 : f32
+    %r = arith.maximumf %acc, %z : f32
+    tile.yield %r : f32
+  }
+  %w = tile.load %w0[0, 0, 0, 0, 0] : memref<1x4x8x3x3xf32> -> !tile.tile<1x4x8x3x3xf32, l2>
+  %c = tile.alloc : !tile.tile<1x4x7x7xf32, l2>
+  // CHECK: tile.matmul output_stationary %w, %x window <3x3 by 2x2 apart 1x1> into %c : !tile.tile<1x4x8x3x3xf32, l2>, !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x4x7x7xf32, l2>
+  tile.matmul output_stationary %w, %x window <3x3 by 2x2 apart 1x1> into %c
+    : !tile.tile<1x4x8x3x3xf32, l2>, !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x4x7x7xf32, l2>
+  func.return
+}
