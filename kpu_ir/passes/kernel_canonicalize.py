@@ -24,7 +24,7 @@ from xdsl.transforms.dead_code_elimination import region_dce
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
-from kpu_ir.passes import kernel_fold
+from kpu_ir.passes import kernel_convolution, kernel_fold, kernel_views
 from kpu_ir.passes.kernel_fold import put
 
 
@@ -212,6 +212,8 @@ class RepeatedOperand(RewritePattern):
 
 PATTERNS: tuple[type[RewritePattern], ...] = (
     *kernel_fold.PATTERNS,
+    *kernel_convolution.PATTERNS,
+    *kernel_views.PATTERNS,
     IdentityReshape,
     ReshapeOfReshape,
     TransposeOfTranspose,

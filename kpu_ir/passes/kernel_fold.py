@@ -69,6 +69,20 @@ class FoldReshape(RewritePattern):
             put(rewriter, op, kernel.ConstantOp(elided(kind)))
 
 
+FOLDED = (
+    kernel.MapOp,
+    kernel.TransposeOp,
+    kernel.MatmulOp,
+    kernel.ReduceOp,
+    kernel.SliceOp,
+    kernel.ConcatOp,
+    kernel.PadOp,
+    kernel.BroadcastOp,
+    kernel.GatherOp,
+)
+"""What is computed here where all operands are known."""
+
+
 class FoldConstants(RewritePattern):
     """``op(constants)`` --> a constant, unless that takes more memory than it saves.
 
@@ -77,14 +91,14 @@ class FoldConstants(RewritePattern):
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
         """Evaluate by the reference."""
-        if not isinstance(op, kernel.MapOp | kernel.TransposeOp | kernel.MatmulOp):
+        if not isinstance(op, FOLDED):
             return
         constants = [constant_of(v) for v in op.operands]
         values = [c.value for c in constants if c is not None]
         if len(values) < len(constants) or not worth_folding(op):
             return
         if any(isinstance(v, DenseResourceAttr) for v in values):
-            put(rewriter, op, kernel.ConstantOp(elided(op.result.type)))
+            put(rewriter, op, kernel.ConstantOp(elided(op.results[0].type)))
             return
         from kpu_ir.dialects.kernel_reference import Evaluation, run_operation
         from kpu_ir.types import array_of, dense_of
@@ -93,9 +107,9 @@ class FoldConstants(RewritePattern):
         put(rewriter, op, kernel.ConstantOp(dense_of(run_operation(op, arrays, Evaluation(op))[0])))
 
 
-def worth_folding(op: kernel.MapOp | kernel.TransposeOp | kernel.MatmulOp) -> bool:
+def worth_folding(op: Operation) -> bool:
     """Whether the result is small, or takes the place of operands that are as large."""
-    count = op.result.type.element_count()
+    count = tensor_type(op.results[0]).element_count()
     if count <= SMALL:
         return True
     return not isinstance(op, kernel.MatmulOp) and any(
