@@ -82,7 +82,7 @@ class WindowOperation(KernelOperation):
     def verify_window(self) -> None:
         """Pairs; positive strides and dilations; no negative padding."""
         for name in ("strides", "dilations", "low", "high"):
-            values = cast(Any, getattr(self, name)).get_values()
+            values: Any = getattr(self, name).get_values()
             least = 1 if name in ("strides", "dilations") else 0
             if len(values) != 2 or min(values) < least:
                 raise VerifyException(
