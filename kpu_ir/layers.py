@@ -16,7 +16,7 @@ from kpu_ir.errors import KpuError
 from kpu_ir.tracing import Scalar
 
 if TYPE_CHECKING:
-    from kpu_ir.builder import Graph, Value
+    from kpu_ir.builder import Value
 
 Window = Sequence[int]
 
@@ -44,7 +44,7 @@ class Layers:
         return self.insert(op)
 
     def conv(
-        self: Graph,
+        self: Any,
         x: Value,
         w: Value,
         *,
@@ -69,7 +69,7 @@ class Layers:
         )
 
     def pool(
-        self: Graph,
+        self: Any,
         kind: str,
         x: Value,
         window: Window,
@@ -118,12 +118,12 @@ class Layers:
         y = image(self.reshape(y, (n, c, depth, rows * columns)), slice(0, 1), [1])
         return self.reshape(y, (n, c, y.shape[2], rows, columns))
 
-    def max_pool(self: Graph, x: Value, window: Window, **given: Any) -> Value:
+    def max_pool(self: Any, x: Value, window: Window, **given: Any) -> Value:
         """The largest element under a window; options as ``pool``'s."""
         return self.pool("max", x, window, **given)
 
     def average_pool(
-        self: Graph,
+        self: Any,
         x: Value,
         window: Window,
         *,
@@ -154,7 +154,7 @@ class Layers:
             return total * float(shares.flat[0])
         return total * self.constant(shares.astype(x.dtype)[None, None])
 
-    def reduce(self: Graph, kind: str, x: Value, axes: Sequence[int], keep: bool = True) -> Value:
+    def reduce(self: Any, kind: str, x: Value, axes: Sequence[int], keep: bool = True) -> Value:
         """``add``, ``max``, ``min`` or ``mul`` along dimensions, which stay with extent 1 or go."""
         rank = len(x.shape)
         wanted = sorted({a + rank * (a < 0) for a in axes})
@@ -163,16 +163,16 @@ class Layers:
             return result
         return self.reshape(result, [n for a, n in enumerate(x.shape) if a not in wanted])
 
-    def mean(self: Graph, x: Value, axes: Sequence[int], keep: bool = True) -> Value:
+    def mean(self: Any, x: Value, axes: Sequence[int], keep: bool = True) -> Value:
         """The mean along dimensions."""
         return self.reduce("add", x, axes, keep) * (1.0 / prod(x.shape[a] for a in axes))
 
-    def softmax(self: Graph, x: Value, axis: int = -1, log: bool = False) -> Value:
+    def softmax(self: Any, x: Value, axis: int = -1, log: bool = False) -> Value:
         """Softmax, or its logarithm, along a dimension."""
         return self._checked(lambda: kernel.SoftmaxOp(x.ssa, axis + len(x.shape) * (axis < 0), log))
 
     def normalize(
-        self: Graph,
+        self: Any,
         x: Value,
         axes: Sequence[int],
         epsilon: float = 1e-5,
@@ -186,7 +186,7 @@ class Layers:
         wanted = sorted(a + rank * (a < 0) for a in axes)
         return self._checked(lambda: kernel.NormalizeOp(x.ssa, affine, wanted, epsilon, center))
 
-    def gather(self: Graph, table: Value, indices: Value, axis: int = 0) -> Value:
+    def gather(self: Any, table: Value, indices: Value, axis: int = 0) -> Value:
         """Slices of ``table`` by index."""
         rank = len(table.shape)
         return self._checked(
@@ -194,12 +194,12 @@ class Layers:
         )
 
     def slice(
-        self: Graph, x: Value, starts: Sequence[int], steps: Sequence[int], shape: Sequence[int]
+        self: Any, x: Value, starts: Sequence[int], steps: Sequence[int], shape: Sequence[int]
     ) -> Value:
         """``shape`` elements from ``starts``, every ``steps``-th."""
         return self._checked(lambda: kernel.SliceOp(x.ssa, starts, steps, shape))
 
-    def concat(self: Graph, values: Sequence[Value], axis: int = 0) -> Value:
+    def concat(self: Any, values: Sequence[Value], axis: int = 0) -> Value:
         """Values one behind the other."""
         rank = len(values[0].shape)
         return self._checked(
@@ -207,18 +207,18 @@ class Layers:
         )
 
     def pad(
-        self: Graph, x: Value, low: Sequence[int], high: Sequence[int], value: float = 0.0
+        self: Any, x: Value, low: Sequence[int], high: Sequence[int], value: float = 0.0
     ) -> Value:
         """``x`` with a value around it."""
         return self._checked(lambda: kernel.PadOp(x.ssa, low, high, value))
 
-    def broadcast(self: Graph, x: Value, shape: Sequence[int]) -> Value:
+    def broadcast(self: Any, x: Value, shape: Sequence[int]) -> Value:
         """NumPy's broadcast_to."""
         if tuple(shape) == tuple(x.shape):
             return x
         return self._checked(lambda: kernel.BroadcastOp(x.ssa, shape))
 
-    def take(self: Graph, x: Value, indices: Sequence[int], axis: int) -> Value:
+    def take(self: Any, x: Value, indices: Sequence[int], axis: int) -> Value:
         """The elements of a dimension that ``indices`` name, as slices, repetitions and concatenation
         where that takes few of them, else by a list of indices."""
         rank, count = len(x.shape), len(indices)
@@ -268,7 +268,7 @@ class Layers:
         return parts[0] if len(parts) == 1 else self.concat(parts, axis)
 
     def arg_reduce(
-        self: Graph, kind: str, x: Value, axis: int, last: bool = False, keep: bool = True
+        self: Any, kind: str, x: Value, axis: int, last: bool = False, keep: bool = True
     ) -> Value:
         """Where the ``max`` or ``min`` along a dimension stands (i64); of equal ones the first."""
         at = axis + len(x.shape) * (axis < 0)
@@ -278,7 +278,7 @@ class Layers:
         return self.reshape(result, [n for a, n in enumerate(x.shape) if a != at])
 
     def top_k(
-        self: Graph, x: Value, k: int, axis: int = -1, smallest: bool = False
+        self: Any, x: Value, k: int, axis: int = -1, smallest: bool = False
     ) -> tuple[Value, Value]:
         """The ``k`` largest (or smallest) along a dimension, in order, and where they stand (i64)."""
         chosen = self._checked(
@@ -287,7 +287,7 @@ class Layers:
         return chosen, type(chosen)(self, chosen.ssa.owner.results[1])
 
     def attention(
-        self: Graph,
+        self: Any,
         q: Value,
         k: Value,
         v: Value,
@@ -320,7 +320,7 @@ class Layers:
             )
         )
 
-    def added_mask(self: Graph, mask: Value, element_type: Attribute) -> Value:
+    def added_mask(self: Any, mask: Value, element_type: Attribute) -> Value:
         """0 where a mask of booleans says yes, else -inf."""
 
         def formula(seen: Scalar) -> Scalar:

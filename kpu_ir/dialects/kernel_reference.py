@@ -234,4 +234,4 @@ def check_input(name: str, value: Any, kind: TensorType) -> Array:
 
 
 # Registers the meanings of the other families; at the end, since they register in the table above.
-from kpu_ir.dialects import kernel_nn_reference  # noqa: E402, F401
+import kpu_ir.dialects.kernel_nn_reference  # noqa: E402, F401  # pyright: ignore

@@ -49,14 +49,15 @@ class Convolution:
     def of(func: FuncOp, operations: Sequence[Operation]) -> Convolution | Contraction | None:
         """A convolution, then maps of its shape; one of 1 x 1 without strides or padding is a plain
         product."""
-        if not operations or not isinstance(operations[0], kernel.ConvOp):
+        conv = operations[0] if operations else None
+        if not isinstance(conv, kernel.ConvOp):
             return None
-        conv, *rest = operations
+        rest = operations[1:]
         maps = [op for op in rest if isinstance(op, kernel.MapOp)]
         shape = tuple(conv.result.type.get_shape())
         if len(maps) != len(rest) or any(tuple(m.result.type.get_shape()) != shape for m in maps):
             return None
-        args = list(func.body.block.args)
+        args: list[SSAValue] = list(func.body.block.args)
         extra = outside_inputs(maps, [conv.result])
         final = (maps[-1] if maps else conv).results[0]
         x, w = args.index(conv.input), args.index(conv.weights)

@@ -116,7 +116,7 @@ class Copying:
 
     def emit(self, block: Block, schedule: Schedule) -> None:
         """One nest a piece."""
-        args = list(block.args)
+        args: list[SSAValue] = list(block.args)
         for piece in self.pieces:
             self._piece(block, args, piece, schedule.tile[0])
 

@@ -60,7 +60,7 @@ class Pooling:
         shape = tuple(first.result.type.get_shape())
         if len(maps) != len(rest) or any(tuple(m.result.type.get_shape()) != shape for m in maps):
             return None
-        args = list(func.body.block.args)
+        args: list[SSAValue] = list(func.body.block.args)
         seen = {a: aligned(tuple(tensor_type(a).get_shape()), 4) for a in args}
         weights = None
         if isinstance(first, kernel.ConvOp):

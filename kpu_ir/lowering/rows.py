@@ -135,7 +135,7 @@ class Rows:
     def emit(self, block: Block, schedule: Schedule) -> None:
         """The nest: one loop a dimension, reduced ones innermost; then what comes after the
         reductions."""
-        args = dict(zip(self.inputs, block.args))
+        args: dict[SSAValue, SSAValue] = dict(zip(self.inputs, block.args))
         sizes = tuple(min(t, n) for t, n in zip(schedule.tile, self.full))
         if not self.streams:
             sizes = tuple(

@@ -19,13 +19,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import cast
 
 from xdsl.ir import Attribute, Block
 
 from kpu_ir.errors import KpuError
 from kpu_ir.machine import Machine
 from kpu_ir.scalar import op_classes
-from kpu_ir.sim.array_timing import array_time
+from kpu_ir.sim.array_timing import Dataflow, array_time
 from kpu_ir.sim.plan import (
     Acquire,
     Fetch,
@@ -167,12 +168,12 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
     for (interval, k), times in groups.items():
         drain = max(1, per_row * interval)
         t = array_time(
-            step.dataflow,
+            cast(Dataflow, step.dataflow),
             fabric.rows,
             fabric.columns,
             step.m,
             k,
-            step.n,  # pyright: ignore
+            step.n,
             macs_per_pe=fabric.macs[kind],
             chained=fabric.chained,
             drain_interval=drain,
