@@ -101,7 +101,7 @@ def test_an_entry_that_is_no_schedule_is_searched_again(tmp_path, monkeypatch):
     first = compile(product(16, 16, 16))
     file = tmp_path / "schedules.json"
     data = json.loads(file.read_text())
-    data["entries"] = dict.fromkeys(data["entries"], {"tile": ["many"]})
+    data["entries"] = {key: {"tile": ["many"]} for key in data["entries"]}
     file.write_text(json.dumps(data))
     assert compile(product(16, 16, 16)).cycles == first.cycles
 
