@@ -1,0 +1,113 @@
+// RUN: kpu-opt %s -p kernel-fuse --split-input-file | filecheck %s
+// RUN: kpu-opt %s -p "kernel-fuse{mode=none}" --split-input-file | filecheck %s --check-prefix NONE
+// NONE-NOT: kernel.fused
+
+// The example of the pass: a bias and an activation follow the product that they belong to.
+// CHECK-LABEL: @epilogue
+// CHECK-NEXT:    %y = kernel.fused : tensor<4x16xf32> {
+// CHECK-NEXT:      %c = kernel.matmul %a, %b
+// CHECK-NEXT:      %s = kernel.map %c, %bias
+// CHECK:           %[[Y:.*]] = kernel.map %s
+// CHECK:           kernel.yield %[[Y]] : tensor<4x16xf32>
+// CHECK-NEXT:    }
+// CHECK-NEXT:    func.return %y
+func.func @epilogue(%a: tensor<4x8xf32>, %b: tensor<8x16xf32>, %bias: tensor<16xf32>) -> tensor<4x16xf32> {
+  %c = kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
+  %s = kernel.map %c, %bias : (tensor<4x16xf32>, tensor<16xf32>) -> tensor<4x16xf32> {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.addf %p, %q : f32
+    kernel.yield %r : f32
+  }
+  %y = kernel.map %s : (tensor<4x16xf32>) -> tensor<4x16xf32> {
+  ^bb0(%p: f32):
+    %r = math.tanh %p : f32
+    kernel.yield %r : f32
+  }
+  func.return %y : tensor<4x16xf32>
+}
+
+// -----
+
+// Maps in a row become one program without a product too.
+// CHECK-LABEL: @maps
+// CHECK-NEXT:    kernel.fused : tensor<8xf32> {
+// CHECK-NEXT:      kernel.map %x
+// CHECK:           kernel.map %c
+// CHECK-NOT:     kernel.map
+func.func @maps(%x: tensor<8xf32>) -> tensor<8xf32> {
+  %c = kernel.map %x : (tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%p: f32):
+    %r = arith.negf %p : f32
+    kernel.yield %r : f32
+  }
+  %y = kernel.map %c : (tensor<8xf32>) -> tensor<8xf32> {
+  ^bb0(%p: f32):
+    %r = math.exp %p : f32
+    kernel.yield %r : f32
+  }
+  func.return %y : tensor<8xf32>
+}
+
+// -----
+
+// A product that someone else reads is not swallowed.
+// CHECK-LABEL: @two_users
+// CHECK-NOT:     kernel.fused
+func.func @two_users(%a: tensor<4x8xf32>, %b: tensor<8x16xf32>) -> (tensor<4x16xf32>, tensor<4x16xf32>) {
+  %c = kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
+  %y = kernel.map %c : (tensor<4x16xf32>) -> tensor<4x16xf32> {
+  ^bb0(%p: f32):
+    %r = math.tanh %p : f32
+    kernel.yield %r : f32
+  }
+  func.return %c, %y : tensor<4x16xf32>, tensor<4x16xf32>
+}
+
+// -----
+
+// Nor one that the map reads twice, as both of its operands.
+// CHECK-LABEL: @read_twice
+// CHECK-NOT:     kernel.fused
+func.func @read_twice(%a: tensor<4x8xf32>, %b: tensor<8x16xf32>) -> tensor<4x16xf32> {
+  %c = kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
+  %y = kernel.map %c, %c : (tensor<4x16xf32>, tensor<4x16xf32>) -> tensor<4x16xf32> {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.mulf %p, %q : f32
+    kernel.yield %r : f32
+  }
+  func.return %y : tensor<4x16xf32>
+}
+
+// -----
+
+// A map that broadcasts the product to a larger shape is no epilogue of it.
+// CHECK-LABEL: @broadcast
+// CHECK-NOT:     kernel.fused
+func.func @broadcast(%a: tensor<1x8xf32>, %b: tensor<8x16xf32>, %x: tensor<4x16xf32>) -> tensor<4x16xf32> {
+  %c = kernel.matmul %a, %b : (tensor<1x8xf32>, tensor<8x16xf32>) -> tensor<1x16xf32>
+  %y = kernel.map %c, %x : (tensor<1x16xf32>, tensor<4x16xf32>) -> tensor<4x16xf32> {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.addf %p, %q : f32
+    kernel.yield %r : f32
+  }
+  func.return %y : tensor<4x16xf32>
+}
+
+// -----
+
+// The other operand may come from a kernel that stands between the product and its map.
+// CHECK-LABEL: @operand_between
+// CHECK-NEXT:    %t = kernel.transpose %x
+// CHECK-NEXT:    %y = kernel.fused
+// CHECK-NEXT:      kernel.matmul
+// CHECK-NEXT:      kernel.map %c, %t
+func.func @operand_between(%a: tensor<4x8xf32>, %b: tensor<8x16xf32>, %x: tensor<16x4xf32>) -> tensor<4x16xf32> {
+  %c = kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
+  %t = kernel.transpose %x permutation [1, 0] : tensor<16x4xf32> -> tensor<4x16xf32>
+  %y = kernel.map %c, %t : (tensor<4x16xf32>, tensor<4x16xf32>) -> tensor<4x16xf32> {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.addf %p, %q : f32
+    kernel.yield %r : f32
+  }
+  func.return %y : tensor<4x16xf32>
+}
