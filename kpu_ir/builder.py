@@ -227,6 +227,78 @@ class Value:
         """Dimensions reversed."""
         return self.graph.transpose(self)
 
+    def __getitem__(self, index: Any) -> Value:
+        """NumPy's basic indexing: numbers, slices, ``...`` and ``None``."""
+        return self.graph.part(self, index)
+
+    def _reduced(self, kind: str, axis: int | Sequence[int] | None, keepdims: bool) -> Value:
+        return self.graph.reduce(kind, self, self._axes(axis), keepdims)
+
+    @_located
+    def _axes(self, axis: int | Sequence[int] | None) -> list[int]:
+        rank = len(self.shape)
+        given = range(rank) if axis is None else [axis] if isinstance(axis, int) else axis
+        if any(not -rank <= a < rank for a in given):
+            raise KpuError(f"axis {axis} is outside the rank {rank}")
+        return [a + rank * (a < 0) for a in given]
+
+    def sum(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Value:
+        """The sum along dimensions, of all if none are given."""
+        return self._reduced("add", axis, keepdims)
+
+    def prod(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Value:
+        """The product along dimensions."""
+        return self._reduced("mul", axis, keepdims)
+
+    def max(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Value:
+        """The largest along dimensions."""
+        return self._reduced("max", axis, keepdims)
+
+    def min(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Value:
+        """The smallest along dimensions."""
+        return self._reduced("min", axis, keepdims)
+
+    def mean(self, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Value:
+        """The mean along dimensions."""
+        return self.graph.mean(self, self._axes(axis), keepdims)
+
+    def argmax(self, axis: int = -1, keepdims: bool = False) -> Value:
+        """Where the first largest stands along a dimension (i64)."""
+        return self.graph.arg_reduce("max", self, axis, keep=keepdims)
+
+    def argmin(self, axis: int = -1, keepdims: bool = False) -> Value:
+        """Where the first smallest stands along a dimension (i64)."""
+        return self.graph.arg_reduce("min", self, axis, keep=keepdims)
+
+    def softmax(self, axis: int = -1) -> Value:
+        """Softmax along a dimension."""
+        return self.graph.softmax(self, axis)
+
+    def log_softmax(self, axis: int = -1) -> Value:
+        """The logarithm of softmax along a dimension."""
+        return self.graph.softmax(self, axis, log=True)
+
+    def layernorm(
+        self,
+        scale: Any = None,
+        shift: Any = None,
+        *,
+        axis: int | Sequence[int] = -1,
+        epsilon: float = 1e-5,
+    ) -> Value:
+        """Mean 0 and variance 1 along dimensions, then a scale and a shift."""
+        return self.graph.norm(self, self._axes(axis), epsilon, scale, shift, center=True)
+
+    def rmsnorm(
+        self, scale: Any = None, *, axis: int | Sequence[int] = -1, epsilon: float = 1e-5
+    ) -> Value:
+        """Mean of squares 1 along dimensions, then a scale."""
+        return self.graph.norm(self, self._axes(axis), epsilon, scale, None, center=False)
+
+    def broadcast_to(self, *shape: int | Sequence[int]) -> Value:
+        """In a larger shape, as NumPy's."""
+        return self.graph.broadcast(self, _flat(shape))
+
 
 def name_value(value: Value, name: str) -> None:
     """Call a value ``name`` in the printed IR, as far as that can be spelt there."""
@@ -400,6 +472,63 @@ class Graph(Layers):
         return self.insert(kernel.TransposeOp(value.ssa, wanted))
 
     @_located
+    def part(self, value: Value, index: Any) -> Value:
+        """NumPy's basic indexing of a value."""
+        given = list(index) if isinstance(index, tuple) else [index]
+        rank, count = len(value.shape), sum(i is not None and i is not ... for i in given)
+        if any(
+            isinstance(i, bool) or not isinstance(i, int | slice | None)
+            for i in given
+            if i is not ...
+        ):
+            raise KpuError(
+                "an index must be of numbers, slices, ... and None", hint="see Graph.gather"
+            )
+        if sum(i is ... for i in given) > 1 or count > rank:
+            raise KpuError(f"too many indices for {value!r}")
+        at = next((k for k, i in enumerate(given) if i is ...), len(given))
+        given[at : at + 1] = [slice(None)] * (rank - count)
+        starts: list[int] = []
+        steps: list[int] = []
+        extents: list[int] = []
+        shape: list[int] = []
+        for one in given:
+            if one is None:
+                shape.append(1)
+                continue
+            n = value.shape[len(starts)]
+            if isinstance(one, int) and not -n <= one < n:
+                raise KpuError(f"index {one} is outside the extent {n} of {value!r}")
+            chosen = range(n)[one] if isinstance(one, slice) else range(one % n, one % n + 1)
+            if not chosen:
+                raise KpuError(f"{one} chooses nothing of the extent {n} of {value!r}")
+            starts.append(chosen[0])
+            steps.append(chosen.step)
+            extents.append(len(chosen))
+            if isinstance(one, slice):
+                shape.append(len(chosen))
+        if tuple(extents) != value.shape or any(s != 1 for s in steps):
+            value = self.slice(value, starts, steps, extents)
+        return value if value.shape == tuple(shape) else self.reshape(value, shape)
+
+    @_located
+    def norm(
+        self,
+        value: Value,
+        axes: Sequence[int],
+        epsilon: float,
+        scale: Any,
+        shift: Any,
+        center: bool,
+    ) -> Value:
+        """``normalize`` with a scale and a shift that may be arrays, and either without the other."""
+        kind = value.element_type
+        if scale is None and shift is not None:
+            scale = np.ones(1)
+        affine = [None if v is None else self.value(v, kind) for v in (scale, shift)]
+        return self.normalize(value, axes, epsilon, *affine, center=center)
+
+    @_located
     def module(self) -> ModuleOp:
         """The verified module; the graph can go on growing."""
         if not self.outputs:
@@ -423,6 +552,11 @@ class Graph(Layers):
         module = ModuleOp([function])
         module.verify()
         return module
+
+
+for _name, _method in vars(Layers).items():  # errors in them have the user's line too
+    if not _name.startswith("_") and inspect.isfunction(_method):
+        setattr(Graph, _name, _located(_method))
 
 
 def _may_become(array: Array, wanted: np.dtype[Any]) -> bool:

@@ -199,3 +199,91 @@ def test_mistakes_are_told_with_the_users_line(i: int):
 def test_a_graph_without_outputs():
     with pytest.raises(KpuError, match="no output"):
         Graph().module()
+
+
+def softmax(x: Any) -> Any:
+    powers = np.exp(x - x.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def normal(x: Any) -> Any:
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+
+LAYERS: list[tuple[Callable[[Any], Any], Callable[[Any], Any]]] = [
+    (lambda x: x.sum(), np.sum),
+    (lambda x: x.sum(1), lambda x: x.sum(1)),
+    (lambda x: x.prod(-1, keepdims=True), lambda x: x.prod(-1, keepdims=True)),
+    (lambda x: x.max((0, 1)), np.max),
+    (lambda x: x.min(0), lambda x: x.min(0)),
+    (lambda x: x.mean(1), lambda x: x.mean(1)),
+    (lambda x: x.argmax(), lambda x: x.argmax(-1)),
+    (lambda x: x.argmin(0, keepdims=True), lambda x: x.argmin(0, keepdims=True)),
+    (lambda x: x.softmax(), softmax),
+    (lambda x: x.log_softmax(), lambda x: np.log(softmax(x))),
+    (lambda x: x.layernorm(), normal),
+    (lambda x: x.layernorm(X[0], X[1]), lambda x: normal(x) * X[0] + X[1]),
+    (lambda x: x.layernorm(shift=X[1]), lambda x: normal(x) + X[1]),
+    (lambda x: x.rmsnorm(X[0]), lambda x: x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-5) * X[0]),
+    (lambda x: x[1], lambda x: x[1]),
+    (lambda x: x[:, -1], lambda x: x[:, -1]),
+    (lambda x: x[1:3, ::2], lambda x: x[1:3, ::2]),
+    (lambda x: x[::-1, 5:1:-2], lambda x: x[::-1, 5:1:-2]),
+    (lambda x: x[..., None, 3], lambda x: x[..., None, 3]),
+    (lambda x: x[...], lambda x: x),
+    (lambda x: x[0].broadcast_to(4, 8), lambda x: np.broadcast_to(x[0], (4, 8))),
+    (lambda x: x.graph.take(x, [0, 0, 1, 1, 2, 2], 1), lambda x: np.repeat(x[:, :3], 2, 1)),
+    (lambda x: x.graph.take(x, [3, 2, 1, 1, 1], 0), lambda x: x[[3, 2, 1, 1, 1]]),
+    (lambda x: x.graph.take(x, [0, 3, 1, 7, 2, 4, 0, 5, 1, 6, 2, 3, 2, 7], 1),
+     lambda x: x[:, [0, 3, 1, 7, 2, 4, 0, 5, 1, 6, 2, 3, 2, 7]]),
+    (lambda x: x.graph.top_k(x, 3)[0], lambda x: -np.sort(-x, 1)[:, :3]),
+    (lambda x: x.graph.top_k(x, 2, 0, smallest=True)[1], lambda x: np.argsort(x, 0)[:2]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("i", range(len(LAYERS)))
+def test_layers(i: int):
+    ours, numpys = LAYERS[i]
+    got, expected = run(lambda g, x: ours(x)), numpys(X)
+    assert got.shape == np.shape(expected)
+    np.testing.assert_allclose(got, expected, rtol=2e-5, atol=1e-6)
+
+
+def test_images():
+    image = np.random.default_rng(1).normal(size=(1, 2, 5, 6)).astype(np.float32)
+    got = run(lambda g, x: g.max_pool(x, (2, 3)), image)
+    np.testing.assert_array_equal(got, image[:, :, :4].reshape(1, 2, 2, 2, 2, 3).max((3, 5)))
+    got = run(lambda g, x: g.average_pool(x, (2, 3)), image)
+    expected = image[:, :, :4].reshape(1, 2, 2, 2, 2, 3).mean((3, 5))
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    got = run(lambda g, x: g.average_pool(x, (2, 2), low=(1, 1), strides=(1, 1)), image)
+    np.testing.assert_allclose(got[..., 0, 0], image[..., 0, 0])
+    row = image[0]
+    got = run(lambda g, x: g.pool("add", x, (6,)), row)
+    np.testing.assert_allclose(got[..., 0], row.sum(-1), rtol=1e-5)
+    cube = np.random.default_rng(1).normal(size=(1, 2, 4, 4, 4)).astype(np.float32)
+    got = run(lambda g, x: g.max_pool(x, (2, 2, 2)), cube)
+    np.testing.assert_array_equal(got, cube.reshape(1, 2, 2, 2, 2, 2, 2, 2).max((3, 5, 7)))
+
+
+MISTAKES_IN_LAYERS: list[tuple[Callable[[Any], Any], str]] = [
+    (lambda x: x[7], "index 7 is outside the extent 4"),
+    (lambda x: x[0, 0, 0], "too many indices"),
+    (lambda x: x[[1, 2]], "an index must be of numbers"),
+    (lambda x: x[2:2], "chooses nothing of the extent 4"),
+    (lambda x: x.sum(2), "axis 2 is outside the rank 2"),
+    (lambda x: x.softmax(2), "axes must be distinct, rising and from 0 to 1"),
+    (lambda x: x.graph.max_pool(x, (2, 2)), "a window of 2 dimensions does not fit"),
+    (lambda x: x.graph.conv(x, x), "rank 4"),
+    (lambda x: x.graph.take(x, [9], 1), "outside a dimension of 8"),
+    (lambda x: x.graph.top_k(x, 9), "expected 1 to 8 elements"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("i", range(len(MISTAKES_IN_LAYERS)))
+def test_mistakes_in_layers(i: int):
+    mistake, message = MISTAKES_IN_LAYERS[i]
+    with pytest.raises(KpuError, match=message) as caught:
+        run(lambda g, x: mistake(x))
+    assert caught.value.where is not None
+    assert "test_builder.py" in caught.value.where
