@@ -50,7 +50,7 @@ KNOWN_INPUTS: Mapping[str, Sequence[int]] = {
 """Inputs that shapes depend on: tests pass them at run time, we take them as constants."""
 
 NOT_OURS: Mapping[str, str] = {
-    "sequence": "sequences",
+    "_sequence": "sequences",
     "_opt": "optional values",
     "training": "training",
     "FLOAT4": "f4", "FLOAT6": "f6", "FLOAT8": "f8", "E8M0": "f8", "E5M2": "f8", "E4M3": "f8",
