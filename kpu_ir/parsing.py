@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xdsl.context import Context
@@ -16,9 +16,10 @@ from xdsl.dialects.builtin import (
     StringAttr,
     UnknownLoc,
 )
-from xdsl.ir import Operation
+from xdsl.ir import Attribute, Operation, TypeAttribute
 from xdsl.parser import Parser
 from xdsl.utils.exceptions import DiagnosticException, MultipleSpansParseError, ParseError
+from xdsl.utils.lexer import Span
 
 from kpu_ir.errors import KpuError
 from kpu_ir.printing import ELIDED
@@ -46,6 +47,9 @@ class LocatedParser(Parser):
     ``dense_resource<elided>``, which stands for values that were not printed, keeps its name.
     """
 
+    refused: Span | None = None
+    """Where the innermost type, attribute or operation begins whose verifier stopped the parser."""
+
     def __init__(
         self, ctx: Context, input: str | bytes, name: str = "<unknown>", line_offset: int = 0
     ) -> None:
@@ -59,8 +63,13 @@ class LocatedParser(Parser):
 
     def parse_operation(self) -> Operation:
         """Parse one operation, and note where it stood."""
-        at = self._current_token.span.start
-        op = super().parse_operation()
+        span = self._current_token.span
+        try:
+            op = super().parse_operation()
+        except DiagnosticException:
+            self.refused = self.refused or span
+            raise
+        at = span.start
         if isinstance(op.location, UnknownLoc):
             line = bisect_right(self._line_starts, at)
             column = at - self._line_starts[line - 1] + 1
@@ -68,6 +77,31 @@ class LocatedParser(Parser):
                 self._name, IntAttr(line + self._line_offset), IntAttr(column)
             )
         return op
+
+    def parse_optional_type(self) -> TypeAttribute | None:
+        """A type; it is noted where one stood that does not verify."""
+        span = self._current_token.span
+        try:
+            return super().parse_optional_type()
+        except DiagnosticException:
+            self.refused = self.refused or span
+            raise
+
+    def parse_optional_attribute(self) -> Attribute | None:
+        """An attribute; it is noted where one stood that does not verify."""
+        span = self._current_token.span
+        try:
+            return super().parse_optional_attribute()
+        except DiagnosticException:
+            self.refused = self.refused or span
+            raise
+
+    def refusal(self, error: DiagnosticException) -> KpuError:
+        """What a verifier said while the text was parsed, with its place."""
+        if self.refused is None:
+            return KpuError(str(error), self._name.data)
+        span = replace(self.refused, line_offset=self._line_offset)
+        return parse_error(ParseError(span, str(error)))
 
     def _get_op_by_name(self, name: str) -> type[Operation]:
         """The operation's class. Its error stands at the name, and knows a better one."""
@@ -137,12 +171,13 @@ def place_of(op: Operation | None) -> str | None:
 
 def parse_module(text: str, name: str, ctx: Context) -> ModuleOp:
     """The verified module in ``text``. Raises ``KpuError`` with file, line, column and a caret."""
+    parser = LocatedParser(ctx, text, name)
     try:
-        module = LocatedParser(ctx, text, name).parse_module()
+        module = parser.parse_module()
     except ParseError as e:
         raise parse_error(e) from None
     except DiagnosticException as e:
-        raise KpuError(str(e), name) from None
+        raise parser.refusal(e) from None
     try:
         module.verify()
     except DiagnosticException as e:

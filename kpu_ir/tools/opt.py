@@ -74,7 +74,12 @@ class KpuOptMain(xDSLOptMain):
                 raise KpuError("it is not UTF-8 text", self.get_input_name()) from None
             self.source = text, self.source[1]
             parser = LocatedParser(self.ctx, text, self.get_input_name(), self.source[1])
-            return parser.parse_module(not self.args.no_implicit_module)
+            try:
+                return parser.parse_module(not self.args.no_implicit_module)
+            except DiagnosticException as e:
+                if self.args.verify_diagnostics:
+                    raise
+                raise parser.refusal(e) from None
 
         self.available_frontends["mlir"] = parse
 

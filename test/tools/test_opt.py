@@ -61,6 +61,11 @@ def test_a_location_in_the_text_is_kept() -> None:
         ("func.func @f() {\n  %0 = \n}", "f.mlir:3:1", "}\n  ^"),
         ("func.func @f() {\n  func.return %x : i32\n}", "f.mlir:3:2", "not defined: [%x]"),
         ("func.func @f() -> i32 {\n  func.return\n}", "f.mlir:2:3", "    func.return\n    ^"),
+        (
+            "func.func @f() {\n  tile.alloc : !tile.tile<0xf32, l2>\n}",
+            "f.mlir:2:16",
+            "!tile.tile<0xf32, l2>\n                 ^",
+        ),
         ("kernl.matmul", "f.mlir:1:1", "kernl.matmul is not registered"),
     ],
 )
