@@ -1,7 +1,7 @@
-// RUN: kpu-opt %s -p "kernel-to-tile{tile=32,48,64}" --split-input-file | filecheck %s
-// RUN: kpu-opt %s -p "kernel-to-tile{tile=32,48,16}" --split-input-file | filecheck %s --check-prefix CUT
-// RUN: kpu-opt %s -p "kernel-to-tile{tile=32,48,16 lhs=l2 rhs=l3}" --split-input-file | filecheck %s --check-prefix KEPT
-// RUN: kpu-opt %s -p "kernel-to-tile{tile=32,48,64 order=nm dataflow=ws}" --split-input-file | filecheck %s --check-prefix COLUMNS
+// RUN: kpu-opt %s -p "kernel-outline,kernel-to-tile{tile=32,48,64}" --split-input-file | filecheck %s
+// RUN: kpu-opt %s -p "kernel-outline,kernel-to-tile{tile=32,48,16}" --split-input-file | filecheck %s --check-prefix CUT
+// RUN: kpu-opt %s -p "kernel-outline,kernel-to-tile{tile=32,48,16 lhs=l2 rhs=l3}" --split-input-file | filecheck %s --check-prefix KEPT
+// RUN: kpu-opt %s -p "kernel-outline,kernel-to-tile{tile=32,48,16 order=nm dataflow=ws rhs=l2}" --split-input-file | filecheck %s --check-prefix COLUMNS
 
 // The example of the pass. In main a result becomes a buffer that the kernel is given; the function
 // carries the schedule that it was cut by.
@@ -41,13 +41,16 @@
 // KEPT-NEXT:     %rhs3 = tile.load %b [%k, %n] keep(%m) : memref<64x96xf32> -> !tile.tile<16x48xf32, l3>
 // KEPT-NEXT:     %rhs = tile.load %rhs3 [0, 0] : !tile.tile<16x48xf32, l3> -> !tile.tile<16x48xf32, l2>
 
-// Columns outside, another dataflow.
+// Columns outside, another dataflow, the right operand kept in L2 while the rows run.
 // COLUMNS-LABEL: func.func private @matmul_0
+// COLUMNS-SAME:    dataflow = "ws", order = "nm", rhs = "l2"
 // COLUMNS-NEXT:    tile.for %n = 0 to 96 step 48 {
-// COLUMNS-NEXT:      %rhs = tile.load %b [0, %n]
 // COLUMNS-NEXT:      tile.for %m = 0 to 128 step 32 {
-// COLUMNS-NEXT:        %lhs = tile.load %a [%m, 0]
-// COLUMNS:             tile.matmul weight_stationary %lhs, %rhs into %acc :
+// COLUMNS-NEXT:        %acc = tile.alloc
+// COLUMNS-NEXT:        tile.for %k = 0 to 64 step 16 {
+// COLUMNS-NEXT:          %rhs = tile.load %b [%k, %n] keep(%m) : memref<64x96xf32> -> !tile.tile<16x48xf32, l2>
+// COLUMNS-NEXT:          %lhs = tile.load %a [%m, %k]
+// COLUMNS-NEXT:          tile.matmul weight_stationary %lhs, %rhs into %acc over(%k) :
 func.func @main(%a: tensor<128x64xf32>, %b: tensor<64x96xf32>) -> tensor<128x96xf32> {
   %c = func.call @matmul_0(%a, %b) : (tensor<128x64xf32>, tensor<64x96xf32>) -> tensor<128x96xf32>
   func.return %c : tensor<128x96xf32>
@@ -139,4 +142,75 @@ func.func private @conv(%x: tensor<1x3x32x32xf32>, %w: tensor<8x3x3x3xf32>) -> t
   %y = kernel.conv %x, %w strides [2, 2] dilations [1, 1] low [1, 1] high [1, 1] {groups = 1 : i64}
     : (tensor<1x3x32x32xf32>, tensor<8x3x3x3xf32>) -> tensor<1x8x16x16xf32>
   func.return %y : tensor<1x8x16x16xf32>
+}
+
+// -----
+
+// An epilogue runs on the drain: no map, no second pass over memory. The bias is seen as one row.
+// CHECK-LABEL: func.func @main
+// CHECK-NEXT:    %[[V:.*]] = tile.view %bias : memref<48xf32> to memref<1x48xf32>
+// CHECK:         func.call @matmul_map_0(%a, %b, %[[V]], %y)
+// CHECK-LABEL: func.func private @matmul_map_0
+// CHECK:         tile.matmul output_stationary {{.*}} with %extra : !tile.tile<1x48xf32, l2> epilogue {
+// CHECK-NEXT:    ^{{.*}}(%[[P:.*]]: f32, %[[Q:.*]]: f32):
+// CHECK-NEXT:      %[[R:.*]] = arith.addf %[[P]], %[[Q]] : f32
+// CHECK-NEXT:      tile.yield %[[R]] : f32
+// CHECK-NOT:     tile.map
+func.func @main(%a: tensor<32x16xf32>, %b: tensor<16x48xf32>, %bias: tensor<48xf32>) -> tensor<32x48xf32> {
+  %y = kernel.fused : tensor<32x48xf32> {
+    %c = kernel.matmul %a, %b : (tensor<32x16xf32>, tensor<16x48xf32>) -> tensor<32x48xf32>
+    %d = kernel.map %c, %bias : (tensor<32x48xf32>, tensor<48xf32>) -> tensor<32x48xf32> {
+    ^bb0(%p: f32, %q: f32):
+      %s = arith.addf %p, %q : f32
+      kernel.yield %s : f32
+    }
+    kernel.yield %d : tensor<32x48xf32>
+  }
+  func.return %y : tensor<32x48xf32>
+}
+
+// -----
+
+// A map: loads, one elementwise function on the vector engine, a store.
+// CHECK-LABEL: func.func private @map_0
+// CHECK:         tile.for %[[I:.*]] = 0 to 64 step
+// CHECK:           tile.map %{{.*}}, %{{.*}} into %{{.*}} {
+// CHECK-NEXT:      ^{{.*}}(%[[P:.*]]: f32, %[[Q:.*]]: f32):
+// CHECK-NEXT:        %[[R:.*]] = arith.mulf %[[P]], %[[Q]] : f32
+// CHECK-NEXT:        tile.yield %[[R]] : f32
+// CHECK-NEXT:      }
+// CHECK-NEXT:      tile.store %{{.*}}, %{{.*}} [%[[I]], 0]
+func.func @main(%x: tensor<64x96xf32>, %s: tensor<64x1xf32>) -> tensor<64x96xf32> {
+  %y = kernel.map %x, %s : (tensor<64x96xf32>, tensor<64x1xf32>) -> tensor<64x96xf32> {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.mulf %p, %q : f32
+    kernel.yield %r : f32
+  }
+  func.return %y : tensor<64x96xf32>
+}
+
+// -----
+
+// A transpose is movement only.
+// CHECK-LABEL: func.func private @transpose_0
+// CHECK:         tile.load %{{.*}} permuted [1, 0]
+// CHECK-NOT:     tile.map
+// CHECK:         tile.store
+func.func @main(%x: tensor<64x96xf32>) -> tensor<96x64xf32> {
+  %y = kernel.transpose %x permutation [1, 0] : tensor<64x96xf32> -> tensor<96x64xf32>
+  func.return %y : tensor<96x64xf32>
+}
+
+// -----
+
+// Weights become constants in external memory, reshapes views of the same bytes.
+// CHECK-LABEL: func.func @main
+// CHECK-NEXT:    %w = tile.constant dense<{{.*}}> : tensor<4xf32> : memref<4xf32>
+// CHECK-NEXT:    %[[V:.*]] = tile.view %w : memref<4xf32> to memref<2x2xf32>
+// CHECK:         func.call @matmul_0(%x, %[[V]], %y)
+func.func @main(%x: tensor<3x2xf32>) -> tensor<3x2xf32> {
+  %w = kernel.constant dense<[1.0, 2.0, 3.0, 4.0]> : tensor<4xf32>
+  %v = kernel.reshape %w : tensor<4xf32> -> tensor<2x2xf32>
+  %y = kernel.matmul %x, %v : (tensor<3x2xf32>, tensor<2x2xf32>) -> tensor<3x2xf32>
+  func.return %y : tensor<3x2xf32>
 }

@@ -113,6 +113,33 @@ func.func private @row(%x: memref<8x64000xf32>, %y: memref<8x64000xf32>) attribu
 
 // -----
 
+// The DMA engine fetches a block as it lies in memory, the block mover transposes it.
+// CHECK-LABEL: func.func private @transposed
+// CHECK:         %t_l3 = dma.fetch %x [0, 0] into @t_l3 : memref<16x48xf32> -> !tile.tile<16x48xf32, l3>
+// CHECK-NEXT:    %t = dma.move %t_l3 [0, 0] into @t permuted [1, 0] : !tile.tile<16x48xf32, l3> -> !tile.tile<48x16xf32, l2>
+func.func private @transposed(%x: memref<16x48xf32>, %y: memref<48x16xf32>) {
+  %t = tile.load %x[0, 0] permuted [1, 0] : memref<16x48xf32> -> !tile.tile<48x16xf32, l2>
+  tile.store %t, %y[0, 0] : !tile.tile<48x16xf32, l2> -> memref<48x16xf32>
+  func.return
+}
+
+// -----
+
+// A tile that is loaded to L3 stays there, and blocks of it go to L2.
+// CHECK-LABEL: func.func private @staged
+// CHECK:         %x3 = dma.fetch %x [0, 0] into @x3 : memref<32x48xf32> -> !tile.tile<32x48xf32, l3>
+// CHECK:         %x2 = dma.move %x3 [%i, 0] into @x2 : !tile.tile<32x48xf32, l3> -> !tile.tile<16x48xf32, l2>
+func.func private @staged(%x: memref<32x48xf32>, %y: memref<32x48xf32>) {
+  %x3 = tile.load %x[0, 0] : memref<32x48xf32> -> !tile.tile<32x48xf32, l3>
+  tile.for %i = 0 to 32 step 16 {
+    %x2 = tile.load %x3[%i, 0] : !tile.tile<32x48xf32, l3> -> !tile.tile<16x48xf32, l2>
+    tile.store %x2, %y[%i, 0] : !tile.tile<16x48xf32, l2> -> memref<32x48xf32>
+  }
+  func.return
+}
+
+// -----
+
 // Buffers and weights stand behind the arguments of main, at multiples of 64 bytes; a view has its
 // buffer's address.
 // CHECK-LABEL: func.func @main
