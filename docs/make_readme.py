@@ -56,7 +56,10 @@ def presets() -> str:
     from kpu_ir import Machine
     from kpu_ir.report.screen import size
 
-    rows = ["| preset | array | L3 | L2 | external memory | peak (f32) |", "|---|---|---|---|---|---|"]
+    rows = [
+        "| preset | array | L3 | L2 | external memory | peak (f32) |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in Machine.presets():
         m = Machine.preset(name)
         rate = m.bandwidth["dma"] * m.clock_hz / 1e9
