@@ -113,9 +113,9 @@ class _Lowering:
             after.name_hint = before.name_hint
         self.block(old, Builder(InsertPoint.at_end(block)))
         self.rings.check(machine)
-        if block.first_op is not None:
-            for ring in self.rings.rings:
-                block.insert_op_before(ring, block.first_op)
+        first = block.first_op
+        assert first is not None
+        block.insert_ops_before(self.rings.rings, first)
         lowered = FuncOp(
             self.func.sym_name.data,
             FunctionType.from_lists([a.type for a in block.args], []),
@@ -325,7 +325,7 @@ class TileToDmaPass(ModulePass):
     %lhs_l3 = dma.fetch %a[%m, 0] into @lhs_l3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
     %lhs = dma.move %lhs_l3[0, 0] into @lhs : !tile.tile<32x64xf32, l3> -> !tile.tile<32x64xf32, l2>
     %acc_l3 = dma.move %acc[0, 0] into @acc_l3 late 1 : ...
-    dma.write %acc_l3, %c[%m, %n] late 1 : !tile.tile<32x48xf32, l3> -> memref<128x96xf32>
+    dma.write %acc_l3, %c[%m, %n] late 2 : !tile.tile<32x48xf32, l3> -> memref<128x96xf32>
     ```
     """
 
