@@ -76,9 +76,10 @@ def reduce(op: kernel.ReduceOp, operands: list[Array], run: Evaluation) -> Seque
 
 @reference(kernel.SoftmaxOp)
 def softmax(op: kernel.SoftmaxOp, operands: list[Array], run: Evaluation) -> Sequence[Array]:
-    """The stable form."""
+    """The stable form. Rows of -inf alone have no softmax: NaN, as the formula says."""
     x, axis = wide(operands[0]), op.axis.value.data
-    shifted = x - x.max(axis=axis, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        shifted = x - x.max(axis=axis, keepdims=True)
     powers = np.exp(shifted)
     total = powers.sum(axis=axis, keepdims=True)
     result = shifted - np.log(total) if op.log else powers / total
