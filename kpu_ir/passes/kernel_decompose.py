@@ -209,24 +209,25 @@ def attention(op: kernel.AttentionOp) -> None:
     wide = element if isinstance(element, Float64Type) else Float32Type()
     made: list[Operation] = []
 
-    def add(one: kernel.ReshapeOp | kernel.MatmulOp | kernel.ConstantOp) -> SSAValue:
+    def add(one: kernel.ReshapeOp | kernel.MatmulOp | kernel.ConstantOp, name: str) -> SSAValue:
         made.append(one)
+        one.result.name_hint = name
         return one.result
 
-    def seen(value: SSAValue, shape: Sequence[int]) -> SSAValue:
+    def seen(value: SSAValue, shape: Sequence[int], name: str) -> SSAValue:
         same = tensor_type(value).get_shape() == tuple(shape)
-        return value if same else add(kernel.ReshapeOp(value, shape))
+        return value if same else add(kernel.ReshapeOp(value, shape), name)
 
-    rows = seen(op.q, (batch, groups, share * length, depth))
-    scores = add(kernel.MatmulOp(rows, op.k, transpose_b=True, element_type=wide))
+    rows = seen(op.q, (batch, groups, share * length, depth), "queries")
+    scores = add(kernel.MatmulOp(rows, op.k, transpose_b=True, element_type=wide), "scores")
     masks = [op.mask] if op.mask is not None else []
     by_head = share > 1 and any(
         (1, 1, 1, *tensor_type(m).get_shape())[-3:-1] != (1, 1) for m in masks
     )
     if by_head:  # the mask tells heads or queries apart: the scores take its form
-        scores = seen(scores, (batch, heads, length, keys))
+        scores = seen(scores, (batch, heads, length, keys), "scores")
     if op.causal:
-        masks.append(add(causal_mask(op, 1 if by_head else share, length, keys)))
+        masks.append(add(causal_mask(op, 1 if by_head else share, length, keys), "causal"))
 
     def masked(x: Scalar, *more: Scalar) -> Scalar:
         x = x * op.factor
@@ -251,9 +252,10 @@ def attention(op: kernel.AttentionOp) -> None:
     shares = body.map(lambda p, i: (p * i).to(element), powers, inverse)
     fused = body.fused(shares)
     made.append(fused)
-    weights = seen(fused.outputs[0], (batch, groups, share * length, keys))
-    result = add(kernel.MatmulOp(weights, op.v))
-    result = seen(result, (batch, heads, length, v.get_shape()[3]))
+    fused.outputs[0].name_hint = "shares"
+    weights = seen(fused.outputs[0], (batch, groups, share * length, keys), "shares")
+    result = add(kernel.MatmulOp(weights, op.v), "mixed")
+    result = seen(result, (batch, heads, length, v.get_shape()[3]), "mixed")
     result.name_hint = op.result.name_hint
     put(op, made, [result])
 

@@ -1,7 +1,8 @@
 """ONNX models become the ``kernel`` altitude.
 
 ``load`` reads files, ``importer`` walks the graph, and the operators stand in tables by family:
-``elementwise``, ``products``, ``shapes``. A new operator is one short function there, under
+``elementwise``, ``products``, ``shapes``, ``networks`` (windows, rows, movement), ``attention``,
+``choosing`` (by size and index), ``resize``. A new operator is one short function there, under
 ``@operator("Name")``.
 """
 
