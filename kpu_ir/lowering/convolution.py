@@ -285,7 +285,9 @@ class Convolution:
             groups = batch[1:]
             index = [*groups, at.get("o"), at.get("c"), 0, 0]
             shape = (*(1 for _ in groups), toc, tc, *self.window.kernel)
-            outer = [batch[0], at.get("y"), at.get("x")]
+            # A tile stays over loops that stand directly inside each other.
+            adjacent = schedule.order == "nm" and len(batch) == 1
+            outer = [*(batch if adjacent else ()), at.get("y"), at.get("x")]
             keep = outer if schedule.lhs else []
             return self._staged(nest, args[self.weights], index, shape, "w", schedule.lhs, keep)
 

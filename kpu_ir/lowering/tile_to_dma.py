@@ -91,6 +91,12 @@ class _Lowering:
         count = 1
         while isinstance(parent, tile.ForOp):
             if parent.induction_var in kept:
+                if outermost is not None and fills != count:
+                    raise KpuError(
+                        "keep: between loops that a tile stays over stands one that changes it",
+                        str(op.location),
+                        "keep it over loops that stand directly inside each other",
+                    )
                 outermost, fills = parent, count
             else:
                 count *= len(parent.bounds)
