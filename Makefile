@@ -18,7 +18,8 @@ $(STAMP): pyproject.toml
 	  { echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable '.[onnx,oracle,plot,examples]' --group dev
+	@# setuptools warns at every editable install that it is one
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[onnx,oracle,plot,examples]' --group dev
 	@touch $@
 
 venv: $(STAMP) ## make .venv with kpu-ir and all that its tests need
