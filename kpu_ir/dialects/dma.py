@@ -37,7 +37,7 @@ from xdsl.dialects.builtin import (
     i64,
 )
 from xdsl.dialects.utils import DynamicIndexList
-from xdsl.ir import Dialect, Region, SSAValue
+from xdsl.ir import Dialect, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     IRDLOperation,
@@ -45,37 +45,25 @@ from xdsl.irdl import (
     operand_def,
     opt_operand_def,
     opt_prop_def,
-    opt_region_def,
     prop_def,
-    region_def,
     result_def,
     traits_def,
     var_operand_def,
 )
-from xdsl.traits import IsTerminator, MemoryReadEffect, MemoryWriteEffect, Pure
+from xdsl.traits import MemoryReadEffect, MemoryWriteEffect
 from xdsl.utils.exceptions import VerifyException
 
-from kpu_ir.dialects.tile import (
-    Dataflow,
-    DataflowAttr,
+from kpu_ir.dialects.tile_compute import Map, Matmul, Reduce, Windowed, Yield
+from kpu_ir.dialects.tile_types import (
     Level,
-    Reduction,
-    ReductionAttr,
     TileType,
-    WindowAttr,
     integers,
     mixed_indices,
     padding_attr,
     permuted_attr,
     split_indices,
     verify_access,
-    verify_body,
-    verify_broadcast,
-    verify_epilogue,
     verify_gather,
-    verify_matmul,
-    verify_pooling,
-    verify_reduce,
 )
 
 
@@ -348,7 +336,7 @@ class AcquireOp(EngineOperation):
 
 
 @irdl_op_definition
-class YieldOp(IRDLOperation):
+class YieldOp(Yield):
     """The result of a scalar body.
 
     ```mlir
@@ -357,17 +345,10 @@ class YieldOp(IRDLOperation):
     """
 
     name = "dma.yield"
-    values = var_operand_def()
-    traits = traits_def(IsTerminator(), Pure())
-    assembly_format = "attr-dict ($values^ `:` type($values))?"
-
-    def __init__(self, *values: SSAValue) -> None:
-        """Yield ``values``."""
-        super().__init__(operands=[list(values)])
 
 
 @irdl_op_definition
-class MatmulOp(EngineOperation):
+class MatmulOp(Matmul, EngineOperation):
     """A product on the fabric, fed by the streamers from L2, drained through the vector engine into
     L2.
 
@@ -386,50 +367,10 @@ class MatmulOp(EngineOperation):
     """
 
     name = "dma.matmul"
-    dataflow = prop_def(DataflowAttr)
-    lhs = operand_def(TileType)
-    rhs = operand_def(TileType)
-    into = operand_def(TileType)
-    over = var_operand_def(IndexType())
-    extra = var_operand_def(TileType)
-    window = opt_prop_def(WindowAttr)
-    epilogue = opt_region_def()
-    irdl_options = (AttrSizedOperandSegments(as_property=True),)
-    assembly_format = (
-        "$dataflow $lhs `,` $rhs (`window` $window^)? `into` $into (`over` `(` $over^ `)`)? attr-dict "
-        "`:` type($lhs) `,` type($rhs) `->` type($into) "
-        "(`with` $extra^ `:` type($extra))? (`epilogue` $epilogue^)?"
-    )
-
-    def __init__(
-        self,
-        dataflow: Dataflow,
-        lhs: SSAValue,
-        rhs: SSAValue,
-        into: SSAValue,
-        over: Sequence[SSAValue] = (),
-        extra: Sequence[SSAValue] = (),
-        epilogue: Region | None = None,
-        window: WindowAttr | None = None,
-    ) -> None:
-        """``into`` (+)= ``lhs @ rhs``, then the epilogue."""
-        super().__init__(
-            operands=[lhs, rhs, into, over, extra],
-            properties={"dataflow": DataflowAttr(dataflow), "window": window},
-            regions=[[] if epilogue is None else [epilogue]],
-        )
-
-    def verify_(self) -> None:
-        """Shapes of a product; an epilogue that fits."""
-        lhs, rhs, out = (
-            SSAValue.get(v, type=TileType).type for v in (self.lhs, self.rhs, self.into)
-        )
-        verify_matmul(self, lhs, rhs, out, self.window)
-        verify_epilogue(self, out, self.extra, self.epilogue)
 
 
 @irdl_op_definition
-class MapOp(EngineOperation):
+class MapOp(Map, EngineOperation):
     """An elementwise function of tiles in L2 on the vector engine.
 
     ```mlir
@@ -442,25 +383,10 @@ class MapOp(EngineOperation):
     """
 
     name = "dma.map"
-    inputs = var_operand_def(TileType)
-    into = operand_def(TileType)
-    body = region_def("single_block")
-    assembly_format = "$inputs `into` $into attr-dict `:` type($inputs) `->` type($into) $body"
-
-    def __init__(self, inputs: Sequence[SSAValue], into: SSAValue, body: Region) -> None:
-        """``into`` = ``body(*inputs)``."""
-        super().__init__(operands=[inputs, into], regions=[body])
-
-    def verify_(self) -> None:
-        """Operands broadcast; the body fits."""
-        out = SSAValue.get(self.into, type=TileType).type
-        types = [SSAValue.get(v, type=TileType).type for v in self.inputs]
-        verify_broadcast(self, types, out)
-        verify_body(self, self.body, [t.element_type for t in types], out.element_type)
 
 
 @irdl_op_definition
-class ReduceOp(EngineOperation):
+class ReduceOp(Reduce, EngineOperation):
     """Combine the elements of a tile in L2 along ``axes`` on the vector engine, ``over`` loops into
     one result.
 
@@ -470,40 +396,10 @@ class ReduceOp(EngineOperation):
     """
 
     name = "dma.reduce"
-    reduction = prop_def(ReductionAttr)
-    source = operand_def(TileType)
-    into = operand_def(TileType)
-    over = var_operand_def(IndexType())
-    axes = prop_def(DenseArrayBase.constr(i64))
-    assembly_format = (
-        "$reduction $source `into` $into `axes` $axes (`over` `(` $over^ `)`)? attr-dict "
-        "`:` type($source) `->` type($into)"
-    )
-
-    def __init__(
-        self,
-        reduction: Reduction,
-        source: SSAValue,
-        into: SSAValue,
-        axes: Sequence[int],
-        over: Sequence[SSAValue] = (),
-    ) -> None:
-        """``into`` = ``source`` combined along ``axes``."""
-        super().__init__(
-            operands=[source, into, over],
-            properties={
-                "reduction": ReductionAttr(reduction),
-                "axes": DenseArrayBase.from_list(i64, list(axes)),
-            },
-        )
-
-    def verify_(self) -> None:
-        """The result has 1 in each reduced dimension."""
-        verify_reduce(self, self.source, self.into, self.axes)
 
 
 @irdl_op_definition
-class WindowOp(EngineOperation):
+class WindowOp(Windowed, EngineOperation):
     """Pooling and depthwise convolution of tiles in L2 on the vector engine.
 
     ```mlir
@@ -513,42 +409,6 @@ class WindowOp(EngineOperation):
     """
 
     name = "dma.window"
-    reduction = prop_def(ReductionAttr)
-    window = prop_def(WindowAttr)
-    source = operand_def(TileType)
-    weights = opt_operand_def(TileType)
-    into = operand_def(TileType)
-    extra = var_operand_def(TileType)
-    epilogue = opt_region_def()
-    irdl_options = (AttrSizedOperandSegments(as_property=True),)
-    assembly_format = (
-        "$reduction $window $source (`weights` $weights^ `:` type($weights))? `into` $into attr-dict "
-        "`:` type($source) `->` type($into) "
-        "(`with` $extra^ `:` type($extra))? (`epilogue` $epilogue^)?"
-    )
-
-    def __init__(
-        self,
-        reduction: Reduction,
-        window: WindowAttr,
-        source: SSAValue,
-        weights: SSAValue | None,
-        into: SSAValue,
-        extra: Sequence[SSAValue] = (),
-        epilogue: Region | None = None,
-    ) -> None:
-        """``into`` = the windows of ``source``, combined, then the epilogue."""
-        super().__init__(
-            operands=[source, [] if weights is None else [weights], into, extra],
-            properties={"reduction": ReductionAttr(reduction), "window": window},
-            regions=[[] if epilogue is None else [epilogue]],
-        )
-
-    def verify_(self) -> None:
-        """Extents of a window, one window of weights a channel."""
-        verify_pooling(self, self.source, self.weights, self.into, self.window, self.reduction)
-        out = SSAValue.get(self.into, type=TileType).type
-        verify_epilogue(self, out, self.extra, self.epilogue)
 
 
 @irdl_op_definition
