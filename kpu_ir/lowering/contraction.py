@@ -13,7 +13,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from kpu_ir.dialects import kernel, tile
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Dataflow, Level
-from kpu_ir.lowering.nest import Nest, outside_inputs, scalar_region
+from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged, round_up
 from kpu_ir.lowering.space import Candidate, Problem, candidates, ceildiv
@@ -218,12 +218,8 @@ class Contraction:
                 over.append(at["k"])
             loaded[first] = operand(first)[0]
             loaded[second] = operand(second)[0]
-        epilogue = None
-        if self.maps:
-            result = self.product.results[0]
-            inputs = [result, *outside_inputs(self.maps, [result])]
-            kinds = [tensor_type(result).element_type, *(self.arguments[p][1] for p in self.extra)]
-            epilogue = scalar_region(self.maps, inputs, kinds)
+        kinds = [self.arguments[p][1] for p in self.extra]
+        epilogue = epilogue_region(self.product.results[0], self.maps, kinds)
         flow = DATAFLOWS[schedule.dataflow]
         nest.builder.insert(
             tile.MatmulOp(

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import ClassVar
 
-from xdsl.dialects import arith
-from xdsl.dialects.builtin import IndexType
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
@@ -16,7 +14,7 @@ from kpu_ir.dialects import kernel, tile
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Level, Window, WindowAttr
 from kpu_ir.lowering.contraction import DATAFLOWS, Contraction
-from kpu_ir.lowering.nest import Nest, outside_inputs, scalar_region
+from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, round_up
 from kpu_ir.lowering.space import Candidate, ceildiv, sides
@@ -275,12 +273,6 @@ class Convolution:
         at: dict[str, SSAValue | None] = {}
         cut = tc < c
 
-        def scaled(index: SSAValue | None, factor: int) -> SSAValue | None:
-            if index is None or factor == 1:
-                return index
-            constant = nest.builder.insert(arith.ConstantOp.from_int_and_width(factor, IndexType()))
-            return nest.builder.insert(arith.MuliOp(index, constant.result)).result
-
         def weights() -> SSAValue:
             groups = batch[1:]
             index = [*groups, at.get("o"), at.get("c"), 0, 0]
@@ -294,7 +286,12 @@ class Convolution:
         def image() -> SSAValue:
             hin, win = self.window.span((th, tw))
             (sy, sx), pad = self.window.strides, (0,) * (1 + len(batch))
-            index = [*batch, at.get("c"), scaled(at.get("y"), sy), scaled(at.get("x"), sx)]
+            index = [
+                *batch,
+                at.get("c"),
+                nest.affine(at.get("y"), sy),
+                nest.affine(at.get("x"), sx),
+            ]
             shape = (*(1 for _ in batch), tc, hin, win)
             keep = [at.get("o")] if schedule.rhs else []
             source = self.arguments[self.input][0]
@@ -343,12 +340,8 @@ class Convolution:
             if at["c"] is not None:
                 over.append(at["c"])
             loaded["w"], loaded["x"] = weights(), image()
-        epilogue = None
-        if self.maps:
-            result = self.product.results[0]
-            inputs = [result, *outside_inputs(self.maps, [result])]
-            kinds = [tensor_type(result).element_type, *(self.arguments[p][1] for p in self.extra)]
-            epilogue = scalar_region(self.maps, inputs, kinds)
+        kinds = [self.arguments[p][1] for p in self.extra]
+        epilogue = epilogue_region(self.product.results[0], self.maps, kinds)
         window = WindowAttr.of(self.window.kernel, self.window.strides, self.window.dilations)
         nest.builder.insert(
             tile.MatmulOp(

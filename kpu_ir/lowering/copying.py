@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
-from xdsl.dialects import arith
-from xdsl.dialects.builtin import IndexType
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
@@ -135,19 +133,7 @@ class Copying:
             room = max(1, room // sizes[0])
         at = [nest.loop(n, t, f"i{axis}") for axis, (n, t) in enumerate(zip(piece.extents, sizes))]
 
-        def affine(index: SSAValue | None, factor: int, start: int) -> int | SSAValue:
-            if index is None:
-                return start
-            value = index
-            for number, make in ((factor, arith.MuliOp), (start, arith.AddiOp)):
-                if number != (1 if make is arith.MuliOp else 0):
-                    constant = nest.builder.insert(
-                        arith.ConstantOp.from_int_and_width(number, IndexType())
-                    )
-                    value = nest.builder.insert(make(value, constant.result)).result
-            return value
-
-        where = [affine(i, s, a) for i, s, a in zip(at, piece.steps, piece.starts)]
+        where = [nest.affine(i, s, a) for i, s, a in zip(at, piece.steps, piece.starts)]
         by = None if piece.by is None else args[piece.by]
         moved = nest.load(
             args[piece.source],
@@ -161,7 +147,7 @@ class Copying:
             fill=piece.fill,
             by=by,
         )
-        nest.store(moved, args[-1], [affine(i, 1, a) for i, a in zip(at, piece.at)])
+        nest.store(moved, args[-1], [nest.affine(i, 1, a) for i, a in zip(at, piece.at)])
 
 
 def _share(n: int, room: int, whole: bool) -> int:

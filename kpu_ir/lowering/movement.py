@@ -15,7 +15,7 @@ from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.lowering.nest import Nest
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
-from kpu_ir.lowering.space import Candidate
+from kpu_ir.lowering.space import Candidate, block_candidates
 from kpu_ir.machine import Machine
 from kpu_ir.types import bits_of
 
@@ -77,18 +77,8 @@ class Movement:
         """Blocks of several sizes."""
         shape, kind = self.arguments[0]
         moved = 2 * prod(shape) * bits_of(kind) // 8
-        least = moved // machine.bandwidth["dma"]
-        blocks = dict.fromkeys(self.block(256 << n) for n in range(8))
-        return [
-            Candidate(
-                Schedule(tile=block, depth=2, l3_depth=depth, out_depth=depth, late=late),
-                least,
-                moved,
-                least + prod(block),
-            )
-            for block in blocks
-            for depth, late in ((2, 2), (3, 1), (3, 3), (4, 2))
-        ]
+        blocks = (self.block(256 << n) for n in range(8))
+        return block_candidates(blocks, moved, machine)
 
     def block(self, room: int) -> Shape:
         """A block of at most about ``room`` elements."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xdsl.builder import Builder
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import IndexType
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 
 from kpu_ir.dialects import kernel, tile
-from kpu_ir.dialects.kernel import scalar_type
+from kpu_ir.dialects.kernel import scalar_type, tensor_type
 from kpu_ir.dialects.tile import Level, TileType
 
 
@@ -80,6 +82,17 @@ class Nest:
         """``tile.store``."""
         self.builder.insert(tile.StoreOp(source, target, zeroed(indices)))
 
+    def affine(self, index: SSAValue | None, factor: int = 1, start: int = 0) -> SSAValue | int:
+        """``start + factor * index``; an index that is None is that of a loop of one trip: 0."""
+        if index is None:
+            return start
+        for number, neutral, make in ((factor, 1, arith.MuliOp), (start, 0, arith.AddiOp)):
+            if number != neutral:
+                constant = arith.ConstantOp.from_int_and_width(number, IndexType())
+                number_value = self.builder.insert(constant).result
+                index = self.builder.insert(make(index, number_value)).result
+        return index
+
 
 def zeroed(indices: Sequence[int | SSAValue | None]) -> list[int | SSAValue]:
     """Indices in which the variable of a loop of one trip is 0."""
@@ -104,6 +117,19 @@ def scalar_region(
         scalars[op.result] = mapper.get(result, result)
     block.add_op(tile.YieldOp(scalars[maps[-1].result]))
     return Region(block)
+
+
+def epilogue_region(
+    product: SSAValue, maps: Sequence[kernel.MapOp], extra: Sequence[Attribute]
+) -> Region | None:
+    """The bodies of the maps after a product as its epilogue, None where there are none.
+
+    ``extra``: the element types of what the maps read besides, in order.
+    """
+    if not maps:
+        return None
+    inputs = [product, *outside_inputs(maps, [product])]
+    return scalar_region(maps, inputs, [tensor_type(product).element_type, *extra])
 
 
 def outside_inputs(maps: Sequence[Operation], produced: Sequence[SSAValue]) -> list[SSAValue]:

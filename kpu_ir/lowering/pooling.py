@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from math import inf, prod
 from typing import ClassVar
 
-from xdsl.dialects import arith
-from xdsl.dialects.builtin import IndexType
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from kpu_ir.dialects import kernel, tile
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Reduction, Window, WindowAttr
-from kpu_ir.lowering.nest import Nest, outside_inputs, scalar_region
+from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, round_up
 from kpu_ir.lowering.space import Candidate, ceildiv
@@ -144,19 +142,13 @@ class Pooling:
             weights = nest.load(args[self.weights], [0, ch, 0, 0], shape, kind, "w")
         y, x = nest.loop(oh, th, "y"), nest.loop(ow, tw, "x")
 
-        def scaled(index: SSAValue | None, factor: int) -> SSAValue | None:
-            if index is None or factor == 1:
-                return index
-            constant = nest.builder.insert(arith.ConstantOp.from_int_and_width(factor, IndexType()))
-            return nest.builder.insert(arith.MuliOp(index, constant.result)).result
-
         span, source = self.window.span((oh, ow)), self.arguments[self.input][0]
         high = tuple(max(0, s - a - e) for s, a, e in zip(span, self.low, source[-2:]))
         fill = {Reduction.MAX: -inf, Reduction.MIN: inf}.get(self.reduction, 0.0)
         element = self.arguments[self.input][1]
         image = nest.load(
             args[self.input],
-            [b, ch, scaled(y, self.window.strides[0]), scaled(x, self.window.strides[1])],
+            [b, ch, nest.affine(y, self.window.strides[0]), nest.affine(x, self.window.strides[1])],
             (1, tc, *self.window.span((th, tw))),
             element,
             "x",
@@ -171,12 +163,8 @@ class Pooling:
             size = tuple(t if e > 1 else 1 for t, e in zip((1, tc, th, tw), shape))
             extra.append(nest.load(args[position], index, size, kind, "extra"))
         out = nest.alloc((1, tc, th, tw), self.results[0][1], "out")
-        epilogue = None
-        if self.maps:
-            result = self.product.results[0]
-            inputs = [result, *outside_inputs(self.maps, [result])]
-            kinds = [tensor_type(result).element_type, *(self.arguments[p][1] for p in self.extra)]
-            epilogue = scalar_region(self.maps, inputs, kinds)
+        kinds = [self.arguments[p][1] for p in self.extra]
+        epilogue = epilogue_region(self.product.results[0], self.maps, kinds)
         window = WindowAttr.of(self.window.kernel, self.window.strides, self.window.dilations)
         nest.builder.insert(
             tile.WindowOp(self.reduction, window, image, weights, out, extra, epilogue)

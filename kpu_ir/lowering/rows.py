@@ -17,7 +17,7 @@ from kpu_ir.dialects.tile import Reduction
 from kpu_ir.lowering.nest import Nest, outside_inputs, scalar_region
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged
-from kpu_ir.lowering.space import Candidate
+from kpu_ir.lowering.space import Candidate, block_candidates
 from kpu_ir.machine import Machine
 from kpu_ir.types import bits_of
 
@@ -101,18 +101,8 @@ class Rows:
     def candidates(self, machine: Machine) -> list[Candidate]:
         """Blocks of several sizes, with rings of two to four."""
         moved = sum(prod(s) * bits_of(kind) // 8 for s, kind in (*self.arguments, *self.results))
-        least = moved // machine.bandwidth["dma"]
-        blocks = dict.fromkeys(self.block(256 << n) for n in range(8))
-        return [
-            Candidate(
-                Schedule(tile=block, depth=2, l3_depth=depth, out_depth=2, late=late),
-                least,
-                moved,
-                least + prod(block),
-            )
-            for block in blocks
-            for depth, late in ((2, 2), (3, 1), (3, 3), (4, 2))
-        ]
+        blocks = (self.block(256 << n) for n in range(8))
+        return block_candidates(blocks, moved, machine, out_depth=2)
 
     def block(self, room: int) -> Shape:
         """A block of about ``room`` elements: reduced dimensions first (whole, unless they may be

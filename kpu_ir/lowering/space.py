@@ -7,8 +7,9 @@ must move through each level. What a schedule takes is what the simulator says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import NamedTuple
 
 from kpu_ir.lowering.schedule import Schedule
@@ -270,3 +271,21 @@ def candidates(p: Problem, machine: Machine, dataflows: tuple[str, ...]) -> list
         cycles, external, guess = bound(p, s, machine)
         found.append(Candidate(s, cycles, external, guess))
     return found
+
+
+def block_candidates(
+    blocks: Iterable[tuple[int, ...]], moved: int, machine: Machine, out_depth: int | None = None
+) -> list[Candidate]:
+    """Blocks of several sizes for a kernel that moves ``moved`` bytes, with rings of two to four;
+    those of results are as deep, or of ``out_depth``."""
+    least = moved // _wide(machine)
+    return [
+        Candidate(
+            Schedule(tile=block, depth=2, l3_depth=depth, out_depth=out_depth or depth, late=late),
+            least,
+            moved,
+            least + prod(block),
+        )
+        for block in dict.fromkeys(blocks)
+        for depth, late in ((2, 2), (3, 1), (3, 3), (4, 2))
+    ]

@@ -21,16 +21,8 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from kpu_ir.dialects import dma, tile
 from kpu_ir.errors import KpuError
 from kpu_ir.machine import Machine
-from kpu_ir.sim.plan import (
-    Plan,
-    Ring,
-    RingCounter,
-    Write,
-    element_bytes,
-    place,
-    plan_function,
-    steps,
-)
+from kpu_ir.sim.plan import Plan, Ring, Write, element_bytes, place, steps
+from kpu_ir.sim.planner import RingCounter, plan_function
 
 
 @dataclass(frozen=True, slots=True)
