@@ -118,7 +118,24 @@ def array_of(value: DenseIntOrFPElementsAttr | DenseResourceAttr) -> Array:
 def dense_of(array: Array) -> DenseIntOrFPElementsAttr:
     """A constant of the values of an array."""
     kind = cast(Any, tensor_type_of(array))
-    return DenseIntOrFPElementsAttr(kind, BytesAttr(np.ascontiguousarray(array).tobytes()))
+    return DenseIntOrFPElementsAttr(kind, BytesAttr(bytes_of(array)))
+
+
+def bytes_of(array: Array) -> bytes:
+    """The bytes of an array; those that it is a view of, if it shows all of them: weights are large.
+
+    Of a mapped file it is a ``memoryview``, which compares and hashes as its bytes do.
+    """
+    base: Any = array
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    whole = array.flags.c_contiguous and not array.flags.writeable
+    if whole and isinstance(base.base, bytes) and len(base.base) == array.nbytes:
+        return base.base
+    if whole and isinstance(base, np.memmap) and array.flags.aligned and array.nbytes:
+        flat: Any = array.view(np.ndarray).reshape(-1).view(np.uint8)
+        return cast(bytes, memoryview(flat))
+    return np.ascontiguousarray(array).tobytes()
 
 
 def fill_of(value: float, dtype: np.dtype[Any]) -> Any:

@@ -137,10 +137,11 @@ def splat_of(value: SSAValue) -> IntegerAttr | FloatAttr | None:
         return None
     dense, data = constant.value, constant.value.data.data
     size = dense.get_element_type().compile_time_size
-    if not data or data[:size] * (len(data) // size) != data:
+    first = bytes(data[:size])  # the data may be a view of a file
+    if not first or bytes(data[-size:]) != first or first * (len(data) // size) != data:
         return None
     kind = scalar_type(dense.get_element_type())
-    one = DenseIntOrFPElementsAttr(cast(Any, TensorType(kind, [])), BytesAttr(data[:size]))
+    one = DenseIntOrFPElementsAttr(cast(Any, TensorType(kind, [])), BytesAttr(first))
     return one.get_attrs()[0]
 
 

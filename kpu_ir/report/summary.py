@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr
 
 from kpu_ir.machine import Machine
 from kpu_ir.sim.clock import CallTiming, Timing
 from kpu_ir.sim.energy import energy
 from kpu_ir.sim.io_bound import io_lower_bound
-from kpu_ir.sim.plan import Matmul, Plan, steps
+from kpu_ir.sim.plan import Loop, Matmul, Node, Plan, Windowed, product, steps
 from kpu_ir.sim.program import Program
 from kpu_ir.types import bits_of
 
@@ -88,6 +89,9 @@ class Summary:
     * ``roofline_fraction``: the largest of compute and each level's *counted* traffic bound, over
       cycles; ``bound_by`` says which, or that the vector engine has more work than any of them.
     * ``ideal_fraction``: the larger of compute and *compulsory* external traffic, over cycles.
+    * ``model_macs``: of the model's operators, as its file has them; ``coverage``: multiply-accumulates
+      simulated, the vector engine's too, over those. ``model_nodes``, ``folded_nodes``: its operators,
+      and those that were computed at import. None where the source is no ONNX model.
     * ``io_bound_bytes``: the sum of the kernels', each one alone; None unless each is one product.
     * ``engines``: ``busy``, ``stalls`` by cause, ``idle_before``, ``idle_after`` of each add up to
       ``cycles``.
@@ -101,6 +105,10 @@ class Summary:
     seconds: float
     macs: int
     flops: int
+    model_macs: int | None
+    coverage: float | None
+    model_nodes: int | None
+    folded_nodes: int | None
     peak_fraction: float
     roofline_fraction: float
     ideal_fraction: float
@@ -163,6 +171,27 @@ def io_bound_bytes(plan: Plan, macs: int, machine: Machine) -> int | None:
     return size * io_lower_bound(m, k, n, chip // size + accumulators)
 
 
+def vector_macs(body: Sequence[Node]) -> int:
+    """Multiply-accumulates of the vector engine: a depthwise convolution's taps."""
+    total = 0
+    for node in body:
+        if isinstance(node, Loop):
+            total += node.trips * vector_macs(node.body)
+        elif isinstance(node, Windowed) and node.weights is not None:
+            total += product(node.extents) * node.window.taps
+    return total
+
+
+def model_figures(compiled: Compiled) -> dict[str, int]:
+    """What the importer said of the model (``kpu.model`` of the module); nothing for other
+    sources."""
+    module = next(iter(compiled.stages.values()), None)
+    given = module.attributes.get("kpu.model") if module is not None else None
+    if not isinstance(given, DictionaryAttr):
+        return {}
+    return {k: v.value.data for k, v in given.data.items() if isinstance(v, IntegerAttr)}
+
+
 def kernel_row(call: CallTiming, plan: Plan, machine: Machine) -> KernelRow:
     """The figures of one call."""
     limits = bounds(call.counts, machine)
@@ -205,6 +234,8 @@ def summarise(
     ]
     least = [row.io_bound_bytes for row in rows if row.io_bound_bytes is not None]
     macs = sum(macs_of(counts).values())
+    model = model_figures(compiled)
+    simulated = macs + sum(vector_macs(call.plan.body) for call in program.calls)
     cycles = max(1, timing.cycles)
     ideal = max(limits["compute"], needed / machine.bandwidth["dma"])
     return Summary(
@@ -215,6 +246,10 @@ def summarise(
         seconds=machine.seconds(timing.cycles),
         macs=macs,
         flops=2 * macs + counts.get("lane_ops", 0),
+        model_macs=model.get("macs"),
+        coverage=simulated / model["macs"] if model.get("macs") else None,
+        model_nodes=model.get("nodes"),
+        folded_nodes=model.get("folded"),
         peak_fraction=limits["compute"] / cycles,
         roofline_fraction=max(limits.values()) / cycles,
         ideal_fraction=ideal / cycles,

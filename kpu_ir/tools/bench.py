@@ -61,6 +61,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--allow-regression", action="store_true",
                      help="with --update: write an increase over 5 %% too")  # fmt: skip
     sub.add_argument("--file", default=None, help="the file (default: test/baselines.toml)")
+    sub = command("models", "whole models against theory and onnxruntime, into docs/models.md")
+    sub.add_argument("names", nargs="*", metavar="NAME",
+                     help="which (default: all, and docs/models.md is written)")  # fmt: skip
+    sub.add_argument("--out", default=None, help="write the page here")
     sub = command("all", "everything, into docs/benchmarks.md", False, False)
     sub.add_argument("--out", default=None, help="the file (default: docs/benchmarks.md)")
     return p
@@ -111,6 +115,8 @@ def tables(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
             return [measure.graph_table(setting, args.layers)]
         case "speed":
             return [measure.speed_table(setting)]
+        case "models":
+            return models(args, say)
         case _:
             return [roofline(args, setting)]
 
@@ -164,6 +170,22 @@ def baseline(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     differing = [row["workload"] for row in rows if row["state"] != "same"]
     if differing:
         raise KpuError(f"changed: {', '.join(differing)}", str(path), "kpu-bench baseline --update")
+
+
+def models(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
+    """Measure models; the page is written if all of them are."""
+    from kpu_ir.bench import models as m
+    from kpu_ir.files import write_atomically
+
+    if args.objective != "cycles":
+        raise KpuError("models are measured in cycles", hint="leave --objective out")
+    out = Path(args.out) if args.out else None if args.names else m.PAGE
+    if out is not None and not out.parent.is_dir():
+        raise KpuError("the folder does not exist", str(out.parent), "give --out")
+    table = m.models_table(args.names or list(m.MODELS), args.machine, args.settings, args.search, say)
+    if out is not None:
+        write_atomically(out, m.page(table))
+    return [table]
 
 
 # -- everything -----------------------------------------------------------------------------------

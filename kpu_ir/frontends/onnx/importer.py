@@ -7,19 +7,28 @@ shapes disappears; everything else is written by its operator's function (``node
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from xdsl.dialects.builtin import ModuleOp, NameLoc, NoneAttr, StringAttr
+from xdsl.dialects.builtin import (
+    DictionaryAttr,
+    IntegerAttr,
+    ModuleOp,
+    NameLoc,
+    NoneAttr,
+    StringAttr,
+)
 
 from kpu_ir.builder import Graph, Value, name_value
 from kpu_ir.dialects.kernel import shape_text
 from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.load import onnx_package, read_model, read_tensor
 from kpu_ir.frontends.onnx.node import OPERATORS, Constants, Node, Tensor, node_text
+from kpu_ir.frontends.onnx.work import MODEL, macs, refuse
 from kpu_ir.types import Array, element_type_of
 
 if TYPE_CHECKING:
@@ -27,6 +36,9 @@ if TYPE_CHECKING:
 
 FOLDED_ELEMENTS = 4096
 """Nodes on known inputs of up to this many elements are folded at import, larger ones by passes."""
+
+SMALL = 1 << 14
+"""Elements of a weight that shape inference may look at."""
 
 NOT_FOLDED = re.compile("Random|Bernoulli|Multinomial")
 KNOWN_BY_SHAPE = ("Shape", "Size")
@@ -75,6 +87,7 @@ class _Importer:
         self.graph = Graph()
         self.tensors: dict[str, Tensor] = {}
         self.constants = Constants(self.graph)
+        self.counts = {"macs": 0, "nodes": 0, "folded": 0}
 
     def run(self) -> ModuleOp:
         """The whole import."""
@@ -90,7 +103,9 @@ class _Importer:
             if i.name not in initializers and i.name not in self.given_values
         ]
         nodes = sort_nodes(self.proto.node, {*initializers, *(i.name for i in self.proto.input)})
-        self.check_operators(nodes, {*initializers, *self.given_values})
+        missing = self.unsupported(nodes, {*initializers, *self.given_values})
+        if missing:
+            raise self.refusal(missing, nodes, inputs)
         dimensions = self.input_shapes(inputs)
         for info in inputs:
             kind = element_type_of(_np_dtype(info.type.tensor_type.elem_type, info.name))
@@ -108,12 +123,16 @@ class _Importer:
             raise
         self.infer(nodes, dimensions)
         self.outputs()
-        return self.graph.module()
+        module = self.graph.module()
+        module.attributes[MODEL] = DictionaryAttr(
+            {key: IntegerAttr(n, 64) for key, n in self.counts.items()}
+        )
+        return module
 
-    def check_operators(self, nodes: Sequence[NodeProto], known: set[str]) -> None:
-        """Name every unsupported node at once. What is known at import needs no support."""
+    def unsupported(self, nodes: Sequence[NodeProto], known: set[str]) -> list[NodeProto]:
+        """Every node that cannot be written. What is known at import needs no support."""
         known = set(known)
-        missing: list[str] = []
+        missing: list[NodeProto] = []
         for node in nodes:
             domain = _domain(node.domain)
             reads = [name for name in node.input if name]
@@ -123,12 +142,21 @@ class _Importer:
             elif reads and foldable and not domain and not NOT_FOLDED.match(node.op_type):
                 known.update(node.output)
             elif (domain, node.op_type) not in OPERATORS:
-                missing.append(node_text(node))
-        if missing:
-            raise KpuError(
-                "operators that kpu-ir does not support:\n  " + "\n  ".join(missing),
-                hint="it supports " + ", ".join(sorted(name for _, name in OPERATORS)),
-            )
+                missing.append(node)
+        return missing
+
+    def refusal(
+        self,
+        missing: Sequence[NodeProto],
+        nodes: Sequence[NodeProto],
+        inputs: Sequence[ValueInfoProto],
+    ) -> KpuError:
+        """What is wrong with a model of unsupported operators, and how much of it that is."""
+        try:
+            dimensions = self.input_shapes(inputs)
+        except KpuError:  # sizes are not given: the operators matter more
+            dimensions = dict[str, tuple[int, ...]]()
+        return refuse(missing, nodes, self.slim(nodes), dimensions)
 
     def input_shapes(self, inputs: Sequence[ValueInfoProto]) -> dict[str, tuple[int, ...]]:
         """The static shape of each input, with what the user gave for dynamic dimensions."""
@@ -193,11 +221,8 @@ class _Importer:
     def infer(self, nodes: Sequence[NodeProto], dimensions: Mapping[str, tuple[int, ...]]) -> None:
         """Let ONNX's shape inference find nodes whose shapes or types do not fit."""
         onnx = onnx_package()
-        model = type(self.model)()
-        model.CopyFrom(self.model)
+        model = self.slim(nodes)
         graph = model.graph
-        del graph.node[:], graph.value_info[:]
-        graph.node.extend(nodes)
         for node in graph.node:
             self.with_defaults(node)
         for info in graph.input:
@@ -208,15 +233,30 @@ class _Importer:
                     shape.dim.add().dim_value = n
         for info in graph.output:
             info.type.tensor_type.ClearField("shape")
-        for tensor in graph.initializer:
-            if tensor.ByteSize() > 1 << 16:  # inference needs the values of shapes only
-                for field in ("raw_data", "float_data", "int32_data", "int64_data"):
-                    tensor.ClearField(field)
         try:
             onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         except Exception as error:
             message, where = _inference_message(str(error), nodes)
             raise KpuError(message, where) from None
+
+    def slim(self, nodes: Sequence[NodeProto]) -> ModelProto:
+        """The model of these nodes without its large weights: inference needs shapes only."""
+        model = type(self.model)()
+        model.ir_version = self.model.ir_version
+        model.opset_import.extend(self.model.opset_import)
+        graph = model.graph
+        graph.name = self.proto.name or "graph"
+        graph.node.extend(nodes)
+        graph.input.extend(self.proto.input)
+        graph.output.extend(self.proto.output)
+        for tensor in self.proto.initializer:
+            if math.prod(tensor.dims) <= SMALL:
+                graph.initializer.append(tensor)
+            else:
+                graph.initializer.add(
+                    name=tensor.name, data_type=tensor.data_type, dims=tensor.dims
+                )
+        return model
 
     def with_defaults(self, node: NodeProto) -> None:
         """Spell out an attribute that ONNX's inference misses where it expands a function."""
@@ -236,11 +276,24 @@ class _Importer:
         except KpuError as error:
             error.where = node_text(proto)
             raise
+        self.count(proto, inputs, results)
         for name, result in zip(proto.output, results):
             if name:
                 self.tensors[name] = result
                 if isinstance(result, Value) and result.ssa.name_hint is None:
                     name_value(result, name)
+
+    def count(
+        self, proto: NodeProto, inputs: Sequence[Tensor | None], results: Sequence[Tensor]
+    ) -> None:
+        """Add a node to the model's work, or to what was folded."""
+        if proto.op_type != "Constant":
+            self.counts["nodes"] += 1
+        if any(isinstance(r, Value) for r in results):
+            ins = [tuple(v.shape) if v is not None else () for v in inputs]
+            self.counts["macs"] += macs(proto, ins, [tuple(r.shape) for r in results])
+        elif proto.op_type != "Constant":
+            self.counts["folded"] += 1
 
     def results(self, proto: NodeProto, inputs: Sequence[Tensor | None]) -> Sequence[Tensor]:
         """What a node computes."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kpu_ir.errors import KpuError
 from kpu_ir.types import Array
@@ -51,6 +55,9 @@ def read_tensor(tensor: TensorProto, folder: Path | None) -> Array:
     onnx = onnx_package()
     name = f"tensor {tensor.name!r}"
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        mapped = _external_data(tensor, folder)
+        if mapped is not None:
+            return mapped
         tensor = _with_external_data(tensor, folder)
     if tensor.data_type in (onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED):
         raise KpuError(f"{name}: expected numbers, got strings or nothing")
@@ -60,8 +67,34 @@ def read_tensor(tensor: TensorProto, folder: Path | None) -> Array:
         raise KpuError(f"{name} is damaged: {error}") from None
 
 
-def _with_external_data(tensor: TensorProto, folder: Path | None) -> TensorProto:
-    """A copy of the tensor that holds its data."""
+def _external_data(tensor: TensorProto, folder: Path | None) -> Array | None:
+    """External data as a view of the file, nothing copied; None where its bytes are not an array."""
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    if sys.byteorder != "little" or tensor.data_type not in _whole_types():
+        return None
+    file, offset, length = _external_place(tensor, folder)
+    dtype = np.dtype(tensor_dtype_to_np_dtype(tensor.data_type))
+    shape = tuple(tensor.dims)
+    size = dtype.itemsize * math.prod(shape)
+    if size == 0 or offset % dtype.itemsize or length not in (-1, size):
+        return None
+    if offset + size > file.stat().st_size:
+        return None  # says below how much is missing
+    return np.memmap(file, dtype, "r", offset, shape)
+
+
+def _whole_types() -> set[int]:
+    """Element types whose bytes in a file are those of an array: no packed ones, no strings."""
+    t = onnx_package().TensorProto
+    return {
+        t.FLOAT, t.DOUBLE, t.FLOAT16, t.BFLOAT16, t.INT8, t.INT16, t.INT32, t.INT64,
+        t.UINT8, t.UINT16, t.UINT32, t.UINT64, t.BOOL,
+    }  # fmt: skip
+
+
+def _external_place(tensor: TensorProto, folder: Path | None) -> tuple[Path, int, int]:
+    """The file of external data, where in it, and how many bytes (-1: up to its end)."""
     name = f"tensor {tensor.name!r}"
     if folder is None:
         raise KpuError(
@@ -83,12 +116,22 @@ def _with_external_data(tensor: TensorProto, folder: Path | None) -> TensorProto
         raise KpuError(f"{name}: offset and length must be numbers, got {entries}") from None
     if not file.is_file():
         raise KpuError(f"{name} keeps its data in {location!r}, which is missing", str(file))
+    if offset < 0 or length < -1:
+        raise KpuError(f"{name}: offset and length must not be negative, got {entries}")
+    return file, offset, length
+
+
+def _with_external_data(tensor: TensorProto, folder: Path | None) -> TensorProto:
+    """A copy of the tensor that holds its data."""
+    file, offset, length = _external_place(tensor, folder)
     with file.open("rb") as stream:
-        stream.seek(max(offset, 0))
+        stream.seek(offset)
         data = stream.read(length)
-    if offset < 0 or 0 <= length != len(data):
+    if 0 <= length != len(data):
         raise KpuError(
-            f"{name} needs {length} bytes at {offset} of {location!r}, got {len(data)}", str(file)
+            f"tensor {tensor.name!r} needs {length} bytes at {offset} of {file.name!r}, "
+            f"got {len(data)}",
+            str(file),
         )
     copy = type(tensor)()
     copy.name, copy.data_type = tensor.name, tensor.data_type
