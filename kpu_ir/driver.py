@@ -7,19 +7,20 @@ both.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from xdsl.dialects.builtin import MemRefType, ModuleOp, ShapedType, TensorType
+from xdsl.dialects.builtin import DenseResourceAttr, MemRefType, ModuleOp, ShapedType, TensorType
 from xdsl.dialects.func import FuncOp
 from xdsl.passes import ModulePass
 
 from kpu_ir.dialects.kernel_reference import evaluate
 from kpu_ir.errors import KpuError
+from kpu_ir.fusion import Choice, decide
 from kpu_ir.lowering.kernel_to_tile import Cut, lower_module, schedule_of
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.tile_to_dma import TileToDmaPass
@@ -28,6 +29,7 @@ from kpu_ir.machine_attr import ATTRIBUTE, machine_from_attr, machine_to_attr
 from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
 from kpu_ir.passes.kernel_decompose import KernelDecomposePass
 from kpu_ir.passes.kernel_fuse import KernelFusePass
+from kpu_ir.passes.kernel_group import KernelGroupPass
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.registry import context
 from kpu_ir.search import Objective, Search
@@ -38,10 +40,13 @@ from kpu_ir.sim.values import ValueModel
 from kpu_ir.types import dtype_of
 
 if TYPE_CHECKING:
+    from kpu_ir.batches import Batch
+    from kpu_ir.report.profile import Profile
     from kpu_ir.report.summary import Summary
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Altitude = Literal["kernel", "tile", "dma"]
+Fuse = Literal["none", "epilogue", "full"]
 Progress = Callable[[str], None]
 
 
@@ -49,11 +54,13 @@ Progress = Callable[[str], None]
 class Options:
     """How to compile.
 
+    ``fuse``: ``epilogue`` puts elementwise functions onto what they follow, ``full`` also keeps
+    what is between products on chip where the simulator says that it pays (``fusion.py``).
     ``search``: ``none`` takes default schedules, ``quick`` and ``full`` try candidates in the
     simulator.
     """
 
-    fuse: Literal["none", "epilogue"] = "epilogue"
+    fuse: Fuse = "full"
     search: Literal["none", "quick", "full"] = "quick"
     objective: Objective = "cycles"
     schedule: Schedule | None = None
@@ -76,20 +83,56 @@ def machine_for(module: ModuleOp, given: Machine | None) -> Machine:
     return machine_from_attr(attr) if attr is not None else Machine.preset("default")
 
 
-def kernel_stages(fuse: Literal["none", "epilogue"]) -> list[ModulePass]:
-    """What is done at the ``kernel`` altitude: afterwards each kernel is a function of its own."""
-    return [
-        KernelCanonicalizePass(),
-        KernelDecomposePass(),
-        KernelFusePass(mode=fuse),
-        KernelOutlinePass(),
-    ]
+def kernel_stages(fuse: Fuse) -> list[ModulePass]:
+    """What is done at the ``kernel`` altitude: afterwards each kernel is a function of its own.
+    With ``full`` every group is fused; ``fuse`` would keep those that pay."""
+    groups = [KernelGroupPass()] if fuse == "full" else []
+    return [KernelCanonicalizePass(), *groups, *_separation(fuse), KernelOutlinePass()]
+
+
+def _separation(fuse: Fuse) -> list[ModulePass]:
+    """Named kernels decomposed, epilogues fused."""
+    mode = "none" if fuse == "none" else "epilogue"
+    return [KernelDecomposePass(), KernelFusePass(mode=mode)]
+
+
+def fuse(
+    module: ModuleOp, machine: Machine, options: Options, progress: Progress = lambda stage: None
+) -> list[Choice]:
+    """Bring a canonical module to the kernels that it will run, each in a ``kernel.fused`` or
+    alone; what was decided by simulation."""
+    ctx = context()
+    choices: list[Choice] = []
+    if options.fuse == "full":
+        progress("kernel-group")
+        KernelGroupPass().apply(ctx, module)
+
+        def measure(part: ModuleOp) -> Timing:
+            part.attributes[ATTRIBUTE] = machine_to_attr(machine)
+            for stage in (*_separation("epilogue"), KernelOutlinePass()):
+                stage.apply(ctx, part)
+            lower_module(part, chooser(machine, options, progress))
+            TileToDmaPass().apply(ctx, part)
+            return TimeModel(load_program(part, machine)).run()
+
+        choices = decide(module, measure, options.objective)
+    for stage in _separation(options.fuse):
+        stage.apply(ctx, module)
+    return choices
 
 
 def lower(
-    module: ModuleOp, machine: Machine, options: Options, progress: Progress = lambda stage: None
+    module: ModuleOp,
+    machine: Machine,
+    options: Options,
+    progress: Progress = lambda stage: None,
+    choices: list[Choice] | None = None,
 ) -> dict[Altitude, ModuleOp]:
-    """Lower a module from where it stands to ``dma``; the module at each altitude on the way."""
+    """Lower a module from where it stands to ``dma``; the module at each altitude on the way.
+
+    What is decided by simulation is appended to ``choices``.
+    """
+    choices = [] if choices is None else choices
     module.attributes[ATTRIBUTE] = machine_to_attr(machine)
     at = altitude_of(module)
     stages: dict[Altitude, ModuleOp] = {at: module.clone()}
@@ -107,10 +150,11 @@ def lower(
                 hint="a program at the kernel altitude is func.func @main(...) -> (...)",
             )
         if functions == ["main"]:
-            for stage in kernel_stages(options.fuse):
-                run(stage, module)
-                if isinstance(stage, KernelCanonicalizePass):
-                    stages["kernel"] = module.clone()
+            run(KernelCanonicalizePass(), module)
+            stages["kernel"] = module.clone()
+            progress("fuse")
+            choices += fuse(module, machine, options, progress)
+            run(KernelOutlinePass(), module)
         progress("kernel-to-tile")
         lower_module(module, chooser(machine, options, progress))
         module.verify()
@@ -223,10 +267,12 @@ class Compiled:
     """
 
     program: Program
-    stages: dict[Altitude, ModuleOp]
+    stages: Mapping[Altitude, ModuleOp]
     options: Options
     compile_seconds: float
     source: str = ""
+    fusion: tuple[Choice, ...] = ()
+    """What was fused, what was not, and what the other way would have cost."""
     _timings: dict[bool, Timing] = field(default_factory=dict[bool, Timing])
 
     @property
@@ -283,6 +329,33 @@ class Compiled:
         began = time.perf_counter()
         return summarise(self, self.timing, time.perf_counter() - began)
 
+    @property
+    def stats(self) -> Summary:
+        """``summary()``."""
+        return self.summary()
+
+    def profile(self) -> Profile:
+        """A row for every kernel call; their cycles add up to the run's (docs/profile.md)."""
+        from kpu_ir.report.profile import Profile
+
+        return Profile.of(self.summary())
+
+    def map(self, batch: Batch, progress: bool | None = None) -> Iterator[dict[str, Array]]:
+        """Outputs of each item of ``batch``, one by one: see ``batches.run_batch``."""
+        from kpu_ir.batches import run_batch
+
+        return run_batch(self, batch, progress)
+
+    def run_many(self, batch: Batch, progress: bool | None = None) -> list[dict[str, Array]]:
+        """Outputs of all items of ``batch``, as ``map`` yields them."""
+        return list(self.map(batch, progress))
+
+    def save(self, path: str | Path) -> None:
+        """Write program, weights, machine and options to one file, for ``kpu_ir.open``."""
+        from kpu_ir.saved import save
+
+        save(self, path)
+
     def report(self, path: str | Path) -> None:
         """Write a page on the run: what ``kpu-run --report`` writes (no values are computed)."""
         from kpu_ir.report.command import command_of
@@ -295,10 +368,21 @@ class Compiled:
 
         return html(self.summary())
 
+    @property
+    def has_reference(self) -> bool:
+        """Whether there is kernel IR with all of its values."""
+        return "kernel" in self.stages and not any(
+            isinstance(value, DenseResourceAttr)
+            for op in self.stages["kernel"].walk()
+            for value in op.properties.values()
+        )
+
     def reference(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Outputs by name, computed by the NumPy reference of the ``kernel`` altitude."""
-        if "kernel" not in self.stages:
-            raise KpuError("there is no kernel IR to compare with", hint="start from kernel IR")
+        if not self.has_reference:
+            raise KpuError(
+                "there is no kernel IR with values to compare with", hint="start from kernel IR"
+            )
         results = evaluate(self.stages["kernel"], list(self.checked(inputs).values()))
         return dict(zip((p.name for p in self.program.outputs), results))
 
@@ -313,13 +397,20 @@ def read(source: str | Path, shapes: Mapping[str, tuple[int, ...]] | None = None
     if not path.exists():
         raise KpuError("there is no such file", str(path))
     if path.suffix == ".mlir":
-        return load_module(path, context())
+        module = load_module(path, context())
+        foreign = ("linalg.", "tensor.", "builtin.unregistered")
+        if any(op.name.startswith(foreign) for op in module.walk()):
+            from kpu_ir.frontends.linalg import linalg_to_kernel
+
+            linalg_to_kernel(module)
+        return module
     if path.suffix == ".onnx":
         from kpu_ir.frontends.onnx import import_onnx
 
         return import_onnx(path, dict(shapes or {}))
     raise KpuError(
-        f"cannot tell what kind of file this is by '{path.suffix}'", str(path),
+        f"cannot tell what kind of file this is by '{path.suffix}'",
+        str(path),
         "give a .onnx model or a .mlir module",
     )
 
@@ -331,21 +422,40 @@ def compile(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     progress: Progress = lambda stage: None,
     options: Options | None = None,
+    cache: bool = True,
     **settings: Any,
 ) -> Compiled:
     """Compile a model: a path (``.onnx``, ``.mlir``), a ``Graph`` or a module.
 
     ``machine`` is a ``Machine``, a preset's name or a TOML file. ``settings`` are the fields of
-    ``Options``.
+    ``Options``. What a path compiles to is kept on disk for the next time (``compile_cache.py``),
+    unless ``cache`` is False. A ``.kpu`` file is opened.
     Raises ``KpuError`` for anything wrong with what was given.
     """
     began = time.perf_counter()
     chosen = options or Options()
     chosen = replace(chosen, **settings) if settings else chosen
+    wanted = Machine.load(machine) if isinstance(machine, str) else machine
     name = ""
     if isinstance(source, str | Path):
         name = str(source)
         progress("read")
+        if Path(source).suffix == ".kpu":
+            from kpu_ir.saved import open
+
+            if wanted is not None or shapes or chosen != Options():
+                raise KpuError("this program is compiled already", name, "compile the model again")
+            return open(source)
+        if cache:
+            from kpu_ir.compile_cache import key_of, through
+
+            return through(
+                lambda: key_of(name, shapes, wanted, chosen),
+                name,
+                lambda: compile(
+                    source, wanted, shapes=shapes, progress=progress, options=chosen, cache=False
+                ),
+            )
         module = read(source, shapes)
     elif isinstance(source, ModuleOp):
         module = source.clone()
@@ -354,11 +464,12 @@ def compile(
     else:
         kind = type(source).__name__
         raise KpuError(f"cannot compile a {kind}", hint="a path, a Graph or a module")
-    wanted = Machine.load(machine) if isinstance(machine, str) else machine
     target = machine_for(module, wanted)
-    stages = lower(module, target, chosen, progress)
+    choices: list[Choice] = []
+    stages = lower(module, target, chosen, progress, choices)
     program = load_program(stages["dma"], target)
-    return Compiled(program, stages, chosen, time.perf_counter() - began, name)
+    spent = time.perf_counter() - began
+    return Compiled(program, stages, chosen, spent, name, fusion=tuple(choices))
 
 
 def load(path: str | Path, machine: Machine | str | None = None, **settings: Any) -> Compiled:

@@ -30,10 +30,13 @@ UPSTREAM = {
 }
 
 PASSES = {
+    "linalg-to-kernel": "kpu_ir.frontends.linalg:LinalgToKernelPass",
     "kernel-canonicalize": "kpu_ir.passes.kernel_canonicalize:KernelCanonicalizePass",
     "kernel-decompose": "kpu_ir.passes.kernel_decompose:KernelDecomposePass",
     "kernel-fold": "kpu_ir.passes.kernel_fold:KernelFoldPass",
     "kernel-fuse": "kpu_ir.passes.kernel_fuse:KernelFusePass",
+    "kernel-group": "kpu_ir.passes.kernel_group:KernelGroupPass",
+    "kpu-fuse": "kpu_ir.fusion:FusePass",
     "kernel-outline": "kpu_ir.passes.kernel_outline:KernelOutlinePass",
     "kernel-to-tile": "kpu_ir.lowering.kernel_to_tile:KernelToTilePass",
     "tile-to-dma": "kpu_ir.lowering.tile_to_dma:TileToDmaPass",

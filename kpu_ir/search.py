@@ -37,7 +37,7 @@ Effort = Literal["quick", "full"]
 BUDGET: dict[str, int] = {"quick": 24, "full": 400}
 """How many candidates are simulated at most, before the refinement of the best."""
 
-VERSION = 7
+VERSION = 8
 """Of the cache; raised whenever a schedule could come out differently."""
 
 

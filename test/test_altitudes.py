@@ -85,20 +85,41 @@ def with_drawn_schedules(draw, module, machine) -> None:
             continue
         cut = recognise(func)
         space = cut.candidates(machine)
-        if space and draw(st.booleans()):
+        if space and (cut.kind in ("attention", "back-to-back") or draw(st.booleans())):
             chosen = space[draw(st.integers(0, len(space) - 1))].schedule
             chosen = dataclasses.replace(
                 chosen, late=draw(st.integers(0, 9)), depth=draw(st.sampled_from([1, chosen.depth]))
             )
+            if cut.kind in ("attention", "back-to-back"):
+                chosen = dataclasses.replace(chosen, **draw_blocks(draw, cut))
             func.attributes[ATTRIBUTE] = chosen.to_attr()
 
 
-def lowered(draw, graph: Graph, machine: Machine):
+def draw_blocks(draw, cut) -> dict[str, object]:
+    """Blocks that need not divide anything, small ones as well."""
+    m, n, *more = cut.extents
+    level = st.sampled_from(["", "l2", "l3"])
+    if cut.kind == "attention":
+        tile = (draw(st.integers(1, m)), draw(st.integers(1, n)))
+        return {"tile": tile, "rhs": draw(level), "out_depth": draw(st.integers(1, 2))}
+    divisors = [d for d in range(1, m + 1) if m % d == 0]
+    rows = draw(st.integers(1, m))
+    inside = draw(
+        st.sampled_from([d for d in divisors if rows % d == 0 and m % rows == 0] or [rows])
+    )
+    tile = (rows, inside, *(draw(st.integers(1, e)) for e in (n, *more)))
+    sums = draw(st.sampled_from(["l2", "l3"]))
+    order = draw(st.sampled_from(["mn", "nm"]))
+    return {"tile": tile, "lhs": draw(level), "rhs": sums, "order": order}
+
+
+def lowered(draw, graph: Graph, machine: Machine, fuse: str = ""):
     """The module at ``kernel`` and ``tile``, and the program; None where a drawn schedule does not
     fit."""
     module = graph.module()
     source = module.clone()
-    for stage in kernel_stages(draw(st.sampled_from(["none", "epilogue"]))):
+    modes = [fuse] if fuse else ["none", "epilogue", "full"]
+    for stage in kernel_stages(draw(st.sampled_from(modes))):
         stage.apply(None, module)
     with_drawn_schedules(draw, module, machine)
     stages = lower(module, machine, Options(search="none"))
@@ -135,10 +156,10 @@ def check_time(program, whole: bool = True) -> None:
     assert external >= compulsory or not whole
 
 
-def agree(draw, graph: Graph, machine: Machine, whole: bool = True) -> None:
+def agree(draw, graph: Graph, machine: Machine, whole: bool = True, fuse: str = "") -> None:
     """Kernel, tile and dma give equal values; the program's time is consistent."""
     try:
-        source, tiled, program = lowered(draw, graph, machine)
+        source, tiled, program = lowered(draw, graph, machine, fuse)
     except KpuError as e:
         if "need" not in e.message:  # a drawn schedule that does not fit says so, with both figures
             raise
@@ -176,7 +197,7 @@ def draw_layer(draw) -> Graph:
         return g.constant((rng.standard_normal(shape) / np.sqrt(fan)).astype(np.float32))
 
     small, side = st.integers(1, 12), st.integers(1, 20)
-    kinds = ["conv", "conv", "depthwise", "pool", "rows", "rows", "move", "attention"]
+    kinds = ["conv", "conv", "depthwise", "pool", "rows", "rows", "move", "attention", "chain"]
     kind = draw(st.sampled_from(kinds))
     n, c, h, w = draw(st.integers(1, 2)), draw(small), draw(side), draw(side)
     if kind in ("conv", "depthwise", "pool"):
@@ -202,6 +223,13 @@ def draw_layer(draw) -> Graph:
                 y = (y + g.reshape(weights(out), (1, -1, 1, 1))).relu()
         # A maximum over nothing but padding is -inf: kept out of the comparison.
         g.output("y", g.map(lambda v: formulas.maximum(v, -1e3), y))
+        return g
+    if kind == "chain":
+        m, d, hidden, e = draw(side), draw(side), draw(st.integers(1, 40)), draw(side)
+        y = g.input("x", (m, d)) @ weights(d, hidden)
+        y = (y + weights(1, hidden)).gelu() if draw(st.booleans()) else y
+        y = y @ weights(hidden, e)
+        g.output("y", y + weights(m, e) if draw(st.booleans()) else y)
         return g
     if kind == "attention":
         heads, share = draw(st.integers(1, 3)), draw(st.integers(1, 2))
@@ -255,6 +283,53 @@ def draw_movement(draw, g: Graph, x, axis: int, weights, rng):
         return g.broadcast(part, (draw(small), *shape))
     indices = rng.integers(-shape[axis], shape[axis], (draw(small), 2))
     return g.gather(x, g.constant(indices), axis)
+
+
+def draw_chain(draw) -> Graph:
+    """Two products, one after the other, or an attention with what stands around it in a network."""
+    g = Graph()
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+
+    def weights(*shape: int):
+        return g.constant(rng.standard_normal(shape).astype(np.float32) / 4)
+
+    few, side, yes = st.integers(1, 3), st.integers(1, 40), st.booleans()
+    if draw(yes):
+        m, d, hidden, e = (draw(side) for _ in range(4))
+        y = g.input("x", (m, d)) @ weights(d, hidden)
+        y = (y + weights(1, hidden)).gelu() if draw(yes) else y
+        y = y @ weights(hidden, e)
+        g.output("y", y + weights(m, e) if draw(yes) else y)
+        return g
+    batch, heads, s, t, d = draw(few), draw(few), draw(side), draw(side), draw(st.integers(1, 9))
+    if draw(yes):
+        share = draw(few)
+        q = g.input("q", (batch, heads * share, s, d))
+        k, v = g.input("k", (batch, heads, t, d)), g.input("v", (batch, heads, t, 3))
+        mask = None
+        if draw(yes):
+            shape = (draw(st.sampled_from([1, batch])), draw(st.sampled_from([1, heads * share])))
+            seen = rng.random((*shape, draw(st.sampled_from([1, s])), t)) < 0.7
+            mask = g.constant(np.where(seen, 0, -np.inf).astype(np.float32))
+        g.output("y", g.attention(q, k, v, mask=mask, causal=s == t and draw(yes)))
+        return g
+    # As a network has it: heads beside each other, in the order in which projections make them.
+    q, k = g.input("q", (batch, s, heads, d)), g.input("k", (batch, t, heads, d))
+    v = g.input("v", (batch, t, heads, d))
+    scores = q.transpose(0, 2, 1, 3) @ k.transpose(0, 2, 3, 1) * 0.5
+    if draw(yes):
+        scores = scores + weights(batch, 1, 1, t)
+    y = (scores.softmax(-1) @ v.transpose(0, 2, 1, 3)).transpose(0, 2, 1, 3)
+    g.output("y", y.reshape(batch, s, heads * d))
+    return g
+
+
+@DRAWS
+@given(st.data())
+def test_chains_agree(data):
+    """What is kept on chip between products, in blocks of every size."""
+    machine = MACHINES[data.draw(st.sampled_from(["default", "minimal", "large"]))]
+    agree(data.draw, draw_chain(data.draw), machine, fuse="full")
 
 
 @DRAWS

@@ -241,6 +241,9 @@ class FetchOp(EngineOperation):
 class MoveOp(EngineOperation):
     """L3 to L2 (a block of a tile, possibly permuted) or L2 to L3 (a whole tile), by a block mover.
 
+    ``after(%j)``: nothing is moved in the first trip of that loop, a slot is taken all the same.
+    ``over(%j)``: only in the last trip of that loop.
+
     ```mlir
     %a2 = dma.move %a3[0, 0] into @a2 : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
     %b2 = dma.move %b3[0, 0] into @b2 keep(%i) permuted [1, 0] : !tile.tile<48x64xf32, l3> -> !tile.tile<64x48xf32, l2>
@@ -252,6 +255,8 @@ class MoveOp(EngineOperation):
     source = operand_def(TileType)
     offsets = var_operand_def(IndexType())
     kept = var_operand_def(IndexType())
+    after = opt_operand_def(IndexType())
+    over = var_operand_def(IndexType())
     static_offsets = prop_def(DenseArrayBase)
     ring = prop_def(FlatSymbolRefAttr)
     permuted = opt_prop_def(DenseArrayBase.constr(i64))
@@ -262,7 +267,8 @@ class MoveOp(EngineOperation):
     custom_directives = (DynamicIndexList,)
     assembly_format = (
         "$source custom<DynamicIndexList>($offsets, $static_offsets) `into` $ring "
-        "(`keep` `(` $kept^ `)`)? (`permuted` $permuted^)? (`on` $channels^)? "
+        "(`keep` `(` $kept^ `)`)? (`after` `(` $after^ `)`)? (`over` `(` $over^ `)`)? "
+        "(`permuted` $permuted^)? (`on` $channels^)? "
         "(`late` $late^)? attr-dict `:` type($source) `->` type($result)"
     )
 
@@ -276,11 +282,13 @@ class MoveOp(EngineOperation):
         permuted: Sequence[int] | None = None,
         channels: Sequence[int] | None = None,
         late: int = 0,
+        after: SSAValue | None = None,
+        over: Sequence[SSAValue] = (),
     ) -> None:
         """Move the block of ``source`` at ``indices`` into the next slot of ``ring``."""
         dynamic, static = split_indices(indices)
         super().__init__(
-            operands=[source, dynamic, kept],
+            operands=[source, dynamic, kept, [] if after is None else [after], over],
             properties={
                 "static_offsets": static,
                 "ring": SymbolRefAttr(ring),
@@ -310,29 +318,82 @@ class MoveOp(EngineOperation):
         _verify_late(self, self.late)
         if self.late and self.kept:
             raise VerifyException("dma.move: a move that is kept cannot be late")
+        if self.after is not None and (self.late or self.kept):
+            raise VerifyException(
+                "dma.move: what is moved after the first trip is not late or kept"
+            )
 
 
 @irdl_op_definition
 class AcquireOp(EngineOperation):
     """Take the next slot of a ring, for a result that is computed into it.
 
+    ``keep(%j)``: in later trips of that loop the next slot still holds what the first one left there.
+
     ```mlir
     %c = dma.acquire @c2 : !tile.tile<16x48xf32, l2>
+    %s = dma.acquire @s3 keep(%j) : !tile.tile<16x48xf32, l3>
     ```
     """
 
     name = "dma.acquire"
     ring = prop_def(FlatSymbolRefAttr)
+    kept = var_operand_def(IndexType())
     result = result_def(TileType)
-    assembly_format = "$ring attr-dict `:` type($result)"
+    assembly_format = "$ring (`keep` `(` $kept^ `)`)? attr-dict `:` type($result)"
 
-    def __init__(self, ring: str, type: TileType) -> None:
+    def __init__(self, ring: str, type: TileType, kept: Sequence[SSAValue] = ()) -> None:
         """The next slot of ``ring``."""
-        super().__init__(properties={"ring": SymbolRefAttr(ring)}, result_types=[type])
+        super().__init__(
+            operands=[kept], properties={"ring": SymbolRefAttr(ring)}, result_types=[type]
+        )
 
     def verify_(self) -> None:
         """A ring of the result's type."""
         _verify_slot(self, self.ring, self.result.type)
+
+
+@irdl_op_definition
+class PutOp(EngineOperation):
+    """A whole tile from L2 into a slot of L3 that was acquired, by a block mover.
+
+    ```mlir
+    dma.put %c, %s late 2 : !tile.tile<16x48xf32, l2> -> !tile.tile<16x48xf32, l3>
+    ```
+    """
+
+    name = "dma.put"
+    source = operand_def(TileType)
+    into = operand_def(TileType)
+    channels = opt_prop_def(DenseArrayBase.constr(i64))
+    late = opt_prop_def(IntegerAttr.constr(i64))
+    assembly_format = (
+        "$source `,` $into (`on` $channels^)? (`late` $late^)? attr-dict "
+        "`:` type($source) `->` type($into)"
+    )
+
+    def __init__(
+        self,
+        source: SSAValue,
+        into: SSAValue,
+        channels: Sequence[int] | None = None,
+        late: int = 0,
+    ) -> None:
+        """Put ``source`` into ``into``."""
+        super().__init__(
+            operands=[source, into],
+            properties={"channels": _channels(channels), "late": _late(late)},
+        )
+
+    def verify_(self) -> None:
+        """From L2 to an acquired slot of L3, of one shape and type."""
+        source, into = (SSAValue.get(v, type=TileType).type for v in (self.source, self.into))
+        if source != TileType.of(into.get_shape(), into.element_type, Level.L2):
+            raise VerifyException(f"dma.put puts a whole tile of l2, got {source} -> {into}")
+        if into.level.data != Level.L3 or not isinstance(self.into.owner, AcquireOp):
+            raise VerifyException("dma.put puts into a slot of l3 that was acquired")
+        _verify_channels(self, self.channels)
+        _verify_late(self, self.late)
 
 
 @irdl_op_definition
@@ -413,7 +474,8 @@ class WindowOp(Windowed, EngineOperation):
 
 @irdl_op_definition
 class WriteOp(EngineOperation):
-    """L3 to external memory, by a DMA engine with a strided descriptor.
+    """L3 to external memory, by a DMA engine with a strided descriptor; ``over(%j)``: only in the
+    last trip of that loop.
 
     ```mlir
     dma.write %c3, %y[%i, %j] on [0] late 2 : !tile.tile<16x48xf32, l3> -> memref<128x96xf32>
@@ -424,13 +486,15 @@ class WriteOp(EngineOperation):
     source = operand_def(TileType)
     target = operand_def(MemRefType)
     offsets = var_operand_def(IndexType())
+    over = var_operand_def(IndexType())
     static_offsets = prop_def(DenseArrayBase)
     channels = opt_prop_def(DenseArrayBase.constr(i64))
     late = opt_prop_def(IntegerAttr.constr(i64))
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
     custom_directives = (DynamicIndexList,)
     assembly_format = (
         "$source `,` $target custom<DynamicIndexList>($offsets, $static_offsets) "
-        "(`on` $channels^)? (`late` $late^)? attr-dict `:` type($source) `->` type($target)"
+        "(`over` `(` $over^ `)`)? (`on` $channels^)? (`late` $late^)? attr-dict `:` type($source) `->` type($target)"
     )
 
     def __init__(
@@ -440,11 +504,12 @@ class WriteOp(EngineOperation):
         indices: Sequence[int | SSAValue],
         channels: Sequence[int] | None = None,
         late: int = 0,
+        over: Sequence[SSAValue] = (),
     ) -> None:
         """Write ``source`` as the block of ``target`` at ``indices``."""
         dynamic, static = split_indices(indices)
         super().__init__(
-            operands=[source, target, dynamic],
+            operands=[source, target, dynamic, over],
             properties={
                 "static_offsets": static,
                 "channels": _channels(channels),
@@ -470,6 +535,18 @@ class WriteOp(EngineOperation):
 
 Dma = Dialect(
     "dma",
-    [RingOp, FetchOp, MoveOp, AcquireOp, YieldOp, MatmulOp, MapOp, ReduceOp, WindowOp, WriteOp],
+    [
+        RingOp,
+        FetchOp,
+        MoveOp,
+        AcquireOp,
+        PutOp,
+        YieldOp,
+        MatmulOp,
+        MapOp,
+        ReduceOp,
+        WindowOp,
+        WriteOp,
+    ],
     [],
 )

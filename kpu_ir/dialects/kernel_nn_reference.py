@@ -78,10 +78,15 @@ def reduce(op: kernel.ReduceOp, operands: list[Array], run: Evaluation) -> Seque
 def softmax(op: kernel.SoftmaxOp, operands: list[Array], run: Evaluation) -> Sequence[Array]:
     """The stable form. Rows of -inf alone have no softmax: NaN, as the formula says."""
     x, axis = wide(operands[0]), op.axis.value.data
+    largest = x.max(axis=axis, keepdims=True)
+    if op.zero_if_empty:
+        largest = np.where(np.isneginf(largest), 0, largest)
     with np.errstate(invalid="ignore"):
-        shifted = x - x.max(axis=axis, keepdims=True)
+        shifted = x - largest
     powers = np.exp(shifted)
     total = powers.sum(axis=axis, keepdims=True)
+    if op.zero_if_empty:
+        total = np.where(total == 0, 1, total)
     result = shifted - np.log(total) if op.log else powers / total
     return (result.astype(run.dtype(op.result), copy=False),)
 

@@ -115,6 +115,9 @@ class ReduceOp(KernelOperation):
 class SoftmaxOp(KernelOperation):
     """``exp(x) / sum(exp(x))`` along one dimension, in the stable form; with ``log`` its logarithm.
 
+    A row of -inf alone has no softmax and gives NaN; with ``zero_if_empty`` zeros (a query of an
+    attention that sees no key).
+
     ```mlir
     %p = kernel.softmax %x {axis = 1 : i64} : tensor<4x16xf32> -> tensor<4x16xf32>
     ```
@@ -124,15 +127,22 @@ class SoftmaxOp(KernelOperation):
     source = operand_def(TensorType)
     axis = prop_def(IntegerAttr)
     log = opt_prop_def(UnitAttr)
+    zero_if_empty = opt_prop_def(UnitAttr)
     result = result_def(TensorType)
     irdl_options = (ParsePropInAttrDict(),)
     assembly_format = "$source attr-dict `:` type($source) `->` type($result)"
 
-    def __init__(self, source: SSAValue, axis: int, log: bool = False) -> None:
+    def __init__(
+        self, source: SSAValue, axis: int, log: bool = False, zero_if_empty: bool = False
+    ) -> None:
         """Softmax of ``source`` along ``axis``."""
         super().__init__(
             operands=[source],
-            properties={"axis": IntegerAttr(axis, i64), "log": UnitAttr() if log else None},
+            properties={
+                "axis": IntegerAttr(axis, i64),
+                "log": UnitAttr() if log else None,
+                "zero_if_empty": UnitAttr() if zero_if_empty else None,
+            },
             result_types=[source.type],
         )
 
@@ -140,6 +150,8 @@ class SoftmaxOp(KernelOperation):
         """A dimension of the operand; the same type."""
         shape = tensor_type(self.source).get_shape()
         verify_axes(self, [self.axis.value.data], len(shape))
+        if self.log and self.zero_if_empty:
+            raise VerifyException(f"{self.name}: the logarithm of an empty row is not 0")
         expect_element_type(self, self.source, self.result)
         expect_shape(self, shape, self.result)
 

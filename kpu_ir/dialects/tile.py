@@ -11,7 +11,10 @@ store that hangs over the end of its tensor is clipped there, and operations wor
 extents.
 
 **Keeping.** ``keep(%j)`` on a load says that the value, which does not depend on ``%j``, is loaded
-in the first trip of that loop and stays on chip for the others.
+in the first trip of that loop and stays on chip for the others. On an allocation it says that the
+room, and what stands there, is that of the first trip: partial sums over a loop outside of others.
+Such sums may stand in L3: ``tile.load .. after(%j)`` brings them to L2 (nothing in the first trip),
+``tile.store`` puts them back, and ``tile.store .. over(%j)`` stores them in the last trip alone.
 """
 
 from __future__ import annotations
@@ -297,6 +300,7 @@ class LoadOp(MemoryOperation):
     offsets = var_operand_def(IndexType())
     kept = var_operand_def(IndexType())
     by = opt_operand_def(MemRefType)
+    after = opt_operand_def(IndexType())
     static_offsets = prop_def(DenseArrayBase)
     permuted = opt_prop_def(DenseArrayBase.constr(i64))
     low = opt_prop_def(DenseArrayBase.constr(i64))
@@ -307,8 +311,8 @@ class LoadOp(MemoryOperation):
     custom_directives = (DynamicIndexList,)
     assembly_format = (
         "$source custom<DynamicIndexList>($offsets, $static_offsets) (`by` $by^ `:` type($by))? "
-        "(`keep` `(` $kept^ `)`)? (`permuted` $permuted^)? (`low` $low^)? (`high` $high^)? "
-        "(`fill` $fill^)? attr-dict "
+        "(`keep` `(` $kept^ `)`)? (`after` `(` $after^ `)`)? (`permuted` $permuted^)? (`low` $low^)? "
+        "(`high` $high^)? (`fill` $fill^)? attr-dict "
         "`:` type($source) `->` type($result)"
     )
 
@@ -323,11 +327,13 @@ class LoadOp(MemoryOperation):
         high: Sequence[int] | None = None,
         fill: float = 0.0,
         by: SSAValue | None = None,
+        after: SSAValue | None = None,
     ) -> None:
         """A load of the block of ``source`` that begins at ``indices``."""
         dynamic, static = split_indices(indices)
+        listed, later = ([] if v is None else [v] for v in (by, after))
         super().__init__(
-            operands=[source, dynamic, kept, [] if by is None else [by]],
+            operands=[source, dynamic, kept, listed, later],
             properties={
                 "static_offsets": static,
                 "permuted": permuted_attr(permuted),
@@ -359,24 +365,33 @@ class LoadOp(MemoryOperation):
             source.level.data != Level.L3 or self.result.type.level.data != Level.L2
         ):
             raise VerifyException("tile.load from a tile goes from l3 to l2")
+        if self.after is not None and (self.kept or not isinstance(source, TileType)):
+            raise VerifyException(
+                "tile.load: sums that are loaded again stand in l3, and are not kept"
+            )
 
 
 @irdl_op_definition
 class AllocOp(MemoryOperation):
     """Room on chip for a result; a ``matmul`` or a ``map`` writes ``into`` it.
 
+    ``keep(%j)``: in later trips of that loop, the room of its first trip and what stands there. Room
+    in L3 is written by ``tile.store`` and read by ``tile.load``.
+
     ```mlir
     %c = tile.alloc : !tile.tile<32x48xf32, l2>
+    %s = tile.alloc keep(%j) : !tile.tile<32x48xf32, l3>
     ```
     """
 
     name = "tile.alloc"
+    kept = var_operand_def(IndexType())
     result = result_def(TileType)
-    assembly_format = "attr-dict `:` type($result)"
+    assembly_format = "(`keep` `(` $kept^ `)`)? attr-dict `:` type($result)"
 
-    def __init__(self, type: TileType) -> None:
+    def __init__(self, type: TileType, kept: Sequence[SSAValue] = ()) -> None:
         """Room for ``type``."""
-        super().__init__(result_types=[type])
+        super().__init__(operands=[kept], result_types=[type])
 
 
 @irdl_op_definition
@@ -468,28 +483,50 @@ class WindowOp(Windowed, MemoryOperation):
 class StoreOp(MemoryOperation):
     """Put a tile back into a tensor, clipped at its end.
 
+    ``permuted [1, 0]``: dimension i of the block in the tensor is dimension ``permuted[i]`` of the
+    tile; as for ``tile.load``, two dimensions of more than one element change places at most.
+
     ```mlir
     tile.store %c, %y[%i, %j] : !tile.tile<32x48xf32, l2> -> memref<128x100xf32>
+    tile.store %h, %z[%i, 3, 0] permuted [1, 0, 2]
+      : !tile.tile<1x32x64xf32, l2> -> memref<128x12x64xf32>
+    tile.store %p, %s[0, 0] : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+    tile.store %s, %y[%i, 0] over(%j) : !tile.tile<32x48xf32, l3> -> memref<128x48xf32>
     ```
+
+    The target may be a tile in L3 that was allocated: the whole of it. ``over(%j)``: only in the
+    last trip of that loop.
     """
 
     name = "tile.store"
     source = operand_def(TileType)
-    target = operand_def(MemRefType)
+    target = operand_def(base(MemRefType) | base(TileType))
     offsets = var_operand_def(IndexType())
+    over = var_operand_def(IndexType())
     static_offsets = prop_def(DenseArrayBase)
+    permuted = opt_prop_def(DenseArrayBase.constr(i64))
+    irdl_options = (AttrSizedOperandSegments(as_property=True),)
     custom_directives = (DynamicIndexList,)
     assembly_format = (
-        "$source `,` $target custom<DynamicIndexList>($offsets, $static_offsets) attr-dict "
+        "$source `,` $target custom<DynamicIndexList>($offsets, $static_offsets) "
+        "(`over` `(` $over^ `)`)? (`permuted` $permuted^)? attr-dict "
         "`:` type($source) `->` type($target)"
     )
 
     def __init__(
-        self, source: SSAValue, target: SSAValue, indices: Sequence[int | SSAValue]
+        self,
+        source: SSAValue,
+        target: SSAValue,
+        indices: Sequence[int | SSAValue],
+        permuted: Sequence[int] | None = None,
+        over: Sequence[SSAValue] = (),
     ) -> None:
         """Store ``source`` as the block of ``target`` that begins at ``indices``."""
         dynamic, static = split_indices(indices)
-        super().__init__(operands=[source, target, dynamic], properties={"static_offsets": static})
+        super().__init__(
+            operands=[source, target, dynamic, over],
+            properties={"static_offsets": static, "permuted": permuted_attr(permuted)},
+        )
 
     @property
     def indices(self) -> list[int | SSAValue]:
@@ -497,13 +534,39 @@ class StoreOp(MemoryOperation):
         return list(mixed_indices(self.static_offsets, self.offsets))
 
     def verify_(self) -> None:
-        """A block inside its target."""
-        verify_access(
-            "tile.store",
-            len(integers(self.static_offsets)),
-            SSAValue.get(self.target, type=MemRefType).type,
-            SSAValue.get(self.source, type=TileType).type,
-        )
+        """A block inside its target; only the block mover permutes, on the way from L2."""
+        source = SSAValue.get(self.source, type=TileType).type
+        target = self.target.type
+        assert isinstance(target, MemRefType | TileType)
+        if isinstance(target, TileType):
+            whole = TileType.of(source.get_shape(), source.element_type, Level.L3)
+            zeros = all(i == 0 for i in integers(self.static_offsets))
+            if target != whole or self.permuted or self.over or not zeros:
+                raise VerifyException(
+                    f"tile.store puts a whole tile from l2 to {whole}, got {target}"
+                )
+            if not isinstance(self.target.owner, AllocOp) or source.level.data != Level.L2:
+                raise VerifyException(
+                    "tile.store to a tile goes from l2 to what was allocated in l3"
+                )
+        block = source
+        if self.permuted is not None:
+            if source.level.data != Level.L2:
+                raise VerifyException("tile.store permutes only what comes from l2")
+            if sorted(integers(self.permuted)) != list(range(len(source.get_shape()))):
+                raise VerifyException(
+                    f"tile.store: {list(integers(self.permuted))} does not permute {source}"
+                )
+            shape = source.get_shape()
+            axes = integers(self.permuted)
+            moving = [axis for axis in axes if shape[axis] > 1]
+            if len(moving) > 2 and moving != sorted(moving):
+                raise VerifyException(
+                    f"tile.store: a block mover transposes two dimensions; {shape} permutes "
+                    f"{len(moving)}"
+                )
+            block = TileType.of([shape[a] for a in axes], source.element_type, Level.L2)
+        verify_access("tile.store", len(integers(self.static_offsets)), target, block)
 
 
 Tile = Dialect(

@@ -31,6 +31,8 @@ class _Evaluation:
         self.index: dict[SSAValue, int] = {}
         self.edge: dict[SSAValue, tuple[bool, bool]] = {}
         self.bodies: dict[Block, Any] = {}
+        self.kept: dict[tuple[object, ...], Array | None] = {}
+        self.cells: dict[SSAValue, tuple[object, ...]] = {}
 
     def function(self, name: str, arguments: Sequence[Array]) -> list[Array]:
         block = self.funcs[name].body.block
@@ -45,6 +47,28 @@ class _Evaluation:
         if array is None:
             raise KpuError("an empty tile is used", str(value))
         return array
+
+    def put(self, value: SSAValue, array: Array) -> None:
+        """A tile's new contents; those of one that is kept are there in later trips."""
+        self.arrays[value] = array
+        if value in self.cells:
+            self.kept[self.cells[value]] = array
+
+    def alloc(self, op: tile.AllocOp) -> None:
+        """Fresh room, or what stands there since the first trip."""
+        self.arrays[op.result] = None
+        if not op.kept:
+            return
+        where: list[int] = []
+        parent = op.parent_op()
+        while isinstance(parent, tile.ForOp):
+            if parent.induction_var not in op.kept:
+                where.append(self.index[parent.induction_var])
+            parent = parent.parent_op()
+        cell = self.cells[op.result] = (op, *where)
+        if all(self.edge[v][0] for v in op.kept):
+            self.kept[cell] = None
+        self.arrays[op.result] = self.kept[cell]
 
     def block(self, block: Block) -> None:
         for op in block.ops:
@@ -107,6 +131,8 @@ class _Evaluation:
                 order = tile.permutation_of(op.permuted, len(shape))
                 source = self.arrays[op.source]
                 part = None
+                if op.after is not None and self.edge[op.after][0]:
+                    source = None
                 if source is not None:
                     if op.by is not None:
                         source = np.take(source, self.full(op.by), axis=1, mode="wrap")
@@ -118,7 +144,7 @@ class _Evaluation:
                     part = self.block_of(source, self.at(op.indices), tile.unpermuted(shape, order))
                 self.arrays[op.result] = None if part is None else part.transpose(order).copy()
             case tile.AllocOp():
-                self.arrays[op.result] = None
+                self.alloc(op)
             case tile.MatmulOp():
                 self.matmul(op)
             case tile.MapOp():
@@ -127,14 +153,17 @@ class _Evaluation:
                     out = SSAValue.get(op.into, type=tile.TileType).type
                     result = np.array(self.body(op.body.block)(*inputs), dtype_of(out.element_type))
                     repeated = self.repeated(op, out, result.shape)
-                    self.arrays[op.into] = np.broadcast_to(result, repeated).copy()
+                    self.put(op.into, np.broadcast_to(result, repeated).copy())
             case tile.ReduceOp():
                 self.reduce(op)
             case tile.WindowOp():
                 self.window(op)
             case tile.StoreOp():
                 source = self.arrays[op.source]
-                if source is not None:
+                if source is not None and isinstance(op.target.type, tile.TileType):
+                    self.put(op.target, source.copy())
+                elif source is not None and all(self.edge[v][1] for v in op.over):
+                    source = source.transpose(tile.permutation_of(op.permuted, source.ndim))
                     target = self.block_of(self.full(op.target), self.at(op.indices), source.shape)
                     if target is None or target.shape != source.shape:
                         raise KpuError("a tile hangs over the end of its tensor", str(op.location))
@@ -172,7 +201,7 @@ class _Evaluation:
             total = self.full(op.into) + total
         if op.epilogue is not None and all(self.edge[v][1] for v in op.over):
             total = self.body(op.epilogue.block)(total, *[self.full(v) for v in op.extra])
-        self.arrays[op.into] = np.array(total, kind)
+        self.put(op.into, np.array(total, kind))
 
     def reduce(self, op: tile.ReduceOp) -> None:
         source = self.arrays[op.source]
@@ -188,7 +217,7 @@ class _Evaluation:
         part = combine.reduce(wide, axis=axes, keepdims=True)
         if not all(self.edge[v][0] for v in op.over):
             part = combine(self.full(op.into), part)
-        self.arrays[op.into] = np.array(part, source.dtype)
+        self.put(op.into, np.array(part, source.dtype))
 
     def window(self, op: tile.WindowOp) -> None:
         source = self.arrays[op.source]
@@ -210,7 +239,7 @@ class _Evaluation:
         if op.epilogue is not None:
             total = self.body(op.epilogue.block)(total, *[self.full(v) for v in op.extra])
         kind = dtype_of(SSAValue.get(op.into, type=tile.TileType).type.element_type)
-        self.arrays[op.into] = np.array(total, kind)
+        self.put(op.into, np.array(total, kind))
 
 
 COMBINE = {"add": np.add, "max": np.maximum, "min": np.minimum, "mul": np.multiply}

@@ -15,6 +15,8 @@ from xdsl.rewriter import InsertPoint
 
 from kpu_ir.dialects import kernel, tile
 from kpu_ir.errors import KpuError
+from kpu_ir.lowering.attention import Attention
+from kpu_ir.lowering.back_to_back import BackToBack
 from kpu_ir.lowering.contraction import Contraction
 from kpu_ir.lowering.convolution import Convolution
 from kpu_ir.lowering.copying import Copying
@@ -25,7 +27,7 @@ from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule
 from kpu_ir.machine import Machine
 from kpu_ir.machine_attr import machine_of
 
-Cut = Contraction | Convolution | Pooling | Rows | Movement | Copying
+Cut = Attention | BackToBack | Contraction | Convolution | Pooling | Rows | Movement | Copying
 """What ``tile`` needs to know of a kernel. Each has ``arguments`` and ``results`` (tensors with the
 shapes in which the nest sees them), ``default(machine)``, and ``emit(block, schedule,
 arguments)``."""
@@ -34,7 +36,7 @@ arguments)``."""
 def recognise(func: FuncOp) -> Cut:
     """What kind of nest a kernel's function is; ``KpuError`` where there is none for it."""
     operations = list(func.body.block.ops)[:-1]
-    for kind in (Contraction, Pooling, Convolution, Rows, Movement, Copying):
+    for kind in (Attention, BackToBack, Contraction, Pooling, Convolution, Rows, Movement, Copying):
         cut = kind.of(func, operations)
         if cut is not None:
             return cut

@@ -89,8 +89,8 @@ def footprint(
     return l3 + out, l2 + out
 
 
-def bound(p: Problem, s: Schedule, machine: Machine) -> tuple[int, int, int]:
-    """Cycles and external bytes that a schedule cannot go below, and a guess of its cycles."""
+def array_cycles(p: Problem, s: Schedule, machine: Machine) -> int:
+    """Cycles that the array works on a product whose tile is ``s.tile``."""
     tm, tn, tk = s.tile
     rows, columns = machine.fabric.rows, machine.fabric.columns
 
@@ -117,7 +117,14 @@ def bound(p: Problem, s: Schedule, machine: Machine) -> tuple[int, int, int]:
             return whole * max(along[1] * interval, rows) + tail
 
         array = folds(*across, columns) * ((passes - 1) * streamed(p.add) + streamed(drain))
-    array *= p.batch
+    return array * p.batch
+
+
+def bound(p: Problem, s: Schedule, machine: Machine) -> tuple[int, int, int]:
+    """Cycles and external bytes that a schedule cannot go below, and a guess of its cycles."""
+    tm, tn, _ = s.tile
+    rows, columns = machine.fabric.rows, machine.fabric.columns
+    array = array_cycles(p, s, machine)
     loaded, inward = traffic(p, s)
     out = p.batch * p.m * p.n * p.out_size
     external = loaded + out + p.extra_bytes
@@ -125,7 +132,7 @@ def bound(p: Problem, s: Schedule, machine: Machine) -> tuple[int, int, int]:
     mover = ceildiv(inward + out, _narrow(machine))
     cycles = max(array, dma, mover)
     wide, narrow = _wide(machine), _narrow(machine)
-    loads = (min(tm, p.m) + min(tn, p.n)) * min(tk, p.k) * p.size
+    loads = (min(tm, p.m) + min(tn, p.n)) * min(s.tile[2], p.k) * p.size
     result = min(tm, p.m) * min(tn, p.n) * p.out_size
     ends = machine.external.latency + loads // wide + loads // narrow + 2 * rows + columns
     ends += result // wide + result // narrow

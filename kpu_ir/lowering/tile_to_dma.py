@@ -145,8 +145,10 @@ class _Lowering:
                     self.load(op, build)
                 case tile.AllocOp():
                     name = op.result.name_hint or "t"
-                    ring = self.rings.new(name, op.result.type, self.result_depth(op))
-                    self.keep_name(op, build.insert(dma.AcquireOp(ring, op.result.type)))
+                    depth = self.depth(op, op.kept, self.result_depth(op))
+                    ring = self.rings.new(name, op.result.type, depth)
+                    kept = self.mapped(*op.kept)
+                    self.keep_name(op, build.insert(dma.AcquireOp(ring, op.result.type, kept)))
                 case tile.MatmulOp():
                     epilogue = self.body(op.epilogue) if op.epilogue else None
                     lhs, rhs, into = self.mapped(op.lhs, op.rhs, op.into)
@@ -227,9 +229,9 @@ class _Lowering:
         permutation = tile.permutation_of(op.permuted, len(type.get_shape()))
         if isinstance(op.source.type, TileType):
             ring = self.rings.new(name, type, self.depth(op, op.kept, self.schedule.depth))
-            self.keep_name(
-                op, build.insert(dma.MoveOp(source, indices, ring, type, kept, permutation))
-            )
+            after = None if op.after is None else self.values[op.after]
+            move = dma.MoveOp(source, indices, ring, type, kept, permutation, after=after)
+            self.keep_name(op, build.insert(move))
             return
         shape = tile.unpermuted(type.get_shape(), permutation)
         staged = TileType.of(shape, type.element_type, Level.L3)
@@ -270,18 +272,27 @@ class _Lowering:
         source, target = self.mapped(op.source, op.target)
         late = self.schedule.late
         assert isinstance(source.type, TileType)
+        if isinstance(target.type, TileType):
+            build.insert(dma.PutOp(source, target, late=late))
+            return
+        over = self.mapped(*op.over)
         if source.type.level.data == Level.L2:
             shape = source.type.get_shape()
+            axes = tile.permutation_of(op.permuted, len(shape))
             name = f"{op.source.name_hint or 't'}_l3"
-            staged = TileType.of(shape, source.type.element_type, Level.L3)
+            staged = TileType.of([shape[a] for a in axes], source.type.element_type, Level.L3)
             ring = self.rings.new(name, staged, self.schedule.out_depth)
             zeros: list[int | SSAValue] = [0] * len(shape)
-            move = build.insert(dma.MoveOp(source, zeros, ring, staged, late=late))
+            move = build.insert(
+                dma.MoveOp(source, zeros, ring, staged, permuted=axes, late=late, over=over)
+            )
             move.result.name_hint = name
             source = move.result
             # In order behind its move, the write would make the DMA wait for the mover.
             late += 1
-        build.insert(dma.WriteOp(source, target, self.indices(op.indices), late=late))
+        if isinstance(source.owner, dma.AcquireOp):
+            late += 1  # behind the put that completes it
+        build.insert(dma.WriteOp(source, target, self.indices(op.indices), late=late, over=over))
 
 
 def lower_tile(func: FuncOp, machine: Machine) -> FuncOp:

@@ -61,10 +61,17 @@ def softmax(op: kernel.SoftmaxOp, body: _Body) -> SSAValue:
         powers = body.map(lambda x, m: formulas.exp(x - m), op.source, largest)
         total = body.reduce("add", powers, axes)
         return body.map(lambda x, m, s: x - m - formulas.log(s), op.source, largest, total)
+    if op.zero_if_empty:
+        largest = body.map(lambda m: formulas.where(m == -inf, 0.0, m), largest)
     powers = body.map(lambda x, m: formulas.exp(x - m), op.source, largest)
     total = body.reduce("add", powers, axes)
-    inverse = body.map(formulas.reciprocal, total)
+    inverse = body.map(inverse_or_zero if op.zero_if_empty else formulas.reciprocal, total)
     return body.map(lambda p, i: p * i, powers, inverse)
+
+
+def inverse_or_zero(total: Scalar) -> Scalar:
+    """1 / total, 0 where nothing was added up."""
+    return formulas.where(total == 0.0, 0.0, 1.0 / total)
 
 
 def normalize(op: kernel.NormalizeOp, body: _Body) -> SSAValue:
@@ -199,9 +206,10 @@ def top_k(op: kernel.TopKOp) -> None:
 
 
 def attention(op: kernel.AttentionOp) -> None:
-    """A product, a softmax of the scores in f32, a product.
+    """A product, a map (scale, masks), a softmax of the scores in f32, a product.
 
-    Queries that share their keys stand one behind the other: b x g x (h/g s) x d.
+    Queries that share their keys stand one behind the other, b x g x (h/g s) x d; where a mask
+    tells heads or queries apart, beside each other, b x g x h/g x s x d.
     """
     q, k, v = (tensor_type(x) for x in (op.q, op.k, op.v))
     (batch, heads, length, depth), (groups, keys) = q.get_shape(), k.get_shape()[1:3]
@@ -209,7 +217,7 @@ def attention(op: kernel.AttentionOp) -> None:
     wide = element if isinstance(element, Float64Type) else Float32Type()
     made: list[Operation] = []
 
-    def add(one: kernel.ReshapeOp | kernel.MatmulOp | kernel.ConstantOp, name: str) -> SSAValue:
+    def add(one: Named, name: str) -> SSAValue:
         made.append(one)
         one.result.name_hint = name
         return one.result
@@ -218,16 +226,24 @@ def attention(op: kernel.AttentionOp) -> None:
         same = tensor_type(value).get_shape() == tuple(shape)
         return value if same else add(kernel.ReshapeOp(value, shape), name)
 
-    rows = seen(op.q, (batch, groups, share * length, depth), "queries")
-    scores = add(kernel.MatmulOp(rows, op.k, transpose_b=True, element_type=wide), "scores")
-    masks = [op.mask] if op.mask is not None else []
-    by_head = share > 1 and any(
-        (1, 1, 1, *tensor_type(m).get_shape())[-3:-1] != (1, 1) for m in masks
-    )
-    if by_head:  # the mask tells heads or queries apart: the scores take its form
-        scores = seen(scores, (batch, heads, length, keys), "scores")
+    masks: list[SSAValue] = []
+    given = (1,) * 4
+    if op.mask is not None:
+        given = tuple(tensor_type(op.mask).get_shape())
+        given = (*(1,) * (4 - len(given)), *given)
+    apart = share > 1 and (bool(op.causal) or given[1:3] != (1, 1))
+    lead, rows = ((batch, groups, share), length) if apart else ((batch, groups), share * length)
+    shared = (batch, groups, 1) if apart else (batch, groups)
+    if op.mask is not None:
+        b, h, s, n = given
+        by_head = (groups, share) if h > 1 else (1, 1)
+        masks.append(seen(op.mask, (b, *by_head, s, n) if apart else given, "mask"))
     if op.causal:
-        masks.append(add(causal_mask(op, 1 if by_head else share, length, keys), "causal"))
+        masks.append(add(causal_mask(op, length, keys), "causal"))
+    queries = seen(op.q, (*lead, rows, depth), "queries")
+    known = seen(op.k, (*shared, keys, depth), "keys")
+    values = seen(op.v, (*shared, keys, v.get_shape()[3]), "values")
+    scores = add(kernel.MatmulOp(queries, known, transpose_b=True, element_type=wide), "scores")
 
     def masked(x: Scalar, *more: Scalar) -> Scalar:
         x = x * op.factor
@@ -237,34 +253,29 @@ def attention(op: kernel.AttentionOp) -> None:
             x = x + m.to(x.kind)
         return x
 
-    body = _Body()
-    x = body.map(masked, scores, *masks)
-    axis = [3]
-    largest = body.reduce("max", x, axis)
-    if masks:  # a query that sees no key: its scores are all -inf
-        largest = body.map(lambda m: formulas.where(m == -inf, 0.0, m), largest)
-    powers = body.map(lambda a, m: formulas.exp(a - m), x, largest)
-    total = body.reduce("add", powers, axis)
-    if masks:
-        inverse = body.map(lambda s: formulas.where(s == 0.0, 0.0, 1.0 / s), total)
-    else:
-        inverse = body.map(formulas.reciprocal, total)
-    shares = body.map(lambda p, i: (p * i).to(element), powers, inverse)
-    fused = body.fused(shares)
-    made.append(fused)
-    fused.outputs[0].name_hint = "shares"
-    weights = seen(fused.outputs[0], (batch, groups, share * length, keys), "shares")
-    result = add(kernel.MatmulOp(weights, op.v), "mixed")
+    def mapped(formula: Callable[..., Any], inputs: Sequence[SSAValue], name: str) -> SSAValue:
+        body, kind = trace(formula, [tensor_type(x).element_type for x in inputs])
+        return add(kernel.MapOp(inputs, body, kind), name)
+
+    x = mapped(masked, [scores, *masks], "scores")
+    last = len(tensor_type(x).get_shape()) - 1
+    shares = add(kernel.SoftmaxOp(x, last, zero_if_empty=bool(masks)), "shares")
+    if wide != element:
+        shares = mapped(lambda p: p.to(element), [shares], "shares")
+    result = add(kernel.MatmulOp(shares, values), "mixed")
     result = seen(result, (batch, heads, length, v.get_shape()[3]), "mixed")
     result.name_hint = op.result.name_hint
     put(op, made, [result])
 
 
-def causal_mask(op: kernel.AttentionOp, times: int, length: int, keys: int) -> kernel.ConstantOp:
-    """0 where a query sees a key, else -inf; the queries ``times`` times over."""
+Named = kernel.ReshapeOp | kernel.MatmulOp | kernel.ConstantOp | kernel.MapOp | kernel.SoftmaxOp
+
+
+def causal_mask(op: kernel.AttentionOp, length: int, keys: int) -> kernel.ConstantOp:
+    """0 where a query sees a key, else -inf."""
     rows = [[0.0 if j <= i + op.shift else -inf for j in range(keys)] for i in range(length)]
-    data = b"".join(struct.pack(f"<{keys}f", *row) for row in rows) * times
-    kind = TensorType(Float32Type(), [times * length, keys])
+    data = b"".join(struct.pack(f"<{keys}f", *row) for row in rows)
+    kind = TensorType(Float32Type(), [length, keys])
     return kernel.ConstantOp(DenseIntOrFPElementsAttr(kind, BytesAttr(data)))
 
 
@@ -302,7 +313,8 @@ class KernelDecomposePass(ModulePass):
     name = "kernel-decompose"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        """Decompose every one."""
-        for one in list(op.walk()):
-            if type(one) in DECOMPOSITIONS:
-                DECOMPOSITIONS[type(one)](one)
+        """Decompose every one that does not stand in a group already."""
+        for kinds in ((kernel.AttentionOp,), tuple(DECOMPOSITIONS)):
+            for one in list(op.walk()):
+                if type(one) in kinds and not isinstance(one.parent_op(), kernel.FusedOp):
+                    DECOMPOSITIONS[type(one)](one)

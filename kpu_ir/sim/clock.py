@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from kpu_ir.errors import KpuError
 from kpu_ir.machine import Machine
 from kpu_ir.sim.durations import Cost, cost
-from kpu_ir.sim.plan import Fetch, Move, Plan, Step, Write, place, steps
+from kpu_ir.sim.plan import Fetch, Move, Plan, Put, Step, Write, place, steps
 from kpu_ir.sim.program import Program
 
 
@@ -77,8 +77,8 @@ def engines_of(program: Program) -> list[Engine]:
     used: dict[str, set[tuple[int, ...]]] = {"dma": set(), "mover": set()}
     for plan in program.plans:
         for step in steps(plan.body):
-            if isinstance(step, Fetch | Move | Write) and step.channels is not None:
-                used["mover" if isinstance(step, Move) else "dma"].add(step.channels)
+            if isinstance(step, Fetch | Move | Put | Write) and step.channels is not None:
+                used["mover" if isinstance(step, Move | Put) else "dma"].add(step.channels)
     found: list[Engine] = []
     for kind, count in (("dma", machine.dma.channels), ("mover", machine.mover.channels)):
         classes: dict[tuple[bool, ...], list[int]] = {}
@@ -95,7 +95,7 @@ def engines_of(program: Program) -> list[Engine]:
 
 def engines_for(step: Step, spent: Cost, engines: list[Engine]) -> list[Held]:
     """The engines that a step holds; the first is the one that it runs on."""
-    channels = step.channels if isinstance(step, Fetch | Move | Write) else None
+    channels = step.channels if isinstance(step, Fetch | Move | Put | Write) else None
     return [
         Held(e, hold.begin, hold.end)
         for hold in spent.holds

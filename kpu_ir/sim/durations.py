@@ -33,6 +33,7 @@ from kpu_ir.sim.plan import (
     Map,
     Matmul,
     Move,
+    Put,
     Reduce,
     Step,
     Windowed,
@@ -89,7 +90,7 @@ def _lane_ops(block: Block) -> int:
     return sum(op_classes(block).values())
 
 
-def _channels(step: Fetch | Move | Write, available: int) -> int:
+def _channels(step: Fetch | Move | Put | Write, available: int) -> int:
     if step.channels is None:
         return available
     if step.channels[-1] >= available:
@@ -99,11 +100,12 @@ def _channels(step: Fetch | Move | Write, available: int) -> int:
     return len(step.channels)
 
 
-def _transfer(step: Fetch | Move | Write, machine: Machine) -> Cost:
+def _transfer(step: Fetch | Move | Put | Write, machine: Machine) -> Cost:
     size = step.bytes
-    if isinstance(step, Move):
+    if isinstance(step, Move | Put):
         part = machine.mover
-        source, target = ("l3", "l2") if step.inward else ("l2", "l3")
+        inward = isinstance(step, Move) and step.inward
+        source, target = ("l3", "l2") if inward else ("l2", "l3")
         engine, latency = "mover", 0
     else:
         part = machine.dma
@@ -263,7 +265,7 @@ def cost(step: Step, machine: Machine) -> Cost | None:
     match step:
         case Fetch() | Move():
             return _transfer(step, machine) if step.moves else None
-        case Write():
+        case Write() | Put():
             return _transfer(step, machine)
         case Matmul():
             return _matmul(step, machine)

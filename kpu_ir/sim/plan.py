@@ -113,12 +113,31 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Acquire:
-    """The next slot of a ring, for a result."""
+    """The next slot of a ring, for a result.
+
+    Where ``fresh`` is false it holds what an earlier trip left there; ``where`` are the variables
+    of the loops around it over which nothing is kept (they say whose it is), None where nothing is.
+    """
 
     op: Operation
     ring: Ring
     out: int
     extents: tuple[int, ...]
+    fresh: bool = True
+    where: tuple[Affine, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A whole tile from L2 into an acquired slot of L3."""
+
+    op: Operation
+    source: int
+    into: int
+    extents: tuple[int, ...]
+    channels: tuple[int, ...] | None
+    late: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +247,7 @@ class Write:
 
 
 Vector = Map | Reduce | Windowed
-Step = Fetch | Move | Acquire | Matmul | Vector | Write
+Step = Fetch | Move | Acquire | Put | Matmul | Vector | Write
 Node = Loop | Step
 
 

@@ -25,6 +25,7 @@ from kpu_ir.sim.plan import (
     Move,
     Node,
     Plan,
+    Put,
     Reduce,
     Ring,
     Windowed,
@@ -57,6 +58,8 @@ class _Planner:
         self.rings: dict[str, Ring] = {}
         self.extents: dict[SSAValue, tuple[int, ...] | None] = {}
         self.written: set[SSAValue] = set()
+        self.held: dict[tuple[object, ...], tuple[int, ...]] = {}
+        self.cells: dict[SSAValue, tuple[object, ...]] = {}
         self.value: dict[int, int] = {}
         self.edge: dict[int, tuple[bool, bool]] = {}
         self.affines: dict[SSAValue, Affine] = {}
@@ -149,8 +152,12 @@ class _Planner:
                     floors = padding_of(low, len(bounds))
                     bounds = tuple(a + n for a, n in zip(floors, bounds))
                     accesses.append(_Access(offsets, size, outer, floors, bounds))
-            if isinstance(op, dma.FetchOp | dma.MoveOp):
+            if isinstance(op, dma.FetchOp | dma.MoveOp | dma.AcquireOp):
                 first |= var in op.kept
+            if isinstance(op, dma.MoveOp):
+                first |= op.after is loop.induction_var
+            if isinstance(op, dma.MoveOp | dma.WriteOp):
+                last |= var in op.over
             if isinstance(op, dma.MatmulOp | dma.ReduceOp) and var in op.over:
                 first = last = True
         self.accesses[loop] = accesses
@@ -227,10 +234,9 @@ class _Planner:
                 case dma.MoveOp():
                     yield from self._move(op)
                 case dma.AcquireOp():
-                    self.written.discard(op.result)
-                    self.extents[op.result] = None
-                    shape = op.result.type.get_shape()
-                    yield Acquire(op, self._named(op, op.ring), self._register(op.result), shape)
+                    yield self._acquire(op)
+                case dma.PutOp():
+                    yield from self._put(op)
                 case dma.MatmulOp():
                     yield from self._matmul(op)
                 case dma.MapOp():
@@ -260,7 +266,9 @@ class _Planner:
     def _read(self, op: Operation, value: SSAValue) -> tuple[int, ...] | None:
         """The extents of a tile that is read; None where it is empty."""
         if value not in self.written:
-            if value in self.extents and isinstance(value.owner, dma.AcquireOp):
+            room = isinstance(value.owner, dma.AcquireOp)
+            room |= isinstance(value.owner, dma.MoveOp) and value.owner.after is not None
+            if value in self.extents and room:
                 raise KpuError("reads a tile that nothing has written", place(op))
             return None
         return self.extents[value]
@@ -281,7 +289,9 @@ class _Planner:
     def _moves(self, kept: Sequence[SSAValue]) -> bool:
         return all(self.edge[self.variables[v]][0] for v in kept)
 
-    def _channels(self, op: dma.FetchOp | dma.MoveOp | dma.WriteOp) -> tuple[int, ...] | None:
+    def _channels(
+        self, op: dma.FetchOp | dma.MoveOp | dma.PutOp | dma.WriteOp
+    ) -> tuple[int, ...] | None:
         c = op.channels
         return None if c is None else tile.integers(c)
 
@@ -334,6 +344,15 @@ class _Planner:
         )
 
     def _move(self, op: dma.MoveOp) -> Iterator[Node]:
+        if op.after is not None and self.edge[self.variables[op.after]][0]:
+            self.written.discard(op.result)
+            self.extents[op.result] = None
+            ring, shape = self._named(op, op.ring), op.result.type.get_shape()
+            yield Acquire(op, ring, self._register(op.result), shape)
+            return
+        if not all(self.edge[self.variables[v]][1] for v in op.over):
+            self.written.discard(op.result)
+            return
         source = self._read(op, op.source)
         offsets = tuple(self.affine(i) for i in op.indices)
         size = op.result.type.get_shape()
@@ -367,7 +386,48 @@ class _Planner:
     def _into(self, op: Operation, value: SSAValue, extents: tuple[int, ...]) -> int:
         self.extents[value] = extents
         self.written.add(value)
+        if value in self.cells:
+            self.held[self.cells[value]] = extents
         return self._register(value)
+
+    def _acquire(self, op: dma.AcquireOp) -> Acquire:
+        self.written.discard(op.result)
+        self.extents[op.result] = None
+        ring, out = self._named(op, op.ring), self._register(op.result)
+        shape = op.result.type.get_shape()
+        if not op.kept:
+            return Acquire(op, ring, out, shape)
+        around: list[SSAValue] = []
+        parent = op.parent_op()
+        while isinstance(parent, tile.ForOp):
+            if parent.induction_var not in op.kept:
+                around.append(parent.induction_var)
+            parent = parent.parent_op()
+        cell = (op, *(self.value[self.variables[v]] for v in around))
+        self.cells[op.result] = cell
+        fresh = self._moves(op.kept)
+        if fresh:
+            self.held.pop(cell, None)
+        elif cell in self.held:
+            self.extents[op.result] = shape = self.held[cell]
+            self.written.add(op.result)
+        where = tuple(Affine(0, ((self.variables[v], 1),)) for v in around)
+        return Acquire(op, ring, out, shape, fresh, where)
+
+    def _put(self, op: dma.PutOp) -> Iterator[Node]:
+        source = self._read(op, op.source)
+        if source is None:
+            return
+        element = SSAValue.get(op.source, type=tile.TileType).type.element_type
+        yield Put(
+            op,
+            self._register(op.source),
+            self._into(op, op.into, source),
+            source,
+            self._channels(op),
+            op.late.value.data if op.late else 0,
+            element_bytes(element, product(source)),
+        )
 
     def _matmul(self, op: dma.MatmulOp) -> Iterator[Node]:
         a, b = self._read(op, op.lhs), self._read(op, op.rhs)
@@ -509,6 +569,8 @@ class _Planner:
         )
 
     def _write(self, op: dma.WriteOp) -> Iterator[Node]:
+        if not all(self.edge[self.variables[v]][1] for v in op.over):
+            return
         source = self._read(op, op.source)
         offsets = tuple(self.affine(i) for i in op.indices)
         target = SSAValue.get(op.target, type=MemRefType)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 
 from kpu_ir.sim.clock import CallTiming, Engine, Held, Slots, Timing, engines_of
 from kpu_ir.sim.durations import Cost
-from kpu_ir.sim.plan import Acquire, Fetch, Map, Matmul, Move, Reduce, Step, Windowed, steps
+from kpu_ir.sim.plan import Acquire, Fetch, Map, Matmul, Move, Put, Reduce, Step, Windowed, steps
 from kpu_ir.sim.program import Call, Program
 from kpu_ir.sim.time_code import PlanCompiler
 
@@ -148,6 +148,8 @@ class TimeModel:
                         found[step.ring.index] = "dma"
                     case Move():
                         found[step.ring.index] = "mover"
+                    case Put():
+                        found[ring_of[step.into].index] = "mover"
                     case Matmul():
                         found[ring_of[step.into].index] = "fabric"
                     case Map() | Reduce() | Windowed():

@@ -17,6 +17,7 @@ from kpu_ir.sim.plan import (
     Move,
     Node,
     Plan,
+    Put,
     Reduce,
     Ring,
     Step,
@@ -41,16 +42,18 @@ class PlanCompiler:
         self.indent = 1
         self.loops: list[Callable[[], None]] = []
         self.ring_of: dict[int, Ring] = {}
-        late: list[Move | Write] = [
-            s for s in steps(plan.body) if isinstance(s, Move | Write) and s.late
+        late: list[Move | Put | Write] = [
+            s for s in steps(plan.body) if isinstance(s, Move | Put | Write) and s.late
         ]
         for step in steps(plan.body):
             if isinstance(step, Fetch | Move | Acquire):
                 self.ring_of[step.out] = step.ring
         self.late_rings = {self.ring_of[s.source].index for s in late}
         self.late_rings |= {s.ring.index for s in late if isinstance(s, Move)}
+        self.late_rings |= {self.ring_of[s.into].index for s in late if isinstance(s, Put)}
         self.has_late = bool(late)
         self.mapped = {s.into for s in steps(plan.body) if isinstance(s, Map | Reduce | Windowed)}
+        self.mapped |= {s.out for s in steps(plan.body) if isinstance(s, Move)}
 
     def emit(self, *lines: str) -> None:
         """Append lines at the present indentation."""
@@ -133,7 +136,8 @@ class PlanCompiler:
                 self._slot(step.ring, step.out)
                 # A result computed into the slot waits for its old readers; its own readiness
                 # begins now.
-                self.emit("ready[s] = free[s]")
+                if step.fresh:
+                    self.emit("ready[s] = free[s]")
             case Fetch():
                 self._slot(step.ring, step.out)
                 if spent and main:
@@ -159,6 +163,21 @@ class PlanCompiler:
                         self._move(step, spent, held)
                 if main:
                     touched.reads.add((main.index, step.source))
+            case Put():
+                assert spent is not None
+                assert main is not None
+                touched.reads.add((main.index, step.source))
+                touched.written.add(step.into)
+                self.emit(f"q = reg[{step.source}]; s = reg[{step.into}]")
+                if step.late:
+                    name = f"late{self.model.fresh()}"
+                    self._deferred(name, lambda: self._move(step, spent, held))
+                    self.emit(f"defer({step.late}, {name}, q, s, -1)")
+                else:
+                    for slot, register in (("q", step.source), ("s", step.into)):
+                        if self.ring_of[register].index in self.late_rings:
+                            self.emit(f"if pending[{slot}]: settle({slot})")
+                    self._move(step, spent, held)
             case Write():
                 assert spent is not None
                 assert main is not None
@@ -213,16 +232,19 @@ class PlanCompiler:
         if not (isinstance(step, Matmul) and step.accumulate):
             self._wait("ready[s]", engine, f"slot @{ring.name}")
         elif register in self.mapped:
-            self._wait("ready[s]", engine, f"operand @{ring.name} from vector")
+            source = self.model.producers.get(ring.index, "vector")
+            source = "vector" if source == "fabric" else source
+            self._wait("ready[s]", engine, f"operand @{ring.name} from {source}")
         # Else the sum was written by earlier drains of the array, which leave in order: an element
         # of this product is drained, and added, after the same element of the one before it.
 
-    def _move(self, step: Move, spent: Cost, held: list[Held]) -> None:
+    def _move(self, step: Move | Put, spent: Cost, held: list[Held]) -> None:
         main = held[0].engine
         source = self.ring_of[step.source].name
+        target = step.ring if isinstance(step, Move) else self.ring_of[step.into]
         self._start(held)
         self._wait("ready[q]", main, f"operand @{source} from {self._producer(step.source)}")
-        self._wait("free[s]", main, f"slot @{step.ring.name}")
+        self._wait("free[s]", main, f"slot @{target.name}")
         self._finish(step, held, spent, "q", "s")
         self._done("q", spent.occupancy)
         self.emit(f"ready[s] = free[s] = t + {spent.latency}")

@@ -29,6 +29,7 @@ from kpu_ir.sim.plan import (
     Move,
     Node,
     Plan,
+    Put,
     Reduce,
     Ring,
     Step,
@@ -150,8 +151,9 @@ class _PlanRunner:
             case Move():
                 return self._move(step) if step.moves else self._again(step)
             case Acquire():
-                self.ring_of[step.out] = step.ring
-                return self._take(step.ring, step.out, None)
+                return self._acquire(step)
+            case Put():
+                return self._put(step)
             case Matmul():
                 return self._matmul(step)
             case Map():
@@ -189,6 +191,42 @@ class _PlanRunner:
                 registers[out] = views[h]
 
         return take
+
+    def _acquire(self, step: Acquire) -> Run:
+        """Room for a result; where it is kept, what an earlier trip left in the slot."""
+        ring, out = step.ring, step.out
+        self.ring_of[out] = ring
+        take = self._take(ring, out, None)
+        if step.where is None:
+            return take
+        head, r, depth, base = self.head, ring.index, ring.depth, self.base[ring.index]
+        owner, content = self.owner, self.content
+        slot, token, registers = self.slot, self.token, self.views
+        views, where, key = self._slots(ring, step.extents), self._index(step.where), id(step.op)
+
+        def fresh() -> None:
+            take()
+            content[slot[out]] = (key, *where())
+
+        def again() -> None:
+            h = head[r]
+            head[r] = h + 1 if h + 1 < depth else 0
+            s = base + h
+            slot[out], token[out] = s, owner[s]
+            registers[out] = views[h]
+            if content[s] != (key, *where()):
+                token[out] = -1  # an error only if somebody reads it
+
+        return fresh if step.fresh else again
+
+    def _put(self, step: Put) -> Run:
+        """A whole tile into an acquired slot."""
+        read, into = self._reader(step, step.source), self._into(step.into, step.extents)
+
+        def put() -> None:
+            into()[...] = read()
+
+        return put
 
     def _again(self, step: Fetch | Move) -> Run:
         """A kept tile: the ring's next slot must hold it still."""

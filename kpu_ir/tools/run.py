@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from kpu_ir.errors import KpuError
 
 if TYPE_CHECKING:
-    from xdsl.dialects.builtin import ModuleOp
+    from xdsl.dialects.builtin import ModuleOp, ShapedType
 
-    from kpu_ir.driver import Compiled
+    from kpu_ir.driver import Altitude, Compiled
     from kpu_ir.machine import Machine
     from kpu_ir.report.summary import Summary
     from kpu_ir.sim.program import Program
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     def option(name: str, help: str, **more: Any) -> None:
         p.add_argument(name, help=help, **more)
 
-    option("file", "a .onnx model, or a .mlir module at any altitude")
+    option("file", "a .onnx model, a .mlir module at any altitude, or a saved .kpu program")
     option("--inputs", "arrays by input name (default: seeded random ones)", metavar="F.npz")
     option("--outputs", "write the outputs here", metavar="F.npz")
     option("--seed", "of the random inputs (default: 0)", type=int)
@@ -50,12 +50,18 @@ def parser() -> argparse.ArgumentParser:
     option("--elide", "with --emit: leave out constants of more than N elements (default: 16), "
            "or 'none' of them", metavar="N")  # fmt: skip
     option("--json", "print one JSON object", action="store_true")
-    option("--profile", "a row for every kernel", action="store_true")
+    option("--profile", "a row for every layer; their cycles add up", action="store_true")
+    option("--layers", "with --profile: only layers whose name or kernel matches, as '*fc*'",
+           metavar="GLOB")  # fmt: skip
+    option("--save", "write the compiled program, which kpu-run and kpu_ir.open read",
+           metavar="F.kpu")  # fmt: skip
+    option("--no-cache", "compile, even if the same was compiled before", action="store_true")
     option("--trace", "write every operation for Perfetto (ui.perfetto.dev)", metavar="F.json")
     option("--trace-window", "with --trace: only what falls into these cycles", metavar="FROM:TO")
     option("--report", "write a page on the run: roofline, stalls, critical path, IR",
            metavar="F.html")  # fmt: skip
-    option("--fuse", "which kernels become one (default: epilogue)", choices=["none", "epilogue"])
+    option("--fuse", "which kernels become one (default: full, where it pays)",
+           choices=["none", "epilogue", "full"])  # fmt: skip
     option("--search", "how long to look for schedules (default: quick)",
            choices=["none", "quick", "full"])  # fmt: skip
     option("--objective", "what schedules are chosen by (default: cycles)",
@@ -135,9 +141,9 @@ CONFLICTS = (
     ("no_values", ("inputs", "outputs", "seed"), "it computes no values"),
     ("inputs", ("seed",), "no inputs are drawn"),
     ("emit", ("json", "outputs", "inputs", "seed", "profile", "stepped", "no_values",
-              "trace", "report"),
+              "trace", "report", "layers", "save"),
      "it prints the IR and stops"),
-    ("json", ("profile",), "it always has every kernel"),
+    ("json", ("profile", "layers"), "it always has every kernel"),
 )  # fmt: skip
 """Options beside which others would do nothing."""
 
@@ -157,6 +163,19 @@ def check_options(args: argparse.Namespace) -> None:
         raise KpuError("--elide does nothing without --emit")
     if args.elide not in (None, "none") and not args.elide.isdecimal():
         raise KpuError(f"--elide '{args.elide}': expected a number of elements, or none")
+    if args.layers is not None and not args.profile:
+        raise KpuError("--layers does nothing without --profile")
+    if args.save is not None and not args.save.endswith(".kpu"):
+        raise KpuError("--save writes a .kpu file", args.save, "give it a name that ends in .kpu")
+    if args.file.endswith(".kpu"):
+        for option in ("machine", "settings", "shape", "fuse", "search", "objective", "no_cache"):
+            if getattr(args, option):
+                flag = "set" if option == "settings" else option.replace("_", "-")
+                raise KpuError(
+                    f"--{flag} does nothing for a saved program: it is compiled",
+                    args.file,
+                    "compile the model again",
+                )
     if args.search == "none" and args.objective:
         raise KpuError("--objective does nothing beside --search none", hint="leave one out")
     if args.trace_window is not None:
@@ -166,7 +185,7 @@ def check_options(args: argparse.Namespace) -> None:
 
         args.trace_window = window_of(args.trace_window)
     written: dict[Path, str] = {}
-    for option in ("outputs", "trace", "report"):
+    for option in ("outputs", "trace", "report", "save"):
         name = getattr(args, option)
         if name is None:
             continue
@@ -180,11 +199,8 @@ def check_options(args: argparse.Namespace) -> None:
             raise KpuError(f"--{other} and --{option} would write the same file", name)
 
 
-def check_module(args: argparse.Namespace, module: ModuleOp) -> None:
+def check_altitude(args: argparse.Namespace, at: Altitude) -> None:
     """Refuse options for stages that the module has behind it."""
-    from kpu_ir.driver import altitude_of
-
-    at = altitude_of(module)
     for option in ("fuse", "search", "objective"):
         if at != "kernel" and getattr(args, option):
             raise KpuError(f"--{option} does nothing for {at} IR: its schedule is fixed")
@@ -202,34 +218,59 @@ def placed(file: str) -> Generator[None]:
         raise
 
 
-def load(args: argparse.Namespace) -> tuple[ModuleOp, dict[str, Any] | None]:
-    """The module and the inputs that were given; both checked, against each other too."""
-    from kpu_ir.driver import check_inputs, ports, read
+def obtain(
+    args: argparse.Namespace, say: Callable[[str], None]
+) -> tuple[Compiled, dict[str, Any] | None]:
+    """The program, saved or kept or compiled now, and the inputs that were given, checked."""
+    from kpu_ir.compile_cache import key_of, through
+    from kpu_ir.driver import Options, altitude_of, check_inputs, compile, ports, read
+    from kpu_ir.machine import Machine
+    from kpu_ir.saved import open
 
     shapes = shapes_of(args.shape)
     if shapes and args.file.endswith(".mlir"):
         raise KpuError("--shape does nothing for IR: its shapes are fixed", args.file)
     given = read_arrays(args.inputs) if args.inputs else None
-    with placed(args.file):
-        module = read(args.file, shapes)
-    check_module(args, module)
-    expected = ports(module)
-    if given is not None and expected is not None:
+    chosen = {"fuse": args.fuse, "search": args.search, "objective": args.objective}
+    options = Options(**{name: value for name, value in chosen.items() if value})
+    machine = Machine.load(args.machine) if args.machine else None
+
+    def check(expected: Sequence[tuple[str, ShapedType]] | None) -> None:
+        if given is None or expected is None:
+            return
         try:
-            given = check_inputs(expected, given, nan=False)
+            check_inputs(expected, given, nan=False)
         except KpuError as e:
             raise KpuError(e.message, args.inputs, e.hint) from None
-    return module, given
+
+    def build() -> Compiled:
+        with placed(args.file):
+            module = read(args.file, shapes)
+        check_altitude(args, altitude_of(module))
+        check(ports(module))  # before the compilation, which takes longer
+        wanted = target(args, module, machine)
+        with placed(args.file):
+            return compile(module, wanted, progress=say, options=options)
+
+    def key() -> str | None:
+        return None if args.no_cache else key_of(args.file, shapes, machine, options, args.settings)
+
+    if args.file.endswith(".kpu"):
+        compiled = open(args.file)
+    else:
+        compiled = through(key, args.file, build)
+        check_altitude(args, next(iter(compiled.stages)))
+    compiled.source = args.file
+    check([(port.name, port.type) for port in compiled.program.inputs])
+    return compiled, given
 
 
-def target(args: argparse.Namespace, module: ModuleOp) -> Machine:
+def target(args: argparse.Namespace, module: ModuleOp, given: Machine | None) -> Machine:
     """The machine that was asked for."""
     from kpu_ir.driver import machine_for
-    from kpu_ir.machine import Machine
 
-    machine = machine_for(module, Machine.load(args.machine) if args.machine else None)
     try:
-        return machine.with_settings(args.settings)
+        return machine_for(module, given).with_settings(args.settings)
     except KpuError as e:
         raise KpuError(e.message, e.where or "--set", e.hint) from None
 
@@ -237,16 +278,8 @@ def target(args: argparse.Namespace, module: ModuleOp) -> Machine:
 def run(args: argparse.Namespace) -> None:
     """Do what the options say."""
     check_options(args)
-    from kpu_ir.driver import Options, compile
-
     with progress(args.json) as say:
-        module, given = load(args)
-        chosen = {"fuse": args.fuse, "search": args.search, "objective": args.objective}
-        options = Options(**{name: value for name, value in chosen.items() if value})
-        machine = target(args, module)
-        with placed(args.file):
-            compiled = compile(module, machine, progress=say, options=options)
-        compiled.source = args.file
+        compiled, given = obtain(args, say)
         if args.emit:
             limit = None if args.elide == "none" else int(args.elide or 16)
             print(compiled.ir(args.emit, limit), end="")
@@ -255,10 +288,13 @@ def run(args: argparse.Namespace) -> None:
         if not args.no_values:
             drawn = given or random_inputs(compiled.program, args.seed or 0)
             inputs = compiled.checked(drawn, nan=False)
+        profile = compiled.profile() if args.profile else None
+        if profile is not None and args.layers:
+            profile = profile.filter(args.layers)
         summary, outputs = simulate(compiled, inputs, args.stepped, say)
         if args.outputs:
             write_arrays(args.outputs, outputs)
-        pictures = draw(args, compiled, summary, say)
+        written = write(args, compiled, summary, say)
     if args.json:
         print(summary.to_json())
         return
@@ -268,16 +304,22 @@ def run(args: argparse.Namespace) -> None:
         print("outputs: not compared, the file has no kernel IR to compute a reference from")
     from kpu_ir.report.screen import show
 
-    show(summary, every=args.profile)
-    for line in pictures:
+    show(summary, profile=profile)
+    for line in written:
         print(line)
 
 
-def draw(
+def write(
     args: argparse.Namespace, compiled: Compiled, summary: Summary, say: Callable[[str], None]
 ) -> list[str]:
-    """Write the trace and the page that were asked for; a line on each."""
+    """Write the program, the trace and the page that were asked for; a line on each."""
     lines: list[str] = []
+    if args.save:
+        from kpu_ir.report.screen import size
+
+        say("saving")
+        compiled.save(args.save)
+        lines.append(f"program: {args.save}, {size(Path(args.save).stat().st_size)}")
     if args.trace:
         from kpu_ir.report.trace import write_trace
 
@@ -311,7 +353,7 @@ def simulate(
         outputs = compiled(inputs)
     seconds = time.perf_counter() - began
     errors = None
-    if inputs is not None and "kernel" in compiled.stages:
+    if inputs is not None and compiled.has_reference:
         say("computing the reference")
         errors = differences(outputs, compiled.reference(inputs))
     return summarise(compiled, timing, seconds, errors), outputs

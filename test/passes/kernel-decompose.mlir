@@ -79,19 +79,22 @@ func.func @top(%x: tensor<4x16xf32>) -> (tensor<4x3xf32>, tensor<4x3xi64>) {
 
 // -----
 
-// Two queries share a head of keys: they stand one behind the other, and the mask is there twice.
+// Two queries share a head of keys: they stand beside each other, since the mask tells queries apart.
 // CHECK-LABEL: @attention
-// CHECK-NEXT:    %[[Q:.*]] = kernel.reshape %q : tensor<1x4x2x8xf16> -> tensor<1x2x4x8xf16>
-// CHECK-NEXT:    %[[S:.*]] = kernel.matmul %[[Q]], %k {transpose_b} : (tensor<1x2x4x8xf16>, tensor<1x2x3x8xf16>) -> tensor<1x2x4x3xf32>
-// CHECK-NEXT:    %[[M:.*]] = kernel.constant dense<{{.*}}> : tensor<4x3xf32>
-// CHECK-NEXT:    %[[P:.*]] = kernel.fused : tensor<1x2x4x3xf16> {
-// CHECK-NEXT:      kernel.map %[[S]], %[[M]]
-// CHECK:             arith.constant 1.250000e-01 : f32
-// CHECK:           kernel.reduce max
+// CHECK-NEXT:    %[[M:.*]] = kernel.constant dense<{{.*}}> : tensor<2x3xf32>
+// CHECK-NEXT:    %[[Q:.*]] = kernel.reshape %q : tensor<1x4x2x8xf16> -> tensor<1x2x2x2x8xf16>
+// CHECK-NEXT:    %[[K:.*]] = kernel.reshape %k : tensor<1x2x3x8xf16> -> tensor<1x2x1x3x8xf16>
+// CHECK-NEXT:    %[[V:.*]] = kernel.reshape %k : tensor<1x2x3x8xf16> -> tensor<1x2x1x3x8xf16>
+// CHECK-NEXT:    %[[S:.*]] = kernel.matmul %[[Q]], %[[K]] {transpose_b} : (tensor<1x2x2x2x8xf16>, tensor<1x2x1x3x8xf16>) -> tensor<1x2x2x2x3xf32>
+// CHECK-NEXT:    %[[T:.*]] = kernel.map %[[S]], %[[M]]
+// CHECK:           arith.constant 1.250000e-01 : f32
+// CHECK:         %[[P:.*]] = kernel.fused : tensor<1x2x2x2x3xf32> {
+// CHECK-NEXT:      kernel.reduce max %[[T]] axes [4]
 // CHECK:           kernel.reduce add
+// CHECK:         %[[H:.*]] = kernel.map %[[P]]
 // CHECK:           arith.truncf
-// CHECK:         %[[Y:.*]] = kernel.matmul %[[P]], %k : (tensor<1x2x4x3xf16>, tensor<1x2x3x8xf16>) -> tensor<1x2x4x8xf16>
-// CHECK-NEXT:    %{{.*}} = kernel.reshape %[[Y]] : tensor<1x2x4x8xf16> -> tensor<1x4x2x8xf16>
+// CHECK:         %[[Y:.*]] = kernel.matmul %[[H]], %[[V]] : (tensor<1x2x2x2x3xf16>, tensor<1x2x1x3x8xf16>) -> tensor<1x2x2x2x8xf16>
+// CHECK-NEXT:    %{{.*}} = kernel.reshape %[[Y]] : tensor<1x2x2x2x8xf16> -> tensor<1x4x2x8xf16>
 func.func @attention(%q: tensor<1x4x2x8xf16>, %k: tensor<1x2x3x8xf16>) -> tensor<1x4x2x8xf16> {
   %y = kernel.attention %q, %k, %k {scale = 0.125 : f64, causal} : (tensor<1x4x2x8xf16>, tensor<1x2x3x8xf16>, tensor<1x2x3x8xf16>) -> tensor<1x4x2x8xf16>
   func.return %y : tensor<1x4x2x8xf16>

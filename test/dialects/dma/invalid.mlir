@@ -714,3 +714,40 @@ func.func @write_late(%y: memref<128x64xf32>) {
   dma.write %c, %y[0, 0] late -2 : !tile.tile<32x64xf32, l3> -> memref<128x64xf32>
   func.return
 }
+
+// -----
+
+// CHECK: dma.move: what is moved after the first trip is not late or kept
+func.func @move_after_late() {
+  dma.ring @s, 2 x <32x48xf32, l3> at 0
+  dma.ring @p, 2 x <32x48xf32, l2> at 0
+  tile.for %k = 0 to 4 step 1 {
+    %s = dma.acquire @s keep(%k) : !tile.tile<32x48xf32, l3>
+    %p = dma.move %s[0, 0] into @p after(%k) late 1 : !tile.tile<32x48xf32, l3> -> !tile.tile<32x48xf32, l2>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: dma.put puts a whole tile of l2, got !tile.tile<16x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+func.func @put_part() {
+  dma.ring @s, 1 x <32x48xf32, l3> at 0
+  dma.ring @p, 1 x <16x48xf32, l2> at 0
+  %s = dma.acquire @s : !tile.tile<32x48xf32, l3>
+  %p = dma.acquire @p : !tile.tile<16x48xf32, l2>
+  dma.put %p, %s : !tile.tile<16x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+  func.return
+}
+
+// -----
+
+// CHECK: dma.put puts into a slot of l3 that was acquired
+func.func @put_fetched(%a: memref<32x48xf32>) {
+  dma.ring @s, 1 x <32x48xf32, l3> at 0
+  dma.ring @p, 1 x <32x48xf32, l2> at 0
+  %s = dma.fetch %a[0, 0] into @s : memref<32x48xf32> -> !tile.tile<32x48xf32, l3>
+  %p = dma.acquire @p : !tile.tile<32x48xf32, l2>
+  dma.put %p, %s : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+  func.return
+}

@@ -126,3 +126,26 @@ func.func @windows() {
   }
   func.return
 }
+
+// Sums that stay over a loop in L3: taken up again, moved in, put back, written in the last trip.
+// CHECK-LABEL: func.func @sums
+func.func @sums(%y: memref<64x48xf32>) {
+  dma.ring @s, 2 x <32x48xf32, l3> at 0
+  dma.ring @o, 2 x <32x48xf32, l3> at 32768
+  dma.ring @p, 2 x <32x48xf32, l2> at 0
+  tile.for %k = 0 to 4 step 1 {
+    tile.for %i = 0 to 64 step 32 {
+      // CHECK: %s = dma.acquire @s keep(%k) : !tile.tile<32x48xf32, l3>
+      %s = dma.acquire @s keep(%k) : !tile.tile<32x48xf32, l3>
+      // CHECK: %p = dma.move %s [0, 0] into @p after(%k) : !tile.tile<32x48xf32, l3> -> !tile.tile<32x48xf32, l2>
+      %p = dma.move %s[0, 0] into @p after(%k) : !tile.tile<32x48xf32, l3> -> !tile.tile<32x48xf32, l2>
+      // CHECK: dma.put %p, %s on [0, 1] late 2 : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+      dma.put %p, %s on [0, 1] late 2 : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+      // CHECK: %o = dma.move %p [0, 0] into @o over(%k) : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+      %o = dma.move %p[0, 0] into @o over(%k) : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+      // CHECK: dma.write %o, %y [%i, 0] over(%k) late 3 : !tile.tile<32x48xf32, l3> -> memref<64x48xf32>
+      dma.write %o, %y[%i, 0] over(%k) late 3 : !tile.tile<32x48xf32, l3> -> memref<64x48xf32>
+    }
+  }
+  func.return
+}

@@ -557,3 +557,60 @@ func.func @store_larger(%y: memref<128x40xf32>) {
   tile.store %c, %y[0, 0] : !tile.tile<32x48xf32, l2> -> memref<128x40xf32>
   func.return
 }
+
+// -----
+
+// CHECK: tile.load: sums that are loaded again stand in l3, and are not kept
+func.func @load_after(%a: memref<64x48xf32>) {
+  tile.for %k = 0 to 64 step 32 {
+    %p = tile.load %a[%k, 0] after(%k) : memref<64x48xf32> -> !tile.tile<32x48xf32, l2>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: tile.store puts a whole tile from l2 to !tile.tile<32x48xf32, l3>, got !tile.tile<64x48xf32, l3>
+func.func @store_part() {
+  %s = tile.alloc : !tile.tile<64x48xf32, l3>
+  %p = tile.alloc : !tile.tile<32x48xf32, l2>
+  tile.store %p, %s[0, 0] : !tile.tile<32x48xf32, l2> -> !tile.tile<64x48xf32, l3>
+  func.return
+}
+
+// -----
+
+// CHECK: tile.store to a tile goes from l2 to what was allocated in l3
+func.func @store_to_loaded(%a: memref<32x48xf32>) {
+  %s = tile.load %a[0, 0] : memref<32x48xf32> -> !tile.tile<32x48xf32, l3>
+  %p = tile.alloc : !tile.tile<32x48xf32, l2>
+  tile.store %p, %s[0, 0] : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+  func.return
+}
+
+// -----
+
+// CHECK: tile.store permutes only what comes from l2
+func.func @store_permuted_l3(%y: memref<48x32xf32>) {
+  %s = tile.alloc : !tile.tile<32x48xf32, l3>
+  tile.store %s, %y[0, 0] permuted [1, 0] : !tile.tile<32x48xf32, l3> -> memref<48x32xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: tile.store: [1, 1] does not permute !tile.tile<32x48xf32, l2>
+func.func @store_no_permutation(%y: memref<48x32xf32>) {
+  %s = tile.alloc : !tile.tile<32x48xf32, l2>
+  tile.store %s, %y[0, 0] permuted [1, 1] : !tile.tile<32x48xf32, l2> -> memref<48x32xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: tile.store: a block mover transposes two dimensions; (4, 32, 48) permutes 3
+func.func @store_three(%y: memref<48x4x32xf32>) {
+  %s = tile.alloc : !tile.tile<4x32x48xf32, l2>
+  tile.store %s, %y[0, 0, 0] permuted [2, 0, 1] : !tile.tile<4x32x48xf32, l2> -> memref<48x4x32xf32>
+  func.return
+}

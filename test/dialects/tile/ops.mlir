@@ -123,3 +123,28 @@ func.func @windows(%x0: memref<1x8x16x16xf32>, %d0: memref<1x8x3x3xf32>, %w0: me
     : !tile.tile<1x4x8x3x3xf32, l2>, !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x4x7x7xf32, l2>
   func.return
 }
+
+// Sums that stay over a loop outside of others, in L3; what is permuted on its way out.
+// CHECK-LABEL: func.func @sums
+func.func @sums(%a0: memref<64x256xf32>, %b0: memref<256x48xf32>, %y: memref<64x48xf32>, %z: memref<48x1x64xf32>) {
+  tile.for %k = 0 to 256 step 64 {
+    tile.for %i = 0 to 64 step 32 {
+      %a = tile.load %a0[%i, %k] : memref<64x256xf32> -> !tile.tile<32x64xf32, l2>
+      %b = tile.load %b0[%k, 0] keep(%i) : memref<256x48xf32> -> !tile.tile<64x48xf32, l2>
+      // CHECK: %s = tile.alloc keep(%k) : !tile.tile<32x48xf32, l3>
+      %s = tile.alloc keep(%k) : !tile.tile<32x48xf32, l3>
+      // CHECK: %p = tile.load %s [0, 0] after(%k) : !tile.tile<32x48xf32, l3> -> !tile.tile<32x48xf32, l2>
+      %p = tile.load %s[0, 0] after(%k) : !tile.tile<32x48xf32, l3> -> !tile.tile<32x48xf32, l2>
+      tile.matmul output_stationary %a, %b into %p over(%k)
+        : !tile.tile<32x64xf32, l2>, !tile.tile<64x48xf32, l2> -> !tile.tile<32x48xf32, l2>
+      // CHECK: tile.store %p, %s [0, 0] : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+      tile.store %p, %s[0, 0] : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+      // CHECK: tile.store %s, %y [%i, 0] over(%k) : !tile.tile<32x48xf32, l3> -> memref<64x48xf32>
+      tile.store %s, %y[%i, 0] over(%k) : !tile.tile<32x48xf32, l3> -> memref<64x48xf32>
+    }
+  }
+  %t = tile.alloc : !tile.tile<1x64x48xf32, l2>
+  // CHECK: tile.store %t, %z [0, 0, 0] permuted [2, 0, 1] : !tile.tile<1x64x48xf32, l2> -> memref<48x1x64xf32>
+  tile.store %t, %z[0, 0, 0] permuted [2, 0, 1] : !tile.tile<1x64x48xf32, l2> -> memref<48x1x64xf32>
+  func.return
+}

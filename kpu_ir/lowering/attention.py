@@ -1,0 +1,416 @@
+"""The nest of an attention whose scores stay on chip: a product, a softmax, a product.
+
+The softmax is the streaming one ("online normalizer calculation for softmax", Milakov and
+Gimelshein 2018; FlashAttention, Dao et al. 2022): keys come in blocks, and what has been added up
+is rescaled whenever a block brings a larger score. The first block stands before the loop, so that
+nothing has to be initialised; where the keys are one block, nothing is rescaled either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import inf, prod
+from typing import ClassVar
+
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import Float32Type, Float64Type
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+from kpu_ir import formulas
+from kpu_ir.dialects import kernel, tile
+from kpu_ir.dialects.kernel import tensor_type
+from kpu_ir.dialects.tile import Dataflow, Level, Reduction
+from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs, scalar_region
+from kpu_ir.lowering.operand import Operand
+from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.lowering.shapes import Shape
+from kpu_ir.lowering.space import Candidate, ceildiv
+from kpu_ir.machine import Machine
+from kpu_ir.scalar import op_classes
+from kpu_ir.tracing import Scalar
+from kpu_ir.types import bits_of
+
+
+@dataclass(frozen=True)
+class Attention:
+    """``out[b, m, :] = maps(softmax over n of scores(q k')[b, m, n] v[b, n, :])``.
+
+    ``tile`` of its schedule is (m, n): queries and keys of a block; ``rhs``: where keys and values
+    stay while the blocks of queries go by.
+    """
+
+    arguments: tuple[tuple[Shape, Attribute], ...]
+    results: tuple[tuple[Shape, Attribute], ...]
+    scores: kernel.MatmulOp
+    maps: tuple[kernel.MapOp, ...]
+    softmax: kernel.SoftmaxOp
+    product: kernel.MatmulOp
+    after: tuple[kernel.MapOp, ...]
+    q: Operand
+    k: Operand
+    v: Operand
+    masks: tuple[Operand, ...]
+    extra: tuple[Operand, ...]
+    out_axes: tuple[int, ...]
+    kind: ClassVar[str] = "attention"
+
+    @staticmethod
+    def of(func: FuncOp, operations: Sequence[Operation]) -> Attention | None:
+        """Transpositions of arguments, a product, maps, a softmax of its rows, casts, a product,
+        maps, a transposition; None for anything else."""
+        args = list(func.body.block.args)
+        transposes = [
+            op for op in operations if isinstance(op, kernel.TransposeOp) and op.source in args
+        ]
+        rest = [op for op in operations if op not in transposes]
+        back = rest.pop() if rest and isinstance(rest[-1], kernel.TransposeOp) else None
+        parts = _chain(rest)
+        if parts is None:
+            return None
+        scores, maps, softmax, product, after = parts
+        rank = len(scores.result.type.get_shape())
+        if len(product.result.type.get_shape()) != rank:
+            return None
+        if isinstance(back, kernel.TransposeOp):
+            if back.source is not rest[-1].results[0]:
+                return None
+            out_axes = back.axes
+        else:
+            out_axes = tuple(range(rank))
+
+        def operand(value: SSAValue, swapped: bool) -> Operand | None:
+            return Operand.of(value, args, rank, swapped, transposes)
+
+        q = operand(scores.a, bool(scores.transpose_a))
+        k = operand(scores.b, bool(scores.transpose_b))
+        v = operand(product.b, bool(product.transpose_b))
+        masks = [operand(x, False) for x in outside_inputs(maps, [scores.result])]
+        extra = [operand(x, False) for x in outside_inputs(after, [product.result])]
+        if q is None or k is None or v is None:
+            return None
+        found = [o for o in (*masks, *extra) if o is not None]
+        if len(found) != len(masks) + len(extra):
+            return None
+        lead = (1,) * (rank - 2)
+        sizes = ((q, (2, 2)), (k, (2, 2)), (v, (2, 2)), *((o, (2, 2)) for o in found))
+        if not all(o.movable([min(a, b) for a, b in zip((*lead, *n), o.shape)]) for o, n in sizes):
+            return None
+        moving = [a for a in out_axes if a >= rank - 2]
+        if moving != sorted(moving):
+            return None
+        final = func.body.block.last_op
+        assert final is not None
+        out = final.operands[0]
+        shapes = {o.position: (o.stored, o.kind) for o in (q, k, v, *found)}
+        if len(shapes) != len(args):
+            return None
+        return Attention(
+            tuple(shapes[i] for i in range(len(args))),
+            ((tuple(tensor_type(out).get_shape()), tensor_type(out).element_type),),
+            scores, maps, softmax, product, after, q, k, v,
+            tuple(found[: len(masks)]), tuple(found[len(masks) :]), out_axes,
+        )  # fmt: skip
+
+    @property
+    def batch(self) -> Shape:
+        """Extents of the dimensions outside: batch, heads."""
+        return tuple(self.product.result.type.get_shape()[:-2])
+
+    @property
+    def extents(self) -> tuple[int, int, int, int]:
+        """Queries, keys, depth of a key, depth of a value."""
+        *_, m, n = self.scores.result.type.get_shape()
+        return m, n, self.q.shape[-1], self.v.shape[-1]
+
+    @property
+    def wide(self) -> Attribute:
+        """The type in which scores are exponentiated and added up."""
+        element = tensor_type(self.softmax.source).element_type
+        return element if isinstance(element, Float64Type) else Float32Type()
+
+    def default(self, machine: Machine) -> Schedule:
+        """Blocks that fit."""
+        fitting = [s for s in self.schedules(machine) if self.fits(s, machine)]
+        rows = machine.fabric.rows
+        return fitting[0] if fitting else Schedule(tile=(rows, rows), out_depth=1)
+
+    def schedules(self, machine: Machine) -> Iterator[Schedule]:
+        """Blocks of queries and keys, what stays, depths: those of fewest blocks first."""
+        m, n, _, _ = self.extents
+        rows = machine.fabric.rows
+        blocks = sorted({min(n, b) for b in (n, 1024, 512, 256, 128, 64, 32)}, reverse=True)
+        for tm in sorted({min(m, rows * f) for f in (8, 4, 2, 1)}, reverse=True):
+            for tn in blocks:
+                for stays in ("l2", "l3", "") if m > tm else ("",):
+                    for out_depth, late in ((2, 2), (1, 2), (2, 1)):
+                        yield Schedule((tm, tn), rhs=stays, out_depth=out_depth, late=late)
+
+    def fits(self, s: Schedule, machine: Machine) -> bool:
+        """About what ``tile-to-dma`` will find."""
+        m, n, d, dv = self.extents
+        tm, tn = min(s.tile[0], m), min(s.tile[1], n)
+        size = bits_of(self.q.kind) // 8
+        wide = bits_of(self.wide) // 8
+        trips = ceildiv(n, tn)
+        sets = 1 if trips == 1 else 2
+        pair = tn * (d + dv) * size
+        kept = trips * pair if s.rhs else 0
+        scores = tm * tn * wide * s.out_depth * sets * 2
+        masks = sum(min(tm, o.shape[-2]) * min(tn, o.shape[-1]) for o in self.masks) * wide
+        l2 = s.depth * tm * d * size + scores + s.depth * sets * masks
+        l2 += kept if s.rhs == "l2" else s.depth * sets * pair
+        l2 += tm * dv * wide * s.out_depth * (sets + 1)
+        l3 = s.l3_depth * (tm * d * size + sets * masks) + tm * dv * size * s.out_depth
+        l3 += kept if s.rhs == "l3" else s.l3_depth * sets * pair
+        return l2 <= machine.l2.bytes and l3 <= machine.l3.bytes
+
+    def candidates(self, machine: Machine) -> list[Candidate]:
+        """What fits, by what it moves and how much the vector engine does."""
+        m, n, d, dv = self.extents
+        count = prod(self.batch)
+        size = bits_of(self.q.kind) // 8
+        interval = machine.vector.initiation_interval
+        own = sum(interval[c] * k for op in self.maps for c, k in op_classes(op.body.block).items())
+        own += 3 * interval["simple"] + interval.get("transcendental", interval["simple"])
+        macs = machine.fabric.macs.get(str(self.q.kind), 1)
+        array = count * m * n * (d + dv) // (machine.fabric.rows * machine.fabric.columns * macs)
+        wide = machine.dma.channels * machine.dma.bytes_per_cycle
+        found: list[Candidate] = []
+        for s in self.schedules(machine):
+            if not self.fits(s, machine):
+                continue
+            tm, tn = s.tile
+            again = 1 if s.rhs or m <= tm else ceildiv(m, tm)
+            moved = (prod(self.q.stored) + prod(self.k.stored) * again) * size
+            moved += (prod(self.v.stored) * again + count * m * dv) * size
+            least = moved + sum(prod(o.stored) * bits_of(o.kind) // 8 for o in self.masks)
+            trips = ceildiv(n, tn)
+            vector = count * m * (n * own + (0 if trips == 1 else trips * 4 * dv)) // 16
+            steps = count * ceildiv(m, tm) * trips
+            guess = max(array, least // wide, vector) + steps * 200
+            found.append(Candidate(s, max(array, least // wide), least, guess))
+        return found
+
+    def emit(self, block: Block, schedule: Schedule) -> None:
+        """The nest: batches, blocks of queries, blocks of keys."""
+        _Emission(self, block, schedule).run()
+
+
+def _chain(
+    operations: Sequence[Operation],
+) -> (
+    tuple[
+        kernel.MatmulOp,
+        tuple[kernel.MapOp, ...],
+        kernel.SoftmaxOp,
+        kernel.MatmulOp,
+        tuple[kernel.MapOp, ...],
+    ]
+    | None
+):
+    """Product, maps, softmax, casts, product, maps, each the next one's input."""
+    rest = list(operations)
+    if not rest or not isinstance(scores := rest.pop(0), kernel.MatmulOp):
+        return None
+    shape = scores.result.type.get_shape()
+    maps = _maps(rest, shape)
+    value = maps[-1].result if maps else scores.result
+    if not rest or not isinstance(softmax := rest.pop(0), kernel.SoftmaxOp):
+        return None
+    if softmax.source is not value or softmax.log or softmax.axis.value.data != len(shape) - 1:
+        return None
+    casts = _maps(rest, shape)
+    if not all(is_cast(op) for op in casts):
+        return None
+    shares = casts[-1].result if casts else softmax.result
+    if not rest or not isinstance(product := rest.pop(0), kernel.MatmulOp):
+        return None
+    if product.a is not shares or product.transpose_a or product.b is shares:
+        return None
+    after = _maps(rest, product.result.type.get_shape())
+    return None if rest else (scores, maps, softmax, product, after)
+
+
+def _maps(rest: list[Operation], shape: Sequence[int]) -> tuple[kernel.MapOp, ...]:
+    """Take maps of one shape from the front."""
+    found: list[kernel.MapOp] = []
+    while rest and isinstance(op := rest[0], kernel.MapOp):
+        if tuple(op.result.type.get_shape()) != tuple(shape):
+            break
+        found.append(op)
+        rest.pop(0)
+    return tuple(found)
+
+
+def is_cast(op: kernel.MapOp) -> bool:
+    """Whether a map only changes the type of floats."""
+    casts = (arith.ExtFOp, arith.TruncFOp)
+    return len(op.inputs) == 1 and all(
+        isinstance(one, casts) or one is op.body.block.last_op for one in op.body.block.ops
+    )
+
+
+class _Emission:
+    """One nest in the making."""
+
+    def __init__(self, cut: Attention, block: Block, schedule: Schedule) -> None:
+        self.cut, self.args = cut, list(block.args)
+        self.nest, self.schedule = Nest(block), schedule
+        m, n, self.d, self.dv = cut.extents
+        tm, tn = (*schedule.tile, n)[:2]
+        self.tm, self.tn = min(tm, m), min(tn, n)
+        self.lead = (1,) * len(cut.batch)
+        self.level = Level.L3 if schedule.rhs == "l3" else Level.L2
+        self.at: list[SSAValue | None] = []
+        self.row: SSAValue | None = None
+
+    def column(self, name: str) -> SSAValue:
+        """One number a query."""
+        return self.nest.alloc((*self.lead, self.tm, 1), self.cut.wide, name)
+
+    def run(self) -> None:
+        """Emit it."""
+        cut, nest = self.cut, self.nest
+        m, n, _, _ = cut.extents
+        self.at = [nest.loop(extent, 1, "b") for extent in cut.batch]
+        self.row = nest.loop(m, self.tm, "m")
+        q = cut.q.load(
+            nest, self.args[cut.q.position], [*self.at, self.row, None],
+            (*self.lead, self.tm, self.d), "q",
+        )  # fmt: skip
+        largest, total, mixed = self.first(q)
+        if self.tn < n:
+            self.later(q, n, largest, total, mixed)
+        inverse = self.column("inverse")
+        nest.map(self.inverse, [total], inverse)
+        self.finish(mixed, inverse)
+
+    def inverse(self, total: Scalar) -> Scalar:
+        """What the sums are multiplied by at the end."""
+        if self.cut.softmax.zero_if_empty:
+            return formulas.where(total == 0.0, 0.0, 1.0 / total)
+        return formulas.reciprocal(total)
+
+    def safe(self, largest: Scalar) -> Scalar:
+        """What is taken away from the scores; nothing where all of them are -inf."""
+        return formulas.where(largest == -inf, 0.0, largest)
+
+    def block(self, q: SSAValue, key: SSAValue | int | None) -> tuple[SSAValue, SSAValue]:
+        """Scores of a block of keys, and the values of these keys."""
+        cut, nest = self.cut, self.nest
+        keep = [self.row] if self.schedule.rhs else []
+        k = cut.k.load(
+            nest, self.args[cut.k.position], [*self.at, None, key],
+            (*self.lead, self.d, self.tn), "k", keep, self.level,
+        )  # fmt: skip
+        masks = [
+            o.load(
+                nest, self.args[o.position], [*self.at, self.row, key],
+                (*self.lead, self.tm, self.tn), "mask",
+            )
+            for o in cut.masks
+        ]  # fmt: skip
+        element = tensor_type(cut.softmax.source).element_type
+        scores = nest.alloc((*self.lead, self.tm, self.tn), element, "scores")
+        epilogue = epilogue_region(cut.scores.result, cut.maps, [o.kind for o in cut.masks])
+        nest.builder.insert(
+            tile.MatmulOp(Dataflow.OUTPUT_STATIONARY, q, k, scores, (), masks, epilogue)
+        )
+        v = cut.v.load(
+            nest, self.args[cut.v.position], [*self.at, key, None],
+            (*self.lead, self.tn, self.dv), "v", keep, self.level,
+        )  # fmt: skip
+        return scores, v
+
+    def reduce(self, kind: Reduction, source: SSAValue, into: SSAValue) -> SSAValue:
+        """Rows to one number each."""
+        self.nest.builder.insert(tile.ReduceOp(kind, source, into, [len(self.lead) + 1]))
+        return into
+
+    def greatest(self, scores: SSAValue) -> SSAValue:
+        """The largest score of each query in a block."""
+        element = tensor_type(self.cut.softmax.source).element_type
+        top = self.nest.alloc((*self.lead, self.tm, 1), element, "top")
+        return self.reduce(Reduction.MAX, scores, top)
+
+    def powers(self, scores: SSAValue, largest: SSAValue) -> tuple[SSAValue, SSAValue]:
+        """``exp(scores - largest)`` in the wide type, and in that of the second product."""
+        cut, nest, wide = self.cut, self.nest, self.cut.wide
+        shape = (*self.lead, self.tm, self.tn)
+        powers = nest.alloc(shape, wide, "powers")
+        nest.map(lambda s, m: formulas.exp(s.to(wide) - m), [scores, largest], powers)
+        element = tensor_type(cut.product.a).element_type
+        if element == wide:
+            return powers, powers
+        short = nest.alloc(shape, element, "shares")
+        nest.map(lambda p: p.to(element), [powers], short)
+        return powers, short
+
+    def weighted(self, shares: SSAValue, v: SSAValue) -> SSAValue:
+        """Values weighted by a block's powers."""
+        mixed = self.nest.alloc((*self.lead, self.tm, self.dv), self.cut.wide, "mixed")
+        self.nest.builder.insert(tile.MatmulOp(Dataflow.OUTPUT_STATIONARY, shares, v, mixed))
+        return mixed
+
+    def first(self, q: SSAValue) -> tuple[SSAValue, SSAValue, SSAValue]:
+        """The first block of keys: largest scores, sums of powers, weighted values."""
+        nest, wide = self.nest, self.cut.wide
+        scores, v = self.block(q, None)
+        largest = self.column("largest")
+        top = self.greatest(scores)
+        # Whether rows of -inf give NaN is the softmax's to say; but one block of them must not.
+        guarded = self.tn < self.cut.extents[1] or bool(self.cut.softmax.zero_if_empty)
+        nest.map(lambda t: t.to(wide), [top], largest)
+        away = largest
+        if guarded:
+            away = self.column("away")
+            nest.map(self.safe, [largest], away)
+        powers, shares = self.powers(scores, away)
+        total = self.reduce(Reduction.ADD, powers, self.column("total"))
+        return largest, total, self.weighted(shares, v)
+
+    def later(
+        self, q: SSAValue, n: int, largest: SSAValue, total: SSAValue, mixed: SSAValue
+    ) -> None:
+        """The other blocks: what has been added up is rescaled to the largest score so far."""
+        nest, wide = self.nest, self.cut.wide
+        key = nest.loop(n, self.tn, "n", self.tn)
+        scores, v = self.block(q, key)
+        top = self.greatest(scores)
+        grown = self.column("grown")
+        nest.map(lambda a, t: formulas.maximum(a, t.to(wide)), [largest, top], grown)
+        away = self.column("away")
+        nest.map(self.safe, [grown], away)
+        rescale = self.column("rescale")
+        nest.map(lambda a, g: formulas.exp(a - g), [largest, away], rescale)
+        nest.map(lambda g: g, [grown], largest)
+        powers, shares = self.powers(scores, away)
+        sums = self.reduce(Reduction.ADD, powers, self.column("sums"))
+        nest.map(lambda t, r, s: t * r + s, [total, rescale, sums], total)
+        added = self.weighted(shares, v)
+        nest.map(lambda o, r, a: o * r + a, [mixed, rescale, added], mixed)
+        nest.close()
+
+    def finish(self, mixed: SSAValue, inverse: SSAValue) -> None:
+        """Divide, apply the maps that follow, store."""
+        cut, nest = self.cut, self.nest
+        shape = (*self.lead, self.tm, self.dv)
+        kind = cut.product.result.type.element_type
+        out = nest.alloc(shape, kind, "out")
+        nest.map(lambda o, i: (o * i).to(kind), [mixed, inverse], out)
+        if cut.after:
+            loaded = [
+                o.load(nest, self.args[o.position], [*self.at, self.row, None], shape, "extra")
+                for o in cut.extra
+            ]
+            inputs = [cut.product.result, *outside_inputs(cut.after, [cut.product.result])]
+            kinds = [kind, *(o.kind for o in cut.extra)]
+            region = scalar_region(cut.after, inputs, kinds)
+            final = nest.alloc(shape, cut.results[0][1], "result")
+            nest.builder.insert(tile.MapOp([out, *loaded], final, region))
+            out = final
+        where: list[SSAValue | None] = [*self.at, self.row, None]
+        index = [where[a] for a in cut.out_axes]
+        nest.store(out, self.args[-1], index, cut.out_axes)

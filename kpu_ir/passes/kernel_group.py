@@ -1,0 +1,178 @@
+"""``kernel-group``: operations whose intermediate values could stay on chip, as one program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Block, Operation, SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import Rewriter
+
+from kpu_ir.dialects import kernel
+from kpu_ir.dialects.kernel import tensor_type
+from kpu_ir.passes.kernel_decompose import attention
+from kpu_ir.passes.kernel_fuse import epilogue_of, fuse, only_user
+
+ATTRIBUTE = "kernel.group"
+"""The attribute of a ``kernel.fused`` that says why its operations stand together."""
+
+
+def is_cast(op: Operation) -> bool:
+    """Whether a map only changes the type of floats."""
+    return isinstance(op, kernel.MapOp) and all(
+        isinstance(one, arith.ExtFOp | arith.TruncFOp) or one is op.body.block.last_op
+        for one in op.body.block.ops
+    )
+
+
+def chain_before(value: SSAValue) -> list[Operation]:
+    """The product that a value comes from through maps of its shape, and these maps; each value
+    with one user. Empty where there is no such product."""
+    shape, found = tensor_type(value).get_shape(), list[Operation]()
+    while only_user(value) is not None:
+        op = value.owner
+        if isinstance(op, kernel.MatmulOp):
+            return [op, *found]
+        if not isinstance(op, kernel.MapOp):
+            return []
+        found.insert(0, op)
+        made = [
+            v
+            for v in op.inputs
+            if isinstance(v.owner, kernel.MapOp | kernel.MatmulOp)
+            and tensor_type(v).get_shape() == shape
+        ]
+        if len(made) != 1:
+            return []
+        value = made[0]
+    return []
+
+
+def transposed(value: SSAValue) -> list[Operation]:
+    """The transposition that only makes this operand, if there is one."""
+    op = value.owner
+    return [op] if isinstance(op, kernel.TransposeOp) and only_user(value) else []
+
+
+def attention_of(op: Operation) -> list[Operation]:
+    """Scores, softmax, values: all of an attention around a softmax."""
+    if not isinstance(op, kernel.SoftmaxOp) or op.log:
+        return []
+    rank = len(op.result.type.get_shape())
+    before = chain_before(op.source)
+    if not before or op.axis.value.data != rank - 1:
+        return []
+    scores = before[0]
+    casts: list[Operation] = []
+    value = op.result
+    while (user := only_user(value)) is not None and is_cast(user):
+        casts.append(user)
+        value = user.results[0]
+    if not isinstance(user, kernel.MatmulOp) or user.a is not value or user.transpose_a:
+        return []
+    if len(user.result.type.get_shape()) != rank:
+        return []
+    after = epilogue_of(user)
+    inside = [*before, op, *casts, user, *after]
+    out = only_user(inside[-1].results[0])
+    back = [out] if isinstance(out, kernel.TransposeOp) else []
+    views = [*transposed(scores.operands[0]), *transposed(scores.operands[1])]
+    return [*views, *transposed(user.b), *inside, *back]
+
+
+def back_to_back(op: Operation) -> list[Operation]:
+    """A product whose only use, after maps, is as the rows of another product."""
+    if not isinstance(op, kernel.MatmulOp) or len(op.result.type.get_shape()) != 2:
+        return []
+    middle = epilogue_of(op)
+    value = (middle[-1] if middle else op).results[0]
+    second = only_user(value)
+    if not isinstance(second, kernel.MatmulOp) or second.a is not value or second.transpose_a:
+        return []
+    if any(tensor_type(v).get_shape() == () for m in middle for v in m.operands):
+        return []
+    return [op, *middle, second, *epilogue_of(second)]
+
+
+KINDS: tuple[tuple[str, Callable[[Operation], list[Operation]]], ...] = (
+    ("attention", attention_of),
+    ("back-to-back products", back_to_back),
+)
+"""What may become one program, in the order in which it is looked for."""
+
+
+def in_order(operations: Sequence[Operation]) -> list[Operation]:
+    """The operations as they stand in their block."""
+    block = operations[0].parent_block()
+    assert block is not None
+    wanted = set(operations)
+    return [op for op in block.ops if op in wanted]
+
+
+def groups(block: Block) -> Iterator[tuple[str, list[Operation]]]:
+    """Groups that do not overlap, in the order of ``KINDS``."""
+    taken: set[Operation] = set()
+    for name, find in KINDS:
+        for op in block.ops:
+            members = [] if op in taken else find(op)
+            if not members or taken & set(members):
+                continue
+            if any(m.parent_block() is not block for m in members):
+                continue
+            taken |= set(members)
+            yield name, in_order(members)
+
+
+def ungroup(fused: kernel.FusedOp) -> None:
+    """Put a group's operations where it stands."""
+    *inner, last = fused.body.block.ops
+    values = list(last.operands)
+    block = fused.parent_block()
+    assert block is not None
+    for op in inner:
+        op.detach()
+        block.insert_op_before(op, fused)
+    Rewriter.replace_op(fused, [], values)
+
+
+@dataclass(frozen=True)
+class KernelGroupPass(ModulePass):
+    """Group what could stay on chip: an attention; two products, one after the other.
+
+    A value with another user is not swallowed. ``kpu-fuse`` decides by simulation which groups
+    remain; here every one is made.
+
+    Before:
+    ```mlir
+    %h = kernel.matmul %x, %w : (tensor<64x32xf32>, tensor<32x128xf32>) -> tensor<64x128xf32>
+    %g = kernel.map %h : (tensor<64x128xf32>) -> tensor<64x128xf32> { max(h, 0) }
+    %y = kernel.matmul %g, %v : (tensor<64x128xf32>, tensor<128x32xf32>) -> tensor<64x32xf32>
+    ```
+    After:
+    ```mlir
+    %y = kernel.fused {kernel.group = "back-to-back products"} : tensor<64x32xf32> {
+      %h = kernel.matmul %x, %w : ...
+      %g = kernel.map %h : ...
+      %r = kernel.matmul %g, %v : ...
+      kernel.yield %r : tensor<64x32xf32>
+    }
+    ```
+    """
+
+    name = "kernel-group"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        """Group in every function."""
+        for one in list(op.walk()):
+            if isinstance(one, kernel.AttentionOp):
+                attention(one)
+        for func in op.ops:
+            if isinstance(func, FuncOp) and not func.is_declaration:
+                for block in func.body.blocks:
+                    for name, members in list(groups(block)):
+                        fuse(members).attributes[ATTRIBUTE] = StringAttr(name)
