@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import difflib
+import re
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from xdsl.context import Context
+from xdsl.dialect_interfaces.op_asm import OpAsmDialectInterface
 from xdsl.dialects.builtin import (
+    AnyFloat,
+    ComplexType,
     FileLineColLoc,
+    IndexType,
     IntAttr,
+    IntegerType,
     ModuleOp,
     NameLoc,
     StringAttr,
     UnknownLoc,
 )
 from xdsl.ir import Attribute, Operation, TypeAttribute
-from xdsl.parser import Parser
+from xdsl.parser import AttrParser, Parser
 from xdsl.utils.exceptions import DiagnosticException, MultipleSpansParseError, ParseError
 from xdsl.utils.lexer import Span
 
 from kpu_ir.errors import KpuError
 from kpu_ir.printing import ELIDED
+
+FOREIGN = re.compile(r'"(linalg|tensor|tm_tensor|iree_linalg_ext|hal)\.')
+"""Another compiler's text in generic form: what xDSL does not know in it is kept as it stands."""
+OURS = ("kernel.", "tile.", "dma.")
 
 
 @dataclass(frozen=True)
@@ -41,11 +52,28 @@ class Source:
         return lines[at].rstrip("\r") if 0 <= at < len(lines) else ""
 
 
+class _Element(AttrParser._TensorLiteralElement):  # pyright: ignore[reportPrivateUsage]
+    """An element of ``dense<...>``. ``0xFF800000`` in one of floats is bits: -inf, not a number."""
+
+    def to_type(
+        self, parser: AttrParser, type: AnyFloat | IntegerType | IndexType | ComplexType
+    ) -> Any:
+        """The element in the type that turned out to follow."""
+        if isinstance(type, AnyFloat) and self.span.text[:2].lower() == "0x":
+            bits = int(self.span.text, 16)
+            if bits.bit_length() > type.bitwidth:
+                parser.raise_error(f"{self.span.text} has more bits than {type}", self.span)
+            return type.unpack(bits.to_bytes(type.size, "little"), 1)[0]
+        return super().to_type(parser, type)
+
+
 class LocatedParser(Parser):
     """A parser whose operations carry the line and column where they began.
 
     ``dense_resource<elided>``, which stands for values that were not printed, keeps its name.
     """
+
+    _TensorLiteralElement = _Element
 
     refused: Span | None = None
     """Where the innermost type, attribute or operation begins whose verifier stopped the parser."""
@@ -55,8 +83,13 @@ class LocatedParser(Parser):
     ) -> None:
         """``line_offset``: lines of the file before ``input``, when it is a piece of one."""
         text = input.decode("utf-8") if isinstance(input, bytes) else input
+        self._foreign = FOREIGN.search(text) is not None
+        if self._foreign:
+            ctx = ctx.clone()
+            ctx.allow_unregistered = True
         super().__init__(ctx, text, name)
         self.dialect_resources.add(("builtin", ELIDED))
+        self._blobs: dict[tuple[str, str], str] = {}
         self._name = StringAttr(name)
         self._line_offset = line_offset
         self._line_starts = [0, *(i + 1 for i, c in enumerate(text) if c == "\n")]
@@ -103,18 +136,44 @@ class LocatedParser(Parser):
         span = replace(self.refused, line_offset=self._line_offset)
         return parse_error(ParseError(span, str(error)))
 
+    def _parse_dialect_resource_handle(
+        self, dialect_name: str, interface: OpAsmDialectInterface
+    ) -> str:
+        """The name of a blob. xDSL keeps blobs for the whole process: each file has its own."""
+        key = self.parse_identifier(" for resource handle")
+        if (dialect_name, key) in self.dialect_resources:
+            return key
+        if (dialect_name, key) not in self._blobs:
+            self._blobs[dialect_name, key] = interface.declare_resource(key)
+        return self._blobs[dialect_name, key]
+
+    def _parse_resource(self, dialect_name: str, interface: OpAsmDialectInterface) -> None:
+        """One blob behind the module; those that nothing names are passed over."""
+        key = self.parse_optional_str_literal() or self.parse_identifier(" for resource handle")
+        self.parse_punctuation(":")
+        value = self.parse_str_literal()
+        if (dialect_name, key) in self._blobs:
+            interface.parse_resource(self._blobs[dialect_name, key], value)
+
     def _get_op_by_name(self, name: str) -> type[Operation]:
         """The operation's class. Its error stands at the name, and knows a better one."""
+        text = self.lexer.input.content
+        start = text.rfind(name, 0, self._current_token.span.start)
+        allowed = self.ctx.allow_unregistered
+        if self._foreign and (text[start - 1 : start] != '"' or name.startswith(OURS)):
+            self.ctx.allow_unregistered = False
         try:
             return super()._get_op_by_name(name)
         except ParseError as e:
-            text = self.lexer.input.content
-            start = text.rfind(name, 0, self._current_token.span.start)
             dialect = self.ctx.get_optional_dialect(name.partition(".")[0])
             known = [op.name for op in dialect.operations] if dialect else []
             near = difflib.get_close_matches(name, known, 1)
             guess = f"; did you mean {near[0]}?" if near else ""
+            if name.startswith(("linalg.", "tensor.")):
+                guess = "; linalg is read in generic form: print it with --mlir-print-op-generic"
             self.raise_error(e.msg + guess, start, start + len(name))
+        finally:
+            self.ctx.allow_unregistered = allowed
 
 
 def parse_error(error: ParseError) -> KpuError:
