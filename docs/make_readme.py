@@ -47,7 +47,7 @@ def demo() -> str:
     """What ``make demo`` prints, without the host's seconds."""
     run = [sys.executable, str(ROOT / "examples" / "demo.py")]
     out = subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT).stdout
-    lines = [line.rstrip() for line in out.splitlines() if not line.startswith("compiled in")]
+    lines = [line.rstrip() for line in out.splitlines() if not line.startswith("ready in")]
     return "\n".join(lines)
 
 

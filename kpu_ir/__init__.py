@@ -4,10 +4,12 @@
 >>> program = kpu_ir.compile("model.onnx")
 >>> outputs = program({"x": array})
 >>> program.cycles, program.ir("tile")
+>>> program.save("model.kpu"); program = kpu_ir.open("model.kpu")
 """
 
 from __future__ import annotations
 
+from time import time as _now
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,8 +17,12 @@ if TYPE_CHECKING:
     from kpu_ir.driver import Compiled, Options, compile, load
     from kpu_ir.errors import KpuError
     from kpu_ir.machine import Machine
+    from kpu_ir.saved import open as open
 
 __version__ = "0.1.0"
+
+LOADED = _now()
+"""When this process began to load our sources: what was changed after it may or may not be loaded."""
 
 _HOMES = {
     "Compiled": "kpu_ir.driver",
@@ -26,8 +32,10 @@ _HOMES = {
     "Options": "kpu_ir.driver",
     "compile": "kpu_ir.driver",
     "load": "kpu_ir.driver",
+    "open": "kpu_ir.saved",
 }
 
+# Without open: "from kpu_ir import *" would hide Python's.
 __all__ = ["Compiled", "Graph", "KpuError", "Machine", "Options", "compile", "load"]
 
 

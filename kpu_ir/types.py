@@ -5,6 +5,7 @@ Storage: ``i1`` is a byte holding 0 or 1, ``bf16``, ``f8...`` and ``i4`` are tho
 
 from __future__ import annotations
 
+import mmap
 from functools import cache
 from typing import Any, cast
 
@@ -133,8 +134,10 @@ def bytes_of(array: Array) -> bytes:
     if whole and isinstance(base.base, bytes) and len(base.base) == array.nbytes:
         return base.base
     if whole and isinstance(base, np.memmap) and array.flags.aligned and array.nbytes:
-        flat: Any = array.view(np.ndarray).reshape(-1).view(np.uint8)
-        return cast(bytes, memoryview(flat))
+        # Not of the array, which does not hash: of the pages, which begin before the file's offset.
+        before: int = cast(Any, base).offset % mmap.ALLOCATIONGRANULARITY
+        start = before + array.ctypes.data - base.ctypes.data
+        return cast(bytes, memoryview(cast(Any, base)._mmap)[start : start + array.nbytes])
     return np.ascontiguousarray(array).tobytes()
 
 

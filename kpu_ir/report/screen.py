@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from io import StringIO
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from kpu_ir.report.summary import Summary
+
+if TYPE_CHECKING:
+    from kpu_ir.report.profile import Profile
 
 NAMES = {
     "compute": "array",
@@ -63,10 +66,10 @@ def console(stream: IO[str] | None = None) -> Console:
     return Console(file=out, no_color="NO_COLOR" in os.environ, highlight=False, width=width)
 
 
-def show(summary: Summary, stream: IO[str] | None = None, every: bool = False) -> None:
-    """Print a summary; ``every`` kernel, or the first ones."""
+def show(summary: Summary, stream: IO[str] | None = None, profile: Profile | None = None) -> None:
+    """Print a summary with a profile, or with its first kernels."""
     out = console(stream)
-    render(summary, out, every, wrap=out.is_terminal)
+    render(summary, out, profile, wrap=out.is_terminal)
 
 
 def text(summary: Summary, width: int = 120) -> str:
@@ -84,7 +87,9 @@ def html(summary: Summary) -> str:
     return out.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 
 
-def render(summary: Summary, out: Console, every: bool = False, wrap: bool = False) -> None:
+def render(
+    summary: Summary, out: Console, profile: Profile | None = None, wrap: bool = False
+) -> None:
     """Print a summary on a console; long lines broken at its width, if ``wrap``."""
 
     def line(words: str, style: str = "") -> None:
@@ -101,6 +106,12 @@ def render(summary: Summary, out: Console, every: bool = False, wrap: bool = Fal
         f"  bound by {NAMES[summary.bound_by]}; {summary.macs:,} multiply-accumulates, "
         f"{summary.flops:,} operations"
     )
+    if summary.model_nodes is not None:
+        share = percent(summary.coverage, 1) if summary.coverage is not None else "none there are"
+        line(
+            f"  of the model: {share} of its multiply-accumulates; {summary.model_nodes} operators, "
+            f"{summary.folded_nodes} of them known at import"
+        )
     if summary.max_abs_error is not None:
         line(
             f"  against the reference: largest difference {summary.max_abs_error:.3g}, "
@@ -142,18 +153,24 @@ def render(summary: Summary, out: Console, every: bool = False, wrap: bool = Fal
             f"  {name:8} busy {percent(engine['busy'], summary.cycles):>7}, "
             f"idle {percent(idle, summary.cycles):>6}{'; waited ' if words else ''}{words}"
         )
-    if len(summary.kernels) > 1:
-        kernels(summary, out, every)
+    if profile is not None:
+        line("where the cycles went", "bold")
+        if wrap:
+            out.print(profile)
+        else:
+            line(str(profile).rstrip("\n"))
+    elif len(summary.kernels) > 1:
+        kernels(summary, out)
     line(
-        f"compiled in {summary.compile_seconds:.2f} s, "
+        f"ready in {summary.compile_seconds:.2f} s, "
         f"simulated in {summary.simulate_seconds:.2f} s "
         f"({summary.operations:,} operations, {summary.stepped:,} of them one by one)",
         "dim",
     )
 
 
-def kernels(summary: Summary, out: Console, every: bool) -> None:
-    """A row a kernel call."""
+def kernels(summary: Summary, out: Console) -> None:
+    """A row for each of the first kernel calls."""
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for heading in (
         "kernel",
@@ -169,7 +186,7 @@ def kernels(summary: Summary, out: Console, every: bool) -> None:
         table.add_column(
             heading, justify="left" if heading in ("kernel", "program", "bound by") else "right"
         )
-    rows = summary.kernels if every else summary.kernels[:KERNELS_SHOWN]
+    rows = summary.kernels[:KERNELS_SHOWN]
     for row in rows:
         table.add_row(
             row.label,
