@@ -239,7 +239,7 @@ def parse_module(text: str, name: str, ctx: Context) -> ModuleOp:
         raise parser.refusal(e) from None
     try:
         module.verify()
-    except DiagnosticException as e:
+    except (DiagnosticException, IndexError, ValueError) as e:  # xDSL's of linalg stumble as well
         raise verify_error(module, e, Source(text, name)) from None
     return module
 

@@ -502,6 +502,26 @@ def test_what_is_refused(text: str, said: str) -> None:
     assert said in refused(text)
 
 
+def test_values_in_another_order_than_they_are_used() -> None:
+    text = function("""  %y = "tensor.cast"(%z) : (tensor<2x3xf32>) -> tensor<2x3xf32>
+  %z = "tensor.cast"(%y) : (tensor<2x3xf32>) -> tensor<2x3xf32>
+  func.return %z : tensor<2x3xf32>""")
+    assert "test.mlir:2:3: tensor.cast: uses %z before it is defined" in refused(text)
+
+
+def test_an_operation_that_xdsl_stumbles_over() -> None:
+    text = function(
+        """  %e = "tensor.empty"() : () -> tensor<3x2xf32>
+  %y = "linalg.transpose"(%x, %e) <{permutation = array<i64: 5, 0>}> ({
+  ^bb0(%p: f32, %out: f32):
+    "linalg.yield"(%p) : (f32) -> ()
+  }) : (tensor<2x3xf32>, tensor<3x2xf32>) -> tensor<3x2xf32>
+  func.return %y : tensor<3x2xf32>""",
+        "tensor<3x2xf32>",
+    )
+    assert "test.mlir:3:3: " in refused(text)
+
+
 # -- tools ------------------------------------------------------------------------------------------
 
 

@@ -249,6 +249,8 @@ def _maps(op: Operation, name: str) -> list[AffineMap] | None:
         return [kept, AffineMap.identity(rank)]
     if name == "transpose":
         order = integers(op, "permutation") or []
+        if sorted(order) != list(range(len(order))):
+            raise Unsupported(f"expected a permutation, got {order}")
         places: list[AffineExpr] = [AffineDimExpr(order.index(a)) for a in range(len(order))]
         return [AffineMap(len(order), 0, tuple(places)), AffineMap.identity(len(order))]
     return None

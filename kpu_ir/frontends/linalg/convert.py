@@ -100,6 +100,24 @@ def _symbol(op: Operation) -> str:
     return name.data if isinstance(name, StringAttr) else "?"
 
 
+def _check_order(block: Block, defined: set[SSAValue]) -> None:
+    """Values are defined before they are used; xDSL reads text in which they are not."""
+    defined.update(block.args)
+    for op in block.ops:
+        for value in op.operands:
+            if value not in defined:
+                name = f"%{value.name_hint}" if value.name_hint else "a value"
+                raise KpuError(
+                    f"{name_of(op)}: uses {name} before it is defined",
+                    place_of(op),
+                    "put operations in the order in which they run",
+                )
+        for region in op.regions:
+            for inner in region.blocks:
+                _check_order(inner, defined)
+        defined.update(op.results)
+
+
 @dataclass
 class _Converter:
     """One function on its way."""
@@ -118,6 +136,7 @@ class _Converter:
                 "only straight code of tensor operations is supported",
             )  # fmt: skip
         block = self.function.regions[0].block
+        _check_order(block, set())
         self.arguments(block)
         for op in block.ops:
             self.graph.location = op.location
@@ -129,8 +148,6 @@ class _Converter:
                 self.refuse(op, e.message, op)
             except VerifyException as e:
                 self.refuse(op, str(e), op)
-            except RecursionError:  # xDSL does not check the order of operations in a body
-                self.refuse(op, "reads a scalar that depends on itself", op)
         if self.wrong:
             raise self.refusal()
         self.graph.location = self.function.location
