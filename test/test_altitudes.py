@@ -85,13 +85,17 @@ def with_drawn_schedules(draw, module, machine) -> None:
             continue
         cut = recognise(func)
         space = cut.candidates(machine)
-        if space and (cut.kind in ("attention", "back-to-back") or draw(st.booleans())):
+        always = cut.kind in ("attention", "back-to-back", "siblings")
+        if space and (always or draw(st.booleans())):
             chosen = space[draw(st.integers(0, len(space) - 1))].schedule
             chosen = dataclasses.replace(
                 chosen, late=draw(st.integers(0, 9)), depth=draw(st.sampled_from([1, chosen.depth]))
             )
             if cut.kind in ("attention", "back-to-back"):
                 chosen = dataclasses.replace(chosen, **draw_blocks(draw, cut))
+            elif cut.kind == "siblings":
+                tile = tuple(draw(st.integers(1, n)) for n in cut.extents)
+                chosen = dataclasses.replace(chosen, tile=tile)
             func.attributes[ATTRIBUTE] = chosen.to_attr()
 
 
@@ -294,6 +298,13 @@ def draw_chain(draw) -> Graph:
         return g.constant(rng.standard_normal(shape).astype(np.float32) / 4)
 
     few, side, yes = st.integers(1, 3), st.integers(1, 40), st.booleans()
+    if draw(st.integers(0, 3)) == 0:
+        m, d, e = (draw(side) for _ in range(3))
+        x = g.input("x", (m, d))
+        for name in "qkv"[: draw(st.integers(2, 3))]:
+            y = x @ weights(d, e)
+            g.output(name, (y + weights(1, e)).relu() if draw(yes) else y)
+        return g
     if draw(yes):
         m, d, hidden, e = (draw(side) for _ in range(4))
         y = g.input("x", (m, d)) @ weights(d, hidden)

@@ -24,10 +24,21 @@ from kpu_ir.lowering.movement import Movement
 from kpu_ir.lowering.pooling import Pooling
 from kpu_ir.lowering.rows import Rows
 from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule
+from kpu_ir.lowering.siblings import Siblings
 from kpu_ir.machine import Machine
 from kpu_ir.machine_attr import machine_of
 
-Cut = Attention | BackToBack | Contraction | Convolution | Pooling | Rows | Movement | Copying
+Cut = (
+    Attention
+    | BackToBack
+    | Siblings
+    | Contraction
+    | Convolution
+    | Pooling
+    | Rows
+    | Movement
+    | Copying
+)
 """What ``tile`` needs to know of a kernel. Each has ``arguments`` and ``results`` (tensors with the
 shapes in which the nest sees them), ``default(machine)``, and ``emit(block, schedule,
 arguments)``."""
@@ -36,7 +47,17 @@ arguments)``."""
 def recognise(func: FuncOp) -> Cut:
     """What kind of nest a kernel's function is; ``KpuError`` where there is none for it."""
     operations = list(func.body.block.ops)[:-1]
-    for kind in (Attention, BackToBack, Contraction, Pooling, Convolution, Rows, Movement, Copying):
+    for kind in (
+        Attention,
+        BackToBack,
+        Siblings,
+        Contraction,
+        Pooling,
+        Convolution,
+        Rows,
+        Movement,
+        Copying,
+    ):
         cut = kind.of(func, operations)
         if cut is not None:
             return cut

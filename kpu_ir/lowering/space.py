@@ -27,7 +27,8 @@ class Problem:
     """A product of ``batch`` times m x k by k x n; element sizes in bytes, k-values a PE takes in
     one cycle.
 
-    ``drain``: cycles in which the vector engine takes one row of results through the epilogue;
+    ``shared``: products that share the left operand; ``n`` counts the columns of all of them, a tile
+    is in one. ``drain``: cycles in which the vector engine takes one row of results through the epilogue;
     ``add``: through the addition of a partial sum.
     """
 
@@ -41,6 +42,7 @@ class Problem:
     extra_bytes: int = 0
     drain: int = 1
     add: int = 1
+    shared: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def traffic(p: Problem, s: Schedule) -> tuple[int, int]:
     outer_m = s.order == "mn"
     # An operand that depends on the inner loop, or on k inside both, comes again in each trip of
     # its free loop.
-    lhs_again = over_n if (cut or not outer_m) else 1
+    lhs_again = ceildiv(over_n, p.shared) if (cut or not outer_m) else 1
     rhs_again = over_m if (cut or outer_m) else 1
     external = lhs * (1 if s.lhs else lhs_again) + rhs * (1 if s.rhs else rhs_again)
     inward = lhs * (1 if s.lhs == "l2" else lhs_again) + rhs * (1 if s.rhs == "l2" else rhs_again)
@@ -76,16 +78,16 @@ def footprint(
     tm, tn, tk = tile
     over_k = ceildiv(p.k, tk)
     lhs_slot, rhs_slot = round_up(tm * tk * p.size, 64), round_up(tk * tn * p.size, 64)
-    out = round_up(tm * tn * p.out_size, 64) * depths.out
-    lhs_slots, rhs_slots = over_k, over_k
+    out = round_up(tm * tn * p.out_size, 64) * depths.out * p.shared
+    lhs_slots, rhs_slots = over_k, over_k * (p.shared if order == "nm" else 1)
     if order == "mn":
         rhs_slots *= ceildiv(p.n, tn)
     else:
         lhs_slots *= ceildiv(p.m, tm)
     l3 = lhs_slot * (lhs_slots if lhs == "l3" else depths.l3)
-    l3 += rhs_slot * (rhs_slots if rhs == "l3" else depths.l3)
+    l3 += rhs_slot * (rhs_slots if rhs == "l3" else depths.l3 * p.shared)
     l2 = lhs_slot * (lhs_slots if lhs == "l2" else depths.l2)
-    l2 += rhs_slot * (rhs_slots if rhs == "l2" else depths.l2)
+    l2 += rhs_slot * (rhs_slots if rhs == "l2" else depths.l2 * p.shared)
     return l3 + out, l2 + out
 
 
@@ -177,7 +179,7 @@ def schedules(p: Problem, machine: Machine, dataflows: tuple[str, ...]) -> Itera
         unit = 16 * p.macs_per_pe
         ks = sorted({min(p.k, round_up(k, unit) if k < p.k else k) for k in ks})
         for tm in sides(p.m, side_m, most):
-            for tn in sides(p.n, columns, most):
+            for tn in sides(p.n // p.shared, columns, most):
                 if tm * tn * p.out_size > machine.l2.bytes:
                     continue
                 for tk in ks:
@@ -205,20 +207,13 @@ def _nearest(
     L3."""
     depths = buffered(p, machine, tile, lhs, rhs)
     for near_lhs, near_rhs in _PLACES[lhs, rhs]:
-        for out_depth in dict.fromkeys((depths.out, 2, 1)):
-            l3, l2 = footprint(p, tile, order, near_lhs, near_rhs, replace_out(depths, out_depth))
+        shallow = depths._replace(l3=min(depths.l3, 2), l2=min(depths.l2, 2))
+        tried = [depths._replace(out=out) for out in dict.fromkeys((depths.out, 2, 1))]
+        tried += [shallow._replace(out=out) for out in (2, 1)]
+        for d in tried:
+            l3, l2 = footprint(p, tile, order, near_lhs, near_rhs, d)
             if l3 <= machine.l3.bytes and l2 <= machine.l2.bytes:
-                return Schedule(
-                    tile,
-                    flow,
-                    order,
-                    near_lhs,
-                    near_rhs,
-                    depths.l2,
-                    depths.l3,
-                    out_depth,
-                    depths.late,
-                )
+                return Schedule(tile, flow, order, near_lhs, near_rhs, d.l2, d.l3, d.out, d.late)
     return None
 
 
@@ -239,11 +234,6 @@ class Depths(NamedTuple):
     late: int
 
 
-def replace_out(depths: Depths, out: int) -> Depths:
-    """``depths`` with another number of slots for results."""
-    return Depths(depths.l2, depths.l3, out, depths.late)
-
-
 def buffered(
     p: Problem, machine: Machine, tile: tuple[int, ...], lhs_stays: bool, rhs_stays: bool
 ) -> Depths:
@@ -259,7 +249,7 @@ def buffered(
     l3 = min(10, 2 + trip // step)
     l2 = min(4, 2 + (lhs + rhs) // narrow // step)
     late = l2 + l3
-    room = machine.l2.bytes // 2 // (tm * tn * p.out_size)
+    room = machine.l2.bytes // 2 // (tm * tn * p.out_size * p.shared)
     return Depths(l2, l3, min(2 + min(14, late // ceildiv(p.k, tk)), max(2, room)), late)
 
 

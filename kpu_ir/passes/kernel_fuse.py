@@ -26,40 +26,58 @@ def only_user(value: SSAValue) -> Operation | None:
     return value.get_user_of_unique_use()
 
 
-def fuse(operations: Sequence[Operation]) -> kernel.FusedOp:
-    """Put operations of one block, in order, into a ``kernel.fused`` where the last one stands.
+def fuse(
+    operations: Sequence[Operation],
+    outputs: Sequence[SSAValue] = (),
+    anchor: InsertPoint | None = None,
+) -> kernel.FusedOp:
+    """Put operations of one block, in order, into a ``kernel.fused``: where the last one stands, or
+    at ``anchor``.
 
-    Only results of the last one may be used outside.
+    Only ``outputs`` may be used outside, by default the results of the last one.
     """
     last = operations[-1]
-    anchor = InsertPoint.after(last)
+    outputs = outputs or last.results
+    anchor = anchor or InsertPoint.after(last)
     block = Block()
     for op in operations:
         op.detach()
     block.add_ops(operations)
-    block.add_op(kernel.YieldOp(*last.results))
+    block.add_op(kernel.YieldOp(*outputs))
     fused = kernel.FusedOp(Region(block))
     fused.location = operations[0].location
     Builder(anchor).insert(fused)
-    for old, new in zip(last.results, fused.outputs):
+    for old, new in zip(outputs, fused.outputs):
         new.name_hint = old.name_hint
         old.replace_uses_with_if(new, lambda use: use.operation.parent_block() is not block)
     return fused
 
 
 def epilogue_of(op: Operation) -> list[Operation]:
-    """The maps that can follow ``op`` element by element: each the only user of the one before, of
-    its shape."""
-    chain: list[Operation] = []
-    value = op.results[0]
-    while isinstance(user := only_user(value), kernel.MapOp):
-        if user.parent_block() is not op.parent_block():
+    """The maps that can follow ``op`` element by element: of its shape, reading it or each other,
+    and only the last one's result used by anything else."""
+    shape, block = tensor_type(op.results[0]).get_shape(), op.parent_block()
+    known: set[SSAValue] = {op.results[0]}
+    waiting = {use.operation for use in op.results[0].uses}
+    maps: list[Operation] = []
+    closed = 0
+    following = op.next_op
+    while waiting and following is not None:
+        user, following = following, following.next_op
+        if user not in waiting:
+            continue
+        waiting.discard(user)
+        if not isinstance(user, kernel.MapOp) or user.result.type.get_shape() != shape:
             break
-        if user.result.type.get_shape() != tensor_type(value).get_shape():
+        maps.append(user)
+        known.add(user.result)
+        uses = {use.operation for use in user.result.uses}
+        if not waiting:  # whoever reads what was made before is here
+            closed = len(maps)
+        if any(one.parent_block() is not block for one in uses):
             break
-        chain.append(user)
-        value = user.result
-    return chain
+        waiting |= uses
+    return maps[:closed]
 
 
 @dataclass(frozen=True)

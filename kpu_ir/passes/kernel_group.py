@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import Rewriter
+from xdsl.rewriter import InsertPoint, Rewriter
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
@@ -99,6 +99,81 @@ def back_to_back(op: Operation) -> list[Operation]:
     return [op, *middle, second, *epilogue_of(second)]
 
 
+def siblings_of(op: Operation) -> list[list[Operation]]:
+    """Products of one shape that share their left operand, each with the maps after it; ``op`` is
+    the first of them."""
+    if not isinstance(op, kernel.MatmulOp) or len(op.result.type.get_shape()) != 2:
+        return []
+    others = {use.operation for use in op.a.uses}
+    block = op.parent_block()
+    alike = [
+        one
+        for one in (block.ops if block else ())
+        if one in others
+        and isinstance(one, kernel.MatmulOp)
+        and one.a is op.a
+        and one.b is not op.a
+        and one.transpose_a == op.transpose_a
+        and one.result.type == op.result.type
+    ]
+    if len(alike) < 2 or alike[0] is not op:
+        return []
+    branches = [[one, *epilogue_of(one)] for one in alike]
+    made = {r for branch in branches for one in branch for r in one.results}
+    for branch in branches:
+        inside = {r for one in branch for r in one.results}
+        if any(v in made and v not in inside for one in branch for v in one.operands):
+            return []  # one of them reads another
+    return branches
+
+
+def place_for(branches: Sequence[Sequence[Operation]]) -> InsertPoint | None:
+    """Where the branches can stand together: behind all that they read, before all that reads
+    them. Constants that come too late are moved to the front."""
+    block = branches[0][0].parent_block()
+    assert block is not None
+    inside = {one for branch in branches for one in branch}
+    first = block.first_op
+    assert first is not None
+    for one in inside:
+        for value in one.operands:
+            if isinstance(value.owner, kernel.ConstantOp) and value.owner is not first:
+                value.owner.detach()
+                block.insert_op_before(value.owner, first)
+    order = {one: i for i, one in enumerate(block.ops)}
+    read = [v.owner for one in inside for v in one.operands if isinstance(v.owner, Operation)]
+    after = max((order[one] for one in read if one not in inside), default=-1)
+    results = [r for branch in branches for r in branch[-1].results]
+    users = [
+        order.get(_in_block(use.operation, block), len(order)) for r in results for use in r.uses
+    ]
+    if min(users, default=len(order)) <= after:
+        return None
+    # The members go: what the group is put before is none of them.
+    return InsertPoint.before(next(o for o, i in order.items() if i > after and o not in inside))
+
+
+def _in_block(op: Operation, block: Block) -> Operation:
+    """The operation of ``block`` that ``op`` is in."""
+    while op.parent_block() is not block and (parent := op.parent_op()) is not None:
+        op = parent
+    return op
+
+
+def group_siblings(block: Block) -> None:
+    """Group products that share their left operand."""
+    for op in list(block.ops):
+        if op.parent_block() is not block:
+            continue
+        branches = siblings_of(op)
+        anchor = place_for(branches) if branches else None
+        if anchor is None:
+            continue
+        outputs = [branch[-1].results[0] for branch in branches]
+        members = [one for branch in branches for one in branch]
+        fuse(members, outputs, anchor).attributes[ATTRIBUTE] = StringAttr("siblings")
+
+
 KINDS: tuple[tuple[str, Callable[[Operation], list[Operation]]], ...] = (
     ("attention", attention_of),
     ("back-to-back products", back_to_back),
@@ -142,7 +217,8 @@ def ungroup(fused: kernel.FusedOp) -> None:
 
 @dataclass(frozen=True)
 class KernelGroupPass(ModulePass):
-    """Group what could stay on chip: an attention; two products, one after the other.
+    """Group what could stay on chip: an attention; two products, one after the other; products that
+    share their left operand.
 
     A value with another user is not swallowed. ``kpu-fuse`` decides by simulation which groups
     remain; here every one is made.
@@ -176,3 +252,4 @@ class KernelGroupPass(ModulePass):
                 for block in func.body.blocks:
                     for name, members in list(groups(block)):
                         fuse(members).attributes[ATTRIBUTE] = StringAttr(name)
+                    group_siblings(block)

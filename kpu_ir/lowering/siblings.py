@@ -1,0 +1,208 @@
+"""The nest of products that share their left operand: queries, keys and values of an attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from xdsl.dialects.func import FuncOp
+from xdsl.ir import Attribute, Block, Operation, SSAValue
+
+from kpu_ir.dialects import kernel, tile
+from kpu_ir.dialects.kernel import tensor_type
+from kpu_ir.dialects.tile import Level
+from kpu_ir.lowering.contraction import DATAFLOWS
+from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs
+from kpu_ir.lowering.operand import Operand
+from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.lowering.shapes import Shape
+from kpu_ir.lowering.space import Candidate, Problem, candidates, ceildiv
+from kpu_ir.machine import Machine
+from kpu_ir.scalar import op_classes
+from kpu_ir.types import bits_of
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One of the products: its maps, its right operand, what its maps read besides."""
+
+    product: kernel.MatmulOp
+    maps: tuple[kernel.MapOp, ...]
+    rhs: Operand
+    extra: tuple[Operand, ...]
+
+
+@dataclass(frozen=True)
+class Siblings:
+    """``out_p[m, n] = maps_p(sum over k of lhs[m, k] rhs_p[k, n])`` for each of several ``p``.
+
+    A tile of the left operand is loaded once for all of them. ``tile`` of its schedule is (m, n, k).
+    """
+
+    arguments: tuple[tuple[Shape, Attribute], ...]
+    results: tuple[tuple[Shape, Attribute], ...]
+    lhs: Operand
+    branches: tuple[Branch, ...]
+    kind: ClassVar[str] = "siblings"
+
+    @staticmethod
+    def of(func: FuncOp, operations: Sequence[Operation]) -> Siblings | None:
+        """Products of rank 2 and of one shape with a common left operand, each with its maps, all
+        of them returned; None for anything else."""
+        args = list(func.body.block.args)
+        products = [op for op in operations if isinstance(op, kernel.MatmulOp)]
+        last = func.body.block.last_op
+        assert last is not None
+        if len(products) < 2 or len(last.operands) != len(products):
+            return None
+        shape = products[0].result.type.get_shape()
+        if len(shape) != 2 or any(
+            p.result.type != products[0].result.type
+            or p.a is not products[0].a
+            or p.transpose_a != products[0].transpose_a
+            for p in products
+        ):
+            return None
+        lhs = Operand.of(products[0].a, args, 2, bool(products[0].transpose_a))
+        branches: list[Branch] = []
+        used = 0
+        for product, result in zip(products, last.operands):
+            known: set[SSAValue] = {product.result}
+            maps: list[kernel.MapOp] = []
+            for op in operations:
+                if isinstance(op, kernel.MapOp) and any(v in known for v in op.inputs):
+                    if tuple(op.result.type.get_shape()) != tuple(shape):
+                        return None
+                    known.add(op.result)
+                    maps.append(op)
+            used += 1 + len(maps)
+            end = maps[-1].result if maps else product.result
+            rhs = Operand.of(product.b, args, 2, bool(product.transpose_b))
+            extra = [Operand.of(v, args, 2) for v in outside_inputs(maps, [product.result])]
+            found = [o for o in extra if o is not None]
+            if rhs is None or len(found) != len(extra) or end is not result:
+                return None
+            branches.append(Branch(product, tuple(maps), rhs, tuple(found)))
+        if lhs is None or used != len(operations):
+            return None
+        operands = [lhs, *(o for b in branches for o in (b.rhs, *b.extra))]
+        shapes = {o.position: (o.stored, o.kind) for o in operands}
+        if len(shapes) != len(args):
+            return None
+        kinds = [tensor_type(v).element_type for v in last.operands]
+        return Siblings(
+            tuple(shapes[i] for i in range(len(args))),
+            tuple((tuple(shape), kind) for kind in kinds),
+            lhs,
+            tuple(branches),
+        )
+
+    @property
+    def extents(self) -> tuple[int, int, int]:
+        """Rows, columns of one product, and the extent that is summed over."""
+        m, n = self.results[0][0]
+        return m, n, self.lhs.shape[1]
+
+    def problem(self, machine: Machine) -> Problem:
+        """All products as one, in plain integers."""
+        m, n, k = self.extents
+        interval = machine.vector.initiation_interval
+        row = ceildiv(machine.fabric.columns, machine.vector.lanes)
+        work = min(
+            sum(interval[c] * t for op in b.maps for c, t in op_classes(op.body.block).items())
+            for b in self.branches
+        )
+        count = len(self.branches)
+        size = max(1, bits_of(self.lhs.kind) // 8)
+        out = max(1, min(bits_of(kind) for _, kind in self.results) // 8)
+        return Problem(
+            1, m, n * count, k, size, out, machine.fabric.macs.get(str(self.lhs.kind), 1), 0,
+            max(1, row * work), row * interval["simple"], count,
+        )  # fmt: skip
+
+    def candidates(self, machine: Machine) -> list[Candidate]:
+        """Those of the one product whose tiles are in one of them."""
+        return candidates(self.problem(machine), machine, tuple(DATAFLOWS))
+
+    def default(self, machine: Machine) -> Schedule:
+        """The candidate that promises most; small tiles where none fits."""
+        found = self.candidates(machine)
+        if found:
+            return min(found, key=lambda c: (c.guess, c.bytes)).schedule
+        side = machine.fabric.rows
+        return Schedule((side, side, side), out_depth=1)
+
+    def fitted(self, schedule: Schedule) -> Schedule:
+        """The schedule with its tile cut to the problem."""
+        m, n, k = self.extents
+        tm, tn, tk = schedule.tile
+        made = [b.product.result.type.element_type for b in self.branches]
+        if any(a != kind for a, (_, kind) in zip(made, self.results)):
+            tk = k  # partial sums would be rounded to the result's type
+        return replace(schedule, tile=(min(tm, m), min(tn, n), min(tk, k)))
+
+    def emit(self, block: Block, schedule: Schedule) -> None:
+        """The nest of one product, with the others beside it in the innermost loops."""
+        schedule = self.fitted(schedule)
+        tm, tn, tk = schedule.tile
+        m, n, k = self.extents
+        args, nest = list(block.args), Nest(block)
+        targets = args[len(self.arguments) :]
+        at: dict[str, SSAValue | None] = {}
+        sizes = {"m": (m, tm), "n": (n, tn)}
+        outer, inner = schedule.order
+        cut = tk < k
+
+        def level(stays: str) -> Level:
+            return Level.L3 if stays == "l3" else Level.L2
+
+        def left() -> SSAValue:
+            keep = [at.get("n")] if schedule.lhs else []
+            return self.lhs.load(
+                nest, args[self.lhs.position], [at.get("m"), at.get("k")], (tm, tk), "lhs", keep,
+                level(schedule.lhs),
+            )  # fmt: skip
+
+        def right(branch: Branch) -> SSAValue:
+            keep = [at.get("m")] if schedule.rhs else []
+            return branch.rhs.load(
+                nest, args[branch.rhs.position], [at.get("k"), at.get("n")], (tk, tn), "rhs", keep,
+                level(schedule.rhs),
+            )  # fmt: skip
+
+        at[outer] = nest.loop(*sizes[outer], outer)
+        lhs = left() if not cut and outer == "m" else None
+        rhs = [right(b) for b in self.branches] if not cut and outer == "n" else []
+        at[inner] = nest.loop(*sizes[inner], inner)
+        lhs = left() if not cut and lhs is None else lhs
+        accs: list[SSAValue] = []
+        extras: list[list[SSAValue]] = []
+        for branch, (_, kind) in zip(self.branches, self.results):
+            extras.append(
+                [
+                    o.load(nest, args[o.position], [at["m"], at["n"]], (tm, tn), "extra")
+                    for o in branch.extra
+                ]
+            )
+            accs.append(nest.alloc((tm, tn), kind, "acc"))
+        over: list[SSAValue] = []
+        if cut:
+            at["k"] = nest.loop(k, tk, "k")
+            over += [v for v in [at["k"]] if v is not None]
+            lhs = left()
+        assert lhs is not None
+        flow = DATAFLOWS[schedule.dataflow]
+        for i, branch in enumerate(self.branches):
+            operand = rhs[i] if rhs else right(branch)
+            kinds = [o.kind for o in branch.extra]
+            epilogue = epilogue_region(branch.product.result, branch.maps, kinds)
+            nest.builder.insert(
+                tile.MatmulOp(flow, lhs, operand, accs[i], over, extras[i], epilogue)
+            )
+            if not cut:
+                nest.store(accs[i], targets[i], [at["m"], at["n"]])
+        if cut:
+            nest.close()
+            for acc, target in zip(accs, targets):
+                nest.store(acc, target, [at["m"], at["n"]])
