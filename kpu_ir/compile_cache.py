@@ -50,11 +50,11 @@ def limit() -> int:
 
 @cache
 def compiler_digest() -> str | None:
-    """Of the sources that compile; None if they were changed since this process began to load them,
+    """Of the sources that compile, and the presets; None if they were changed since this process began to load them,
     which then runs neither the old nor the new ones."""
     sources = hashlib.sha256()
     root = Path(__file__).parent
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted(p for p in root.rglob("*") if p.suffix in (".py", ".toml")):
         if path.stat().st_mtime >= LOADED:
             return None
         sources.update(f"{path.relative_to(root)}\0".encode())

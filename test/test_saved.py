@@ -4,6 +4,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from kpu_ir import Graph, KpuError, container
 from kpu_ir.driver import Compiled
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
+from kpu_ir.report.command import command_of
 from kpu_ir.tools.run import main
 from kpu_ir.types import bytes_of
 
@@ -113,6 +115,23 @@ def test_ir_below_kernel(tmp_path: Path) -> None:
         assert not opened.has_reference
         with pytest.raises(KpuError, match="no kernel IR"):
             opened.reference({})
+
+
+def test_nothing_of_a_program_is_forgotten() -> None:
+    """A new field of Compiled must be in the header, or follow from what is there."""
+    written = {"stages", "options", "source", "fusion"}
+    follows = {"program", "compile_seconds", "_timings"}
+    assert {f.name for f in fields(Compiled)} == written | follows
+
+
+def test_the_command_of_a_saved_program_is_one_that_runs(
+    run: Callable[..., tuple[int, str, str]],
+) -> None:
+    kpu_ir.compile(graph(), "large", search="none").save("a.kpu")
+    assert run("a.kpu", "--save", "b.kpu")[0] == 0
+    command = command_of(kpu_ir.open("b.kpu"), "--no-values")
+    assert command == "kpu-run a.kpu --no-values"
+    assert run(*command.split()[1:])[0] == 0
 
 
 def test_saving_what_was_opened_gives_the_same_file(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ def command_of(compiled: Compiled, *more: str) -> str:
         return "compiled in Python from a graph or a module, with the machine below"
     machine, options = compiled.machine, compiled.options
     words = ["kpu-run", compiled.source]
+    if Path(compiled.source).suffix == ".kpu":  # has its machine and options
+        return shlex.join([*words, *more])
     if Path(compiled.source).suffix == ".onnx":
         for port in compiled.program.inputs:
             shape = "x".join(str(n) for n in port.type.get_shape())

@@ -185,7 +185,7 @@ def vector_macs(body: Sequence[Node]) -> int:
 def model_figures(compiled: Compiled) -> dict[str, int]:
     """What the importer said of the model (``kpu.model`` of the module); nothing for other
     sources."""
-    module = next(iter(compiled.stages.values()), None)
+    module = compiled.stages.get("dma")
     given = module.attributes.get("kpu.model") if module is not None else None
     if not isinstance(given, DictionaryAttr):
         return {}
