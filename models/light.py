@@ -74,11 +74,14 @@ def weights(random: Any, shape: list[int], node: Any, place: int, summed: set[st
 
 
 def make_light(path: Path, name: str, image: int = 224) -> None:
-    """One of ``NAMES``, refilled, with a seeded picture beside it."""
+    """One of ``NAMES``, refilled, with a seeded picture beside it. Those that end in an average over
+    all positions take pictures of other sizes, too."""
     import onnx
 
     folder = Path(str(onnx.__file__)).parent / "backend" / "test" / "data" / "light"
     model = refill(onnx.load(str(folder / f"light_{name}.onnx")))
+    for dim in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        dim.dim_value = image
     onnx.checker.check_model(model)
     save_model(path, model)
     random = np.random.default_rng(SEED)

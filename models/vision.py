@@ -259,7 +259,7 @@ def make_reader(path: Path, **changes: Any) -> None:
     export(path, perturb(Reader(**changes)), {"image": strip}, ["characters"])
 
 
-def make_vit(path: Path, image: int = 224, **changes: Any) -> None:
+def make_vit(path: Path, image: int = 224, legacy: bool = False, **changes: Any) -> None:
     """A vision transformer, of the tiny size (192 wide, 12 layers)."""
     transformers: Any = need("transformers", "transformers")
     sizes: dict[str, Any] = {
@@ -276,4 +276,4 @@ def make_vit(path: Path, image: int = 224, **changes: Any) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.vit(pixel_values=x).logits
 
-    make_seeded(path, Logits, image=image)
+    make_seeded(path, Logits, image=image, legacy=legacy)

@@ -46,6 +46,7 @@ KNOWN_INPUTS: Mapping[str, Sequence[int]] = {
     "Slice": (1, 2, 3, 4),
     "Pad": (1, 2, 3),
     "Resize": (1, 2, 3),
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), (4,)),
 }
 """Inputs that shapes depend on: tests pass them at run time, we take them as constants."""
 

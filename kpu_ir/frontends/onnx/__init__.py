@@ -1,9 +1,9 @@
 """ONNX models become the ``kernel`` altitude.
 
-``load`` reads files, ``importer`` walks the graph, and the operators stand in tables by family:
-``elementwise``, ``products``, ``shapes``, ``networks`` (windows, rows, movement), ``attention``,
-``choosing`` (by size and index), ``resize``. A new operator is one short function there, under
-``@operator("Name")``.
+``load`` reads files, ``importer`` walks the graph, ``work`` counts what nodes compute, and the
+operators stand in tables by family: ``elementwise``, ``products``, ``shapes``, ``networks``
+(windows, rows, movement), ``attention``, ``choosing`` (by size and index), ``resize``,
+``recurrent``. A new operator is one short function there, under ``@operator("Name")``.
 """
 
 from kpu_ir.frontends.onnx import (
@@ -12,6 +12,7 @@ from kpu_ir.frontends.onnx import (
     elementwise,
     networks,
     products,
+    recurrent,
     resize,
     shapes,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "import_onnx",
     "networks",
     "products",
+    "recurrent",
     "resize",
     "shapes",
 ]

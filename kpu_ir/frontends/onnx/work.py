@@ -138,7 +138,7 @@ def refuse(
     lines: list[str] = []
     for kind, found in groups.items():
         some = of[kind]
-        part = "an unknown share" if some is None or not total else f"{100 * some / total:.2g} %"
+        part = "an unknown share" if some is None or not total else f"{100 * some / total:.3g} %"
         names = [node_text(n) for n in found]
         listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         lines.append(f"{listed}: {part} of the model's work")

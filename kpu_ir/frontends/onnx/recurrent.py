@@ -1,0 +1,239 @@
+"""ONNX's recurrent layers, step by step: LSTM, GRU, RNN.
+
+The products with the inputs are one over all steps; each step then has its product with the state
+before. Steps differ in an index only, so that their kernels are the same and compiled once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from kpu_ir import formulas
+from kpu_ir.builder import Value
+from kpu_ir.errors import KpuError
+from kpu_ir.frontends.onnx.node import Node, Tensor, operator
+from kpu_ir.tracing import Scalar
+
+MOST_STEPS = 1024
+"""A longer sequence is refused: each step is some kernels of its own."""
+
+Formula = Callable[[Scalar], Scalar]
+ACTIVATIONS: dict[str, Formula] = {
+    "sigmoid": formulas.sigmoid,
+    "tanh": formulas.tanh,
+    "relu": formulas.relu,
+}
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
+
+
+def activations(node: Node, directions: int) -> list[list[Formula]]:
+    """The formulas of each direction."""
+    usual = USUAL[node.proto.op_type]
+    given = node.attributes.get("activations") or [name.encode() for name in usual * directions]
+    names = [name.decode().lower() for name in given]
+    unknown = [name for name in names if name not in ACTIVATIONS]
+    if unknown or len(names) != len(usual) * directions:
+        raise KpuError(
+            f"activations {', '.join(names)} are not supported",
+            hint=f"{len(usual) * directions} of {', '.join(ACTIVATIONS)}",
+        )
+    found = [ACTIVATIONS[name] for name in names]
+    return [found[d * len(usual) :][: len(usual)] for d in range(directions)]
+
+
+class Layer:
+    """One direction of a layer: its weights, and its products gate by gate."""
+
+    def __init__(self, node: Node, x: Value, d: int, formulas: Sequence[Formula]) -> None:
+        """``x``: steps x batch x inputs; ``d``: which direction."""
+        self.node, self.graph, self.d = node, node.graph, d
+        self.gates = GATES[node.proto.op_type]
+        self.steps, self.batch, _ = x.shape
+        self.hidden = node.shape(2)[2]
+        self.formulas = formulas
+        self.reset_late = bool(node.integer("linear_before_reset", 0))
+        self.clip = node.number("clip", 0.0)
+        w = self.graph.reshape(self.part(1), (self.gates, self.hidden, x.shape[2]))
+        r = self.graph.reshape(self.part(2), (self.gates, self.hidden, self.hidden))
+        self.r = self.graph.transpose(r, (0, 2, 1))
+        self.bias, self.late_bias = self.biases()
+        rows = self.graph.reshape(x, (1, self.steps * self.batch, x.shape[2]))
+        z = self.graph.matmul(rows, w, transpose_b=True)
+        if self.bias is not None:
+            z = z + self.bias
+        z = self.graph.reshape(z, (self.gates, self.steps, self.batch, self.hidden))
+        self.z = self.graph.transpose(z, (1, 0, 2, 3))
+        peepholes = self.part(7) if node.proto.op_type == "LSTM" and node.has(7) else None
+        self.peepholes = [self.row(peepholes, g) for g in range(3)] if peepholes else []
+
+    def part(self, i: int) -> Value:
+        """This direction's share of input ``i``."""
+        known = self.node.known(i)
+        if known is not None:
+            return self.graph.constant(np.ascontiguousarray(known[self.d]))
+        return self.at(self.node.value(i), self.d)
+
+    def at(self, x: Value, i: int) -> Value:
+        """``x[i]``, the index being data: every step has the same kernel."""
+        index = self.graph.constant(np.array([i], np.int64))
+        return self.graph.reshape(self.graph.gather(x, index, 0), x.shape[1:])
+
+    def row(self, x: Value, g: int) -> Value:
+        """Elements of gate ``g`` of a vector, 1 x hidden."""
+        part = self.graph.slice(x, [g * self.hidden], [1], [self.hidden])
+        return self.graph.reshape(part, (1, self.hidden))
+
+    def gate(self, x: Value, g: int) -> Value:
+        """Gate ``g`` of gates x batch x hidden."""
+        part = self.graph.slice(x, [g, 0, 0], [1] * 3, (1, self.batch, self.hidden))
+        return self.graph.reshape(part, (self.batch, self.hidden))
+
+    def biases(self) -> tuple[Value | None, Value | None]:
+        """What is added to the products with the inputs, gates x 1 x hidden; and what a GRU that
+        resets late adds to the state's product of its last gate."""
+        if not self.node.has(3):
+            return None, None
+        both = self.graph.reshape(self.part(3), (2, self.gates, 1, self.hidden))
+        w, r = self.at(both, 0), self.at(both, 1)
+        if not self.reset_late or self.node.proto.op_type != "GRU":
+            return w + r, None
+        seen = np.array([1, 1, 0]).reshape(3, 1, 1).astype(r.dtype)
+        last = self.graph.slice(r, [2, 0, 0], [1] * 3, (1, 1, self.hidden))
+        return w + r * self.graph.constant(seen), self.graph.reshape(last, (1, self.hidden))
+
+    def start(self, i: int) -> Value:
+        """The state before the first step: input ``i``, or zeros."""
+        if self.node.has(i):
+            value = self.node.value(i)
+            if self.node.integer("layout", 0):
+                value = self.graph.transpose(value, (1, 0, 2))
+            return self.at(value, self.d)
+        zeros = np.zeros((self.batch, self.hidden), self.z.dtype)
+        return self.graph.constant(zeros)
+
+    def sums(self, h: Value, t: int) -> Value:
+        """What the inputs and the state give to each gate: gates x batch x hidden."""
+        state = self.graph.reshape(h, (1, self.batch, self.hidden))
+        return self.graph.matmul(state, self.r) + self.at(self.z, t)
+
+    def clipped(self, x: Scalar) -> Scalar:
+        """Within ``clip``, if there is one."""
+        return formulas.clip(x, -self.clip, self.clip) if self.clip else x
+
+    def step(self, h: Value, c: Value | None, t: int) -> tuple[Value, Value | None]:
+        """The state after step ``t``."""
+        match self.node.proto.op_type:
+            case "LSTM":
+                assert c is not None
+                return self.lstm(h, c, t)
+            case "GRU":
+                return self.gru(h, t), None
+            case _:
+                (f,) = self.formulas
+                y = self.graph.map(lambda s: f(self.clipped(s)), self.sums(h, t))
+                return self.graph.reshape(y, (self.batch, self.hidden)), None
+
+    def lstm(self, h: Value, c: Value, t: int) -> tuple[Value, Value]:
+        """Gates in ONNX's order: input, output, forget, cell."""
+        f, g, out = self.formulas
+        sums = self.sums(h, t)
+        i, o, forget, cell = (self.gate(sums, n) for n in range(4))
+        if self.peepholes:
+            i, forget = i + self.peepholes[0] * c, forget + self.peepholes[2] * c
+        coupled = bool(self.node.integer("input_forget", 0))
+
+        def remember(i: Scalar, forget: Scalar, cell: Scalar, c: Scalar) -> Scalar:
+            open = f(self.clipped(i))
+            kept = 1.0 - open if coupled else f(self.clipped(forget))
+            return kept * c + open * g(self.clipped(cell))
+
+        new = self.graph.map(remember, i, forget, cell, c)
+        if self.peepholes:
+            o = o + self.peepholes[1] * new
+        shown = self.graph.map(lambda o, c: f(self.clipped(o)) * out(c), o, new)
+        return shown, new
+
+    def gru(self, h: Value, t: int) -> Value:
+        """Gates in ONNX's order: update, reset, hidden."""
+        f, g = self.formulas
+        if self.reset_late:
+            state = self.graph.reshape(h, (1, self.batch, self.hidden))
+            product, inputs = self.graph.matmul(state, self.r), self.at(self.z, t)
+            parts = [self.gate(v, n) for v in (product, inputs) for n in range(3)]
+            late = self.late_bias
+            if late is None:
+                late = self.graph.constant(np.zeros((1, self.hidden), h.dtype))
+
+            def whole(
+                uz: Scalar, ur: Scalar, uh: Scalar, z: Scalar, r: Scalar, x: Scalar, b: Scalar,
+                h: Scalar,
+            ) -> Scalar:  # fmt: skip
+                update, reset = f(self.clipped(uz + z)), f(self.clipped(ur + r))
+                new = g(self.clipped(x + reset * (uh + b)))
+                return (1.0 - update) * new + update * h
+
+            return self.graph.map(whole, *parts, late, h)
+        sums = self.sums(h, t)  # of which the last gate's share of the state is not used
+        update, reset = self.gate(sums, 0), self.gate(sums, 1)
+        inputs = self.gate(self.at(self.z, t), 2)
+        held = self.graph.map(lambda r, h: f(self.clipped(r)) * h, reset, h)
+        product = self.graph.matmul(held, self.at(self.r, 2))
+        return self.graph.map(
+            lambda u, p, x, h: (
+                (1.0 - f(self.clipped(u))) * g(self.clipped(p + x)) + f(self.clipped(u)) * h
+            ),
+            update,
+            product,
+            inputs,
+            h,
+        )
+
+
+@operator("LSTM", "GRU", "RNN")
+def recurrent(node: Node) -> list[Tensor]:
+    """All steps of all directions, unrolled."""
+    graph, kind = node.graph, node.proto.op_type
+    batch_first = bool(node.integer("layout", 0))
+    x = node.value(0)
+    x = graph.transpose(x, (1, 0, 2)) if batch_first else x
+    steps, batch, _ = x.shape
+    if steps > MOST_STEPS:
+        raise KpuError(
+            f"{steps} steps are unrolled, at most {MOST_STEPS} are supported",
+            hint="a shorter sequence",
+        )
+    if node.has(4) and np.any(node.must_be_known(4, "sequence_lens") != steps):
+        raise KpuError("sequences of different lengths are not supported", hint="one batch each")
+    way = node.text("direction", "forward")
+    directions = 2 if way == "bidirectional" else 1
+    formulas_of = activations(node, directions)
+    seen: list[list[Value]] = []
+    last: list[Value] = []
+    cells: list[Value] = []
+    for d in range(directions):
+        layer = Layer(node, x, d, formulas_of[d])
+        h = layer.start(5)
+        c = layer.start(6) if kind == "LSTM" else None
+        back = way == "reverse" or d == 1
+        states: list[Value] = []
+        for t in range(steps - 1, -1, -1) if back else range(steps):
+            h, c = layer.step(h, c, t)
+            states.append(h)
+        seen.append(states[::-1] if back else states)
+        last.append(h)
+        cells += [c] if c is not None else []
+    hidden = node.shape(2)[2]
+
+    def joined(values: Sequence[Value], shape: Sequence[int]) -> Value:
+        parts = [graph.reshape(v, (1, batch, hidden)) for v in values]
+        return graph.reshape(graph.concat(parts, 0) if len(parts) > 1 else parts[0], shape)
+
+    y = joined([s[t] for t in range(steps) for s in seen], (steps, directions, batch, hidden))
+    ends = [joined(v, (directions, batch, hidden)) for v in (last, cells) if v]
+    if batch_first:
+        y = graph.transpose(y, (2, 0, 1, 3))
+        ends = [graph.transpose(v, (1, 0, 2)) for v in ends]
+    return [y, *ends]
