@@ -64,7 +64,7 @@ class Options:
     search: Literal["none", "quick", "full"] = "quick"
     objective: Objective = "cycles"
     schedule: Schedule | None = None
-    """One schedule for every product, instead of a choice."""
+    """One schedule for every product, instead of a choice; nothing but epilogues is fused then."""
 
 
 def altitude_of(module: ModuleOp) -> Altitude:
@@ -103,7 +103,8 @@ def fuse(
     alone; what was decided by simulation."""
     ctx = context()
     choices: list[Choice] = []
-    if options.fuse == "full":
+    # A schedule for every product leaves nothing to choose between.
+    if options.fuse == "full" and options.schedule is None:
         progress("kernel-group")
         KernelGroupPass().apply(ctx, module)
 

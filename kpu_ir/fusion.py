@@ -148,8 +148,9 @@ def _choice(op: kernel.FusedOp, measure: Measure, objective: str) -> Choice:
     return Choice(name.data, "", better(together, otherwise, objective), together, otherwise)
 
 
-def unfused(module: ModuleOp) -> Iterator[str]:
-    """Why the other neighbours in ``@main`` are not one program: a line a pair."""
+def unfused(module: ModuleOp, decided: bool = True) -> Iterator[str]:
+    """Why the other neighbours in ``@main`` are not one program: a line a pair. ``decided``: two
+    products, one after the other, were weighed."""
     for func in module.ops:
         if not isinstance(func, FuncOp):
             continue
@@ -163,7 +164,15 @@ def unfused(module: ModuleOp) -> Iterator[str]:
                 for user in users:
                     if isinstance(user, ReturnOp | CallOp):
                         continue
-                    yield f"{place_of(op)} -> {user.name.removeprefix('kernel.')}: {_why(op, user, len(users))}"
+                    reason = _why(op, user, len(users))
+                    if decided and reason.startswith("no nest") and _heads(op) == _heads(user):
+                        reason = "apart is better, as said above"
+                    yield f"{place_of(op)} -> {user.name.removeprefix('kernel.')}: {reason}"
+
+
+def _heads(op: Operation) -> bool:
+    """Whether an operation is a product, or a fused one that holds it."""
+    return any(isinstance(one, kernel.MatmulOp) for one in op.walk())
 
 
 def _why(op: Operation, user: Operation, users: int) -> str:
@@ -225,5 +234,5 @@ class FusePass(ModulePass):
         if self.report:
             for choice in choices:
                 print(f"remark: {choice}", file=sys.stderr)
-            for line in unfused(op):
+            for line in unfused(op, bool(choices)):
                 print(f"remark: {line}", file=sys.stderr)

@@ -80,9 +80,15 @@ def test_the_machine_is_a_name_a_file_or_a_machine(tmp_path: Path) -> None:
 
 def test_options_change_the_program() -> None:
     apart = kpu_ir.compile(mlp(), search="none", fuse="none")
-    fused = kpu_ir.compile(mlp(), search="none")
+    fused = kpu_ir.compile(mlp(), search="none", fuse="epilogue")
+    whole = kpu_ir.compile(mlp(), search="none")
     assert len(apart.program.calls) == 3
     assert len(fused.program.calls) == 2
+    assert len(whole.program.calls) == 1
+    (choice,) = whole.fusion
+    assert choice.fuse
+    assert choice.fused
+    assert whole.cycles == choice.fused.cycles < choice.apart.cycles == fused.cycles
     assert kpu_ir.compile(mlp(), options=Options(search="quick")).cycles <= fused.cycles
     given = Schedule(tile=(8, 8, 8))
     tiled = kpu_ir.compile(mlp(), search="none", schedule=given)

@@ -20,6 +20,7 @@ from kpu_ir.bench.table import Column, Table, change, milliseconds, share, times
 from kpu_ir.bench.workloads import (
     Shape,
     add,
+    attention_block,
     chain,
     in_words,
     kernels,
@@ -276,6 +277,42 @@ def activation_table(shapes: Sequence[Shape], setting: Setting) -> Table:
         Column("fused_bytes", "bytes fused", whole), Column("unfused_bytes", "bytes unfused", whole),
     ]  # fmt: skip
     return Table(f"Epilogues on {setting.machine.name}: cycles", shown, rows)
+
+
+def fusion_table(setting: Setting) -> Table:
+    """Blocks of transformers, from one kernel an operator to what fusion leaves of them."""
+    rows: list[dict[str, Any]] = []
+    cases: dict[str, Callable[[], ModuleOp]] = {
+        "feed-forward 1024x768-3072-768": lambda: chain(
+            (768, 3072, 768), 1024, lambda y: y, Value.gelu
+        ),
+        "attention block 512x768, 12 heads": lambda: attention_block(512, 768, 12),
+    }
+    for name, make in cases.items():
+        before: dict[str, Any] = {}
+        for mode in ("none", "epilogue", "full"):
+            setting.say(f"{name} {mode}")
+            compiled = setting.compile(make(), fuse=mode)
+            row: dict[str, Any] = {
+                "block": name, "fuse": mode, "kernels": len(compiled.program.calls),
+                "cycles": compiled.cycles, "bytes": external_bytes(compiled.timing),
+                "chosen": "; ".join(
+                    f"{c.group} {'fused' if c.fuse else 'apart'}" for c in compiled.fusion
+                ) or "-",
+                "other": "; ".join(
+                    str(c.apart if c.fuse else c.fused or c.why) for c in compiled.fusion
+                ) or "-",
+            }  # fmt: skip
+            before = before or row
+            row["less"] = before["bytes"] / row["bytes"]
+            rows.append(row)
+    shown = [
+        Column("block", "block"), Column("fuse", "--fuse"), Column("kernels", "kernels", whole),
+        Column("cycles", "cycles", whole), Column("bytes", "external bytes", whole),
+        Column("less", "fewer", times), Column("chosen", "chosen"),
+        Column("other", "the other would have cost"),
+    ]  # fmt: skip
+    return Table(f"Fusion on {setting.machine.name}, from one kernel an operator", shown, rows)
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from kpu_ir.errors import KpuError
 from kpu_ir.lowering.kernel_to_tile import recognise
 from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule
 from kpu_ir.machine import Machine
+from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
+from kpu_ir.passes.kernel_group import KernelGroupPass
 from kpu_ir.registry import context
 from kpu_ir.search import Cache, Effort, Objective, Search
 from kpu_ir.sim.program import Program, load_program
@@ -105,7 +107,10 @@ def batched(batch: int, shape: Shape) -> ModuleOp:
 
 
 def chain(
-    widths: Sequence[int], rows: int, last: Callable[[Value], Value], formula: Callable[[Value], Value]
+    widths: Sequence[int],
+    rows: int,
+    last: Callable[[Value], Value],
+    formula: Callable[[Value], Value],
 ) -> ModuleOp:
     """Layers of weights, biases and ``formula``; ``last`` follows the last one."""
     g = Graph()
@@ -149,12 +154,43 @@ def layer(shape: Sequence[int], make: Callable[[Graph, Value], Value]) -> Module
     return g.module()
 
 
+def grouped(module: ModuleOp) -> ModuleOp:
+    """The module with what could stay on chip in one kernel, whether that pays or not."""
+    for stage in (KernelCanonicalizePass(), KernelGroupPass()):
+        stage.apply(context(), module)
+    return module
+
+
 def attention(heads: int, length: int, depth: int) -> ModuleOp:
-    """Scaled dot-product attention, kernel by kernel."""
+    """Scaled dot-product attention, in one kernel."""
     g = Graph()
     q, k, v = (g.input(name, (1, heads, length, depth)) for name in "qkv")
     g.output("y", g.attention(q, k, v))
+    return grouped(g.module())
+
+
+def attention_block(rows: int, width: int, heads: int) -> ModuleOp:
+    """Projections, attention by parts, output projection: one operation an operator."""
+    g = Graph()
+    x, depth = g.input("x", (rows, width)), width // heads
+
+    def projected(value: Value, name: str) -> Value:
+        return value @ g.input(f"w{name}", (width, width)) + g.input(f"b{name}", (width,))
+
+    q, k, v = (projected(x, n).reshape(rows, heads, depth).transpose(1, 0, 2) for n in "qkv")
+    scores = (q @ k.transpose(0, 2, 1)) * depth**-0.5
+    mixed = (scores.softmax(-1) @ v).transpose(1, 0, 2).reshape(rows, width)
+    g.output("y", projected(mixed, "o"))
     return g.module()
+
+
+def projections(rows: int, width: int) -> ModuleOp:
+    """Queries, keys and values of one input."""
+    g = Graph()
+    x = g.input("x", (rows, width))
+    for name in "qkv":
+        g.output(name, x @ g.input(f"w{name}", (width, width)) + g.input(f"b{name}", (width,)))
+    return grouped(g.module())
 
 
 def embedding(rows: int, width: int, count: int) -> ModuleOp:
@@ -199,6 +235,8 @@ WORKLOADS: Mapping[str, Callable[[], ModuleOp]] = {
     "layer norm 4096x1024": lambda: layer((4096, 1024), lambda g, x: g.normalize(x, [1])),
     "sum 4096x1024": lambda: layer((4096, 1024), lambda g, x: g.reduce("add", x, [1])),
     "attention 12x512x64": lambda: attention(12, 512, 64),
+    "products back to back 128x64-256-64": lambda: grouped(chain((64, 256, 64), 128, same, Value.relu)),
+    "projections 512x768 of one input": lambda: projections(512, 768),
     "embedding 1000x768 128": lambda: embedding(1000, 768, 128),
 }  # fmt: skip
 """The canonical workloads by name (MxNxK of a product)."""
@@ -272,7 +310,9 @@ def in_words(s: Schedule) -> str:
     """``64x96x64 os nm, 3/3/2 late 5``: what differs is told apart at a glance."""
     stays = "".join(f" {name}@{at}" for name, at in (("a", s.lhs), ("b", s.rhs)) if at)
     tile = "x".join(str(n) for n in s.tile)
-    return f"{tile} {s.dataflow} {s.order}{stays} {s.l3_depth}/{s.depth}/{s.out_depth} late {s.late}"
+    return (
+        f"{tile} {s.dataflow} {s.order}{stays} {s.l3_depth}/{s.depth}/{s.out_depth} late {s.late}"
+    )
 
 
 def room_for(machine: Machine, bytes: int) -> tuple[Machine, str]:
@@ -282,4 +322,3 @@ def room_for(machine: Machine, bytes: int) -> tuple[Machine, str]:
     power = 1 << (bytes - 1).bit_length()
     size = f"{power >> 30} GiB" if power >= 1 << 30 else f"{power} bytes"
     return machine.with_settings({"external.bytes": power}), f"external.bytes raised to {size}"
-

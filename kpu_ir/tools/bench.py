@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     shapes(command("tiles", "what each decision of a chosen schedule is worth"), ("512",))
     command("bandwidth", "engines by themselves, and kernels that external memory bounds")
     shapes(command("activation", "what an epilogue costs, fused and not"), ("512", "128x3072x768"))
+    command("fusion", "blocks of transformers, unfused and fused")
     sub = command("graph", "one layer against a chain: compile time, IR, cycles", searches=False)
     sub.add_argument("--layers", type=int, default=12, help="of the chain (default: 12)")
     sub = command("roofline", "every workload in one picture, as SVG and PNG")
@@ -109,6 +110,8 @@ def tables(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
             return [measure.bandwidth_table(setting), measure.external_table(setting)]
         case "activation":
             return [measure.activation_table(shapes, setting)]
+        case "fusion":
+            return [measure.fusion_table(setting)]
         case "graph":
             if args.layers < 1:
                 raise KpuError(f"--layers must be positive, got {args.layers}")
@@ -198,6 +201,7 @@ SECTIONS: Sequence[tuple[str, Sequence[str]]] = (
     ("Around a chosen schedule", ("tiles 64 512",)),
     ("Data movement", ("bandwidth",)),
     ("Epilogues", ("activation",)),
+    ("Fusion", ("fusion", "fusion --machine large_l3")),
     ("Graphs", ("graph",)),
     ("Roofline", ("roofline --out docs/roofline",)),
     ("The tools", ("speed",)),

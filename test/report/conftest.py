@@ -19,4 +19,4 @@ def network(n: int = 96) -> Graph:
 
 @pytest.fixture(scope="session")
 def compiled():
-    return compile(network(), search="none")
+    return compile(network(), search="none", fuse="epilogue")

@@ -87,7 +87,7 @@ def test_outputs_are_those_of_the_network(run: Run) -> None:
 
 
 def test_json_adds_up(run: Run) -> None:
-    status, out, err = run(DIGITS, "--json", "--search", "none")
+    status, out, err = run(DIGITS, "--json", "--search", "none", "--fuse", "epilogue")
     assert (status, err) == (0, "")
     data = json.loads(out)
     machine, cycles = Machine.preset("default"), data["cycles"]
@@ -208,7 +208,7 @@ def external_data() -> list[str]:
 
 
 def unsupported() -> list[str]:
-    nodes = [node("Foo", "x", "a", "first"), node("LSTM", "a", "b", "second"), node("Bar", "b")]
+    nodes = [node("Foo", "x", "a", "first"), node("Loop", "a", "b", "second"), node("Bar", "b")]
     return [save("bad.onnx", nodes, (2, 4), (2, 4))]
 
 
@@ -294,7 +294,7 @@ BAD = {
     "not onnx": (not_onnx, ["bad.onnx", "not an ONNX file"]),
     "truncated": (truncated, ["bad.onnx", "truncated", "copy it again"]),
     "external data outside": (external_data, ["bad.onnx", "'w'", "outside", "../../etc/passwd"]),
-    "unsupported": (unsupported, ["bad.onnx", "'first' (Foo)", "'second' (LSTM)", "(Bar)"]),
+    "unsupported": (unsupported, ["bad.onnx", "'first' (Foo)", "'second' (Loop)", "(Bar)"]),
     "dynamic": (dynamic, ["bad.onnx", "'x'", "batch", "--shape"]),
     "shapes do not match": (mismatched, ["bad.onnx", "'matmul1' (MatMul)", "2x5", "4x4"]),
     "missing initializer": (missing_initializer, ["bad.onnx", "'matmul1' (MatMul)", "'w'"]),
