@@ -36,11 +36,12 @@ def refill(model: Any, seed: int = SEED) -> Any:
             if node.op_type != "Unsqueeze":
                 uses.setdefault(name, (node, i))
     summed = {name for n in graph.node if n.op_type == "Sum" for name in n.input}
+    linear = {n.output[0] for n in graph.node if n.op_type == "Conv"} - rectified(graph)
     random = np.random.default_rng(seed)
     new = []
     for name, shape in made.items():
         extents = [int(n) for n in numpy_helper.to_array(known[shape])]
-        values = weights(random, extents, *uses.get(name, (None, 0)), summed)
+        values = weights(random, extents, *uses.get(name, (None, 0)), summed, linear)
         new.append(numpy_helper.from_array(values.astype(np.float32), name))
     shapes = set(made.values()) - {
         name for n in graph.node if n.op_type != "ConstantOfShape" for name in n.input
@@ -55,15 +56,32 @@ def refill(model: Any, seed: int = SEED) -> Any:
     )
 
 
-def weights(random: Any, shape: list[int], node: Any, place: int, summed: set[str]) -> Any:
-    """Values for the input ``place`` of a node; less for what is added to what goes around it,
-    which would grow without end."""
+def rectified(graph: Any) -> set[str]:
+    """Tensors that go through norms into a ReLU."""
+    found: set[str] = set()
+    for node in reversed(graph.node):
+        if node.op_type == "Relu" or (
+            node.op_type in ("BatchNormalization", "Mul", "Add") and node.output[0] in found
+        ):
+            found.add(node.input[0])
+    return found
+
+
+def weights(
+    random: Any, shape: list[int], node: Any, place: int, summed: set[str], linear: set[str]
+) -> Any:
+    """Values for the input ``place`` of a node.
+
+    So that values neither vanish nor grow without end, products without a ReLU behind them
+    (``linear``) have less than He's scale, and less is added to what goes around (``summed``).
+    """
     kind = node.op_type if node is not None else ""
     if kind in ("Conv", "Gemm", "MatMul") and place == 1:
         transposed = any(a.name == "transB" and a.i for a in node.attribute)
         fan = math.prod(shape[1:]) if kind == "Conv" or transposed else shape[0]
         last = kind == "Gemm" and summed  # keeps the softmax behind it off 0 and 1
-        return random.normal(0, (0.1 if last else 1) * math.sqrt(2 / fan), shape)
+        gain = 0.02 if last else 1 if node.output[0] in linear else 2
+        return random.normal(0, math.sqrt(gain / fan), shape)
     if kind == "BatchNormalization" and place == 4:
         return np.exp(random.normal(0, 0.2, shape))
     if kind == "BatchNormalization" and place == 1:

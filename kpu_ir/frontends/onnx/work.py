@@ -158,6 +158,9 @@ def inferred(
             del info.type.tensor_type.shape.dim[:]
             for n in shapes[info.name]:
                 info.type.tensor_type.shape.dim.add().dim_value = n
+    domains = {o.domain for o in model.opset_import}
+    for domain in {n.domain for n in nodes} - domains - {"", "ai.onnx"}:
+        model.opset_import.add(domain=domain, version=1)  # else inference refuses the whole model
     result: dict[str, Shape] = {t.name: tuple(t.dims) for t in model.graph.initializer}
     try:
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
