@@ -27,6 +27,7 @@ from xdsl.ir import Attribute, Operation, TypeAttribute
 from xdsl.parser import AttrParser, Parser
 from xdsl.utils.exceptions import DiagnosticException, MultipleSpansParseError, ParseError
 from xdsl.utils.lexer import Span
+from xdsl.utils.mlir_lexer import MLIRLexer
 
 from kpu_ir.errors import KpuError
 from kpu_ir.printing import ELIDED
@@ -34,6 +35,13 @@ from kpu_ir.printing import ELIDED
 FOREIGN = re.compile(r'"(linalg|tensor|tm_tensor|iree_linalg_ext|hal)\.')
 """Another compiler's text in generic form: what xDSL does not know in it is kept as it stands."""
 OURS = ("kernel.", "tile.", "dma.")
+WIDEST = (1 << 24) - 1
+"""Bits of an integer, as MLIR limits them."""
+
+# xDSL's own, which takes exponential time on a string that does not end, without backtracking.
+MLIRLexer._unescaped_characters_regex = re.compile(  # pyright: ignore[reportPrivateUsage]
+    r'"(?:[^"\\\n\v\f]++|\\(?:["nt\\]|[0-9A-Fa-f]{2}))*+"'
+)
 
 
 @dataclass(frozen=True)
@@ -115,10 +123,13 @@ class LocatedParser(Parser):
         """A type; it is noted where one stood that does not verify."""
         span = self._current_token.span
         try:
-            return super().parse_optional_type()
+            found = super().parse_optional_type()
         except DiagnosticException:
             self.refused = self.refused or span
             raise
+        if isinstance(found, IntegerType) and found.bitwidth > WIDEST:
+            self.raise_error(f"an integer has at most {WIDEST} bits", span)
+        return found
 
     def parse_optional_attribute(self) -> Attribute | None:
         """An attribute; it is noted where one stood that does not verify."""
@@ -230,7 +241,10 @@ def place_of(op: Operation | None) -> str | None:
 
 def parse_module(text: str, name: str, ctx: Context) -> ModuleOp:
     """The verified module in ``text``. Raises ``KpuError`` with file, line, column and a caret."""
-    parser = LocatedParser(ctx, text, name)
+    try:
+        parser = LocatedParser(ctx, text, name)  # reads the first token
+    except ParseError as e:
+        raise parse_error(e) from None
     try:
         module = parser.parse_module()
     except ParseError as e:

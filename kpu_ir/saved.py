@@ -263,7 +263,7 @@ class _Stages(Mapping["Altitude", ModuleOp]):
     def _module(self, altitude: Altitude) -> ModuleOp:
         try:
             module = self._parsed(altitude)
-        except (KpuError, DiagnosticException, UnicodeDecodeError) as e:
+        except (KpuError, DiagnosticException, ValueError, ArithmeticError, RecursionError) as e:
             raise KpuError(
                 f"its {altitude} IR cannot be read: {e}",
                 self.path,
@@ -277,8 +277,8 @@ class _Stages(Mapping["Altitude", ModuleOp]):
 
     def _parsed(self, altitude: Altitude) -> ModuleOp:
         text = str(self.text[altitude], "utf-8")
-        parser = _Reader(context(), text, f"{self.path}({altitude})", self.weights)
         try:
+            parser = _Reader(context(), text, f"{self.path}({altitude})", self.weights)
             module = parser.parse_module()
         except ParseError as e:
             raise parse_error(e) from None

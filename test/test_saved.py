@@ -386,6 +386,9 @@ def test_forged_headers(header: Any, refused: Refused) -> None:
         b"", b"\xff", b"module {", b"nonsense", b"builtin.module {}", b"func.func @main(",
         b'builtin.module { %0 = "kernel.nothing"() : () -> () }',
         b"builtin.module { func.func @main() { func.call @lost() : () -> () func.return } }",
+        b'builtin.module attributes {a = "' + b"x = 1, " * 99 + b"\n} {}",
+        b'"' + b"never ends " * 99, b"builtin.module attributes {a = 1 : i99999999999999999} {}",
+        b"[" * 5000, b"builtin.module attributes {a = " + b"[" * 5000,
         b"builtin.module { func.func @f() { dma.ring @r, 9 x <4096x4096xf32, l3> at 0 func.return } }",
     ],
 )  # fmt: skip
