@@ -80,7 +80,9 @@ def test_cycles_add_up(name: str, fuse: str) -> None:
 
 @pytest.mark.parametrize("machine", ["default", "large", "minimal"])
 def test_cycles_add_up_on_each_machine(machine: str) -> None:
-    program = kpu_ir.compile(ROOT / "examples" / "digits_mlp.onnx", machine, search="none")
+    program = kpu_ir.compile(
+        ROOT / "examples" / "digits_mlp.onnx", machine, search="none", cache=False
+    )
     assert program.profile().cycles == program.cycles > 0
 
 
@@ -118,7 +120,7 @@ def test_rows_are_the_summarys() -> None:
 @pytest.fixture(scope="module")
 def digits() -> Profile:
     path = ROOT / "examples" / "digits_mlp.onnx"
-    return kpu_ir.compile(path, search="none", fuse="epilogue").profile()
+    return kpu_ir.compile(path, search="none", fuse="epilogue", cache=False).profile()
 
 
 def test_text(digits: Profile) -> None:
