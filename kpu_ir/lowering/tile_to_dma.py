@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -9,7 +10,7 @@ from math import prod
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects.builtin import FunctionType, IntegerAttr, MemRefType, ModuleOp, i64
-from xdsl.dialects.func import FuncOp, ReturnOp
+from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
@@ -303,9 +304,38 @@ def lower_tile(func: FuncOp, machine: Machine) -> FuncOp:
     return _Lowering(func, schedule).lower(machine)
 
 
+def lifetimes(func: FuncOp) -> dict[tile.BufferOp, tuple[int, int]]:
+    """The first and the last call of ``@main`` that use each buffer, views included; a buffer that
+    is returned lives to the end."""
+    root: dict[SSAValue, SSAValue] = {}
+    used: dict[SSAValue, tuple[int, int]] = {}
+    calls = 0
+    for op in func.body.block.ops:
+        if isinstance(op, tile.ViewOp):
+            root[op.result] = root.get(op.source, op.source)
+            continue
+        if not isinstance(op, CallOp | ReturnOp):
+            continue
+        at = calls if isinstance(op, CallOp) else sys.maxsize
+        calls += 1
+        for value in op.operands:
+            value = root.get(value, value)
+            used[value] = (used.get(value, (at, at))[0], at)
+    return {
+        op: used.get(op.result, (0, 0))
+        for op in func.body.block.ops
+        if isinstance(op, tile.BufferOp)
+    }
+
+
 def place_buffers(func: FuncOp, machine: Machine) -> None:
     """Give each buffer and constant of ``@main`` an address in external memory, behind its
-    arguments."""
+    arguments.
+
+    Constants stay; buffers share bytes where no call needs both: each takes the lowest gap between
+    those that live when it does. A kernel never waits for that: transfers are in order, so what is
+    written has been read.
+    """
 
     def size(type: Attribute) -> int:
         assert isinstance(type, MemRefType)
@@ -314,9 +344,21 @@ def place_buffers(func: FuncOp, machine: Machine) -> None:
 
     end = sum(size(a.type) for a in func.body.block.args)
     for op in func.body.block.ops:
-        if isinstance(op, tile.BufferOp | tile.ConstantOp):
+        if isinstance(op, tile.ConstantOp):
             op.address = IntegerAttr(end, i64)
             end += size(op.result.type)
+    floor = end
+    living: list[tuple[int, int, int]] = []  # address, end, last call
+    for op, (born, dies) in sorted(lifetimes(func).items(), key=lambda item: item[1][0]):
+        living = [one for one in living if one[2] >= born]
+        at, room = floor, size(op.result.type)
+        for begin, after, _ in sorted(living):
+            if at + room <= begin:
+                break
+            at = max(at, after)
+        op.address = IntegerAttr(at, i64)
+        living.append((at, at + room, dies))
+        end = max(end, at + room)
     if end > machine.external.bytes:
         raise KpuError(
             f"the tensors need {end} bytes of external memory, the machine has "
@@ -352,7 +394,7 @@ class TileToDmaPass(ModulePass):
         """Lower the module."""
         machine = machine_of(op)
         for func in list(op.ops):
-            if not isinstance(func, FuncOp):
+            if not isinstance(func, FuncOp) or func.is_declaration:
                 continue
             if func.sym_name.data == "main" and func.function_type.outputs.data:
                 place_buffers(func, machine)

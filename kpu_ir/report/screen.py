@@ -133,6 +133,10 @@ def render(
         f"  external traffic {size(external)}; inputs, weights and results once: "
         f"{size(summary.compulsory_bytes)}{least}"
     )
+    line(
+        f"  external memory {size(summary.external_peak_bytes)} at most, "
+        f"for tensors of {size(summary.tensor_bytes)}"
+    )
     total = sum(summary.energy_pj.values())
     parts = ", ".join(
         f"{name} {100 * pj / total:.0f} %"

@@ -92,6 +92,8 @@ class Summary:
     * ``model_macs``: of the model's operators, as its file has them; ``coverage``: multiply-accumulates
       simulated, the vector engine's too, over those. ``model_nodes``, ``folded_nodes``: its operators,
       and those that were computed at import. None where the source is no ONNX model.
+    * ``external_peak_bytes``: the most of external memory that is in use at any time;
+      ``tensor_bytes``: what all tensors would take without sharing it.
     * ``io_bound_bytes``: the sum of the kernels', each one alone; None unless each is one product.
     * ``engines``: ``busy``, ``stalls`` by cause, ``idle_before``, ``idle_after`` of each add up to
       ``cycles``.
@@ -115,6 +117,8 @@ class Summary:
     bound_by: str
     bytes: dict[str, dict[str, int]]
     compulsory_bytes: int
+    external_peak_bytes: int
+    tensor_bytes: int
     io_bound_bytes: int | None
     engines: dict[str, dict[str, Any]]
     energy_pj: dict[str, float]
@@ -258,6 +262,8 @@ def summarise(
             level: {d: counts.get(f"{level}.{d}", 0) for d in ("read", "write")} for level in LEVELS
         },
         compulsory_bytes=needed,
+        external_peak_bytes=program.external_bytes,
+        tensor_bytes=sum(b.bytes for b in program.buffers),
         io_bound_bytes=sum(least) if rows and len(least) == len(rows) else None,
         engines={
             name: {

@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from xdsl.ir import Attribute, Operation, SSAValue
 from kpu_ir.dialects import dma, tile
 from kpu_ir.errors import KpuError
 from kpu_ir.machine import Machine
-from kpu_ir.sim.plan import Plan, Ring, Write, element_bytes, place, steps
+from kpu_ir.sim.plan import Fetch, Plan, Ring, Write, element_bytes, place, steps
 from kpu_ir.sim.planner import RingCounter, plan_function
 
 
@@ -68,6 +69,52 @@ class Program:
     calls: tuple[Call, ...]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+
+    @property
+    def external_bytes(self) -> int:
+        """Bytes of external memory up to the last tensor: the most that is in use at any time."""
+        return max((b.address + b.bytes for b in self.buffers), default=0)
+
+
+def _check_lifetimes(program: Program) -> None:
+    """Tensors that share bytes are not needed at the same time, or ``KpuError``.
+
+    What is written where another tensor stood waits for nobody: that is right while every transfer
+    is striped over all channels, and so in program order.
+    """
+    last, first = sys.maxsize, -1
+    spans: dict[int, tuple[int, int]] = {
+        b.index: (first, last) for b in program.buffers if b.kind != "temporary"
+    }
+    for at, call in enumerate(program.calls):
+        for index in call.arguments:
+            spans[index] = (spans.get(index, (at, at))[0], max(at, spans.get(index, (at, at))[1]))
+    for port in program.outputs:
+        spans[port.buffer] = (spans.get(port.buffer, (first, last))[0], last)
+    shared = False
+    living: list[Buffer] = []
+    for buffer in sorted((b for b in program.buffers if b.index in spans), key=lambda b: b.address):
+        living = [b for b in living if b.address + b.bytes > buffer.address]
+        for other in living:
+            (a, b), (c, d) = spans[buffer.index], spans[other.index]
+            shared = True
+            if a <= d and c <= b:
+                raise KpuError(
+                    f"tensors {other.name} and {buffer.name} share external memory from "
+                    f"{buffer.address}, and are needed at the same time",
+                    hint="other addresses, or none: tile-to-dma gives them",
+                )
+        if buffer.bytes:
+            living.append(buffer)
+    if shared and any(
+        isinstance(s, Fetch | Write) and s.channels is not None
+        for plan in program.plans
+        for s in steps(plan.body)
+    ):
+        raise KpuError(
+            "tensors share external memory, and transfers are pinned to channels of the DMA",
+            hint="leave out 'on', or give each tensor bytes of its own",
+        )
 
 
 def port_names(
@@ -180,7 +227,9 @@ class _Loader:
                     raise KpuError(
                         "this operation does not belong in a dma program's @main", place(op)
                     )
-        return self.program(calls, inputs, outputs)
+        program = self.program(calls, inputs, outputs)
+        _check_lifetimes(program)
+        return program
 
     def kernel(self, func: FuncOp) -> Program:
         """A lone kernel as a program: what it writes are its outputs."""

@@ -141,16 +141,22 @@ func.func private @staged(%x: memref<32x48xf32>, %y: memref<32x48xf32>) {
 // -----
 
 // Buffers and weights stand behind the arguments of main, at multiples of 64 bytes; a view has its
-// buffer's address.
+// buffer's address. What is no longer needed gives its place to another.
 // CHECK-LABEL: func.func @main
 // CHECK-NEXT:    tile.constant dense<1.000000e+00> : tensor<20xf32> at 64 : i64 : memref<20xf32>
 // CHECK-NEXT:    tile.buffer at 192 : i64 : memref<6xf32>
 // CHECK-NEXT:    tile.view %y : memref<6xf32> to memref<2x3xf32>
 // CHECK-NEXT:    tile.buffer at 256 : i64 : memref<6xf32>
+// CHECK:         tile.buffer at 192 : i64 : memref<6xf32>
 func.func @main(%a: memref<3xf32>) -> memref<6xf32> {
   %w = tile.constant dense<1.0> : tensor<20xf32> : memref<20xf32>
   %y = tile.buffer : memref<6xf32>
   %v = tile.view %y : memref<6xf32> to memref<2x3xf32>
   %z = tile.buffer : memref<6xf32>
-  func.return %z : memref<6xf32>
+  func.call @copy(%v, %z) : (memref<2x3xf32>, memref<6xf32>) -> ()
+  %u = tile.buffer : memref<6xf32>
+  func.call @again(%z, %u) : (memref<6xf32>, memref<6xf32>) -> ()
+  func.return %u : memref<6xf32>
 }
+func.func private @copy(%0: memref<2x3xf32>, %1: memref<6xf32>)
+func.func private @again(%0: memref<6xf32>, %1: memref<6xf32>)
