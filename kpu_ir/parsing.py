@@ -226,6 +226,25 @@ def failing(module: Operation) -> Operation | None:
     return None
 
 
+def early_use(module: Operation) -> tuple[Operation, str] | None:
+    """An operation that uses a value before the one that makes it, which xDSL does not refuse, and
+    what to say of it."""
+    made: set[Operation] = set()
+    for op in module.walk():
+        for value in op.operands:
+            maker = value.owner
+            # Blocks that jump to each other have no order of their text; ours never do.
+            if isinstance(maker, Operation) and maker not in made and not _jumps(maker):
+                return op, f"{op.name}: uses %{value.name_hint or '?'} before it is defined"
+        made.add(op)
+    return None
+
+
+def _jumps(op: Operation) -> bool:
+    region = op.parent_region()
+    return region is not None and len(region.blocks) > 1
+
+
 def place_of(op: Operation | None) -> str | None:
     """``file:line:column`` or ``node 'name' (Op)`` of an operation; its kind if it has no place."""
     if op is None:
@@ -255,6 +274,9 @@ def parse_module(text: str, name: str, ctx: Context) -> ModuleOp:
         module.verify()
     except (DiagnosticException, IndexError, ValueError) as e:  # xDSL's of linalg stumble as well
         raise verify_error(module, e, Source(text, name)) from None
+    early = early_use(module)
+    if early is not None:
+        raise error_at(*early, Source(text, name))
     return module
 
 

@@ -34,7 +34,7 @@ from kpu_ir.errors import KpuError
 from kpu_ir.fusion import Choice, Cost
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
-from kpu_ir.parsing import LocatedParser, parse_error
+from kpu_ir.parsing import LocatedParser, early_use, error_at, parse_error
 from kpu_ir.printing import ELIDED
 from kpu_ir.registry import context
 from kpu_ir.sim.program import load_program
@@ -283,4 +283,7 @@ class _Stages(Mapping["Altitude", ModuleOp]):
         except ParseError as e:
             raise parse_error(e) from None
         module.verify()
+        early = early_use(module)
+        if early is not None:
+            raise error_at(*early)
         return module

@@ -396,6 +396,24 @@ def test_forged_ir(text: bytes, refused: Refused) -> None:
     assert refused(with_ir(text))
 
 
+def test_values_that_are_used_before_they_are_made(tmp_path: Path) -> None:
+    """In a saved program and in a file of IR."""
+    program = kpu_ir.compile(graph(), search="none", fuse="none")
+    program.save(tmp_path / "p.kpu")
+    found = container.read(tmp_path / "p.kpu")
+    lines = bytes(found.parts["dma"]).split(b"\n")
+    use = next(i for i, line in enumerate(lines) if b" = dma.move" in line)
+    lines[use - 1], lines[use] = lines[use], lines[use - 1]
+    parts = {**found.parts, "dma": memoryview(b"\n".join(lines))}
+    container.write(tmp_path / "q.kpu", found.header, parts)
+    with pytest.raises(KpuError, match="before it is defined"):
+        kpu_ir.open(tmp_path / "q.kpu")
+    (tmp_path / "q.mlir").write_bytes(b"\n".join(lines))
+    with pytest.raises(KpuError, match="before it is defined") as e:
+        kpu_ir.load(tmp_path / "q.mlir", cache=False)
+    assert f"q.mlir:{use}:5: dma.move: uses %lhs_l3 before" in str(e.value)
+
+
 def test_values_that_do_not_fill_their_tensor(tmp_path: Path, refused: Refused) -> None:
     program = kpu_ir.compile(graph(), search="none")
     program.save(tmp_path / "p.kpu")
