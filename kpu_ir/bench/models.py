@@ -271,7 +271,11 @@ def models_table(
             f"there is no model {', '.join(unknown)}", hint=f"there are {', '.join(MODELS)}"
         )
     Machine.load(machine).with_settings(list(settings))  # a wrong one is an error at once
-    rows = [row(name, machine, settings, search, say) for name in names]
+    return table_of([row(name, machine, settings, search, say) for name in names], machine)
+
+
+def table_of(rows: Sequence[dict[str, Any]], machine: str) -> Table:
+    """Rows of ``row`` as a table."""
     columns = [
         Column("model", "model"), Column("error", "error", _power),
         Column("asked_error", "asked", _power), Column("cycles", "cycles", whole),
@@ -296,8 +300,8 @@ NOTES = (
     "bandwidth, and the vector engine's work. *wall*: values and time of a compiled program, over onnxruntime on one "
     "thread.",
     "*compile*: from the file, with no schedule known; *again*: with those that the first compile found. *memory*: "
-    "what compiling and running added to the process at most, beside the size of the weights. *coverage*: multiply-accumulates "
-    "simulated, of those that the model's operators have.",
+    "what compiling and running added to the process at most, beside the size of the weights. *coverage*: "
+    "multiply-accumulates simulated, of those that the model's operators have.",
 )
 
 
