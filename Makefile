@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lit pytest check bench clean
+.PHONY: help venv demo test lit pytest nightly check bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ lit: $(STAMP) ## the IR tests (lit and filecheck)
 
 pytest: $(STAMP) ## the Python tests
 	@$(BIN)/python -m pytest -n $(JOBS)
+
+nightly: $(STAMP) ## the drawn programs, thousands of them, other ones each time
+	KPU_DRAWS=$${KPU_DRAWS:-3000} $(BIN)/python -m pytest -n $(JOBS) test/test_altitudes.py
 
 check: $(STAMP) ## ruff and pyright
 	@$(BIN)/ruff check .
