@@ -65,9 +65,11 @@ func.func @two_users(%a: tensor<4x8xf32>, %b: tensor<8x16xf32>) -> (tensor<4x16x
 
 // -----
 
-// Nor one that the map reads twice, as both of its operands.
+// One that a map reads twice, or that several maps read which all end in one value, is.
 // CHECK-LABEL: @read_twice
-// CHECK-NOT:     kernel.fused
+// CHECK:         kernel.fused
+// CHECK-NEXT:      kernel.matmul
+// CHECK-NEXT:      kernel.map
 func.func @read_twice(%a: tensor<4x8xf32>, %b: tensor<8x16xf32>) -> tensor<4x16xf32> {
   %c = kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
   %y = kernel.map %c, %c : (tensor<4x16xf32>, tensor<4x16xf32>) -> tensor<4x16xf32> {
