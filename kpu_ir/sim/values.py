@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from kpu_ir.dialects.tile import Window
 from kpu_ir.errors import KpuError
 from kpu_ir.scalar import compile_body
 from kpu_ir.sim.plan import (
@@ -38,38 +37,15 @@ from kpu_ir.sim.plan import (
     place,
     product,
 )
-from kpu_ir.sim.program import Program
+from kpu_ir.sim.program import Call, Program
+from kpu_ir.sim.values_blocks import COMBINE, gathered, windows
+from kpu_ir.sim.values_plain import PlainRunner
+from kpu_ir.sim.values_proof import proven
+from kpu_ir.sim.values_wide import widen
 from kpu_ir.types import array_of, dtype_of, fill_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Run = Callable[[], None]
-
-
-COMBINE: dict[str, np.ufunc] = {
-    "add": np.add,
-    "max": np.maximum,
-    "min": np.minimum,
-    "mul": np.multiply,
-}
-"""The meaning of a reduction."""
-
-
-def windows(x: Array, window: Window) -> Array:
-    """The values under each position of a window, ``1 x c x h x w`` as ``c x kh x kw x oh x ow``; a
-    view."""
-    channels, height, width = x.shape[-3:]
-    c, h, w = x.strides[-3:]
-    (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilations
-    oh, ow = window.positions((height, width))
-    return np.lib.stride_tricks.as_strided(
-        x, (channels, kh, kw, oh, ow), (c, h * dh, w * dw, h * sh, w * sw), writeable=False
-    )
-
-
-def gathered(x: Array, window: Window) -> Array:
-    """The right operand of a convolution as a matrix, ``c kh kw`` x ``oh ow``."""
-    view = windows(x, window)
-    return view.reshape(view.shape[0] * window.taps, -1)
 
 
 class _Memory:
@@ -527,11 +503,13 @@ class ValueModel:
     """A program compiled for values. Weights are read once; ``run`` may be called again and
     again."""
 
-    def __init__(self, program: Program) -> None:
-        """Compile ``program``."""
-        self.program = program
+    def __init__(self, program: Program, stepped: bool = False) -> None:
+        """Compile ``program``; with ``stepped`` every kernel runs operation by operation on slots,
+        also where it is proven that plain values give the same up to rounding."""
+        self.program, self.stepped = program, stepped
         self.memory = _Memory(program)
-        self.runners = {p.name: _PlanRunner(p, self.memory) for p in program.plans}
+        self.slots: dict[str, _PlanRunner] = {}
+        self.plain: dict[str, PlainRunner | None] = {}
         self.constants = {
             b.index: np.ascontiguousarray(array_of(b.value))
             for b in program.buffers
@@ -557,24 +535,44 @@ class ValueModel:
                 data[i] = np.empty(buffer.type.element_count(), dtype_of(buffer.type.element_type))
                 masks[i] = np.zeros(data[i].size, np.bool_)
         for call in program.calls:
-            shapes = [tuple(t.get_shape()) for t in call.plan.parameters]
-            self.runners[call.plan.name].run(
-                [data[a].reshape(s) for a, s in zip(call.arguments, shapes)],
-                [
-                    None if (mask := masks[a]) is None else mask.reshape(s)
-                    for a, s in zip(call.arguments, shapes)
-                ],
-            )
-            for a in call.arguments:
-                mask = masks[a]
-                if mask is not None and mask.all():
-                    masks[a] = None
+            self._call(call, data, masks)
         for port in program.outputs:
             if masks[port.buffer] is not None:
                 raise KpuError(f"output '{port.name}' was not written completely")
         return {p.name: data[p.buffer].reshape(tuple(p.type.get_shape())) for p in program.outputs}
 
+    def _call(self, call: Call, data: list[Array], masks: list[Array | None]) -> None:
+        """One kernel; masks of what is written, None where all is."""
+        plan, arguments = call.plan, call.arguments
+        shapes = [tuple(t.get_shape()) for t in plan.parameters]
+        buffers = [data[a].reshape(s) for a, s in zip(arguments, shapes)]
+        plain = None if self.stepped else self._plain(plan)
+        if plain is not None and plain.takes(arguments, masks):
+            plain.run(buffers)
+            for b in plain.written:
+                masks[arguments[b]] = None
+            return
+        if plan.name not in self.slots:
+            self.slots[plan.name] = _PlanRunner(plan, self.memory)
+        shaped = [
+            None if (mask := masks[a]) is None else mask.reshape(s)
+            for a, s in zip(arguments, shapes)
+        ]
+        self.slots[plan.name].run(buffers, shaped)
+        for a in arguments:
+            mask = masks[a]
+            if mask is not None and mask.all():
+                masks[a] = None
 
-def run_program(program: Program, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def _plain(self, plan: Plan) -> PlainRunner | None:
+        """The plan on plain values, where that is proven to be the same."""
+        if plan.name not in self.plain:
+            self.plain[plan.name] = PlainRunner(plan, widen(plan)) if proven(plan) else None
+        return self.plain[plan.name]
+
+
+def run_program(
+    program: Program, inputs: Mapping[str, Array], stepped: bool = False
+) -> dict[str, Array]:
     """Values of a program, once."""
-    return ValueModel(program).run(inputs)
+    return ValueModel(program, stepped).run(inputs)

@@ -1,0 +1,235 @@
+"""The two ways to the values of a program: operation by operation on slots, and, where that is
+proven to be the same, on whole tensors."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kpu_ir import Graph, Machine
+from kpu_ir.driver import Options, lower
+from kpu_ir.errors import KpuError
+from kpu_ir.parsing import parse_module
+from kpu_ir.registry import context
+from kpu_ir.sim.plan import Matmul, steps
+from kpu_ir.sim.program import Program, load_program
+from kpu_ir.sim.values import ValueModel
+from kpu_ir.sim.values_proof import proven
+from kpu_ir.sim.values_wide import loops, widen
+from kpu_ir.types import dtype_of
+
+from ..test_altitudes import MACHINES, draw_chain, draw_graph, draw_layer, lowered
+
+DRAWS = settings(
+    max_examples=int(os.environ.get("KPU_DRAWS", "60")),
+    deadline=None,
+    derandomize="KPU_DRAWS" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+DEFAULT = MACHINES["default"]
+
+
+def same(program: Program, exact: bool = False) -> None:
+    """Both ways give the same outputs, twice."""
+    rng = np.random.default_rng(0)
+    slots, plain = ValueModel(program, stepped=True), ValueModel(program)
+    for _ in range(2):
+        inputs = {}
+        for port in program.inputs:
+            shape = tuple(port.type.get_shape())
+            given = rng.standard_normal(shape) if not exact else rng.integers(-9, 9, shape)
+            inputs[port.name] = given.astype(dtype(port))
+        expected, got = slots.run(inputs), plain.run(inputs)
+        assert expected.keys() == got.keys()
+        for name, a in expected.items():
+            b = got[name]
+            assert (a.dtype, a.shape) == (b.dtype, b.shape)
+            finite = np.isfinite(a.astype(np.float64))
+            scale = max(1.0, float(np.abs(a[finite].astype(np.float64)).max(initial=0)))
+            np.testing.assert_array_equal(a[~finite], b[~finite])
+            np.testing.assert_allclose(
+                b[finite], a[finite], rtol=0, atol=0 if exact else 2e-6 * scale
+            )
+
+
+def dtype(port) -> np.dtype:
+    """The NumPy type of a port."""
+    return dtype_of(port.type.element_type)
+
+
+@DRAWS
+@given(st.data())
+def test_plain_values_equal_slots(data):
+    """On networks, layers and chains of every schedule and machine."""
+    make = data.draw(st.sampled_from([draw_graph, draw_layer, draw_chain]))
+    machine = MACHINES[data.draw(st.sampled_from(list(MACHINES)))]
+    try:
+        _, _, program = lowered(data.draw, make(data.draw), machine)
+    except KpuError as e:
+        if "need" not in e.message:
+            raise
+        return
+    same(program)
+
+
+def compiled(graph: Graph, machine: Machine = DEFAULT) -> Program:
+    """A program with default schedules."""
+    return load_program(lower(graph.module(), machine, Options(search="none"))["dma"], machine)
+
+
+@pytest.mark.parametrize("kind", ["f16", "bf16", "i8", "i32", "f64"])
+def test_other_types(kind: str):
+    """Integers are the same; floats are rounded where slots round them."""
+    g = Graph()
+    x = g.input("x", (70, 200), kind)
+    w = g.constant(np.random.default_rng(1).integers(-3, 3, (200, 90)), kind)
+    y = x @ w
+    g.output("y", y)
+    g.output("z", y if kind == "i8" else y.sum(0))
+    same(compiled(g), exact=True)
+
+
+def test_a_product_is_one_step():
+    """Edges that are clipped, a sum over tiles, an operand that is kept: one product, no loop."""
+    g = Graph()
+    x = g.input("x", (200, 700))
+    g.output("y", (x @ g.constant(np.ones((700, 330), np.float32))).relu())
+    program = compiled(g)
+    (plan,) = program.plans
+    tiles = [s for s in steps(plan.body) if isinstance(s, Matmul)]
+    assert proven(plan)
+    assert loops(plan.body) > 1
+    assert len(tiles) > 1
+    body = widen(plan)
+    (product,) = [s for s in steps(body) if isinstance(s, Matmul)]
+    assert loops(body) == 0
+    assert product.extents == (200, 330)
+    assert not product.accumulate
+    assert product.epilogue is not None
+    same(program)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("groups", [1, 64])
+def test_a_convolution_is_one_step(stride: int, groups: int):
+    """Rows that overlap or leave gaps, and padding on some sides only."""
+    g = Graph()
+    x = g.input("x", (1, 64, 61, 67))
+    rng = np.random.default_rng(0)
+    for kernel in (3, 1):
+        weights = rng.standard_normal((64, 64 // groups, kernel, kernel)).astype(np.float32)
+        x = g.conv(
+            x,
+            g.constant(weights / 8),
+            groups=groups,
+            strides=(stride, stride),
+            dilations=(1, 1),
+            low=(kernel // 2, 0),
+            high=(0, kernel // 2),
+        )
+    g.output("y", x)
+    program = compiled(g)
+    assert [proven(p) for p in program.plans] == [True] * len(program.plans)
+    assert [loops(widen(p)) for p in program.plans] == [0] * len(program.plans)
+    same(program)
+
+
+def kernel(text: str) -> Program:
+    """A program from IR."""
+    return load_program(parse_module(text, "test.mlir", context()), DEFAULT)
+
+
+TWO = """
+func.func private @k(%0: memref<2x4xf32>, %1: memref<2x4xf32>) {{
+  dma.ring @a, {depth} x <1x4xf32, l3> at 0
+  %x = dma.fetch %0 [0, 0] into @a : memref<2x4xf32> -> !tile.tile<1x4xf32, l3>
+  %y = dma.fetch %0 [1, 0] into @a : memref<2x4xf32> -> !tile.tile<1x4xf32, l3>
+  dma.write %x, %1 [0, 0] : !tile.tile<1x4xf32, l3> -> memref<2x4xf32>
+  dma.write %y, %1 [{row}, 0] : !tile.tile<1x4xf32, l3> -> memref<2x4xf32>
+  func.return
+}}
+"""
+
+
+def test_a_slot_that_was_given_back_is_refused():
+    """A ring of one slot for two tiles that live together."""
+    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+    program = kernel(TWO.format(depth=2, row=1))
+    assert proven(program.plans[0])
+    (got,) = ValueModel(program).run(named(program, x)).values()
+    np.testing.assert_array_equal(got, x)
+    program = kernel(TWO.format(depth=1, row=1))
+    assert not proven(program.plans[0])
+    for stepped in (False, True):
+        with pytest.raises(KpuError, match="slot of @a was given back"):
+            ValueModel(program, stepped).run(named(program, x))
+
+
+def named(program: Program, x: np.ndarray) -> dict[str, np.ndarray]:
+    """``x`` for every input."""
+    return {p.name: x for p in program.inputs}
+
+
+def test_elements_that_are_not_written_are_refused():
+    """One row written twice, the other never."""
+    program = kernel(TWO.format(depth=2, row=0))
+    assert not proven(program.plans[0])
+    for stepped in (False, True):
+        with pytest.raises(KpuError, match="was not written completely"):
+            ValueModel(program, stepped).run(named(program, np.zeros((2, 4), np.float32)))
+
+
+def test_reading_what_a_kernel_left_unwritten_is_refused():
+    """The second kernel is proven, but what it reads is not all there."""
+    copy = TWO.format(depth=2, row=1).replace("@k", "@all")
+    half = TWO.format(depth=2, row=0).replace("@k", "@half")
+    main = """
+func.func @main(%x: memref<2x4xf32>) -> memref<2x4xf32> {
+  %t = tile.buffer : memref<2x4xf32>
+  func.call @half(%x, %t) : (memref<2x4xf32>, memref<2x4xf32>) -> ()
+  %y = tile.buffer : memref<2x4xf32>
+  func.call @all(%t, %y) : (memref<2x4xf32>, memref<2x4xf32>) -> ()
+  func.return %y : memref<2x4xf32>
+}
+"""
+    program = kernel(main + half + copy)
+    assert [proven(p) for p in program.plans] == [False, True]
+    for stepped in (False, True):
+        with pytest.raises(KpuError, match="nothing has written"):
+            ValueModel(program, stepped).run(named(program, np.zeros((2, 4), np.float32)))
+
+
+def test_a_sum_that_is_read_before_its_end_stays_a_loop():
+    """What is moved out in each trip is the sum so far."""
+    text = """
+func.func private @k(%a: memref<4x8xf32>, %b: memref<8x4xf32>, %c: memref<8x4xf32>) {
+  dma.ring @a3, 1 x <4x4xf32, l3> at 0
+  dma.ring @b3, 1 x <4x4xf32, l3> at 64
+  dma.ring @a2, 1 x <4x4xf32, l2> at 0
+  dma.ring @b2, 1 x <4x4xf32, l2> at 64
+  dma.ring @s, 1 x <4x4xf32, l2> at 128
+  dma.ring @o, 1 x <4x4xf32, l3> at 128
+  %s = dma.acquire @s : !tile.tile<4x4xf32, l2>
+  tile.for %k = 0 to 8 step 4 {
+    %a3 = dma.fetch %a [0, %k] into @a3 : memref<4x8xf32> -> !tile.tile<4x4xf32, l3>
+    %a2 = dma.move %a3 [0, 0] into @a2 : !tile.tile<4x4xf32, l3> -> !tile.tile<4x4xf32, l2>
+    %b3 = dma.fetch %b [%k, 0] into @b3 : memref<8x4xf32> -> !tile.tile<4x4xf32, l3>
+    %b2 = dma.move %b3 [0, 0] into @b2 : !tile.tile<4x4xf32, l3> -> !tile.tile<4x4xf32, l2>
+    dma.matmul output_stationary %a2, %b2 into %s over(%k) : !tile.tile<4x4xf32, l2>, \
+!tile.tile<4x4xf32, l2> -> !tile.tile<4x4xf32, l2>
+    %o = dma.move %s [0, 0] into @o : !tile.tile<4x4xf32, l2> -> !tile.tile<4x4xf32, l3>
+    dma.write %o, %c [%k, 0] : !tile.tile<4x4xf32, l3> -> memref<8x4xf32>
+  }
+  func.return
+}
+"""
+    program = kernel(text)
+    assert proven(program.plans[0])
+    assert loops(widen(program.plans[0])) > 0
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((4, 8), (8, 4)))
+    (got,) = ValueModel(program).run({"a": a, "b": b}).values()
+    np.testing.assert_allclose(got, np.concatenate([a[:, :4] @ b[:4], a @ b]), rtol=1e-5, atol=1e-6)
+    same(program)
