@@ -40,11 +40,17 @@ BUDGET: dict[str, int] = {"quick": 24, "full": 400}
 LEAN: dict[str, int] = {"quick": 8, "full": 100}
 """How many of those that promise as much and move less are simulated besides."""
 
+CLIMBS: dict[str, int] = {"quick": 2, "full": 10}
+"""How often the search goes on from the best to its neighbours."""
+
+NEIGHBOURS = 10
+"""How many of them are simulated each time."""
+
 TIE = {"quick": 0.0045, "full": 0.0}
 """Results whose first figures differ by no more than this share are a tie, which goes to the smaller
 second figure: half a percent of the cycles is not worth twice the bytes."""
 
-VERSION = 10
+VERSION = 11
 """Of the cache; raised whenever a schedule could come out differently."""
 
 
@@ -187,13 +193,14 @@ class Search:
             step = max(1, min((c.guess for c in pool), default=1) // 200)
             pool = sorted(pool, key=lambda c: (c.guess // step, c.bytes, c.guess))
         tried = _Tried(func, cut, self)
-        budget: dict[str, int] = dict.fromkeys(("os", "ws", "is"), BUDGET[self.effort] // 6)
-        budget["os"] = BUDGET[self.effort]
-        for candidate in pool:
-            flow = candidate.schedule.dataflow
-            if budget[flow] <= 0 or (tried.results and self._hopeless(candidate, tried.least)):
-                continue
-            budget[flow] -= tried.run(candidate.schedule)
+        few = BUDGET[self.effort] // 6
+        self._try(pool, tried, {"os": BUDGET[self.effort], "ws": few, "is": few})
+        if tried.results:
+            limit = 0.98 * tried.least[0]
+            left = (c for c in pool if c.guess < limit and not tried.knows(c.schedule))
+            if (most := next(left, None)) is not None:  # a dataflow that promises more
+                self._try(pool, tried, {most.schedule.dataflow: BUDGET[self.effort]})
+            self._climb(pool, tried)
         tried.run(default)
         if not tried.results:
             return default
@@ -206,6 +213,34 @@ class Search:
             changed: dict[str, Any] = {name: value}
             tried.run(replace(tried.best[1], **changed))
         return tried.best[1]
+
+    def _try(self, pool: Sequence[Candidate], tried: _Tried, budget: dict[str, int]) -> None:
+        """Simulate the first of ``pool`` that could win, as many of each dataflow as ``budget``
+        says."""
+        for candidate in pool:
+            flow = candidate.schedule.dataflow
+            if budget.get(flow, 0) <= 0 or tried.knows(candidate.schedule):
+                continue
+            if tried.results and self._hopeless(candidate, tried.least):
+                continue
+            budget[flow] -= tried.run(candidate.schedule)
+
+    def _climb(self, pool: Sequence[Candidate], tried: _Tried) -> None:
+        """Go to neighbours of the best, which differ in one extent of the tile or in the order, for
+        as long as that helps and a gap to the bound is left."""
+        for _ in range(CLIMBS[self.effort]):
+            before, best = tried.least, tried.best[1]
+            near = [
+                c
+                for c in pool
+                if c.schedule.dataflow == best.dataflow
+                and c.cycles < 0.98 * before[0]
+                and sum(a != b for a, b in zip(c.schedule.tile, best.tile)) < 2
+                and not tried.knows(c.schedule)
+            ]
+            self._try(near, tried, {best.dataflow: NEIGHBOURS})
+            if tried.least >= before:
+                break
 
     def _hopeless(self, candidate: Candidate, best: tuple[float, float]) -> bool:
         """Its bound says that it cannot win; a quick search does not chase the last permille
@@ -241,6 +276,10 @@ class _Tried:
     results: list[tuple[tuple[float, float], Schedule]] = field(
         default_factory=list[tuple[tuple[float, float], Schedule]]
     )
+
+    def knows(self, schedule: Schedule) -> bool:
+        """Whether it was simulated."""
+        return any(one == schedule for _, one in self.results)
 
     def run(self, schedule: Schedule) -> bool:
         """Simulate a schedule; whether it fits."""

@@ -245,11 +245,12 @@ class Rows:
     def _with_producers(self, op: kernel.MapOp) -> list[kernel.MapOp]:
         """A map and the maps that are computed inside it, in order."""
         found: list[kernel.MapOp] = []
-        for value in op.inputs:
-            owner = value.owner
-            if isinstance(owner, kernel.MapOp) and self._inlined(owner):
-                found += [m for m in self._with_producers(owner) if m not in found]
-        return [*found, op]
+        waiting = [op]
+        while waiting:  # a chain may be deeper than Python's stack; each has one user: a tree
+            found.append(one := waiting.pop())
+            makers = (value.owner for value in one.inputs)
+            waiting += [m for m in makers if isinstance(m, kernel.MapOp) and self._inlined(m)]
+        return found[::-1]
 
 
 def _streams(

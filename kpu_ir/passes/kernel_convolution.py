@@ -44,6 +44,11 @@ class PadIntoConv(RewritePattern):
         put(rewriter, op, new)
 
 
+LONGEST = 16
+"""Maps of a chain that are looked at: longer ones, which become one from their start, would take
+quadratic time where no convolution begins them."""
+
+
 class ScaleIntoConv(RewritePattern):
     """``map(conv(x, w), f, s) { v f + s }`` --> ``map(conv(x, w f), s) { v + s }``.
 
@@ -54,9 +59,11 @@ class ScaleIntoConv(RewritePattern):
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: kernel.MapOp, rewriter: PatternRewriter) -> None:
         """From the last map of the chain."""
+        if len(op.result.type.get_shape()) != 4:
+            return
         chain: list[kernel.MapOp] = []
         value: Operation | Any = op
-        while isinstance(value, kernel.MapOp) and is_float_map(value):
+        while isinstance(value, kernel.MapOp) and is_float_map(value) and len(chain) < LONGEST:
             chain.append(value)
             value = value.inputs[0].owner
             if isinstance(value, Operation) and not value.results[0].has_one_use():

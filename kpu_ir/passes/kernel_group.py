@@ -181,17 +181,10 @@ KINDS: tuple[tuple[str, Callable[[Operation], list[Operation]]], ...] = (
 """What may become one program, in the order in which it is looked for."""
 
 
-def in_order(operations: Sequence[Operation]) -> list[Operation]:
-    """The operations as they stand in their block."""
-    block = operations[0].parent_block()
-    assert block is not None
-    wanted = set(operations)
-    return [op for op in block.ops if op in wanted]
-
-
 def groups(block: Block) -> Iterator[tuple[str, list[Operation]]]:
     """Groups that do not overlap, in the order of ``KINDS``."""
     taken: set[Operation] = set()
+    order = {op: i for i, op in enumerate(block.ops)}
     for name, find in KINDS:
         for op in block.ops:
             members = [] if op in taken else find(op)
@@ -200,7 +193,7 @@ def groups(block: Block) -> Iterator[tuple[str, list[Operation]]]:
             if any(m.parent_block() is not block for m in members):
                 continue
             taken |= set(members)
-            yield name, in_order(members)
+            yield name, sorted(set(members), key=order.__getitem__)
 
 
 def ungroup(fused: kernel.FusedOp) -> None:
