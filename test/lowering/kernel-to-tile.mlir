@@ -146,6 +146,19 @@ func.func private @conv(%x: tensor<1x3x32x32xf32>, %w: tensor<8x3x3x3xf32>) -> t
 
 // -----
 
+// A strided 1 x 1 convolution reads every other row: the others are seen as the right halves of rows
+// twice as long.
+// CHECK-LABEL: func.func private @skips(%x: memref<1x4x4x16xf32>,
+// CHECK:         %[[X:.*]] = tile.load %x [0, 0, %y, 0] : memref<1x4x4x16xf32> -> !tile.tile<1x4x2x7xf32, l2>
+// CHECK:         tile.matmul output_stationary %{{.*}}, %[[X]] window <1x1 by 1x2 apart 1x1> into
+func.func private @skips(%x: tensor<1x4x8x8xf32>, %w: tensor<8x4x1x1xf32>) -> tensor<1x8x4x4xf32> attributes {kpu.schedule = {tile = [8, 2, 4, 4]}} {
+  %y = kernel.conv %x, %w strides [2, 2] dilations [1, 1] low [0, 0] high [0, 0] {groups = 1 : i64}
+    : (tensor<1x4x8x8xf32>, tensor<8x4x1x1xf32>) -> tensor<1x8x4x4xf32>
+  func.return %y : tensor<1x8x4x4xf32>
+}
+
+// -----
+
 // An epilogue runs on the drain: no map, no second pass over memory. The bias is seen as one row.
 // CHECK-LABEL: func.func @main
 // CHECK-NEXT:    %[[V:.*]] = tile.view %bias : memref<48xf32> to memref<1x48xf32>
