@@ -239,6 +239,12 @@ class ConstantOp(IRDLOperation):
         type = MemRefType(tensor.element_type, tensor.get_shape())
         super().__init__(properties={"value": value}, result_types=[type])
 
+    def verify_(self) -> None:
+        """Memory of the tensor's shape and type."""
+        tensor, memory = cast(TensorType, self.value.type), self.result.type
+        if (tensor.element_type, tensor.get_shape()) != (memory.element_type, memory.get_shape()):
+            raise VerifyException(f"tile.constant of {tensor} needs memory like it, got {memory}")
+
 
 @irdl_op_definition
 class ViewOp(IRDLOperation):

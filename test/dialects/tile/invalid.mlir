@@ -614,3 +614,19 @@ func.func @store_three(%y: memref<48x4x32xf32>) {
   tile.store %s, %y[0, 0, 0] permuted [2, 0, 1] : !tile.tile<4x32x48xf32, l2> -> memref<48x4x32xf32>
   func.return
 }
+
+// -----
+
+// CHECK: tile.constant of tensor<2xf32> needs memory like it, got memref<3xf32>
+func.func @constant_shape() {
+  %w = tile.constant dense<[1.0, 2.0]> : tensor<2xf32> : memref<3xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: tile.constant of tensor<2xf32> needs memory like it, got memref<2xi32>
+func.func @constant_type() {
+  %w = tile.constant dense_resource<elided> : tensor<2xf32> : memref<2xi32>
+  func.return
+}
