@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from kpu_ir.errors import KpuError
 
 if TYPE_CHECKING:
+    from xdsl.dialects.builtin import ShapedType
+
     from kpu_ir.driver import Compiled
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -27,7 +29,11 @@ def run_batch(
     ``progress``: a bar on stderr; None shows it on a terminal.
     Raises ``KpuError`` that says which item is wrong.
     """
-    items = split(compiled, cast(Any, batch)) if isinstance(batch, Mapping) else batch
+    if isinstance(batch, Mapping):
+        ports = [(p.name, p.type) for p in compiled.program.inputs]
+        items: Iterable[Mapping[str, Any]] = split(ports, cast(Any, batch))
+    else:
+        items = batch
     return _run(compiled, items, sys.stderr.isatty() if progress is None else progress)
 
 
@@ -60,9 +66,14 @@ def _watched(items: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
         yield from bar.track(items, total=total)
 
 
-def split(compiled: Compiled, batch: Mapping[str, Any]) -> list[dict[str, Array]]:
-    """The items of arrays that hold all of them. Raises ``KpuError`` where they do not agree."""
-    ports = {p.name: tuple(p.type.get_shape()) for p in compiled.program.inputs}
+def split(
+    expected: Sequence[tuple[str, ShapedType]], batch: Mapping[str, Any]
+) -> list[dict[str, Array]]:
+    """The items of arrays that hold all of them, for inputs of the ``expected`` names and types.
+
+    Raises ``KpuError`` where they do not agree.
+    """
+    ports = {name: tuple(type.get_shape()) for name, type in expected}
     pieces: dict[str, list[Array]] = {}
     for name, values in batch.items():
         if name not in ports:
@@ -74,6 +85,25 @@ def split(compiled: Compiled, batch: Mapping[str, Any]) -> list[dict[str, Array]
         raise KpuError(f"inputs hold different numbers of items: {words}")
     number = next(iter(counts.values()), 0)
     return [{name: p[i] for name, p in pieces.items()} for i in range(number)]
+
+
+def stack(
+    expected: Sequence[tuple[str, ShapedType]],
+    batch: Mapping[str, Any],
+    outputs: Sequence[Mapping[str, Array]],
+) -> dict[str, Array]:
+    """The outputs of all items of ``batch``, at least one, in one array a name.
+
+    As the inputs came: along a new first axis (n x shape); or along the outputs' own, where all
+    inputs were longer along theirs.
+    """
+    along = all(np.ndim(batch[n]) == len(t.get_shape()) for n, t in expected if n in batch)
+    result: dict[str, Array] = {}
+    for name in outputs[0]:
+        values = [item[name] for item in outputs]
+        own = along and values[0].ndim > 0
+        result[name] = np.concatenate(values) if own else np.stack(values)
+    return result
 
 
 def _pieces(name: str, array: Array, shape: tuple[int, ...]) -> list[Array]:

@@ -302,10 +302,13 @@ class Value:
 
 def name_value(value: Value, name: str) -> None:
     """Call a value ``name`` in the printed IR, as far as that can be spelt there."""
-    spelt = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
-    if spelt and spelt[0].isdigit():
-        spelt = f"v{spelt}"
-    value.ssa.name_hint = spelt or None
+    value.ssa.name_hint = spelt(name) or None
+
+
+def spelt(name: str) -> str:
+    """``name`` with what IR can spell of it; nothing, if that is nothing."""
+    text = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
+    return f"v{text}" if text and text[0].isdigit() else text
 
 
 def _flat(numbers: Sequence[int | Sequence[int]]) -> list[int]:

@@ -120,7 +120,11 @@ def put(op: Operation, made: Sequence[Operation], results: Sequence[SSAValue]) -
     for one in made:
         for inner in one.walk():
             inner.location = op.location
+    nameless = [r for one in made for r in one.results if r.name_hint is None]
     Rewriter.replace_op(op, made, results)
+    for value in nameless:  # xDSL calls all of them what only the results are
+        if value not in results:
+            value.name_hint = None
 
 
 def numbers_along(shape: Sequence[int], axis: int) -> kernel.ConstantOp:

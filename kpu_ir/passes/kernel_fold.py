@@ -44,7 +44,10 @@ def put(rewriter: PatternRewriter, op: Operation, *new: Operation) -> None:
     """Put ``new`` in the place of ``op``; the last one has its results."""
     for one in new:
         one.location = op.location
+    nameless = [r for one in new[:-1] for r in one.results if r.name_hint is None]
     rewriter.replace(op, new)
+    for value in nameless:  # xDSL calls all of them what only the last one is
+        value.name_hint = None
 
 
 def elided(kind: Attribute) -> DenseResourceAttr:

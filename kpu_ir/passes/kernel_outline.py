@@ -63,6 +63,13 @@ def outlined(op: Operation, name: str) -> tuple[FuncOp, list[SSAValue]]:
     return FuncOp(name, types, Region(block), visibility="private"), arguments
 
 
+def name_sources(func: FuncOp) -> None:
+    """Call what has no name as what it is seen as: the tensor is the same."""
+    for op in reversed(list(func.body.block.ops)):
+        if isinstance(op, kernel.ReshapeOp) and op.source.name_hint is None:
+            op.source.name_hint = op.result.name_hint
+
+
 @dataclass(frozen=True)
 class KernelOutlinePass(ModulePass):
     """Outline every kernel of ``@main``. Twelve equal layers share one function for each of their
@@ -99,6 +106,7 @@ class KernelOutlinePass(ModulePass):
         for func in list(op.ops):
             if not isinstance(func, FuncOp) or func.sym_name.data != "main":
                 continue
+            name_sources(func)
             for one in list(func.body.block.ops):
                 if not isinstance(one, kernel.KernelOperation) or isinstance(one, FREE):
                     continue
@@ -116,6 +124,7 @@ class KernelOutlinePass(ModulePass):
                 call = CallOp(known[text], arguments, [r.type for r in one.results])
                 call.location = one.location
                 call.attributes.update(one.attributes)
-                for old, new in zip(one.results, call.results):
-                    new.name_hint = old.name_hint
+                names = [r.name_hint for r in one.results]
                 Rewriter.replace_op(one, call)
+                for name, new in zip(names, call.results):
+                    new.name_hint = name

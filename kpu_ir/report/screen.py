@@ -14,6 +14,7 @@ from rich.text import Text
 from kpu_ir.report.summary import Summary
 
 if TYPE_CHECKING:
+    from kpu_ir.compare import Comparison
     from kpu_ir.report.profile import Profile
 
 NAMES = {
@@ -59,6 +60,27 @@ def in_words(cause: str) -> str:
             return cause
 
 
+def coverage(summary: Summary) -> str:
+    """How much of the model was simulated, and where the rest went."""
+    nodes, folded, host = summary.model_nodes, summary.folded_nodes, summary.host_nodes
+    if nodes is None:
+        return "coverage: not known, the source is no ONNX model whose work could be counted"
+    part = "coverage: the model has no multiply-accumulates"
+    if summary.coverage is not None:
+        part = f"coverage {percent(summary.coverage, 1)} of the model's multiply-accumulates"
+    words = [f"{plural(nodes, 'operator')}, {folded} of them folded"]
+    if host is not None:
+        # Where one ran on the host, what is not simulated is its work.
+        missing = max(0.0, 1 - summary.coverage) if host and summary.coverage is not None else 0.0
+        words.append(f"{plural(host, 'operator')} on the host, {percent(missing, 1)} of the work")
+    return "; ".join([part, *words])
+
+
+def plural(number: int, word: str) -> str:
+    """``1 operator``, ``2 operators``."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def console(stream: IO[str] | None = None) -> Console:
     """A console that is plain where the stream is no terminal or NO_COLOR is set."""
     out = stream or sys.stdout
@@ -70,6 +92,23 @@ def show(summary: Summary, stream: IO[str] | None = None, profile: Profile | Non
     """Print a summary with a profile, or with its first kernels."""
     out = console(stream)
     render(summary, out, profile, wrap=out.is_terminal)
+
+
+def show_comparison(found: Comparison, stream: IO[str] | None = None) -> None:
+    """Print the layers of a comparison, and which one is the first that differs."""
+    out = console(stream)
+    wrap = out.is_terminal
+    out.print(Text(f"{found.source} on {found.machine} against onnxruntime", style="bold"))
+    if wrap:
+        out.print(found)
+    else:
+        out.print(Text(str(found).rstrip("\n")), soft_wrap=True)
+    if found.calls < found.of_calls:
+        left = plural(found.of_calls - found.calls, "kernel call")
+        words = f"not compared: {left} of {found.of_calls}, whose results no tensor of the model is"
+        out.print(Text(words), soft_wrap=not wrap)
+    style = "bold red" if found.first else "bold"
+    out.print(Text(found.verdict(), style=style), soft_wrap=not wrap)
 
 
 def text(summary: Summary, width: int = 120) -> str:
@@ -106,12 +145,7 @@ def render(
         f"  bound by {NAMES[summary.bound_by]}; {summary.macs:,} multiply-accumulates, "
         f"{summary.flops:,} operations"
     )
-    if summary.model_nodes is not None:
-        share = percent(summary.coverage, 1) if summary.coverage is not None else "none there are"
-        line(
-            f"  of the model: {share} of its multiply-accumulates; {summary.model_nodes} operators, "
-            f"{summary.folded_nodes} of them known at import"
-        )
+    line(f"  {coverage(summary)}")
     if summary.max_abs_error is not None:
         line(
             f"  against the reference: largest difference {summary.max_abs_error:.3g}, "

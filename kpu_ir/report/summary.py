@@ -90,8 +90,9 @@ class Summary:
       cycles; ``bound_by`` says which, or that the vector engine has more work than any of them.
     * ``ideal_fraction``: the larger of compute and *compulsory* external traffic, over cycles.
     * ``model_macs``: of the model's operators, as its file has them; ``coverage``: multiply-accumulates
-      simulated, the vector engine's too, over those. ``model_nodes``, ``folded_nodes``: its operators,
-      and those that were computed at import. None where the source is no ONNX model.
+      simulated, the vector engine's too, over those. ``model_nodes``, ``folded_nodes``, ``host_nodes``: its
+      operators, those that were computed at import, and those that neither were nor are on the device. None
+      where the source is no ONNX model.
     * ``external_peak_bytes``: the most of external memory that is in use at any time;
       ``tensor_bytes``: what all tensors would take without sharing it.
     * ``io_bound_bytes``: the sum of the kernels', each one alone; None unless each is one product.
@@ -111,6 +112,7 @@ class Summary:
     coverage: float | None
     model_nodes: int | None
     folded_nodes: int | None
+    host_nodes: int | None
     peak_fraction: float
     roofline_fraction: float
     ideal_fraction: float
@@ -254,6 +256,9 @@ def summarise(
         coverage=simulated / model["macs"] if model.get("macs") else None,
         model_nodes=model.get("nodes"),
         folded_nodes=model.get("folded"),
+        host_nodes=model["nodes"] - model["folded"] - model["device"]
+        if "device" in model
+        else None,
         peak_fraction=limits["compute"] / cycles,
         roofline_fraction=max(limits.values()) / cycles,
         ideal_fraction=ideal / cycles,

@@ -516,9 +516,15 @@ class ValueModel:
             if b.value is not None
         }
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    def run(
+        self,
+        inputs: Mapping[str, Array],
+        observe: Callable[[int, Sequence[Array]], None] | None = None,
+    ) -> dict[str, Array]:
         """Outputs by name for inputs by name (already of the right shapes and types).
 
+        ``observe`` is called after each call with its number and all buffers, flat and by index;
+        those that no call has written yet hold anything.
         Raises ``KpuError`` if the program reads what was never written or a slot given back.
         """
         program = self.program
@@ -534,8 +540,10 @@ class ValueModel:
             else:
                 data[i] = np.empty(buffer.type.element_count(), dtype_of(buffer.type.element_type))
                 masks[i] = np.zeros(data[i].size, np.bool_)
-        for call in program.calls:
+        for number, call in enumerate(program.calls):
             self._call(call, data, masks)
+            if observe is not None:
+                observe(number, data)
         for port in program.outputs:
             if masks[port.buffer] is not None:
                 raise KpuError(f"output '{port.name}' was not written completely")

@@ -38,6 +38,12 @@ def parser() -> argparse.ArgumentParser:
     option("file", "a .onnx model, a .mlir module at any altitude, or a saved .kpu program")
     option("--inputs", "arrays by input name (default: seeded random ones)", metavar="F.npz")
     option("--outputs", "write the outputs here", metavar="F.npz")
+    option("--batch", "--inputs hold many items, stacked or along their first axis; so do --outputs",
+           action="store_true")  # fmt: skip
+    option("--compare", "run layer by layer against onnxruntime and name the first that differs",
+           action="store_true")  # fmt: skip
+    option("--tolerance", "with --compare: of a layer's largest value (default: 1e-4)",
+           type=float)  # fmt: skip
     option("--seed", "of the random inputs (default: 0)", type=int)
     option("--machine", "a preset or a TOML file (default: the module's own, or 'default')")
     option("--set", "change one value of the machine, as l2.banks=4", action="append", default=[],
@@ -138,11 +144,13 @@ def progress(quiet: bool) -> Generator[Callable[[str], None]]:
 
 
 CONFLICTS = (
-    ("no_values", ("inputs", "outputs", "seed"), "it computes no values"),
+    ("no_values", ("inputs", "outputs", "seed", "compare"), "it computes no values"),
     ("inputs", ("seed",), "no inputs are drawn"),
     ("emit", ("json", "outputs", "inputs", "seed", "profile", "stepped", "no_values",
-              "trace", "report", "layers", "save"),
+              "trace", "report", "layers", "save", "batch", "compare"),
      "it prints the IR and stops"),
+    ("compare", ("outputs", "batch", "profile", "layers", "stepped", "trace", "report", "save"),
+     "it compares and stops"),
     ("json", ("profile", "layers"), "it always has every kernel"),
 )  # fmt: skip
 """Options beside which others would do nothing."""
@@ -165,6 +173,17 @@ def check_options(args: argparse.Namespace) -> None:
         raise KpuError(f"--elide '{args.elide}': expected a number of elements, or none")
     if args.layers is not None and not args.profile:
         raise KpuError("--layers does nothing without --profile")
+    if args.tolerance is not None:
+        if not args.compare:
+            raise KpuError("--tolerance does nothing without --compare")
+        if not 0 <= args.tolerance < float("inf"):
+            raise KpuError(f"--tolerance {args.tolerance:g}: expected a number from 0")
+    if args.compare and not args.file.endswith(".onnx"):
+        raise KpuError("--compare is for ONNX models", args.file, "give the .onnx file")
+    if args.batch and not args.inputs:
+        raise KpuError(
+            "--batch does nothing without --inputs", hint="give the items: --inputs F.npz"
+        )
     if args.save is not None and not args.save.endswith(".kpu"):
         raise KpuError("--save writes a .kpu file", args.save, "give it a name that ends in .kpu")
     if args.file.endswith(".kpu"):
@@ -239,9 +258,13 @@ def obtain(
         if given is None or expected is None:
             return
         try:
-            check_inputs(expected, given, nan=False)
+            if args.batch:
+                check_items(expected, given)
+            else:
+                check_inputs(expected, given, nan=False)
         except KpuError as e:
-            raise KpuError(e.message, args.inputs, e.hint) from None
+            place = f"{args.inputs}: {e.where}" if e.where else args.inputs
+            raise KpuError(e.message, place, e.hint) from None
 
     def build() -> Compiled:
         with placed(args.file):
@@ -265,6 +288,21 @@ def obtain(
     return compiled, given
 
 
+def check_items(expected: Sequence[tuple[str, ShapedType]], given: dict[str, Any]) -> None:
+    """Refuse a batch that is empty, or with an item that is not as expected."""
+    from kpu_ir.batches import split
+    from kpu_ir.driver import check_inputs
+
+    items = split(expected, given)
+    if not items:
+        raise KpuError("there are no items to run")
+    for number, item in enumerate(items):
+        try:
+            check_inputs(expected, item, nan=False)
+        except KpuError as e:
+            raise KpuError(e.message, f"item {number}", e.hint) from None
+
+
 def target(args: argparse.Namespace, module: ModuleOp, given: Machine | None) -> Machine:
     """The machine that was asked for."""
     from kpu_ir.driver import machine_for
@@ -275,29 +313,43 @@ def target(args: argparse.Namespace, module: ModuleOp, given: Machine | None) ->
         raise KpuError(e.message, e.where or "--set", e.hint) from None
 
 
-def run(args: argparse.Namespace) -> None:
-    """Do what the options say."""
+def run(args: argparse.Namespace) -> int:
+    """Do what the options say; 1 where a layer differs from onnxruntime's, else 0."""
     check_options(args)
+    if args.compare:
+        return against_onnxruntime(args)
     with progress(args.json) as say:
         compiled, given = obtain(args, say)
         if args.emit:
             limit = None if args.elide == "none" else int(args.elide or 16)
             print(compiled.ir(args.emit, limit), end="")
-            return
-        inputs = None
-        if not args.no_values:
+            return 0
+        inputs, items = None, 1
+        if args.batch and given is not None:
+            from kpu_ir.batches import split
+
+            every = split([(p.name, p.type) for p in compiled.program.inputs], given)
+            items, inputs = len(every), compiled.checked(every[0], nan=False)
+        elif not args.no_values:
             drawn = given or random_inputs(compiled.program, args.seed or 0)
             inputs = compiled.checked(drawn, nan=False)
         profile = compiled.profile() if args.profile else None
         if profile is not None and args.layers:
             profile = profile.filter(args.layers)
         summary, outputs = simulate(compiled, inputs, args.stepped, say)
+    # Its bar takes the place of the line on what is being done.
+    if args.batch and given is not None:
+        outputs = run_items(compiled, given, not args.json)
+    with progress(args.json) as say:
         if args.outputs:
             write_arrays(args.outputs, outputs)
         written = write(args, compiled, summary, say)
     if args.json:
         print(summary.to_json())
-        return
+        return 0
+    if args.batch:
+        cycles = f"{items * summary.cycles:,} cycles one after the other"
+        print(f"batch: {items} items, {cycles}; the figures are of one, the reference of the first")
     if not args.no_values and given is None and inputs:
         print(f"inputs: random, seed {args.seed or 0} (give your own with --inputs)")
     if summary.max_abs_error is None and not args.no_values:
@@ -307,6 +359,36 @@ def run(args: argparse.Namespace) -> None:
     show(summary, profile=profile)
     for line in written:
         print(line)
+    return 0
+
+
+def run_items(compiled: Compiled, given: dict[str, Any], bar: bool) -> dict[str, Any]:
+    """The outputs of every item of a batch, in one array a name; with a bar on a terminal."""
+    from kpu_ir.batches import stack
+
+    outputs = compiled.run_many(given, None if bar else False)
+    return stack([(p.name, p.type) for p in compiled.program.inputs], given, outputs)
+
+
+def against_onnxruntime(args: argparse.Namespace) -> int:
+    """Print each layer's difference from onnxruntime's; 1 if one is above the tolerance."""
+    from kpu_ir.compare import TOLERANCE, compare, oracle
+
+    oracle()  # before the compilation, which takes longer
+    tolerance = TOLERANCE if args.tolerance is None else args.tolerance
+    with progress(args.json) as say:
+        compiled, given = obtain(args, say)
+        inputs = given or random_inputs(compiled.program, args.seed or 0)
+        found = compare(compiled, compiled.checked(inputs, nan=False), tolerance, say)
+    if args.json:
+        print(found.to_json())
+        return int(found.first is not None)
+    if given is None and inputs:
+        print(f"inputs: random, seed {args.seed or 0} (give your own with --inputs)")
+    from kpu_ir.report.screen import show_comparison
+
+    show_comparison(found)
+    return int(found.first is not None)
 
 
 def write(
@@ -374,22 +456,23 @@ def write_arrays(path: str, arrays: dict[str, Any]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the tool; 0, or 1 after a message on stderr."""
+    """Run the tool; 0, or 1 after a message on stderr, or where a layer differs."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     args = parser().parse_args(given)
     args.command = shlex.join(["kpu-run", *given])
     try:
-        run(args)
+        status = run(args)
         sys.stdout.flush()
     except KpuError as e:
         print(f"kpu-run: error: {e}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # who read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("kpu-run: interrupted", file=sys.stderr)
         return 130
-    return 0
+    return status
 
 
 if __name__ == "__main__":

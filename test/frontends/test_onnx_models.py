@@ -146,9 +146,10 @@ COUNTED: dict[str, tuple[Any, dict[str, Any], dict[str, Any], int]] = {
 def test_work_is_counted_as_it_is_simulated(name: str):
     node, inputs, weights, macs = COUNTED[name]
     module = import_onnx(model([node], inputs, weights))
-    assert figures(module) == {"macs": macs, "nodes": 1, "folded": 0}
+    assert figures(module) == {"macs": macs, "nodes": 1, "folded": 0, "device": 1}
     summary = kpu_ir.compile(module, search="none").summary()
     assert (summary.model_macs, summary.model_nodes, summary.folded_nodes) == (macs, 1, 0)
+    assert summary.host_nodes == 0
     assert summary.coverage == 1.0
 
 
@@ -179,7 +180,7 @@ def test_arithmetic_on_shapes_and_masks_is_folded_and_said_so():
         "least": np.array(np.finfo(np.float32).min),
     }  # fmt: skip
     module = import_onnx(model(nodes, {"x": x}, weights))
-    assert figures(module) == {"macs": 0, "nodes": 8, "folded": 5}
+    assert figures(module) == {"macs": 0, "nodes": 8, "folded": 5, "device": 3}
     names = {op.name for op in module.walk()}
     assert "kernel.gather" not in names
     (got,) = evaluate(module, [x])

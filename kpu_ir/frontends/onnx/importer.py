@@ -23,10 +23,10 @@ from xdsl.dialects.builtin import (
     StringAttr,
 )
 
-from kpu_ir.builder import Graph, Value, name_value
+from kpu_ir.builder import Graph, Value, spelt
 from kpu_ir.dialects.kernel import shape_text
 from kpu_ir.errors import KpuError
-from kpu_ir.frontends.onnx.load import onnx_package, read_model, read_tensor
+from kpu_ir.frontends.onnx.load import onnx_package, read_model, read_tensor, with_data
 from kpu_ir.frontends.onnx.node import OPERATORS, Constants, Node, Tensor, node_text
 from kpu_ir.frontends.onnx.work import MODEL, macs, refuse
 from kpu_ir.types import Array, element_type_of
@@ -87,7 +87,8 @@ class _Importer:
         self.graph = Graph()
         self.tensors: dict[str, Tensor] = {}
         self.constants = Constants(self.graph)
-        self.counts = {"macs": 0, "nodes": 0, "folded": 0}
+        self.counts = {"macs": 0, "nodes": 0, "folded": 0, "device": 0}
+        self.names = ir_names(self.proto)
 
     def run(self) -> ModuleOp:
         """The whole import."""
@@ -251,7 +252,7 @@ class _Importer:
         graph.output.extend(self.proto.output)
         for tensor in self.proto.initializer:
             if math.prod(tensor.dims) <= SMALL:
-                graph.initializer.append(tensor)
+                graph.initializer.append(with_data(tensor, self.folder))
             else:
                 graph.initializer.add(
                     name=tensor.name, data_type=tensor.data_type, dims=tensor.dims
@@ -281,7 +282,7 @@ class _Importer:
             if name:
                 self.tensors[name] = result
                 if isinstance(result, Value) and result.ssa.name_hint is None:
-                    name_value(result, name)
+                    result.ssa.name_hint = self.names[name]
 
     def count(
         self, proto: NodeProto, inputs: Sequence[Tensor | None], results: Sequence[Tensor]
@@ -290,6 +291,7 @@ class _Importer:
         if proto.op_type != "Constant":
             self.counts["nodes"] += 1
         if any(isinstance(r, Value) for r in results):
+            self.counts["device"] += 1
             ins = [tuple(v.shape) if v is not None else () for v in inputs]
             self.counts["macs"] += macs(proto, ins, [tuple(r.shape) for r in results])
         elif proto.op_type != "Constant":
@@ -360,6 +362,30 @@ class _Importer:
                 f"output {info.name!r} is declared with shape {text or 'scalar'}, "
                 f"its node computes {shape_text(value.shape)}"
             )
+
+
+def ir_names(graph: GraphProto) -> dict[str, str]:
+    """What the IR calls each input of a graph and each result of its nodes: no two alike.
+
+    Passes keep a value's name while it is the same value, so a buffer's name tells its tensor.
+    """
+    taken: set[str] = set()
+    names: dict[str, str] = {}
+    tensors = [i.name for i in graph.input]
+    tensors += [name for node in graph.node for name in node.output if name]
+    for tensor in dict.fromkeys(tensors):
+        text = spelt(tensor) or "value"
+        # xDSL drops a number behind the last underscore, and a program calls the nameless t0, t1..
+        name = re.sub(r"_\d+$", "", text)
+        name = f"{name}_" if re.fullmatch(r"t\d+", name) or not name else name
+        if name in taken:
+            name = re.sub(r"_(\d+)$", r"\1", text)
+        number, stem = 2, name
+        while name in taken or re.fullmatch(r"t\d+", name):
+            name, number = f"{stem}v{number}", number + 1
+        taken.add(name)
+        names[tensor] = name
+    return names
 
 
 def sort_nodes(nodes: Sequence[NodeProto], defined: set[str]) -> list[NodeProto]:

@@ -67,6 +67,12 @@ def read_tensor(tensor: TensorProto, folder: Path | None) -> Array:
         raise KpuError(f"{name} is damaged: {error}") from None
 
 
+def with_data(tensor: TensorProto, folder: Path | None) -> TensorProto:
+    """The tensor, or a copy with its data where it keeps them in another file."""
+    external = tensor.data_location == onnx_package().TensorProto.EXTERNAL
+    return _with_external_data(tensor, folder) if external else tensor
+
+
 def _external_data(tensor: TensorProto, folder: Path | None) -> Array | None:
     """External data as a view of the file, nothing copied; None where its bytes are not an array."""
     from onnx.helper import tensor_dtype_to_np_dtype

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 MODEL = "kpu.model"
-"""Attribute of an imported module: the model's nodes, those folded at import, and the
-multiply-accumulates of the others."""
+"""Attribute of an imported module: the model's nodes, those folded at import, those that the device
+computes, and their multiply-accumulates."""
 
 Shape = tuple[int, ...]
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
