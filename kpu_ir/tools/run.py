@@ -324,12 +324,12 @@ def run(args: argparse.Namespace) -> int:
             limit = None if args.elide == "none" else int(args.elide or 16)
             print(compiled.ir(args.emit, limit), end="")
             return 0
-        inputs, items = None, 1
+        inputs, items = None, list[dict[str, Any]]()
         if args.batch and given is not None:
             from kpu_ir.batches import split
 
-            every = split([(p.name, p.type) for p in compiled.program.inputs], given)
-            items, inputs = len(every), compiled.checked(every[0], nan=False)
+            items = split([(p.name, p.type) for p in compiled.program.inputs], given)
+            inputs = compiled.checked(items[0], nan=False)
         elif not args.no_values:
             drawn = given or random_inputs(compiled.program, args.seed or 0)
             inputs = compiled.checked(drawn, nan=False)
@@ -339,7 +339,7 @@ def run(args: argparse.Namespace) -> int:
         summary, outputs = simulate(compiled, inputs, args.stepped, say)
     # Its bar takes the place of the line on what is being done.
     if args.batch and given is not None:
-        outputs = run_items(compiled, given, not args.json)
+        outputs = run_items(compiled, given, items[1:], outputs, not args.json)
     with progress(args.json) as say:
         if args.outputs:
             write_arrays(args.outputs, outputs)
@@ -348,8 +348,11 @@ def run(args: argparse.Namespace) -> int:
         print(summary.to_json())
         return 0
     if args.batch:
-        cycles = f"{items * summary.cycles:,} cycles one after the other"
-        print(f"batch: {items} items, {cycles}; the figures are of one, the reference of the first")
+        number, cycles = len(items), f"{len(items) * summary.cycles:,} cycles"
+        print(
+            f"batch: {number} items, {cycles} one after the other; "
+            "the figures are of one, the reference of the first"
+        )
     if not args.no_values and given is None and inputs:
         print(f"inputs: random, seed {args.seed or 0} (give your own with --inputs)")
     if summary.max_abs_error is None and not args.no_values:
@@ -362,11 +365,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def run_items(compiled: Compiled, given: dict[str, Any], bar: bool) -> dict[str, Any]:
-    """The outputs of every item of a batch, in one array a name; with a bar on a terminal."""
+def run_items(
+    compiled: Compiled,
+    given: dict[str, Any],
+    rest: list[dict[str, Any]],
+    first: dict[str, Any],
+    bar: bool,
+) -> dict[str, Any]:
+    """The outputs of every item of a batch, in one array a name; with a bar on a terminal.
+
+    ``first``: those of the first item, which has run; ``rest``: the other items.
+    """
     from kpu_ir.batches import stack
 
-    outputs = compiled.run_many(given, None if bar else False)
+    outputs = [first, *compiled.map(rest, None if bar else False)]
     return stack([(p.name, p.type) for p in compiled.program.inputs], given, outputs)
 
 
