@@ -32,6 +32,7 @@ from kpu_ir.passes.kernel_fuse import KernelFusePass
 from kpu_ir.passes.kernel_group import KernelGroupPass
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.registry import context
+from kpu_ir.residence import reside
 from kpu_ir.search import Objective, Search
 from kpu_ir.sim.clock import Timing
 from kpu_ir.sim.program import Program, load_program, port_names
@@ -156,6 +157,10 @@ def lower(
             progress("fuse")
             choices += fuse(module, machine, options, progress)
             run(KernelOutlinePass(), module)
+            if options.fuse == "full" and options.schedule is None:
+                progress("kpu-reside")
+                choose = chooser(machine, options, progress)
+                choices += reside(module, machine, choose, options.objective)
         progress("kernel-to-tile")
         lower_module(module, chooser(machine, options, progress))
         module.verify()

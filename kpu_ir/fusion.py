@@ -60,11 +60,20 @@ class Choice:
 
     def __str__(self) -> str:
         """One line for a person."""
+        if self.group.startswith("tensor"):
+            return self._of_tensor()
         if self.fused is None:
             return f"{self.where}: {self.group} not fused: {self.why}"
         if self.fuse:
             return f"{self.where}: {self.group} fused: {self.fused}; apart: {self.apart}"
         return f"{self.where}: {self.group} not fused: {self.apart}; fused: {self.fused}"
+
+    def _of_tensor(self) -> str:
+        if self.fused is None:
+            return f"{self.where}: the tensor stays outside: {self.why}"
+        if self.fuse:
+            return f"{self.where}: the tensor stays in L3: {self.fused}; outside: {self.apart}"
+        return f"{self.where}: the tensor stays outside: {self.apart}; in L3: {self.fused}"
 
 
 def alone(op: kernel.FusedOp) -> ModuleOp:

@@ -37,6 +37,7 @@ PASSES = {
     "kernel-fuse": "kpu_ir.passes.kernel_fuse:KernelFusePass",
     "kernel-group": "kpu_ir.passes.kernel_group:KernelGroupPass",
     "kpu-fuse": "kpu_ir.fusion:FusePass",
+    "kpu-reside": "kpu_ir.residence:ResidePass",
     "kernel-outline": "kpu_ir.passes.kernel_outline:KernelOutlinePass",
     "kernel-to-tile": "kpu_ir.lowering.kernel_to_tile:KernelToTilePass",
     "tile-to-dma": "kpu_ir.lowering.tile_to_dma:TileToDmaPass",

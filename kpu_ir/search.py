@@ -22,7 +22,7 @@ from xdsl.dialects.func import FuncOp
 from kpu_ir.errors import KpuError
 from kpu_ir.files import write_atomically
 from kpu_ir.lowering.kernel_to_tile import Cut, lower_kernel
-from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.lowering.schedule import L3_BYTES, RESIDENT, Schedule, l3_bytes, narrowed
 from kpu_ir.lowering.space import Candidate
 from kpu_ir.lowering.tile_to_dma import lower_tile
 from kpu_ir.machine import Machine
@@ -39,6 +39,9 @@ BUDGET: dict[str, int] = {"quick": 24, "full": 400}
 
 LEAN: dict[str, int] = {"quick": 8, "full": 100}
 """How many of those that promise as much and move less are simulated besides."""
+
+BESIDE: dict[str, int] = {"quick": 6, "full": 60}
+"""How many candidates are simulated for a kernel that leaves a part of L3 to tensors."""
 
 CLIMBS: dict[str, int] = {"quick": 2, "full": 10}
 """How often the search goes on from the best to its neighbours."""
@@ -158,8 +161,11 @@ class Search:
     def key(self, func: FuncOp) -> str:
         """What a choice depends on: the kernel, the machine, the objective, the effort."""
         body = "\n".join(str(op) for op in func.body.block.ops)
-        types = str(func.function_type)
-        text = json.dumps([types, body, self.machine.to_dict(), self.objective, self.effort])
+        parts = [str(func.function_type), body, self.machine.to_dict(), self.objective, self.effort]
+        parts += [
+            str(func.attributes[name]) for name in (RESIDENT, L3_BYTES) if name in func.attributes
+        ]
+        text = json.dumps(parts)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def choose(self, func: FuncOp, cut: Cut) -> Schedule:
@@ -184,15 +190,19 @@ class Search:
     def search(self, func: FuncOp, cut: Cut) -> Schedule:
         """Try candidates in the simulator: the most promising, then those that promise about as
         much and move less, then what is around the one that has won so far."""
-        default = cut.default(self.machine)
+        room = l3_bytes(func, self.machine)
+        machine = narrowed(self.machine, room)
+        default = cut.default(machine)
         if self.objective in ("bytes", "energy"):
-            pool = sorted(cut.candidates(self.machine), key=lambda c: (c.bytes, c.guess))
+            pool = sorted(cut.candidates(machine), key=lambda c: (c.bytes, c.guess))
         else:
             # Among those that promise about as much (half a percent), the one that moves least.
-            pool = cut.candidates(self.machine)
+            pool = cut.candidates(machine)
             step = max(1, min((c.guess for c in pool), default=1) // 200)
             pool = sorted(pool, key=lambda c: (c.guess // step, c.bytes, c.guess))
         tried = _Tried(func, cut, self)
+        if room < self.machine.l3.bytes:
+            return self._beside(func, pool, tried, default)
         few = BUDGET[self.effort] // 6
         self._try(pool, tried, {"os": BUDGET[self.effort], "ws": few, "is": few})
         if tried.results:
@@ -213,6 +223,29 @@ class Search:
             changed: dict[str, Any] = {name: value}
             tried.run(replace(tried.best[1], **changed))
         return tried.best[1]
+
+    def _beside(
+        self, func: FuncOp, pool: Sequence[Candidate], tried: _Tried, default: Schedule
+    ) -> Schedule:
+        """The best of a few schedules beside tensors that stand in L3: those like the one that the
+        kernel has without them, and the most promising. The bounds count external bytes of all
+        tensors, and do not hold here."""
+        assert self.cache is not None
+        plain = func.clone()
+        for name in (RESIDENT, L3_BYTES):
+            plain.attributes.pop(name, None)
+        known = self.cache.get(self.key(plain)) or default
+        near = ["" if place == "l3" else place for place in (known.lhs, known.rhs)]
+        for lhs, rhs in dict.fromkeys(((known.lhs, known.rhs), (near[0], near[1]), ("", ""))):
+            for depth in dict.fromkeys((known.l3_depth, 2)):
+                tried.run(replace(known, lhs=lhs, rhs=rhs, l3_depth=depth))
+        left = [c for c in pool if "l3" not in (c.schedule.lhs, c.schedule.rhs)]
+        for candidate in left[: BESIDE[self.effort]]:
+            if not tried.knows(candidate.schedule):
+                tried.run(candidate.schedule)
+        if not tried.results:
+            tried.run(default)
+        return tried.best[1] if tried.results else default
 
     def _try(self, pool: Sequence[Candidate], tried: _Tried, budget: dict[str, int]) -> None:
         """Simulate the first of ``pool`` that could win, as many of each dataflow as ``budget``

@@ -13,10 +13,12 @@ from kpu_ir.dialects.kernel_reference import evaluate
 from kpu_ir.dialects.tile_reference import evaluate_tile
 from kpu_ir.driver import Options, kernel_stages, lower
 from kpu_ir.errors import KpuError
-from kpu_ir.lowering.kernel_to_tile import recognise
+from kpu_ir.lowering.kernel_to_tile import recognise, schedule_of
 from kpu_ir.lowering.schedule import ATTRIBUTE
+from kpu_ir.residence import reside
+from kpu_ir.sim.plan import Fetch, Write
 from kpu_ir.sim.program import load_program
-from kpu_ir.sim.time import time_program
+from kpu_ir.sim.time import time_program, trace_program
 from kpu_ir.sim.values import run_program
 
 MACHINES = {name: Machine.preset(name) for name in ("default", "minimal", "large")}
@@ -127,6 +129,12 @@ def lowered(draw, graph: Graph, machine: Machine, fuse: str = ""):
     for stage in kernel_stages(draw(st.sampled_from(modes))):
         stage.apply(None, module)
     with_drawn_schedules(draw, module, machine)
+    if draw(st.booleans()):  # tensors between kernels in L3, wherever that can be
+
+        def given_schedule(func, cut):
+            return schedule_of(func, cut, machine)
+
+        reside(module, machine, given_schedule, "cycles", lambda new, old, objective: True)
     stages = lower(module, machine, Options(search="none"))
     return source, stages["tile"], load_program(stages["dma"], machine)
 
@@ -161,6 +169,48 @@ def check_time(program, whole: bool = True) -> None:
     assert external >= compulsory or not whole
 
 
+def check_residents(program) -> None:
+    """From its first write to its last read, a tensor in L3 has its bytes for itself."""
+    near = {b.index: b for b in program.buffers if b.level == "l3"}
+    if not near:
+        return
+    model, _ = trace_program(program)
+    places = {
+        model.slots.base[ring.index] + i: ring.address + i * ring.slot_bytes
+        for plan in program.plans
+        for ring in plan.rings
+        if ring.level == "l3"
+        for i in range(ring.depth)
+    }
+    sizes = {
+        model.slots.base[ring.index] + i: ring.slot_bytes
+        for plan in program.plans
+        for ring in plan.rings
+        for i in range(ring.depth)
+    }
+    uses: dict[int, list[tuple[int, int]]] = {b: [] for b in near}
+    slots: list[tuple[int, int, int, int]] = []
+    for event in model.events:
+        step, _, held = model.operations[event.operation]
+        end = event.start + held[0].end
+        if isinstance(step, Fetch | Write) and step.resident:
+            buffer = program.calls[event.call].arguments[step.buffer]
+            uses[buffer].append((event.start, end))
+        slots += [(event.call, event.start, end, s) for s in event.slots if s in places]
+    spans = program.lifetimes()
+    for b, buffer in near.items():
+        begin, end = min(u[0] for u in uses[b]), max(u[1] for u in uses[b])
+        after = buffer.address + buffer.bytes
+        for call, start, stop, slot in slots:
+            if places[slot] < after and buffer.address < places[slot] + sizes[slot]:
+                assert not spans[b][0] <= call <= spans[b][1]
+                assert stop <= begin if call < spans[b][0] else start >= end
+        for c, other in near.items():
+            if c != b and other.address < after and buffer.address < other.address + other.bytes:
+                first, last = min(u[0] for u in uses[c]), max(u[1] for u in uses[c])
+                assert last <= begin or first >= end
+
+
 def agree(draw, graph: Graph, machine: Machine, whole: bool = True, fuse: str = "") -> None:
     """Kernel, tile and dma give equal values; the program's time is consistent."""
     try:
@@ -183,6 +233,7 @@ def agree(draw, graph: Graph, machine: Machine, whole: bool = True, fuse: str = 
         np.testing.assert_allclose(c, a, rtol=0, atol=2e-5 * scale)
         np.testing.assert_allclose(c, b, rtol=0, atol=2e-6 * scale)
     check_time(program, whole)
+    check_residents(program)
 
 
 @DRAWS

@@ -88,7 +88,8 @@ def theory(compiled: Compiled) -> tuple[float, float]:
     for call, timed in zip(program.calls, compiled.timing.calls, strict=True):
         limits = bounds(timed.counts, machine)
         vector = float(timed.busy.get("vector", 0))
-        tensors = sum(program.buffers[a].bytes for a in set(call.arguments))
+        used = [program.buffers[a] for a in set(call.arguments)]
+        tensors = sum(b.bytes for b in used if b.level == "external")
         external = min(tensors, moved(timed.counts)["dma"]) / machine.bandwidth["dma"]
         once += max(limits["compute"], external, vector)
         counted += max(*limits.values(), vector)

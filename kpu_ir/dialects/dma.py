@@ -58,6 +58,7 @@ from kpu_ir.dialects.tile_types import (
     Level,
     TileType,
     integers,
+    is_resident,
     mixed_indices,
     padding_attr,
     permuted_attr,
@@ -153,7 +154,8 @@ def _verify_slot(op: IRDLOperation, symbol: SymbolRefAttr, result: TileType) -> 
 
 @irdl_op_definition
 class FetchOp(EngineOperation):
-    """External memory to L3, by a DMA engine with a strided descriptor.
+    """External memory to L3, by a DMA engine with a strided descriptor; or a block of a tensor that
+    stands in L3 to L2, by a block mover.
 
     ``low``, ``high``: elements around the tensor that read as ``fill`` (default 0) and cost nothing
     to fetch.
@@ -166,6 +168,7 @@ class FetchOp(EngineOperation):
     %a3 = dma.fetch %a[%i, 0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
     %x3 = dma.fetch %x[0, %h] into @x3 low [0, 1] high [0, 1] : memref<8x30xf32> -> !tile.tile<8x10xf32, l3>
     %b3 = dma.fetch %b[0, %j] into @b3 keep(%i) on [0, 1] : memref<64x96xf32> -> !tile.tile<64x48xf32, l3>
+    %h2 = dma.fetch %h[%i, 0] into @h2 : memref<128x64xf32, "l3"> -> !tile.tile<32x64xf32, l2>
     ```
     """
 
@@ -224,15 +227,16 @@ class FetchOp(EngineOperation):
         return list(mixed_indices(self.static_offsets, self.offsets))
 
     def verify_(self) -> None:
-        """A block inside its source, into a ring of its type in L3."""
+        """A block inside its source, into a ring of its type one level nearer to the array."""
         source = SSAValue.get(self.source, type=MemRefType).type
-        out = self.result.type
+        out, level = self.result.type, Level.L2 if is_resident(source) else Level.L3
         offsets = len(integers(self.static_offsets))
         if self.by is not None:
             source = verify_gather(self, source, self.by)
         verify_access("dma.fetch", offsets, source, out, None, self.low, self.high)
-        if out.level.data != Level.L3:
-            raise VerifyException(f"dma.fetch goes to l3, got {out}")
+        if out.level.data != level:
+            where = "l3" if level == Level.L2 else "external memory"
+            raise VerifyException(f"dma.fetch from {where} goes to {level.value}, got {out}")
         _verify_slot(self, self.ring, out)
         _verify_channels(self, self.channels)
 
@@ -474,11 +478,12 @@ class WindowOp(Windowed, EngineOperation):
 
 @irdl_op_definition
 class WriteOp(EngineOperation):
-    """L3 to external memory, by a DMA engine with a strided descriptor; ``over(%j)``: only in the
-    last trip of that loop.
+    """L3 to external memory, by a DMA engine with a strided descriptor; or L2 to a tensor that stands
+    in L3, by a block mover. ``over(%j)``: only in the last trip of that loop.
 
     ```mlir
     dma.write %c3, %y[%i, %j] on [0] late 2 : !tile.tile<16x48xf32, l3> -> memref<128x96xf32>
+    dma.write %c, %h[%i, %j] late 2 : !tile.tile<16x48xf32, l2> -> memref<128x96xf32, "l3">
     ```
     """
 
@@ -523,12 +528,14 @@ class WriteOp(EngineOperation):
         return list(mixed_indices(self.static_offsets, self.offsets))
 
     def verify_(self) -> None:
-        """From L3, a block inside its target."""
+        """From the level before its target, a block inside it."""
         source = SSAValue.get(self.source, type=TileType).type
         target = SSAValue.get(self.target, type=MemRefType).type
         verify_access("dma.write", len(integers(self.static_offsets)), target, source)
-        if source.level.data != Level.L3:
-            raise VerifyException(f"dma.write reads from l3, got {source}")
+        level = Level.L2 if is_resident(target) else Level.L3
+        if source.level.data != level:
+            where = "l3" if level == Level.L2 else "external memory"
+            raise VerifyException(f"dma.write to {where} reads from {level.value}, got {source}")
         _verify_channels(self, self.channels)
         _verify_late(self, self.late)
 

@@ -63,6 +63,7 @@ from xdsl.utils.exceptions import VerifyException
 
 from kpu_ir.dialects.tile_compute import Map, Matmul, Reduce, Windowed, Yield
 from kpu_ir.dialects.tile_types import (
+    RESIDENT,
     Dataflow,
     DataflowAttr,
     Level,
@@ -73,6 +74,7 @@ from kpu_ir.dialects.tile_types import (
     Window,
     WindowAttr,
     integers,
+    is_resident,
     mixed_indices,
     padding_attr,
     padding_of,
@@ -85,6 +87,7 @@ from kpu_ir.dialects.tile_types import (
 )
 
 __all__ = [
+    "RESIDENT",
     "AllocOp",
     "BufferOp",
     "ConstantOp",
@@ -108,6 +111,7 @@ __all__ = [
     "WindowOp",
     "YieldOp",
     "integers",
+    "is_resident",
     "padding_of",
     "permutation_of",
     "unpermuted",
@@ -198,10 +202,11 @@ class MemoryOperation(IRDLOperation):
 
 @irdl_op_definition
 class BufferOp(IRDLOperation):
-    """Room for a tensor in external memory; ``tile-to-dma`` gives it its address.
+    """Room for a tensor in external memory, or in L3; ``tile-to-dma`` gives it its address.
 
     ```mlir
     %y = tile.buffer : memref<128x768xf32>
+    %h = tile.buffer : memref<16x768xf32, "l3">
     %z = tile.buffer at 4096 : i64 : memref<128x768xf32>
     ```
     """
@@ -266,8 +271,12 @@ class ViewOp(IRDLOperation):
         super().__init__(operands=[source], result_types=[type])
 
     def verify_(self) -> None:
-        """As many elements as before, of the same type."""
+        """As many elements as before, of the same type, in the same memory."""
         old, new = SSAValue.get(self.source, type=MemRefType), self.result.type
+        if old.type.memory_space != new.memory_space:
+            raise VerifyException(
+                f"tile.view stays in memory {old.type.memory_space}, got {new.memory_space}"
+            )
         if old.type.element_type != new.element_type:
             raise VerifyException(
                 f"tile.view keeps the element type: expected {old.type.element_type}, "
@@ -365,6 +374,10 @@ class LoadOp(MemoryOperation):
         verify_access(
             "tile.load", offsets, source, self.result.type, self.permuted, self.low, self.high
         )
+        if is_resident(self.source.type) and (
+            self.permuted or self.result.type.level.data != Level.L2
+        ):
+            raise VerifyException("tile.load from a tensor in l3 goes to l2, and does not permute")
         if isinstance(source, TileType) and (self.low or self.high):
             raise VerifyException("tile.load pads only what comes from external memory")
         if isinstance(source, TileType) and (
@@ -556,6 +569,10 @@ class StoreOp(MemoryOperation):
                     "tile.store to a tile goes from l2 to what was allocated in l3"
                 )
         block = source
+        if is_resident(target) and (self.permuted or source.level.data != Level.L2):
+            raise VerifyException(
+                "tile.store to a tensor in l3 comes from l2, and does not permute"
+            )
         if self.permuted is not None:
             if source.level.data != Level.L2:
                 raise VerifyException("tile.store permutes only what comes from l2")

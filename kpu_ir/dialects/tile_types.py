@@ -14,6 +14,7 @@ from xdsl.dialects.builtin import (
     IntAttr,
     IntegerType,
     MemRefType,
+    StringAttr,
     i64,
 )
 from xdsl.dialects.utils import EnumAttribute
@@ -276,6 +277,15 @@ def unpermuted(shape: Sequence[int], permutation: Sequence[int]) -> tuple[int, .
     return tuple(result)
 
 
+RESIDENT = StringAttr("l3")
+"""The memory space of a tensor that stands in L3; external memory is that of no name."""
+
+
+def is_resident(type: Attribute) -> bool:
+    """Whether a tensor stands in L3."""
+    return isinstance(type, MemRefType) and type.memory_space == RESIDENT
+
+
 def verify_access(
     what: str,
     offsets: int,
@@ -318,7 +328,12 @@ def verify_access(
 def verify_gather(op: Operation, source: Attribute, by: SSAValue) -> MemRefType:
     """A gather reads external memory by a list of integers; its source as the list lays it out."""
     indices = SSAValue.get(by, type=MemRefType).type
-    if not isinstance(source, MemRefType) or len(source.get_shape()) < 2:
+    if (
+        not isinstance(source, MemRefType)
+        or len(source.get_shape()) < 2
+        or is_resident(source)
+        or is_resident(indices)
+    ):
         raise VerifyException(
             f"{op.name}: only external memory of rank 2 or more is read by a list"
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from xdsl.builder import Builder
 from xdsl.context import Context
-from xdsl.dialects.builtin import FunctionType, MemRefType, ModuleOp, TensorType
+from xdsl.dialects.builtin import FunctionType, MemRefType, ModuleOp, NoneAttr, TensorType
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
@@ -23,7 +23,14 @@ from kpu_ir.lowering.copying import Copying
 from kpu_ir.lowering.movement import Movement
 from kpu_ir.lowering.pooling import Pooling
 from kpu_ir.lowering.rows import Rows
-from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule
+from kpu_ir.lowering.schedule import (
+    ATTRIBUTE,
+    L3_BYTES,
+    Schedule,
+    l3_bytes,
+    narrowed,
+    resident_of,
+)
 from kpu_ir.lowering.siblings import Siblings
 from kpu_ir.machine import Machine
 from kpu_ir.machine_attr import machine_of
@@ -68,7 +75,7 @@ def recognise(func: FuncOp) -> Cut:
 def schedule_of(func: FuncOp, cut: Cut, machine: Machine) -> Schedule:
     """The schedule that a function carries, or the default one."""
     attr = func.attributes.get(ATTRIBUTE)
-    default = cut.default(machine)
+    default = cut.default(narrowed(machine, l3_bytes(func, machine)))
     if attr is None:
         return default
     given = Schedule.from_attr(attr, f"@{func.sym_name.data}")
@@ -77,7 +84,11 @@ def schedule_of(func: FuncOp, cut: Cut, machine: Machine) -> Schedule:
 
 def lower_kernel(func: FuncOp, cut: Cut, schedule: Schedule) -> FuncOp:
     """The ``tile`` function of a kernel: memrefs in, memrefs out, no results."""
-    types = [MemRefType(element, shape) for shape, element in (*cut.arguments, *cut.results)]
+    resident = resident_of(func)
+    types = [
+        memref(shape, element, i in resident)
+        for i, (shape, element) in enumerate((*cut.arguments, *cut.results))
+    ]
     block = Block(arg_types=types)
     for arg, old in zip(block.args, func.body.block.args):
         arg.name_hint = old.name_hint
@@ -87,13 +98,20 @@ def lower_kernel(func: FuncOp, cut: Cut, schedule: Schedule) -> FuncOp:
         func.sym_name.data, FunctionType.from_lists(types, []), Region(block), visibility="private"
     )
     lowered.attributes[ATTRIBUTE] = schedule.to_attr()
+    if L3_BYTES in func.attributes:
+        lowered.attributes[L3_BYTES] = func.attributes[L3_BYTES]
     return lowered
 
 
-def memref_of(type: Attribute) -> MemRefType:
+def memref(shape: Sequence[int], element: Attribute, resident: bool = False) -> MemRefType:
+    """Memory for a tensor, external or in L3."""
+    return MemRefType(element, shape, memory_space=tile.RESIDENT if resident else NoneAttr())
+
+
+def memref_of(type: Attribute, resident: bool = False) -> MemRefType:
     """A tensor's memory."""
     assert isinstance(type, TensorType)
-    return MemRefType(type.element_type, type.get_shape())
+    return memref(type.get_shape(), type.element_type, resident)
 
 
 @dataclass
@@ -101,6 +119,7 @@ class MainLowering:
     """``@main`` from values to buffers."""
 
     cuts: dict[str, Cut]
+    resident: dict[str, tuple[int, ...]]
     memory: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
 
     def seen_as(self, build: Builder, value: SSAValue, shape: Sequence[int]) -> SSAValue:
@@ -109,7 +128,8 @@ class MainLowering:
         assert isinstance(type, MemRefType)
         if tuple(type.get_shape()) == tuple(shape):
             return value
-        return build.insert(tile.ViewOp(value, MemRefType(type.element_type, shape))).result
+        seen = memref(shape, type.element_type, tile.is_resident(type))
+        return build.insert(tile.ViewOp(value, seen)).result
 
     def lower(self, func: FuncOp) -> FuncOp:
         """The new ``@main``."""
@@ -154,8 +174,9 @@ class MainLowering:
             self.seen_as(build, self.memory[value], shape)
             for value, (shape, _) in zip(op.arguments, cut.arguments)
         ]
-        for result, (shape, _) in zip(op.results, cut.results):
-            buffer = build.insert(tile.BufferOp(memref_of(result.type)))
+        resident = self.resident[name]
+        for i, (result, (shape, _)) in enumerate(zip(op.results, cut.results), len(cut.arguments)):
+            buffer = build.insert(tile.BufferOp(memref_of(result.type, i in resident)))
             buffer.result.name_hint = result.name_hint
             self.memory[result] = buffer.result
             arguments.append(self.seen_as(build, buffer.result, shape))
@@ -169,10 +190,11 @@ def lower_module(module: ModuleOp, choose: Callable[[FuncOp, Cut], Schedule]) ->
     funcs = [op for op in module.ops if isinstance(op, FuncOp)]
     kernels = [f for f in funcs if f.sym_name.data != "main"]
     cuts = {f.sym_name.data: recognise(f) for f in kernels}
+    resident = {f.sym_name.data: resident_of(f) for f in kernels}
     lowered: list[Operation] = []
     for func in funcs:
         if func.sym_name.data == "main":
-            lowered.append(MainLowering(cuts).lower(func))
+            lowered.append(MainLowering(cuts, resident).lower(func))
         else:
             cut = cuts[func.sym_name.data]
             lowered.append(lower_kernel(func, cut, choose(func, cut)))

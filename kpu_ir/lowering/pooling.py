@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import inf, prod
 from typing import ClassVar
 
@@ -100,32 +101,29 @@ class Pooling:
         out_size = max(1, bits_of(self.results[0][1]) // 8)
         least = prod((n, c, oh, ow)) * self.window.taps // machine.vector.lanes
         found: list[Candidate] = []
-        for tc in sorted({min(c, k) for k in (1, 2, 4, 8, 16, 32, 64)}):
-            for th in sorted({oh, *(h for h in (1, 2, 4, 7, 8, 14, 16, 28, 56) if h < oh)}):
-                hin, win = self.window.span((th, ow))
-                x_slot, out_slot = (
-                    round_up(tc * hin * win * size, 64),
-                    round_up(tc * th * ow * out_size, 64),
-                )
-                slots = 2 + len(self.extra)
-                if 2 * x_slot + slots * out_slot > machine.l2.bytes * 7 // 8:
-                    continue
-                if 3 * x_slot + slots * out_slot > machine.l3.bytes * 7 // 8:
-                    continue
-                rows = sum(self.window.span((min(th, oh - i), 1))[0] for i in range(0, oh, th))
-                moved = (
-                    n * c * (rows * self.arguments[self.input][0][-1] * size + oh * ow * out_size)
-                )
-                trips = n * ceildiv(c, tc) * ceildiv(oh, th)
-                cycles = max(least, moved // machine.bandwidth["dma"])
-                ends = (
-                    machine.external.latency
-                    + (x_slot + out_slot) // machine.bandwidth["dma"]
-                    + least // trips
-                )
-                for depth in (2, 3):
-                    s = Schedule(tile=(tc, th, ow), l3_depth=depth, late=depth)
-                    found.append(Candidate(s, cycles, moved, cycles + ends))
+        channels = sorted({min(c, k) for k in (1, 2, 4, 8, 16, 32, 64)})
+        heights = sorted({oh, *(h for h in (1, 2, 4, 7, 8, 14, 16, 28, 56) if h < oh)})
+        widths = [ow, *(w for w in (1024, 256, 64, 16) if w < ow)]
+        for tc, th, tw in product(channels, heights, widths):
+            x_slot = round_up(tc * prod(self.window.span((th, tw))) * size, 64)
+            out_slot = round_up(tc * th * tw * out_size, 64)
+            slots = 2 + len(self.extra)
+            if 2 * x_slot + slots * out_slot > machine.l2.bytes * 7 // 8:
+                continue
+            if 3 * x_slot + slots * out_slot > machine.l3.bytes * 7 // 8:
+                continue
+            height, width = self.arguments[self.input][0][-2:]
+            rows = sum(self.window.span((min(th, oh - i), 1))[0] for i in range(0, oh, th))
+            columns = sum(self.window.span((1, min(tw, ow - i)))[1] for i in range(0, ow, tw))
+            # Rows and columns that two blocks read come twice; those of the padding never do.
+            image = (rows if th < oh else height) * (columns if tw < ow else width)
+            moved = n * c * (image * size + oh * ow * out_size)
+            trips = n * ceildiv(c, tc) * ceildiv(oh, th) * ceildiv(ow, tw)
+            cycles = max(least, moved // machine.bandwidth["dma"])
+            ends = machine.external.latency + (x_slot + out_slot) // machine.bandwidth["dma"]
+            for depth in (2, 3):
+                s = Schedule(tile=(tc, th, tw), l3_depth=depth, late=depth)
+                found.append(Candidate(s, cycles, moved, cycles + ends + least // trips))
         return found
 
     def emit(self, block: Block, schedule: Schedule) -> None:

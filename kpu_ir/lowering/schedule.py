@@ -7,18 +7,58 @@ from typing import Any
 
 from xdsl.dialects.builtin import (
     ArrayAttr,
+    DenseArrayBase,
     DictionaryAttr,
     IntAttr,
     IntegerAttr,
     StringAttr,
     i64,
 )
-from xdsl.ir import Attribute
+from xdsl.ir import Attribute, Operation
 
 from kpu_ir.errors import KpuError
+from kpu_ir.machine import Machine
 
 ATTRIBUTE = "kpu.schedule"
 """The attribute of a kernel's function that holds its schedule."""
+
+RESIDENT = "kpu.resident"
+"""The attribute of a kernel's function that says which of its arguments and results, counted
+together, stand in L3."""
+
+L3_BYTES = "kpu.l3_bytes"
+"""The attribute of a kernel's function that says how much of L3 its tiles may take, from address 0;
+without it, all."""
+
+
+def resident_of(func: Operation) -> tuple[int, ...]:
+    """The arguments and results of a kernel's function that stand in L3."""
+    attr = func.attributes.get(RESIDENT)
+    if attr is None:
+        return ()
+    if not isinstance(attr, DenseArrayBase):
+        raise KpuError(f"{RESIDENT} is array<i64: positions>, got {attr}", str(func.location))
+    return tuple(int(n) for n in attr.iter_values())
+
+
+def l3_bytes(func: Operation, machine: Machine) -> int:
+    """How much of L3 the tiles of a kernel's function may take."""
+    attr = func.attributes.get(L3_BYTES)
+    if attr is None:
+        return machine.l3.bytes
+    if not isinstance(attr, IntegerAttr) or not 0 <= attr.value.data <= machine.l3.bytes:
+        raise KpuError(
+            f"{L3_BYTES} is a number of bytes up to {machine.l3.bytes}, got {attr}",
+            str(func.location),
+        )
+    return attr.value.data
+
+
+def narrowed(machine: Machine, room: int) -> Machine:
+    """The machine with so many bytes of L3, for choosing a schedule that leaves the rest alone."""
+    if room == machine.l3.bytes:
+        return machine
+    return replace(machine, l3=replace(machine.l3, tiles=1, tile_bytes=room))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
 from kpu_ir.dialects import dma, tile
-from kpu_ir.dialects.tile import Level, TileType
+from kpu_ir.dialects.tile import Level, TileType, is_resident
 from kpu_ir.errors import KpuError
-from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule
+from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule, l3_bytes
 from kpu_ir.machine import Machine
 from kpu_ir.machine_attr import machine_of
 from kpu_ir.types import bits_of
@@ -53,9 +53,9 @@ class _Rings:
         self.end[level] += depth * slot_bytes(type)
         return name
 
-    def check(self, machine: Machine) -> None:
+    def check(self, l3: int, l2: int) -> None:
         """Everything fits, or ``KpuError`` with both figures."""
-        for level, room in ((Level.L3, machine.l3.bytes), (Level.L2, machine.l2.bytes)):
+        for level, room in ((Level.L3, l3), (Level.L2, l2)):
             if self.end[level] > room:
                 parts = ", ".join(
                     f"@{r.sym_name.data} {r.depth.value.data} x {slot_bytes(r.type)}"
@@ -64,7 +64,7 @@ class _Rings:
                 )
                 raise KpuError(
                     f"the tiles of @{self.func} need {self.end[level]} bytes of {level.value}, "
-                    f"the machine has {room} ({parts})",
+                    f"the machine has {room} for them ({parts})",
                     hint="smaller tiles, shallower rings, or a machine with more of it",
                 )
 
@@ -119,7 +119,7 @@ class _Lowering:
             self.values[before] = after
             after.name_hint = before.name_hint
         self.block(old, Builder(InsertPoint.at_end(block)))
-        self.rings.check(machine)
+        self.rings.check(l3_bytes(self.func, machine), machine.l2.bytes)
         first = block.first_op
         assert first is not None
         block.insert_ops_before(self.rings.rings, first)
@@ -235,15 +235,26 @@ class _Lowering:
             self.keep_name(op, build.insert(move))
             return
         shape = tile.unpermuted(type.get_shape(), permutation)
+        rank = len(shape)
+        low, high = tile.padding_of(op.low, rank), tile.padding_of(op.high, rank)
+        fill = op.fill.value.data if op.fill else 0.0
+        if is_resident(source.type):
+            if type.level.data != Level.L2 or op.permuted or op.by is not None:
+                raise KpuError(
+                    "a tensor that stands in L3 is loaded to L2 as it is",
+                    str(op.location),
+                    "keep it in external memory",
+                )
+            ring = self.rings.new(name, type, self.depth(op, op.kept, self.schedule.depth))
+            near = dma.FetchOp(source, indices, ring, type, kept, None, low, high, fill)
+            self.keep_name(op, build.insert(near))
+            return
         staged = TileType.of(shape, type.element_type, Level.L3)
         to_l3 = type.level.data == Level.L3 and staged == type
         # A tile that stays in L2 only passes through L3.
         staging = self.schedule.l3_depth
         depth = self.depth(op, op.kept, staging) if to_l3 else staging
         ring = self.rings.new(name if to_l3 else f"{name}_l3", staged, depth)
-        rank = len(shape)
-        low, high = tile.padding_of(op.low, rank), tile.padding_of(op.high, rank)
-        fill = op.fill.value.data if op.fill else 0.0
         fetch = build.insert(
             dma.FetchOp(
                 source,
@@ -277,6 +288,16 @@ class _Lowering:
             build.insert(dma.PutOp(source, target, late=late))
             return
         over = self.mapped(*op.over)
+        if is_resident(target.type):
+            if source.type.level.data != Level.L2 or op.permuted:
+                raise KpuError(
+                    "a tensor that stands in L3 is stored from L2 as it is",
+                    str(op.location),
+                    "keep it in external memory",
+                )
+            write = dma.WriteOp(source, target, self.indices(op.indices), late=late, over=over)
+            build.insert(write)
+            return
         if source.type.level.data == Level.L2:
             shape = source.type.get_shape()
             axes = tile.permutation_of(op.permuted, len(shape))
@@ -330,34 +351,38 @@ def lifetimes(func: FuncOp) -> dict[tile.BufferOp, tuple[int, int]]:
 
 def place_buffers(func: FuncOp, machine: Machine) -> None:
     """Give each buffer and constant of ``@main`` an address in external memory, behind its
-    arguments.
+    arguments; buffers in L3, which have no address yet, get theirs from the end of L3 downwards.
 
     Constants stay; buffers share bytes where no call needs both: each takes the lowest gap between
     those that live when it does. A kernel never waits for that: transfers are in order, so what is
     written has been read.
     """
 
-    def size(type: Attribute) -> int:
-        assert isinstance(type, MemRefType)
-        n = (type.element_count() * bits_of(type.element_type) + 7) // 8
-        return -(-n // ALIGNMENT) * ALIGNMENT
-
-    end = sum(size(a.type) for a in func.body.block.args)
+    end = sum(size_of(a.type) for a in func.body.block.args)
     for op in func.body.block.ops:
         if isinstance(op, tile.ConstantOp):
             op.address = IntegerAttr(end, i64)
-            end += size(op.result.type)
+            end += size_of(op.result.type)
     floor = end
-    living: list[tuple[int, int, int]] = []  # address, end, last call
-    for op, (born, dies) in sorted(lifetimes(func).items(), key=lambda item: item[1][0]):
-        living = [one for one in living if one[2] >= born]
-        at, room = floor, size(op.result.type)
-        for begin, after, _ in sorted(living):
+    spans = sorted(lifetimes(func).items(), key=lambda item: item[1][0])
+    living: list[Span] = []
+    near: list[Span] = []
+    for op, (born, dies) in spans:
+        if is_resident(op.result.type):
+            room = size_of(op.result.type)
+            if op.address is None:
+                op.address = IntegerAttr(highest(near, machine.l3.bytes, room, born, dies), i64)
+            at = op.address.value.data
+            near.append((at, at + room, born, dies))
+            continue
+        living = [one for one in living if one[3] >= born]
+        at, room = floor, size_of(op.result.type)
+        for begin, after, _, _ in sorted(living):
             if at + room <= begin:
                 break
             at = max(at, after)
         op.address = IntegerAttr(at, i64)
-        living.append((at, at + room, dies))
+        living.append((at, at + room, born, dies))
         end = max(end, at + room)
     if end > machine.external.bytes:
         raise KpuError(
@@ -365,6 +390,27 @@ def place_buffers(func: FuncOp, machine: Machine) -> None:
             f"{machine.external.bytes}",
             hint="a machine with a larger external.bytes",
         )
+
+
+Span = tuple[int, int, int, int]
+"""Where a buffer stands and when it is needed: address, end, first and last call."""
+
+
+def size_of(type: Attribute) -> int:
+    """Bytes that a buffer takes."""
+    assert isinstance(type, MemRefType)
+    n = (type.element_count() * bits_of(type.element_type) + 7) // 8
+    return -(-n // ALIGNMENT) * ALIGNMENT
+
+
+def highest(taken: Sequence[Span], top: int, room: int, born: int, dies: int) -> int:
+    """The highest address below ``top`` at which ``room`` bytes are free from call ``born`` to call
+    ``dies``; negative where there is none."""
+    at = top - room
+    for begin, end, first, last in sorted(taken, reverse=True):
+        if first <= dies and born <= last and begin < at + room and at < end:
+            at = begin - room
+    return at
 
 
 @dataclass(frozen=True)

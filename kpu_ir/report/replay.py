@@ -19,7 +19,7 @@ from kpu_ir.dialects import tile
 from kpu_ir.sim.clock import Held, Timing
 from kpu_ir.sim.durations import Cost
 from kpu_ir.sim.plan import Fetch, Map, Matmul, Move, Reduce, Ring, Step, Windowed, Write
-from kpu_ir.sim.program import Program
+from kpu_ir.sim.program import Call, Program
 from kpu_ir.sim.time import Event, TimeModel
 
 
@@ -57,6 +57,7 @@ class _Marks:
     ready: dict[int, Mark] = field(default_factory=dict[int, Mark])
     free: dict[int, Mark] = field(default_factory=dict[int, Mark])
     written: dict[int, Mark] = field(default_factory=dict[int, Mark])
+    used: dict[int, Mark] = field(default_factory=dict[int, Mark])
 
 
 class Replay:
@@ -108,7 +109,22 @@ class Replay:
         for c in range(self.call + 1, call + 1):
             for slot, others in self.model.slots.overlaps[self.program.calls[c].plan.name]:
                 free[slot] = max([free.get(s, NEVER) for s in (*others, slot)])
+            self._share(self.program.calls[c])
         self.call = call
+
+    def _share(self, call: Call) -> None:
+        """The same for tensors in L3."""
+        shared, marks = self.model.residents, self.marks
+        free, used, written = marks.free, marks.used, marks.written
+        for slot, buffers in shared.of_slots.get(call.plan.name, ()):
+            ends = [end.get(b, NEVER) for b in buffers for end in (used, written)]
+            free[slot] = max(free.get(slot, NEVER), *ends)
+        for b in call.arguments:
+            ends = [free.get(slot, NEVER) for slot in shared.slots_of.get(b, ())]
+            for other in shared.others.get(b, ()):
+                ends += [used.get(other, NEVER), written.get(other, NEVER)]
+            if ends:
+                used[b] = max(used.get(b, NEVER), *ends)
 
     def _observe(self, event: Event) -> None:
         if event.call != self.call:
@@ -150,9 +166,10 @@ class Replay:
         if kind == "operand":
             candidates = [marks.ready.get(s, NEVER) for s in sources]
         elif kind == "tensor":
-            assert isinstance(step, Fetch)
+            assert isinstance(step, Fetch | Write)
             buffer = self.program.calls[event.call].arguments[step.buffer]
-            candidates = [marks.written.get(buffer, NEVER)]
+            ends = marks.written if isinstance(step, Fetch) else marks.used
+            candidates = [ends.get(buffer, NEVER)]
         elif kind == "engine":
             index = self.engine_index[rest]
             begin = next(h.begin for h in held if h.engine.index == index)
@@ -176,6 +193,10 @@ class Replay:
             used = (t + (spent.latency if extra else spent.occupancy), i)
             marks.free[slot] = max(marks.free.get(slot, NEVER), used)
         end = (t + spent.latency, i)
+        if isinstance(step, Fetch) and step.resident:
+            buffer = self.program.calls[span.event.call].arguments[step.buffer]
+            done = (t + spent.occupancy, i)
+            marks.used[buffer] = max(marks.used.get(buffer, NEVER), done)
         if isinstance(step, Write):
             buffer = self.program.calls[span.event.call].arguments[step.buffer]
             marks.written[buffer] = max(marks.written.get(buffer, NEVER), end)

@@ -268,7 +268,7 @@ def summarise(
         },
         compulsory_bytes=needed,
         external_peak_bytes=program.external_bytes,
-        tensor_bytes=sum(b.bytes for b in program.buffers),
+        tensor_bytes=sum(b.bytes for b in program.buffers if b.level == "external"),
         io_bound_bytes=sum(least) if rows and len(least) == len(rows) else None,
         engines={
             name: {

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from kpu_ir.errors import KpuError
 from kpu_ir.machine import Machine
 from kpu_ir.sim.durations import Cost, cost
-from kpu_ir.sim.plan import Fetch, Move, Plan, Put, Step, Write, place, steps
+from kpu_ir.sim.plan import Fetch, Move, Plan, Put, Step, Write, carrier, place, steps
 from kpu_ir.sim.program import Program
 
 
@@ -78,7 +78,7 @@ def engines_of(program: Program) -> list[Engine]:
     for plan in program.plans:
         for step in steps(plan.body):
             if isinstance(step, Fetch | Move | Put | Write) and step.channels is not None:
-                used["mover" if isinstance(step, Move | Put) else "dma"].add(step.channels)
+                used[carrier(step)].add(step.channels)
     found: list[Engine] = []
     for kind, count in (("dma", machine.dma.channels), ("mover", machine.mover.channels)):
         classes: dict[tuple[bool, ...], list[int]] = {}
@@ -147,6 +147,43 @@ class Slots:
                 if others[s]
             ]
         return slots
+
+
+@dataclass(slots=True)
+class Residents:
+    """Tensors in L3, and what else stands where they do at other times: ``of_slots`` the tensors of
+    a plan's slots, ``slots_of`` the slots of a tensor, ``others`` tensors that share bytes."""
+
+    buffers: set[int] = field(default_factory=set[int])
+    of_slots: dict[str, list[tuple[int, tuple[int, ...]]]] = field(
+        default_factory=dict[str, list[tuple[int, tuple[int, ...]]]]
+    )
+    slots_of: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
+    others: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
+
+    @staticmethod
+    def of(program: Program, slots: Slots) -> Residents:
+        """Those of a program."""
+        found = Residents({b.index for b in program.buffers if b.level == "l3"})
+        ranges = [
+            (b.index, b.address, b.address + b.bytes) for b in program.buffers if b.level == "l3"
+        ]
+        if not ranges:
+            return found
+        for plan in program.plans:
+            for ring in plan.rings:
+                if ring.level != "l3":
+                    continue
+                for i in range(ring.depth):
+                    slot, at = slots.base[ring.index] + i, ring.address + i * ring.slot_bytes
+                    near = [b for b, a, z in ranges if a < at + ring.slot_bytes and at < z]
+                    if near:
+                        found.of_slots.setdefault(plan.name, []).append((slot, tuple(near)))
+                    for b in near:
+                        found.slots_of.setdefault(b, []).append(slot)
+        for b, a, z in ranges:
+            found.others[b] = [c for c, x, y in ranges if c != b and a < y and x < z]
+        return found
 
 
 def cost_at(step: Step, machine: Machine) -> Cost | None:

@@ -38,6 +38,7 @@ from kpu_ir.sim.plan import (
     Step,
     Windowed,
     Write,
+    carrier,
     element_bytes,
     place,
     product,
@@ -102,9 +103,9 @@ def _channels(step: Fetch | Move | Put | Write, available: int) -> int:
 
 def _transfer(step: Fetch | Move | Put | Write, machine: Machine) -> Cost:
     size = step.bytes
-    if isinstance(step, Move | Put):
+    if carrier(step) == "mover":
         part = machine.mover
-        inward = isinstance(step, Move) and step.inward
+        inward = isinstance(step, Fetch) or (isinstance(step, Move) and step.inward)
         source, target = ("l3", "l2") if inward else ("l2", "l3")
         engine, latency = "mover", 0
     else:

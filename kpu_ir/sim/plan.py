@@ -71,7 +71,8 @@ class Loop:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """External to L3. ``moves`` is false where a kept tile is only taken up again.
+    """External to L3, or a tensor in L3 to L2. ``moves`` is false where a kept tile is only taken up
+    again.
 
     Where a block hangs into the padding, ``low`` is the padding before each dimension, and elements
     outside the tensor read as ``fill``; elsewhere ``low`` is None and offsets count from the tensor
@@ -90,6 +91,11 @@ class Fetch:
     low: tuple[int, ...] | None = None
     fill: float = 0.0
     by: int | None = None
+
+    @property
+    def resident(self) -> bool:
+        """Whether the tensor stands in L3."""
+        return self.ring.level == "l2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +240,7 @@ class Windowed:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """L3 to external."""
+    """L3 to external, or L2 to a tensor in L3 (``resident``)."""
 
     op: Operation
     source: int
@@ -244,11 +250,19 @@ class Write:
     channels: tuple[int, ...] | None
     late: int
     bytes: int
+    resident: bool = False
 
 
 Vector = Map | Reduce | Windowed
 Step = Fetch | Move | Acquire | Put | Matmul | Vector | Write
 Node = Loop | Step
+
+
+def carrier(step: Fetch | Move | Put | Write) -> str:
+    """The engines that carry a transfer: ``dma`` or ``mover``."""
+    if isinstance(step, Fetch | Write) and not step.resident:
+        return "dma"
+    return "mover"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 
 from kpu_ir.dialects import dma, tile
-from kpu_ir.dialects.tile import padding_of, permutation_of, unpermuted
+from kpu_ir.dialects.tile import is_resident, padding_of, permutation_of, unpermuted
 from kpu_ir.errors import KpuError
 from kpu_ir.sim.plan import (
     Acquire,
@@ -592,6 +592,7 @@ class _Planner:
             self._channels(op),
             op.late.value.data if op.late else 0,
             element_bytes(target.type.element_type, product(extents)),
+            is_resident(target.type),
         )
 
     def plan(self) -> Plan:

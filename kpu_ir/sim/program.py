@@ -28,8 +28,8 @@ from kpu_ir.sim.planner import RingCounter, plan_function
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A tensor in external memory. ``kind``: ``input``, ``constant`` or ``temporary`` (results
-    too)."""
+    """A tensor in external memory, or in L3 (``level``). ``kind``: ``input``, ``constant`` or
+    ``temporary`` (results too)."""
 
     index: int
     name: str
@@ -38,6 +38,7 @@ class Buffer:
     kind: str
     address: int
     value: DenseIntOrFPElementsAttr | DenseResourceAttr | None = None
+    level: str = "external"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,21 @@ class Program:
     @property
     def external_bytes(self) -> int:
         """Bytes of external memory up to the last tensor: the most that is in use at any time."""
-        return max((b.address + b.bytes for b in self.buffers), default=0)
+        ends = (b.address + b.bytes for b in self.buffers if b.level == "external")
+        return max(ends, default=0)
+
+    def lifetimes(self) -> dict[int, tuple[int, int]]:
+        """The first and the last call that need each buffer that any needs; inputs and constants
+        are there from before the first, outputs to after the last."""
+        last, first = sys.maxsize, -1
+        spans = {b.index: (first, last) for b in self.buffers if b.kind != "temporary"}
+        for at, call in enumerate(self.calls):
+            for index in call.arguments:
+                born, dies = spans.get(index, (at, at))
+                spans[index] = (born, max(at, dies))
+        for port in self.outputs:
+            spans[port.buffer] = (spans.get(port.buffer, (first, last))[0], last)
+        return spans
 
 
 def _check_lifetimes(program: Program) -> None:
@@ -82,25 +97,21 @@ def _check_lifetimes(program: Program) -> None:
     What is written where another tensor stood waits for nobody: that is right while every transfer
     is striped over all channels, and so in program order.
     """
-    last, first = sys.maxsize, -1
-    spans: dict[int, tuple[int, int]] = {
-        b.index: (first, last) for b in program.buffers if b.kind != "temporary"
-    }
-    for at, call in enumerate(program.calls):
-        for index in call.arguments:
-            spans[index] = (spans.get(index, (at, at))[0], max(at, spans.get(index, (at, at))[1]))
-    for port in program.outputs:
-        spans[port.buffer] = (spans.get(port.buffer, (first, last))[0], last)
+    spans = program.lifetimes()
     shared = False
     living: list[Buffer] = []
-    for buffer in sorted((b for b in program.buffers if b.index in spans), key=lambda b: b.address):
-        living = [b for b in living if b.address + b.bytes > buffer.address]
+    used = [b for b in program.buffers if b.index in spans]
+    for buffer in sorted(used, key=lambda b: (b.level, b.address)):
+        living = [
+            b for b in living if b.level == buffer.level and b.address + b.bytes > buffer.address
+        ]
         for other in living:
             (a, b), (c, d) = spans[buffer.index], spans[other.index]
-            shared = True
+            shared |= buffer.level == "external"
             if a <= d and c <= b:
+                where = "external memory" if buffer.level == "external" else "L3"
                 raise KpuError(
-                    f"tensors {other.name} and {buffer.name} share external memory from "
+                    f"tensors {other.name} and {buffer.name} share {where} from "
                     f"{buffer.address}, and are needed at the same time",
                     hint="other addresses, or none: tile-to-dma gives them",
                 )
@@ -115,6 +126,27 @@ def _check_lifetimes(program: Program) -> None:
             "tensors share external memory, and transfers are pinned to channels of the DMA",
             hint="leave out 'on', or give each tensor bytes of its own",
         )
+
+
+def _check_residents(program: Program) -> None:
+    """No tile takes the place of a tensor that stands in L3 while that is needed, or ``KpuError``."""
+    spans = program.lifetimes()
+    for buffer in program.buffers:
+        if buffer.level != "l3" or buffer.index not in spans:
+            continue
+        first, last = spans[buffer.index]
+        for call in program.calls[max(0, first) : last + 1]:
+            for ring in call.plan.rings:
+                end = ring.address + ring.slot_bytes * ring.depth
+                if ring.level == "l3" and (
+                    ring.address < buffer.address + buffer.bytes and buffer.address < end
+                ):
+                    raise KpuError(
+                        f"ring @{ring.name} of @{call.plan.name} stands where {buffer.name} does, "
+                        f"in L3 from {buffer.address}",
+                        place(ring.op),
+                        "kpu.l3_bytes says how much of L3 a kernel's tiles may take",
+                    )
 
 
 def port_names(
@@ -161,6 +193,7 @@ class _Loader:
         self.buffers: list[Buffer] = []
         self.values: dict[SSAValue, int] = {}
         self.end = 0
+        self.top: int | None = None
 
     def plan(self, name: str, op: Operation) -> Plan:
         if name not in self.plans:
@@ -176,6 +209,8 @@ class _Loader:
     ) -> int:
         assert isinstance(type, MemRefType)
         size = element_bytes(type.element_type, type.element_count())
+        if tile.is_resident(type):
+            return self.resident(name, type, size, address)
         at = self.end if address is None else address
         self.end = max(self.end, (at + size + 63) // 64 * 64)
         if self.end > self.machine.external.bytes:
@@ -188,6 +223,21 @@ class _Loader:
         assert value is None or isinstance(value, DenseIntOrFPElementsAttr | DenseResourceAttr)
         self.buffers.append(Buffer(len(self.buffers), name, type, size, kind, at, value))
         return len(self.buffers) - 1
+
+    def resident(self, name: str, type: MemRefType, size: int, address: int | None) -> int:
+        """A tensor in L3; without an address, below those that have none either."""
+        room = self.machine.l3.bytes
+        at = address
+        if at is None:
+            at = self.top = (room if self.top is None else self.top) - (size + 63) // 64 * 64
+        if at < 0 or at + size > room:
+            raise KpuError(
+                f"tensor {name} of {size} bytes at {at} of L3, which has {room}",
+                hint="keep it in external memory, or a machine with more L3",
+            )
+        index = len(self.buffers)
+        self.buffers.append(Buffer(index, name, type, size, "temporary", at, None, "l3"))
+        return index
 
     def main(self, func: FuncOp) -> Program:
         block = func.body.block
@@ -227,8 +277,12 @@ class _Loader:
                     raise KpuError(
                         "this operation does not belong in a dma program's @main", place(op)
                     )
+        for port in (*inputs, *outputs):
+            if self.buffers[port.buffer].level == "l3":
+                raise KpuError(f"'{port.name}' is the caller's, and cannot stand in L3")
         program = self.program(calls, inputs, outputs)
         _check_lifetimes(program)
+        _check_residents(program)
         return program
 
     def kernel(self, func: FuncOp) -> Program:
@@ -242,7 +296,10 @@ class _Loader:
             index = self.buffer(name, type, "temporary" if i in written else "input", None)
             (outputs if i in written else inputs).append(Port(name, index, type))
         call = Call(plan, tuple(range(len(plan.parameters))), plan.name)
-        return self.program([call], inputs, outputs)
+        program = self.program([call], inputs, outputs)
+        if self.top is not None:
+            _check_residents(program)
+        return program
 
     def program(self, calls: list[Call], inputs: list[Port], outputs: list[Port]) -> Program:
         return Program(

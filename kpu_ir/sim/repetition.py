@@ -31,6 +31,8 @@ class Touched:
     written: set[int] = field(default_factory=set[int])
     buffers: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     written_buffers: set[int] = field(default_factory=set[int])
+    used_buffers: set[int] = field(default_factory=set[int])
+    room: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
     operations: int = 0
 
     def add(self, other: Touched, times: int) -> None:
@@ -44,6 +46,8 @@ class Touched:
         self.written |= other.written
         self.buffers |= other.buffers
         self.written_buffers |= other.written_buffers
+        self.used_buffers |= other.used_buffers
+        self.room |= other.room
         self.operations += other.operations * times
 
 
@@ -88,6 +92,8 @@ class Repetition:
             (e, b) for e, b in inside.buffers if b not in inside.written_buffers
         )
         self.moving_buffers = sorted(inside.written_buffers)
+        self.used_buffers = sorted(inside.used_buffers)
+        self.still_rooms = sorted((e, b) for e, b in inside.room if b not in inside.used_buffers)
 
     def _standing_still(self) -> bool:
         """Nothing that the loop only reads can win a maximum any more."""
@@ -97,6 +103,7 @@ class Repetition:
             all(ready[s.reg[r]] <= T[e] for e, r in self.still)
             and all(max(ready[a:b]) <= T[e] for e, a, b in self.kept)
             and all(s.written[s.bind[b]] <= T[e] for e, b in self.still_buffers)
+            and all(s.used[s.bind[b]] <= T[e] for e, b in self.still_rooms)
         )
 
     def run(self) -> None:
@@ -112,6 +119,7 @@ class Repetition:
         engines, rings, queue = self.engines, self.rings, s.queue
         anchor = engines[0]
         bound = [s.bind[b] for b in self.moving_buffers]
+        used = list(dict.fromkeys(s.bind[b] for b in self.used_buffers))
         sums = [reg[r] for r in self.sums]
         done = 0
         while done < trips:
@@ -131,6 +139,8 @@ class Repetition:
                 key.append(free[reg[r]] - base)
             for b in bound:
                 key.append(s.written[b] - base)
+            for b in used:
+                key.append(s.used[b] - base)
             if queue:
                 now = s.tick[0]
                 for due, function, q, slot, b in queue:
@@ -144,7 +154,7 @@ class Repetition:
             stride = self._aligned(period)
             jumps = (trips - done) // stride
             if jumps and self._standing_still():
-                self._jump(jumps * stride // period, period, shift, before, bound, sums)
+                self._jump(jumps * stride // period, period, shift, before, bound, used, sums)
                 done += jumps * stride
             elif not jumps:
                 for _ in range(trips - done):
@@ -170,6 +180,7 @@ class Repetition:
         shift: int,
         before: tuple[int, int, list[int], list[int], int],
         bound: list[int],
+        used: list[int],
         sums: list[int],
     ) -> None:
         s = self.model.state
@@ -188,6 +199,8 @@ class Repetition:
             s.free[s.reg[r]] += by
         for b in bound:
             s.written[b] += by
+        for b in used:
+            s.used[b] += by
         for table, old in ((s.count, before[2]), (s.stall, before[3])):
             for i, n in enumerate(old):
                 if table[i] != n:

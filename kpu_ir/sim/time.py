@@ -21,9 +21,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from kpu_ir.sim.clock import CallTiming, Engine, Held, Slots, Timing, engines_of
+from kpu_ir.sim.clock import CallTiming, Engine, Held, Residents, Slots, Timing, engines_of
 from kpu_ir.sim.durations import Cost
-from kpu_ir.sim.plan import Acquire, Fetch, Map, Matmul, Move, Put, Reduce, Step, Windowed, steps
+from kpu_ir.sim.plan import (
+    Acquire,
+    Fetch,
+    Map,
+    Matmul,
+    Move,
+    Put,
+    Reduce,
+    Step,
+    Windowed,
+    carrier,
+    steps,
+)
 from kpu_ir.sim.program import Call, Program
 from kpu_ir.sim.time_code import PlanCompiler
 
@@ -42,7 +54,9 @@ class State:
     reg: list[int]
     bind: list[int]
     written: list[int]
-    """When each external buffer was last written to."""
+    """When each buffer was last written to."""
+    used: list[int]
+    """When each buffer in L3 was last read, and its room free before it was written."""
     count: list[int]
     stall: list[int]
     pending: list[int]
@@ -57,6 +71,7 @@ class _Effect:
     T: list[int]
     free: list[int]
     written: list[int]
+    used: list[int]
     first: list[int]
     count: list[tuple[int, int]]
     stall: list[tuple[int, int]]
@@ -116,12 +131,14 @@ class TimeModel:
             [0] * max((p.values for p in program.plans), default=0),
             [0] * max((len(p.parameters) for p in program.plans), default=0),
             [0] * len(program.buffers),
+            [0] * len(program.buffers),
             [],
             [],
             [0] * self.slots.count,
             [],
             [0],
         )
+        self.residents = Residents.of(program, self.slots)
         self.producers = self._producers()
         self.code: dict[str, tuple[Callable[[], None], int]] = {
             p.name: PlanCompiler(self, p, self.closed).compile() for p in program.plans
@@ -145,7 +162,7 @@ class TimeModel:
             for step in steps(plan.body):
                 match step:
                     case Fetch():
-                        found[step.ring.index] = "dma"
+                        found[step.ring.index] = carrier(step)
                     case Move():
                         found[step.ring.index] = "mover"
                     case Put():
@@ -248,7 +265,8 @@ class TimeModel:
     def run(self) -> Timing:
         """Time the whole program from a cold machine."""
         s = self.state
-        for table in (s.T, s.ready, s.free, s.head, s.written, s.count, s.stall, s.pending, s.tick):
+        tables = (s.T, s.ready, s.free, s.head, s.written, s.used, s.count, s.stall, s.pending)
+        for table in (*tables, s.tick):
             table[:] = [0] * len(table)
         s.first[:] = [-1] * len(s.first)
         s.queue.clear()
@@ -260,9 +278,23 @@ class TimeModel:
                 latest = max(s.free[o] for o in others)
                 if latest > s.free[slot]:
                     s.free[slot] = latest
+            if self.residents.buffers:
+                self._share(call)
             s.bind[: len(call.arguments)] = call.arguments
             calls.append(self._again(call) if self.closed else self._run_call(call))
         return self._timing(tuple(calls))
+
+    def _share(self, call: Call) -> None:
+        """What a call puts where a tensor in L3 stood waits for that one's readers, and the other
+        way round."""
+        s, shared = self.state, self.residents
+        for slot, buffers in shared.of_slots.get(call.plan.name, ()):
+            s.free[slot] = max(s.free[slot], *(max(s.used[b], s.written[b]) for b in buffers))
+        for b in call.arguments:
+            for slot in shared.slots_of.get(b, ()):
+                s.used[b] = max(s.used[b], s.free[slot])
+            for other in shared.others.get(b, ()):
+                s.used[b] = max(s.used[b], s.used[other], s.written[other])
 
     def _run_call(self, call: Call) -> CallTiming:
         s = self.state
@@ -286,6 +318,9 @@ class TimeModel:
         entry = [max(x - base, 0) for x in s.T]
         entry += [max(s.free[q] - base, 0) for q in slots]
         entry += [max(s.written[b] - base, 0) for b in tensors]
+        near = [b for b in tensors if b in self.residents.buffers]
+        entry += [max(s.used[b] - base, 0) for b in near]
+        entry += [call.arguments.index(b) for b in near]
         aliases = tuple(call.arguments.index(b) for b in call.arguments)
         key = (plan.name, aliases, *(x >= 0 for x in s.first), *entry)
         known = self.memory.get(key)
@@ -296,6 +331,7 @@ class TimeModel:
                 [x - base for x in s.T],
                 [s.free[q] - base for q in slots],
                 [s.written[b] - base for b in tensors],
+                [s.used[b] - base for b in near],
                 [x - base for x in s.first],
                 [(i, n - m) for i, (n, m) in enumerate(zip(s.count, counts)) if n != m],
                 [(i, n - m) for i, (n, m) in enumerate(zip(s.stall, stalls)) if n != m],
@@ -313,6 +349,8 @@ class TimeModel:
             s.free[q] = x + base
         for b, x in zip(tensors, known.written):
             s.written[b] = x + base
+        for b, x in zip(near, known.used):
+            s.used[b] = x + base
         for table, changes in ((s.count, known.count), (s.stall, known.stall)):
             for i, n in changes:
                 table[i] += n

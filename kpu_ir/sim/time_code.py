@@ -150,6 +150,10 @@ class PlanCompiler:
                         self._wait(f"written[bind[{step.by}]]", main, "tensor of an earlier kernel")
                     self._finish(step, held, spent, "s")
                     self.emit(f"ready[s] = free[s] = t + {spent.latency}")
+                    if step.resident:
+                        touched.used_buffers.add(step.buffer)
+                        self.emit(f"b = bind[{step.buffer}]; x = t + {spent.occupancy}")
+                        self.emit("if x > used[b]: used[b] = x")
             case Move():
                 if step.late:
                     self._late_move(step, spent, held)
@@ -183,6 +187,8 @@ class PlanCompiler:
                 assert main is not None
                 touched.reads.add((main.index, step.source))
                 touched.written_buffers.add(step.buffer)
+                if step.resident:
+                    touched.room.add((main.index, step.buffer))
                 if step.late:
                     self._late_write(step, spent, held)
                 else:
@@ -254,6 +260,8 @@ class PlanCompiler:
         source = self.ring_of[step.source].name
         self._start(held)
         self._wait("ready[q]", main, f"operand @{source} from {self._producer(step.source)}")
+        if step.resident:
+            self._wait("used[b]", main, "tensor of an earlier kernel")
         self._finish(step, held, spent, "q")
         self._done("q", spent.occupancy)
         self.emit(f"x = t + {spent.latency}", "if x > written[b]: written[b] = x")
@@ -312,7 +320,7 @@ class PlanCompiler:
             self.emit("drain()")
         source = "\n".join(
             [
-                "def make(T, first, ready, free, head, reg, bind, written, count, stall, pending, queue,"
+                "def make(T, first, ready, free, head, reg, bind, written, used, count, stall, pending, queue,"
                 " tick, defer, settle, issue, drain, looper, trace):",
                 *self.prologue,
                 "    def run():",
@@ -332,6 +340,7 @@ class PlanCompiler:
             s.reg,
             s.bind,
             s.written,
+            s.used,
             s.count,
             s.stall,
             s.pending,

@@ -537,6 +537,10 @@ class ValueModel:
                 data[i] = self.constants[i].reshape(-1)
             elif i in given:
                 data[i] = given[i].reshape(-1)
+            elif buffer.level == "l3":
+                room = self.memory.bytes["l3"][buffer.address : buffer.address + buffer.bytes]
+                data[i] = room.view(dtype_of(buffer.type.element_type))
+                masks[i] = np.zeros(data[i].size, np.bool_)
             else:
                 data[i] = np.empty(buffer.type.element_count(), dtype_of(buffer.type.element_type))
                 masks[i] = np.zeros(data[i].size, np.bool_)

@@ -107,7 +107,9 @@ def test_short_floats_add_up_in_f32(kind: Any):
 
 
 def test_attention_of_one_query_and_one_head():
-    q, k, v = (np.random.default_rng(i).standard_normal((1, 1, n, 4)) for i, n in enumerate([1, 5, 5]))
+    q, k, v = (
+        np.random.default_rng(i).standard_normal((1, 1, n, 4)) for i, n in enumerate([1, 5, 5])
+    )
     g = Graph()
     values = [g.input(name, a.shape) for name, a in zip("qkv", (q, k, v))]
     g.output("y", g.attention(*values))

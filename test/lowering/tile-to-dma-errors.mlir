@@ -1,7 +1,7 @@
 // RUN: not kpu-opt %s -p tile-to-dma --machine minimal 2>&1 | filecheck %s
 
 // Tiles that do not fit: both figures, and what takes how much.
-// CHECK:      kpu-opt: error: the tiles of @large need 262144 bytes of l3, the machine has 65536 (@x2_l3 2 x 65536, @x2_l3_1 2 x 65536)
+// CHECK:      kpu-opt: error: the tiles of @large need 262144 bytes of l3, the machine has 65536 for them (@x2_l3 2 x 65536, @x2_l3_1 2 x 65536)
 // CHECK-NEXT: hint:
 // CHECK-NOT:  Traceback
 func.func private @large(%x: memref<256x128xf32>) {

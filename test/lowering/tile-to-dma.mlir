@@ -3,9 +3,9 @@
 // RUN: not kpu-opt %S/data/too-large.mlir -p tile-to-dma --machine minimal 2>&1 | filecheck %s --check-prefix SMALL
 
 // A tile that does not fit: what is needed, what there is, ring by ring, in bytes.
-// LARGE:      kpu-opt: error: the tiles of @large need 1048576 bytes of l3, the machine has 524288 (@lhs_l3 2 x 524288)
+// LARGE:      kpu-opt: error: the tiles of @large need 1048576 bytes of l3, the machine has 524288 for them (@lhs_l3 2 x 524288)
 // LARGE-NEXT: hint: smaller tiles, shallower rings, or a machine with more of it
-// SMALL:      the tiles of @large need 1048576 bytes of l3, the machine has 65536 (@lhs_l3 2 x 524288)
+// SMALL:      the tiles of @large need 1048576 bytes of l3, the machine has 65536 for them (@lhs_l3 2 x 524288)
 
 // A load to L2 is staged in L3: a fetch by the DMA, a move by a block mover. Each tile has a ring of
 // two slots; the rings of a level stand one behind the other. A result leaves one step late, its write

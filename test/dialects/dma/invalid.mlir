@@ -36,7 +36,7 @@ func.func @fetch_ring_type(%a: memref<128x64xf32>) {
 
 // -----
 
-// CHECK: dma.fetch goes to l3, got !tile.tile<32x64xf32, l2>
+// CHECK: dma.fetch from external memory goes to l3, got !tile.tile<32x64xf32, l2>
 func.func @fetch_level(%a: memref<128x64xf32>) {
   dma.ring @a3, 2 x <32x64xf32, l2> at 0
   %t = dma.fetch %a[0, 0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l2>
@@ -667,7 +667,7 @@ func.func @window_attribute() {
 
 // -----
 
-// CHECK: dma.write reads from l3, got !tile.tile<32x64xf32, l2>
+// CHECK: dma.write to external memory reads from l3, got !tile.tile<32x64xf32, l2>
 func.func @write_level(%y: memref<128x64xf32>) {
   dma.ring @c, 1 x <32x64xf32, l2> at 0
   %c = dma.acquire @c : !tile.tile<32x64xf32, l2>
@@ -749,5 +749,33 @@ func.func @put_fetched(%a: memref<32x48xf32>) {
   %s = dma.fetch %a[0, 0] into @s : memref<32x48xf32> -> !tile.tile<32x48xf32, l3>
   %p = dma.acquire @p : !tile.tile<32x48xf32, l2>
   dma.put %p, %s : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+  func.return
+}
+
+// -----
+
+// CHECK: dma.fetch from l3 goes to l2, got !tile.tile<32x64xf32, l3>
+func.func @near_to_l3(%h: memref<128x64xf32, "l3">) {
+  dma.ring @h, 2 x <32x64xf32, l3> at 0
+  %a = dma.fetch %h[0, 0] into @h : memref<128x64xf32, "l3"> -> !tile.tile<32x64xf32, l3>
+  func.return
+}
+
+// -----
+
+// CHECK: dma.write to l3 reads from l2, got !tile.tile<32x64xf32, l3>
+func.func @near_from_l3(%x: memref<128x64xf32>, %h: memref<128x64xf32, "l3">) {
+  dma.ring @h, 2 x <32x64xf32, l3> at 0
+  %a = dma.fetch %x[0, 0] into @h : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  dma.write %a, %h[0, 0] : !tile.tile<32x64xf32, l3> -> memref<128x64xf32, "l3">
+  func.return
+}
+
+// -----
+
+// CHECK: dma.fetch: only external memory of rank 2 or more is read by a list
+func.func @near_by_list(%h: memref<1x64x8xf32, "l3">, %list: memref<4xi64>) {
+  dma.ring @h, 2 x <1x4x8xf32, l2> at 0
+  %a = dma.fetch %h[0, 0, 0] by %list : memref<4xi64> into @h : memref<1x64x8xf32, "l3"> -> !tile.tile<1x4x8xf32, l2>
   func.return
 }

@@ -149,3 +149,16 @@ func.func @sums(%y: memref<64x48xf32>) {
   }
   func.return
 }
+
+// A tensor that stands in L3 goes to L2 and comes from there.
+// CHECK-LABEL: func.func @near
+func.func @near(%h: memref<128x64xf32, "l3">, %y: memref<128x64xf32, "l3">) {
+  dma.ring @h, 2 x <32x64xf32, l2> at 0
+  tile.for %i = 0 to 128 step 32 {
+    // CHECK: %a = dma.fetch %h [%i, 0] into @h : memref<128x64xf32, "l3"> -> !tile.tile<32x64xf32, l2>
+    %a = dma.fetch %h[%i, 0] into @h : memref<128x64xf32, "l3"> -> !tile.tile<32x64xf32, l2>
+    // CHECK-NEXT: dma.write %a, %y [%i, 0] late 1 : !tile.tile<32x64xf32, l2> -> memref<128x64xf32, "l3">
+    dma.write %a, %y[%i, 0] late 1 : !tile.tile<32x64xf32, l2> -> memref<128x64xf32, "l3">
+  }
+  func.return
+}

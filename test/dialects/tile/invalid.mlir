@@ -630,3 +630,28 @@ func.func @constant_type() {
   %w = tile.constant dense_resource<elided> : tensor<2xf32> : memref<2xi32>
   func.return
 }
+
+// -----
+
+// CHECK: tile.load from a tensor in l3 goes to l2, and does not permute
+func.func @load_near(%h: memref<32x48xf32, "l3">) {
+  %a = tile.load %h[0, 0] : memref<32x48xf32, "l3"> -> !tile.tile<32x48xf32, l3>
+  func.return
+}
+
+// -----
+
+// CHECK: tile.store to a tensor in l3 comes from l2, and does not permute
+func.func @store_near(%h: memref<48x32xf32, "l3">) {
+  %a = tile.alloc : !tile.tile<32x48xf32, l2>
+  tile.store %a, %h[0, 0] permuted [1, 0] : !tile.tile<32x48xf32, l2> -> memref<48x32xf32, "l3">
+  func.return
+}
+
+// -----
+
+// CHECK: tile.view stays in memory "l3", got none
+func.func @view_outside(%h: memref<32x48xf32, "l3">) {
+  %v = tile.view %h : memref<32x48xf32, "l3"> to memref<48x32xf32>
+  func.return
+}

@@ -148,3 +148,17 @@ func.func @sums(%a0: memref<64x256xf32>, %b0: memref<256x48xf32>, %y: memref<64x
   tile.store %t, %z[0, 0, 0] permuted [2, 0, 1] : !tile.tile<1x64x48xf32, l2> -> memref<48x1x64xf32>
   func.return
 }
+
+// A tensor may stand in L3.
+// CHECK-LABEL: func.func @near
+func.func @near() {
+  // CHECK-NEXT: %h = tile.buffer at 262144 : i64 : memref<32x48xf32, "l3">
+  %h = tile.buffer at 262144 : i64 : memref<32x48xf32, "l3">
+  // CHECK-NEXT: %v = tile.view %h : memref<32x48xf32, "l3"> to memref<48x32xf32, "l3">
+  %v = tile.view %h : memref<32x48xf32, "l3"> to memref<48x32xf32, "l3">
+  // CHECK-NEXT: %t = tile.load %v [0, 0] : memref<48x32xf32, "l3"> -> !tile.tile<16x32xf32, l2>
+  %t = tile.load %v[0, 0] : memref<48x32xf32, "l3"> -> !tile.tile<16x32xf32, l2>
+  // CHECK-NEXT: tile.store %t, %v [16, 0] : !tile.tile<16x32xf32, l2> -> memref<48x32xf32, "l3">
+  tile.store %t, %v[16, 0] : !tile.tile<16x32xf32, l2> -> memref<48x32xf32, "l3">
+  func.return
+}
