@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 JOBS ?= 2
+FUZZ_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lit pytest nightly check bench clean
+.PHONY: help venv demo test lit pytest nightly fuzz check bench clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -37,6 +38,10 @@ pytest: $(STAMP) ## the Python tests
 
 nightly: $(STAMP) ## the drawn programs, thousands of them, other ones each time
 	KPU_DRAWS=$${KPU_DRAWS:-3000} $(BIN)/python -m pytest -n $(JOBS) test/test_altitudes.py
+
+fuzz: $(STAMP) ## loader, saved programs and IR against atheris, FUZZ_SECONDS over all
+	@$(BIN)/python -m pip install --quiet --group fuzz
+	@$(BIN)/python test/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 check: $(STAMP) ## ruff and pyright
 	@$(BIN)/ruff check .

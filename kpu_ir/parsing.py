@@ -15,6 +15,8 @@ from xdsl.dialects.builtin import (
     AnyFloat,
     ComplexType,
     FileLineColLoc,
+    Float80Type,
+    Float128Type,
     IndexType,
     IntAttr,
     IntegerType,
@@ -42,6 +44,11 @@ WIDEST = (1 << 24) - 1
 MLIRLexer._unescaped_characters_regex = re.compile(  # pyright: ignore[reportPrivateUsage]
     r'"(?:[^"\\\n\v\f]++|\\(?:["nt\\]|[0-9A-Fa-f]{2}))*+"'
 )
+
+
+STUMBLES = (ValueError, ArithmeticError, NotImplementedError, RecursionError)
+"""What xDSL's parser raises where it does not say what is wrong: a block called ``^4``, elements of
+``i4096``, a thousand brackets."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,8 @@ class LocatedParser(Parser):
             raise
         if isinstance(found, IntegerType) and found.bitwidth > WIDEST:
             self.raise_error(f"an integer has at most {WIDEST} bits", span)
+        if isinstance(found, Float80Type | Float128Type):  # xDSL reads them and cannot print them
+            self.raise_error(f"{found} is not supported", span)
         return found
 
     def parse_optional_attribute(self) -> Attribute | None:
@@ -146,6 +155,12 @@ class LocatedParser(Parser):
             return KpuError(str(error), self._name.data)
         span = replace(self.refused, line_offset=self._line_offset)
         return parse_error(ParseError(span, str(error)))
+
+    def stumble(self, error: Exception) -> KpuError:
+        """What xDSL's parser fell over, with the place that it had come to."""
+        span = replace(self._current_token.span, line_offset=self._line_offset)
+        deep = "this is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        return parse_error(ParseError(span, deep or "this cannot be read"))
 
     def _parse_dialect_resource_handle(
         self, dialect_name: str, interface: OpAsmDialectInterface
@@ -270,6 +285,8 @@ def parse_module(text: str, name: str, ctx: Context) -> ModuleOp:
         raise parse_error(e) from None
     except DiagnosticException as e:
         raise parser.refusal(e) from None
+    except STUMBLES as e:
+        raise parser.stumble(e) from None
     try:
         module.verify()
     except (DiagnosticException, IndexError, ValueError) as e:  # xDSL's of linalg stumble as well

@@ -34,7 +34,7 @@ from kpu_ir.errors import KpuError
 from kpu_ir.fusion import Choice, Cost
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
-from kpu_ir.parsing import LocatedParser, early_use, error_at, parse_error
+from kpu_ir.parsing import STUMBLES, LocatedParser, early_use, error_at, parse_error
 from kpu_ir.printing import ELIDED
 from kpu_ir.registry import context
 from kpu_ir.sim.program import load_program
@@ -263,7 +263,7 @@ class _Stages(Mapping["Altitude", ModuleOp]):
     def _module(self, altitude: Altitude) -> ModuleOp:
         try:
             module = self._parsed(altitude)
-        except (KpuError, DiagnosticException, ValueError, ArithmeticError, RecursionError) as e:
+        except (KpuError, DiagnosticException, *STUMBLES) as e:
             raise KpuError(
                 f"its {altitude} IR cannot be read: {e}",
                 self.path,

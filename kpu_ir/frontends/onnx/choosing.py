@@ -24,6 +24,10 @@ def axis_of(node: Node, default: int, rank: int | None = None) -> int:
     return axis + rank if axis < 0 else axis
 
 
+MOST_MADE = 1 << 28
+"""Elements of a constant that an operator's function makes."""
+
+
 @operator("ArgMax", "ArgMin")
 def arg_reduce(node: Node) -> Tensor:
     """Where the largest or the smallest stands."""
@@ -67,6 +71,12 @@ def hardmax(node: Node) -> Tensor:
     return graph.reshape(result, shape)
 
 
+def check_made(count: int) -> None:
+    """Refuse to make a constant of so many elements."""
+    if count > MOST_MADE:
+        raise KpuError(f"it needs a constant of {count:,} elements; at most 2^28 are supported")
+
+
 def numbers(count: int, rank: int, axis: int) -> Array:
     """0, 1, 2.. along one of ``rank`` dimensions."""
     return np.arange(count, dtype=np.int64).reshape([-1 if a == axis else 1 for a in range(rank)])
@@ -78,6 +88,7 @@ def one_hot(node: Node) -> Tensor:
     graph, depth = node.graph, int(node.must_be_known(1, "depth").reshape(-1)[0])
     shape = node.shape(0)
     rank = len(shape) + 1
+    check_made(depth)
     axis = axis_of(node, -1, rank)
     indices = graph.reshape(node.value(0), (*shape[:axis], 1, *shape[axis:]))
     values = node.known(2)
@@ -101,6 +112,7 @@ def trilu(node: Node) -> Tensor:
     """The upper or lower triangle; 0 elsewhere."""
     x, graph = node.value(0), node.graph
     k = int(node.must_be_known(1, "k").reshape(-1)[0]) if node.has(1) else 0
+    check_made(math.prod(x.shape[-2:]))
     ones = np.ones(x.shape[-2:], np.bool_)
     kept = np.triu(ones, k) if node.integer("upper", 1) else np.tril(ones, k)
     zero = False if x.dtype.kind == "b" else 0

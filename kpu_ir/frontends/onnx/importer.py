@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +33,18 @@ from kpu_ir.frontends.onnx.work import MODEL, macs, refuse
 from kpu_ir.types import Array, element_type_of
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+    from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 FOLDED_ELEMENTS = 4096
 """Nodes on known inputs of up to this many elements are folded at import, larger ones by passes."""
 
 SMALL = 1 << 14
 """Elements of a weight that shape inference may look at."""
+
+MOST_ELEMENTS = 1 << 44
+MOST_DIMENSIONS = 32
+MOST_NODES = 1 << 20
+"""What is refused at once; a machine's memory is asked about later."""
 
 NOT_FOLDED = re.compile("Random|Bernoulli|Multinomial")
 KNOWN_BY_SHAPE = ("Shape", "Size")
@@ -62,9 +68,7 @@ def import_onnx(
     else:
         proto = model
     if proto.functions:
-        from onnx.inliner import inline_local_functions
-
-        proto = inline_local_functions(proto)
+        proto = inlined(proto)
     return _Importer(proto, folder, shapes or {}, constants or {}).run()
 
 
@@ -92,7 +96,14 @@ class _Importer:
 
     def run(self) -> ModuleOp:
         """The whole import."""
+        self.check_versions()
         initializers = {t.name: t for t in self.proto.initializer}
+        for kind, named in (("initializers", self.proto.initializer), ("inputs", self.proto.input)):
+            twice = [name for name, n in Counter(t.name for t in named).items() if n > 1]
+            if twice:
+                raise KpuError(f"two {kind} are called {twice[0]!r}")
+        if not self.proto.output:
+            raise KpuError("the graph has no outputs")
         if self.proto.sparse_initializer:
             raise KpuError("sparse initializers are not supported")
         unknown = set(self.given_values) - {i.name for i in self.proto.input}
@@ -120,7 +131,8 @@ class _Importer:
         except KpuError:
             raise
         except Exception:
-            self.infer(nodes, dimensions)  # says what is wrong with the model, if anything is
+            self.check_nodes(nodes)  # say what is wrong with the model, if anything is
+            self.infer(nodes, dimensions)
             raise
         self.infer(nodes, dimensions)
         self.outputs()
@@ -129,6 +141,32 @@ class _Importer:
             {key: IntegerAttr(n, 64) for key, n in self.counts.items()}
         )
         return module
+
+    def check_versions(self) -> None:
+        """Refuse operators of versions that nobody here knows."""
+        newest = onnx_package().defs.onnx_opset_version()
+        if "" not in self.versions and any(not _domain(n.domain) for n in self.proto.node):
+            raise KpuError("the model does not say which version of ONNX's operators it uses")
+        version = self.versions.get("", 1)
+        if not 1 <= version <= newest:
+            raise KpuError(
+                f"operators of version {version}; the onnx package knows 1 to {newest}",
+                hint="pip install --upgrade onnx, or export the model for an older version",
+            )
+
+    def check_nodes(self, nodes: Sequence[NodeProto]) -> None:
+        """Let ONNX's checker find what is not as a node's operator has it: attributes, inputs."""
+        from onnx import checker
+
+        context = checker.C.CheckerContext()
+        context.ir_version = checker.DEFAULT_CONTEXT.ir_version
+        context.opset_imports = dict(self.versions)
+        for node in nodes:
+            try:
+                checker.check_node(node, context)
+            except checker.ValidationError as error:
+                message = next((line for line in str(error).splitlines() if line.strip()), "")
+                raise KpuError(message, node_text(node)) from None
 
     def unsupported(self, nodes: Sequence[NodeProto], known: set[str]) -> list[NodeProto]:
         """Every node that cannot be written. What is known at import needs no support."""
@@ -183,6 +221,7 @@ class _Importer:
                 raise KpuError(f"input {info.name!r}: expected a tensor")
             if info.name in self.given_shapes:
                 result[info.name] = tuple(int(n) for n in self.given_shapes[info.name])
+                check_size(result[info.name], f"input {info.name!r}")
                 continue
             extents = [_extent(d, symbols) for d in kind.shape.dim]
             if not kind.HasField("shape") or None in extents:
@@ -193,6 +232,7 @@ class _Importer:
                 dynamic.append(f"{info.name!r} of shape {'x'.join(texts) or 'unknown'}")
                 continue
             result[info.name] = tuple(e for e in extents if e is not None)
+            check_size(result[info.name], f"input {info.name!r}")
         if dynamic:
             name = next(i.name for i in inputs if i.name not in result)
             raise KpuError(
@@ -274,6 +314,8 @@ class _Importer:
         self.graph.location = NameLoc(StringAttr(proto.name or proto.output[0]), NoneAttr())
         try:
             results = self.results(proto, inputs)
+            for name, result in zip(proto.output, results):
+                check_size(tuple(result.shape), f"its result {name!r}")
         except KpuError as error:
             error.where = node_text(proto)
             raise
@@ -388,6 +430,49 @@ def ir_names(graph: GraphProto) -> dict[str, str]:
     return names
 
 
+def check_size(shape: Sequence[int], what: str) -> None:
+    """Refuse tensors that no machine holds, whose sizes would not fit in an attribute of the IR, and
+    those of more dimensions than NumPy computes with."""
+    if len(shape) > MOST_DIMENSIONS:
+        raise KpuError(f"{what} has {len(shape)} dimensions; at most {MOST_DIMENSIONS} are supported")
+    if math.prod(shape) > MOST_ELEMENTS:
+        raise KpuError(f"{what} of shape {shape_text(shape)} has more than 2^44 elements")
+
+
+def inlined(model: ModelProto) -> ModelProto:
+    """The model without functions of its own: their nodes stand where they are called."""
+    from onnx import checker
+    from onnx.inliner import inline_local_functions
+
+    functions = {(f.domain, f.name): f for f in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(nodes: Iterable[NodeProto]) -> int:
+        return sum(sizes.get((n.domain, n.op_type), 1) for n in nodes)
+
+    # Functions that call each other twice each double the nodes with every one of them. What a
+    # cycle has left without a size after as many rounds is refused by the inliner.
+    for _ in functions:
+        before = dict(sizes)
+        for key, function in functions.items():
+            if all(c in sizes or c not in functions for c in called(function)):
+                sizes[key] = size(function.node)
+        if sizes == before:
+            break
+    count = size(model.graph.node)
+    if count > MOST_NODES:
+        raise KpuError(f"its functions make {count:,} nodes; at most {MOST_NODES:,} are supported")
+    try:
+        return inline_local_functions(model)
+    except (checker.ValidationError, RuntimeError) as error:
+        raise KpuError(f"its functions cannot be put in place: {error}") from None
+
+
+def called(function: FunctionProto) -> set[tuple[str, str]]:
+    """Domain and name of what a function's nodes are."""
+    return {(node.domain, node.op_type) for node in function.node}
+
+
 def sort_nodes(nodes: Sequence[NodeProto], defined: set[str]) -> list[NodeProto]:
     """Nodes after those whose results they read; otherwise in the order of the file."""
     producer: dict[str, int] = {}
@@ -454,6 +539,8 @@ def _np_dtype(elem_type: int, name: str) -> np.dtype[Any]:
 
     if elem_type == TensorProto.STRING or not elem_type:
         raise KpuError(f"input {name!r}: expected numbers, got strings or nothing")
+    if elem_type not in TensorProto.DataType.values():
+        raise KpuError(f"input {name!r}: there is no element type of number {elem_type}")
     return np.dtype(tensor_dtype_to_np_dtype(elem_type))
 
 

@@ -61,6 +61,10 @@ def read_tensor(tensor: TensorProto, folder: Path | None) -> Array:
         tensor = _with_external_data(tensor, folder)
     if tensor.data_type in (onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED):
         raise KpuError(f"{name}: expected numbers, got strings or nothing")
+    if tensor.data_type not in onnx.TensorProto.DataType.values():
+        raise KpuError(f"{name}: there is no element type of number {tensor.data_type}")
+    if any(n < 0 for n in tensor.dims):
+        raise KpuError(f"{name} is damaged: its shape is {list(tensor.dims)}")
     try:
         return onnx.numpy_helper.to_array(tensor)
     except (ValueError, TypeError) as error:

@@ -68,6 +68,9 @@ class Node:
         self.version = version
         self.constants = constants
         self.graph = constants.graph
+        for a in proto.attribute:
+            if a.ref_attr_name:
+                raise KpuError(f"attribute {a.name!r} refers to one of a function, and is in none")
         self.attributes: dict[str, Any] = {a.name: get_attribute_value(a) for a in proto.attribute}
 
     def has(self, i: int) -> bool:

@@ -12,6 +12,9 @@ from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.types import Array
 
+LONGEST = 1 << 16
+"""Elements along a dimension of a result."""
+
 
 @operator("Resize", "Upsample")
 def resize(node: Node) -> Tensor:
@@ -65,6 +68,8 @@ def interpolation(
     node: Node, count: int, scale: float, size: int, roi: list[float] | None
 ) -> tuple[Array, Array]:
     """The matrix that makes ``size`` elements of ``count``, and what it adds (extrapolation)."""
+    if size > LONGEST:  # computed one by one
+        raise KpuError(f"resizing to {size:,} elements along a dimension; at most {LONGEST:,}")
     from onnx import TensorProto
     from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
     from onnx.reference import ReferenceEvaluator
