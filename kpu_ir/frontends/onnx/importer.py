@@ -434,7 +434,9 @@ def check_size(shape: Sequence[int], what: str) -> None:
     """Refuse tensors that no machine holds, whose sizes would not fit in an attribute of the IR, and
     those of more dimensions than NumPy computes with."""
     if len(shape) > MOST_DIMENSIONS:
-        raise KpuError(f"{what} has {len(shape)} dimensions; at most {MOST_DIMENSIONS} are supported")
+        raise KpuError(
+            f"{what} has {len(shape)} dimensions; at most {MOST_DIMENSIONS} are supported"
+        )
     if math.prod(shape) > MOST_ELEMENTS:
         raise KpuError(f"{what} of shape {shape_text(shape)} has more than 2^44 elements")
 
