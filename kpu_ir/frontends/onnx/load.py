@@ -135,8 +135,8 @@ def _with_external_data(tensor: TensorProto, folder: Path | None) -> TensorProto
     """A copy of the tensor that holds its data."""
     file, offset, length = _external_place(tensor, folder)
     with file.open("rb") as stream:
-        stream.seek(offset)
-        data = stream.read(length)
+        stream.seek(min(offset, file.stat().st_size))
+        data = stream.read(min(length, file.stat().st_size))
     if 0 <= length != len(data):
         raise KpuError(
             f"tensor {tensor.name!r} needs {length} bytes at {offset} of {file.name!r}, "

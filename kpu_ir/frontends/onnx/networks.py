@@ -10,6 +10,7 @@ import numpy as np
 
 from kpu_ir import formulas
 from kpu_ir.builder import Value
+from kpu_ir.dialects.kernel import broadcast_shapes
 from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.tracing import Scalar
@@ -512,7 +513,10 @@ def pad(node: Node) -> Tensor:
 def expand(node: Node) -> Tensor:
     """NumPy's broadcasting, in both directions."""
     wanted = [int(n) for n in node.must_be_known(1, "shape")]
-    return node.graph.broadcast(node.value(0), np.broadcast_shapes(node.shape(0), wanted))
+    shape = broadcast_shapes(node.shape(0), tuple(wanted))
+    if shape is None or min(wanted, default=1) < 0:
+        raise KpuError(f"{node.shape(0)} does not broadcast to {tuple(wanted)}")
+    return node.graph.broadcast(node.value(0), shape)
 
 
 @operator("Tile")

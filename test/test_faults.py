@@ -1,0 +1,478 @@
+"""Files that are wrong, through ``kpu-run``: one error, status 1, nothing written, or a right answer.
+
+``test_saved.py``, ``test_onnx.py`` and ``tools/test_run.py`` have what belongs to one part.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import kpu_ir
+from kpu_ir import Graph, container
+from kpu_ir.tools.run import main
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+Run = Callable[..., tuple[int, str, str]]
+X = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+HUGE = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path / "cache"))
+    return folder
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        status = main(list(arguments))
+        out = capsys.readouterr()
+        return status, out.out, out.err
+
+    return call
+
+
+@pytest.fixture
+def refused(run: Run) -> Callable[..., str]:
+    """The one error that a file gets, whatever kpu-run was to write."""
+
+    def call(path: str, place: str | None = None) -> str:
+        place = path if place is None else place
+        before = sorted(Path().rglob("*"))
+        status, out, err = run(path, "--outputs", "y.npz", "--trace", "t.json")
+        assert (status, out) == (1, ""), (status, out, err)
+        assert err.startswith("kpu-run: error: ")
+        assert place in err.splitlines()[0]
+        assert err.count("error: ") == 1
+        assert "Traceback" not in err
+        assert sorted(Path().rglob("*")) == before
+        return err
+
+    return call
+
+
+# -- saved programs -------------------------------------------------------------------------------
+
+
+def saved() -> bytes:
+    g = Graph()
+    w = np.random.default_rng(1).standard_normal((24, 24)).astype(np.float32)
+    h = (g.input("x", (16, 24)) @ g.constant(w)).relu()
+    g.output("y", h @ g.constant(w.T.copy()))
+    kpu_ir.compile(g, search="none").save("whole.kpu")
+    data = Path("whole.kpu").read_bytes()
+    Path("whole.kpu").unlink()
+    return data
+
+
+def sections(data: bytes) -> dict[str, tuple[int, int]]:
+    """Where each section begins and ends."""
+    _, _, length = container.FIXED.unpack(data[: container.FIXED.size])
+    at = container.PROLOGUE + length
+    found = {
+        "magic": (0, 8), "version": (8, 12), "length": (12, 20),
+        "checksum": (20, container.PROLOGUE), "header": (container.PROLOGUE, at),
+    }  # fmt: skip
+    for name, size, _ in json.loads(data[container.PROLOGUE : at])["parts"]:
+        begin = container.aligned(at)
+        at = begin + size
+        found[name] = (begin, at)
+    assert {"dma", "kernel", "w0", "w1"} < found.keys()
+    return found
+
+
+def test_a_saved_program_cut_off_in_each_section(refused: Callable[..., str]) -> None:
+    data = saved()
+    for name, (begin, end) in sections(data).items():
+        for cut in {begin, begin + 1, (begin + end) // 2, end - 1}:
+            Path("p.kpu").write_bytes(data[:cut])
+            assert "truncated" in refused("p.kpu"), (name, cut)
+
+
+def test_a_saved_program_with_a_flipped_bit_in_each_section(refused: Callable[..., str]) -> None:
+    data = saved()
+    words = {"magic": "not a saved program", "version": "newer than", "length": "truncated"}
+    for name, (begin, end) in sections(data).items():
+        for at in {begin, (begin + end) // 2, end - 1}:
+            changed = bytearray(data)
+            changed[at] ^= 0x10
+            Path("p.kpu").write_bytes(changed)
+            text = refused("p.kpu")
+            assert words.get(name, "damaged") in text or "damaged" in text, (name, at, text)
+
+
+def test_other_files_under_the_name_of_a_saved_program(refused: Callable[..., str]) -> None:
+    for data in (b"\0", b"PK\x03\x04" + bytes(80), model([node("Relu", "x")]).SerializeToString()):
+        Path("p.kpu").write_bytes(data)
+        assert "not a saved program" in refused("p.kpu")
+    Path("p.kpu").write_bytes(saved())
+    Path("p.onnx").write_bytes(Path("p.kpu").read_bytes())
+    assert "not an ONNX file" in refused("p.onnx")
+    Path("p.mlir").write_bytes(Path("p.kpu").read_bytes())
+    assert "not UTF-8" in refused("p.mlir")
+
+
+def test_a_saved_machine_that_could_not_be_simulated(refused: Callable[..., str]) -> None:
+    Path("p.kpu").write_bytes(saved())
+    found = container.read("p.kpu")
+    found.header["machine"]["dma"]["channels"] = 1 << 40
+    container.write("q.kpu", found.header, found.parts)
+    assert "'dma.channels' must be at most 4096" in refused("q.kpu")
+
+
+# -- ONNX -----------------------------------------------------------------------------------------
+
+
+def node(op: str, inputs: str, outputs: str = "y", name: str = "n", **attributes: Any) -> Any:
+    return helper.make_node(op, inputs.split(" "), outputs.split(" "), name, **attributes)
+
+
+def model(
+    nodes: list[Any],
+    x: Any = (2, 4),
+    tensors: dict[str, Any] | None = None,
+    opsets: dict[str, int] | None = None,
+) -> Any:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, x)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(v), n) for n, v in (tensors or {}).items()],
+    )
+    imports = [helper.make_opsetid(*o) for o in ({"": 17} if opsets is None else opsets).items()]
+    return helper.make_model(graph, opset_imports=imports, ir_version=8)
+
+
+def changed(proto: Any, change: Callable[[Any], Any]) -> Any:
+    change(proto)
+    return proto
+
+
+def typed(kind: int, name: str = "x") -> Callable[[Any], Any]:
+    """Another element type of the input or of an initialiser."""
+
+    def change(proto: Any) -> None:
+        if name == "x":
+            proto.graph.input[0].type.tensor_type.elem_type = kind
+        else:
+            proto.graph.initializer[0].data_type = kind
+
+    return change
+
+
+def functions(*bodies: tuple[str, list[str]]) -> Any:
+    """A model whose functions call these functions, one after the other."""
+    proto = model([node(bodies[-1][0], "x", domain="f")], opsets={"": 17, "f": 1})
+    for name, calls in bodies:
+        values = ["x", *(f"v{i}" for i in range(len(calls) - 1)), "y"]
+        inner = [
+            node(op, values[i], values[i + 1], **({} if op == "Relu" else {"domain": "f"}))
+            for i, op in enumerate(calls)
+        ]
+        imports = [helper.make_opsetid("", 17), helper.make_opsetid("f", 1)]
+        proto.functions.append(helper.make_function("f", name, ["x"], ["y"], inner, imports))
+    return proto
+
+
+ONES = np.ones((4, 4), np.float32)
+SIZES = np.int64([HUGE, HUGE])
+DOUBLING = [("F0", ["Relu"]), *((f"F{i}", [f"F{i - 1}"] * 2) for i in range(1, 40))]
+WRONG: dict[str, tuple[Callable[[], Any], list[str]]] = {
+    "cycle": (
+        lambda: model([node("Add", "x b", "a"), node("Neg", "a", "b", "n2"), node("Neg", "a")]),
+        ["cycle", "'n2' (Neg)"],
+    ),
+    "a node that reads itself": (lambda: model([node("Add", "x y")]), ["cycle", "'y'"]),
+    "missing initialiser": (lambda: model([node("MatMul", "x w")]), ["'n' (MatMul)", "'w'"]),
+    "type of a weight": (
+        lambda: model([node("MatMul", "x w")], tensors={"w": ONES.astype(np.int32)}),
+        ["'n' (MatMul)", "f32 and i32"],
+    ),
+    "type of an input": (
+        lambda: changed(
+            model([node("MatMul", "x w")], tensors={"w": ONES}), typed(TensorProto.INT64)
+        ),
+        ["'n' (MatMul)", "i64 and f32"],
+    ),
+    "no such type": (lambda: changed(model([node("Relu", "x")]), typed(99)), ["'x'", "number 99"]),
+    "no such type of a weight": (
+        lambda: changed(model([node("Add", "x w")], tensors={"w": ONES}), typed(63, "w")),
+        ["'w'", "number 63"],
+    ),
+    "rank of a weight": (
+        lambda: model([node("MatMul", "x w")], tensors={"w": np.float32(1)}),
+        ["'n' (MatMul)", "2x4 and scalar"],
+    ),
+    "rank of a matrix": (
+        lambda: model([node("Gemm", "x w")], (2, 3, 4), {"w": ONES}),
+        ["'n' (Gemm)", "ranks 3 and 2"],
+    ),
+    "rank of an image": (
+        lambda: model([node("Conv", "x w")], tensors={"w": ONES}),
+        ["'n' (Conv)", "spatial dimensions"],
+    ),
+    "100 dimensions": (lambda: model([node("Relu", "x")], (1,) * 100), ["'x'", "100 dimensions"]),
+    "2^40 elements": (
+        lambda: model([node("Relu", "x")], (HUGE, HUGE)),
+        ["bytes of external memory"],
+    ),
+    "2^80 elements": (
+        lambda: model([node("Relu", "x")], (HUGE**2, HUGE**2)),
+        ["'x'", "more than 2^44 elements"],
+    ),
+    "2^40 elements of a weight": (
+        lambda: changed(
+            model([node("Add", "x w")], tensors={"w": ONES}),
+            lambda m: m.graph.initializer[0].dims.__setitem__(slice(None), [HUGE, HUGE]),
+        ),
+        ["'w' is damaged"],
+    ),
+    "2^40 elements computed": (
+        lambda: model(
+            [node("ConstantOfShape", "s", "w"), node("Add", "x w")], tensors={"s": SIZES}
+        ),
+        ["'n' (ConstantOfShape)"],
+    ),
+    "2^40 elements repeated": (
+        lambda: model([node("Tile", "x s")], tensors={"s": SIZES}),
+        ["bytes of external memory"],
+    ),
+    "2^80 elements of a product": (
+        lambda: model([node("Expand", "x s")], tensors={"s": np.int64([1 << 62, 2, 4])}),
+        ["'n' (Expand)", "more than 2^44 elements"],
+    ),
+    "2^40 classes": (
+        lambda: changed(
+            model(
+                [node("OneHot", "x d v")], tensors={"d": np.int64(1 << 40), "v": np.float32([0, 1])}
+            ),
+            typed(TensorProto.INT64),
+        ),
+        ["'n' (OneHot)", "1,099,511,627,776 elements"],
+    ),
+    "2^20 pixels": (
+        lambda: changed(
+            model([node("Resize", "x   s")], (1, 1, 4, 4), {"s": np.int64([1, 1, HUGE, HUGE])}),
+            lambda m: m.graph.node[0].input.__setitem__(slice(None), ["x", "", "", "s"]),
+        ),
+        ["'n' (Resize)", "1,048,576"],
+    ),
+    "negative extent": (lambda: model([node("Relu", "x")], (-2, 4)), ["'x'", "?x4", "--shape"]),
+    "negative extent of a weight": (
+        lambda: changed(
+            model([node("Add", "x w")], tensors={"w": ONES}),
+            lambda m: m.graph.initializer[0].dims.__setitem__(slice(None), [-4, -4]),
+        ),
+        ["'w' is damaged", "[-4, -4]"],
+    ),
+    "negative extents of a reshape": (
+        lambda: model([node("Reshape", "x s")], tensors={"s": np.int64([-2, -4])}),
+        ["'n' (Reshape)", "(-2, -4)"],
+    ),
+    "two results of a name": (
+        lambda: model([node("Relu", "x"), node("Neg", "x", name="n2")]),
+        ["'n2' (Neg)", "'y' is defined twice"],
+    ),
+    "a result called as a weight": (
+        lambda: model([node("Relu", "x", "w"), node("Neg", "w")], tensors={"w": ONES}),
+        ["'w' is defined twice"],
+    ),
+    "two weights of a name": (
+        lambda: changed(
+            model([node("Add", "x w")], tensors={"w": np.float32(1)}),
+            lambda m: m.graph.initializer.add().CopyFrom(m.graph.initializer[0]),
+        ),
+        ["two initializers are called 'w'"],
+    ),
+    "two inputs of a name": (
+        lambda: changed(
+            model([node("Relu", "x")]), lambda m: m.graph.input.add().CopyFrom(m.graph.input[0])
+        ),
+        ["two inputs are called 'x'"],
+    ),
+    "undefined input": (lambda: model([node("Add", "x q")]), ["'n' (Add)", "'q'"]),
+    "undefined output": (lambda: model([node("Relu", "x", "z")]), ["'y' is not computed"]),
+    "no outputs": (
+        lambda: changed(model([node("Relu", "x")]), lambda m: m.graph.ClearField("output")),
+        ["no outputs"],
+    ),
+    "no version": (lambda: model([node("Relu", "x")], opsets={}), ["which version"]),
+    "version 0": (lambda: model([node("Relu", "x")], opsets={"": 0}), ["version 0"]),
+    "a version of later": (
+        lambda: model([node("Relu", "x")], opsets={"": 9999}),
+        ["version 9999", "upgrade"],
+    ),
+    "another's operator": (
+        lambda: model([node("Relu", "x", domain="acme")], opsets={"": 17, "acme": 1}),
+        ["'n' (acme.Relu)"],
+    ),
+    "too many inputs": (lambda: model([node("Relu", "x x x")]), ["'n' (Relu)", "input size 3"]),
+    "kind of an attribute": (
+        lambda: model([node("Softmax", "x", axis="last")]),
+        ["'n' (Softmax)", "axis", "STRING"],
+    ),
+    "an attribute of no function": (
+        lambda: changed(
+            model([node("Softmax", "x", axis=1)]),
+            lambda m: setattr(m.graph.node[0].attribute[0], "ref_attr_name", "axis"),
+        ),
+        ["'n' (Softmax)", "'axis'"],
+    ),
+    "a function that calls itself": (lambda: functions(("F", ["F"])), ["recursive"]),
+    "functions that call each other": (
+        lambda: functions(("F", ["G"]), ("G", ["F"])),
+        ["recursive"],
+    ),
+    "functions of 2^39 nodes": (lambda: functions(*DOUBLING), ["549,755,813,888 nodes"]),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_models(case: str, refused: Callable[..., str]) -> None:
+    make, words = WRONG[case]
+    Path("m.onnx").write_bytes(make().SerializeToString())
+    text = refused("m.onnx")
+    for word in words:
+        assert word in text, text
+
+
+def computed(proto: Any) -> Any:
+    """Its output for ``X``, or for none where the model has no elements."""
+    Path("m.onnx").write_bytes(proto.SerializeToString())
+    program = kpu_ir.load("m.onnx", search="none", cache=False)
+    shapes = {p.name: p.type.get_shape() for p in program.program.inputs}
+    return program({n: X if s == X.shape else np.zeros(s, np.float32) for n, s in shapes.items()})[
+        "y"
+    ]
+
+
+def test_tensors_without_elements() -> None:
+    assert computed(model([node("Relu", "x")], (0, 4))).shape == (0, 4)
+    empty = np.ones((0, 4), np.float32)
+    np.testing.assert_array_equal(
+        computed(model([node("MatMul", "x w")], (2, 0), {"w": empty})), np.zeros((2, 4), np.float32)
+    )
+
+
+# -- external data --------------------------------------------------------------------------------
+
+
+def external(location: str, **entries: int) -> str:
+    proto = model([node("MatMul", "x w")], tensors={"w": ONES})
+    tensor = proto.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, **entries}.items():
+        tensor.external_data.add(key=key, value=str(value))
+    Path("m.onnx").write_bytes(proto.SerializeToString())
+    return "m.onnx"
+
+
+def test_external_data_elsewhere(refused: Callable[..., str], in_folder: Path) -> None:
+    secret = in_folder.parent / "secret.bin"
+    secret.write_bytes(ONES.tobytes())
+    (in_folder / "link.bin").symlink_to(secret)
+    (in_folder / "up").symlink_to(in_folder.parent)
+    for location in (
+        "../secret.bin",
+        "a/../../secret.bin",
+        str(secret),
+        "link.bin",
+        "up/secret.bin",
+    ):
+        text = refused(external(location))
+        assert f"outside the model's folder: '{location}'" in text
+
+
+def test_external_data_missing_or_short(refused: Callable[..., str]) -> None:
+    assert "'w.bin', which is missing" in refused(external("w.bin"), "w.bin")
+    Path("w.bin").write_bytes(ONES.tobytes()[:-1])
+    assert "'w'" in refused(external("w.bin"))
+    assert "needs 64 bytes at 0 of 'w.bin', got 63" in refused(
+        external("w.bin", length=64), "w.bin"
+    )
+    text = refused(external("w.bin", offset=1000, length=64), "w.bin")
+    assert "needs 64 bytes at 1000 of 'w.bin', got 0" in text
+    assert "negative" in refused(external("w.bin", offset=-4))
+    assert "'w'" in refused(external("w.bin", length=1 << 62), "w.bin")
+
+
+# -- ten thousand nodes ---------------------------------------------------------------------------
+
+
+def chained(count: int, make: Callable[[str, int, str], Any], tensors: dict[str, Any]) -> Any:
+    names = ["x", *(f"h{i}" for i in range(1, count)), "y"]
+    nodes = [make(names[i], i, names[i + 1]) for i in range(count)]
+    return model(nodes, tensors=tensors)
+
+
+def test_ten_thousand_elementwise_nodes() -> None:
+    """They become one kernel, whose body is as long."""
+
+    def make(value: str, i: int, result: str) -> Any:
+        return node("Relu", value, result) if i % 2 else node("Add", f"{value} b", result)
+
+    b = np.float32([1e-3, 0, -1e-3, 1])
+    expected = X
+    for _ in range(5000):
+        expected = np.maximum(expected + b, 0)
+    found = computed(chained(10_000, make, {"b": b}))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_ten_thousand_products() -> None:
+    """They share one kernel, or one of two products."""
+    rng = np.random.default_rng(2)
+    weights = {f"w{i}": rng.permutation(np.eye(4, dtype=np.float32)) for i in range(10_000)}
+    expected = X
+    for w in weights.values():
+        expected = expected @ w
+    found = computed(chained(10_000, lambda v, i, r: node("MatMul", f"{v} w{i}", r), weights))
+    np.testing.assert_array_equal(found, expected)
+
+
+# -- IR and machines ------------------------------------------------------------------------------
+
+TEXTS = {
+    "a name of a block": ("func.func @f() {\n^4x8:\n  func.return\n}", ":2:"),
+    "nesting": ("builtin.module attributes {a = " + "[" * 5000, "nested too deeply"),
+    "nested modules": ("builtin.module {" * 5000, "nested too deeply"),
+    "wide integers": ("builtin.module attributes {a = dense<1> : tensor<2xi4096>} {}", "i4096"),
+    "wide floats": ("builtin.module attributes {a = 1.0 : f128} {}", "f128 is not supported"),
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_text_that_the_parser_falls_over(case: str, refused: Callable[..., str]) -> None:
+    text, word = TEXTS[case]
+    Path("p.mlir").write_text(text)
+    assert word in refused("p.mlir")
+
+
+@pytest.mark.parametrize(
+    ("setting", "word"),
+    [
+        ("dma.channels=1000000000000", "at most 4096"),
+        ("l2.banks=" + "9" * 400, "at most 2**62"),
+        ("energy.l3=" + "9" * 400, "at most 2**62"),
+        ("clock_hz=" + "9" * 5000, "clock_hz"),
+        ("clock_hz=" + "[" * 5000, "clock_hz"),
+    ],
+)
+def test_machines_out_of_bounds(setting: str, word: str, run: Run) -> None:
+    Path("m.onnx").write_bytes(model([node("Relu", "x")]).SerializeToString())
+    status, out, err = run("m.onnx", "--set", setting)
+    assert (status, out) == (1, "")
+    assert err.startswith("kpu-run: error: ")
+    assert word in err
