@@ -23,32 +23,15 @@ from xdsl.dialects.builtin import ModuleOp
 
 from kpu_ir.dialects.kernel_reference import evaluate
 from kpu_ir.errors import KpuError
-from kpu_ir.frontends.onnx import import_onnx
 from kpu_ir.frontends.onnx.node import OPERATORS
 
 onnx = pytest.importorskip("onnx")
+onnx_backend = pytest.importorskip("kpu_ir.onnx_backend")
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operators.md"
 COMMAND = "python test/frontends/test_onnx_backend.py --write"
 
 Run = Callable[[ModuleOp, dict[str, Any]], Sequence[Any]]
-
-KNOWN_INPUTS: Mapping[str, Sequence[int]] = {
-    **{
-        name: (1,)
-        for name in (
-            *("CenterCropPad", "CumSum", "Expand", "OneHot", "Reshape", "ReverseSequence", "Split"),
-            *("Squeeze", "Tile", "TopK", "Trilu", "Unsqueeze", "Upsample"),
-            *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean"),
-            *("ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"),
-        )
-    },
-    "Slice": (1, 2, 3, 4),
-    "Pad": (1, 2, 3),
-    "Resize": (1, 2, 3),
-    **dict.fromkeys(("GRU", "LSTM", "RNN"), (4,)),
-}
-"""Inputs that shapes depend on: tests pass them at run time, we take them as constants."""
 
 NOT_OURS: Mapping[str, str] = {
     "_sequence": "sequences",
@@ -108,31 +91,24 @@ def applicable() -> dict[str, tuple[str, Any]]:
     return result
 
 
-def run_case(case: Any, operator: str, run: Run) -> None:
+def run_case(case: Any, run: Run) -> None:
     """One test with all its data sets; raises on a difference."""
-    names = [i.name for i in case.model.graph.input]
-    fixed = KNOWN_INPUTS.get(operator, ())
-    assert case.model.graph is not None
-    read = list(case.model.graph.node[0].input)
+    assert case.model is not None
+    names = [output.name for output in case.model.graph.output]
+
+    def build(module: ModuleOp) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        return lambda inputs: dict(zip(names, run(module, inputs), strict=True))
+
+    prepared = onnx_backend.KpuRep(case.model, build)
     for inputs, outputs in case.data_sets:
-        given = dict(zip(names, map(as_array, inputs), strict=True))
-        constants = {n: given.pop(n) for i in fixed for n in read[i : i + 1] if n}
-        results = run(import_onnx(case.model, constants=constants), given)
-        for got, expected in zip(results, outputs, strict=True):
-            expected = as_array(expected)
+        for got, expected in zip(prepared.run(inputs), outputs, strict=True):
+            expected = onnx_backend.as_array(expected)
             assert got.dtype == expected.dtype, f"expected {expected.dtype}, got {got.dtype}"
             assert got.shape == expected.shape, f"expected {expected.shape}, got {got.shape}"
             rtol, atol = max(case.rtol, _rounding(expected)), max(case.atol, 1e-7)
             if expected.dtype.kind not in "fiub":  # bf16: NumPy's test functions do not know it
                 got, expected = got.astype(np.float32), expected.astype(np.float32)
             np.testing.assert_allclose(got, expected, rtol=rtol, atol=atol)
-
-
-def as_array(value: Any) -> Any:
-    """An input or output of a test; those of types that NumPy lacks are ``TensorProto``."""
-    if isinstance(value, onnx.TensorProto):
-        return onnx.numpy_helper.to_array(value)
-    return np.asarray(value)
 
 
 def _rounding(array: Any) -> float:
@@ -145,7 +121,7 @@ def run_backend_tests(run: Run) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for name, (operator, case) in sorted(applicable().items()):
         try:
-            run_case(case, operator, run)
+            run_case(case, run)
             problem = None
         except (KpuError, AssertionError) as error:
             problem = " ".join(str(error).split())[:200]
