@@ -53,6 +53,10 @@ def parser() -> argparse.ArgumentParser:
     command("fusion", "blocks of transformers, unfused and fused")
     sub = command("graph", "one layer against a chain: compile time, IR, cycles", searches=False)
     sub.add_argument("--layers", type=int, default=12, help="of the chain (default: 12)")
+    sub = command("depth", "equal layers: kernels, IR and compile time, into docs/depth.md")
+    sub.add_argument("layers", nargs="*", type=int, metavar="N",
+                     help="how many (default: 2 6 12 24 48, and docs/depth.md is written)")  # fmt: skip
+    sub.add_argument("--out", default=None, help="write the page here")
     sub = command("roofline", "every workload in one picture, as SVG and PNG")
     sub.add_argument("--out", default="roofline", metavar="FILE",
                      help="where to write; .svg and .png are put in place of its suffix")  # fmt: skip
@@ -116,6 +120,8 @@ def tables(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
             if args.layers < 1:
                 raise KpuError(f"--layers must be positive, got {args.layers}")
             return [measure.graph_table(setting, args.layers)]
+        case "depth":
+            return depth(args, setting)
         case "speed":
             return [measure.speed_table(setting)]
         case "models":
@@ -135,6 +141,20 @@ def roofline(args: argparse.Namespace, setting: Setting) -> Table:
     written = draw([dict(row) for row in table.rows], setting.machine, out)
     names = ", ".join(path.name for path in written)
     return replace(table, notes=(*table.notes, f"Pictures: {names}."))
+
+
+def depth(args: argparse.Namespace, setting: Setting) -> list[Table]:
+    """Measure depths; the page is written if all of them are."""
+    from kpu_ir.bench import depth as d
+    from kpu_ir.files import write_atomically
+
+    out = Path(args.out) if args.out else None if args.layers else d.PAGE
+    if out is not None and not out.parent.is_dir():
+        raise KpuError("the folder does not exist", str(out.parent), "give --out")
+    table = d.depth_table(setting, args.layers or d.DEPTHS)
+    if out is not None:
+        write_atomically(out, d.page(table))
+    return [table]
 
 
 def baseline(args: argparse.Namespace, say: Callable[[str], None]) -> None:
