@@ -347,6 +347,12 @@ def test_wrong_models(case: str, refused: Callable[..., str]) -> None:
         assert word in text, text
 
 
+def test_names_that_are_no_text(refused: Callable[..., str]) -> None:
+    data = model([node("Add", "x other")], tensors={"other": ONES}).SerializeToString()
+    Path("m.onnx").write_bytes(data.replace(b"other", b"\xf8\xff\xff\xff\xff"))
+    assert "not UTF-8" in refused("m.onnx")
+
+
 def computed(proto: Any) -> Any:
     """Its output for ``X``, or for none where the model has no elements."""
     Path("m.onnx").write_bytes(proto.SerializeToString())

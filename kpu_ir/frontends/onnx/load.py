@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,28 @@ def read_model(path: Path) -> ModelProto:
         raise KpuError("not an ONNX file", str(path)) from None
     if not model.ir_version or not model.HasField("graph"):
         raise KpuError("not an ONNX file: it holds no graph", str(path))
+    # protobuf gives names that are no UTF-8 as bytes instead of refusing them.
+    wrong = next((name for name in _names(model) if isinstance(name, bytes)), None)
+    if wrong is not None:
+        raise KpuError(f"the ONNX file is damaged: {wrong!r} is not UTF-8 text", str(path))
     return model
+
+
+def _names(model: ModelProto) -> Iterator[Any]:
+    """What a model calls its parts."""
+    graph = model.graph
+    yield from (opset.domain for opset in model.opset_import)
+    for function in model.functions:
+        yield from (function.domain, function.name, *function.input, *function.output)
+    for info in (*graph.input, *graph.output):
+        yield info.name
+        yield from (dim.dim_param for dim in info.type.tensor_type.shape.dim)
+    for tensor in graph.initializer:
+        yield tensor.name
+        yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
+    for node in (*graph.node, *(n for function in model.functions for n in function.node)):
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (text for a in node.attribute for text in (a.name, a.ref_attr_name))
 
 
 def read_tensor(tensor: TensorProto, folder: Path | None) -> Array:
