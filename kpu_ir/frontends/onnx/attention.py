@@ -137,12 +137,16 @@ def rotary_embedding(node: Node) -> Tensor:
     """
     graph, x = node.graph, node.value(0)
     shape = x.shape
+    if len(shape) not in (3, 4):
+        raise KpuError(f"expected 3 or 4 dimensions, got {len(shape)}")
     flat = len(shape) == 3
     heads = node.integer("num_heads", 0) if flat else shape[1]
     if flat and (heads < 1 or shape[2] % heads):
         raise KpuError(f"{shape[2]} elements do not divide into {heads} heads")
     depth = shape[2] // heads if flat else shape[3]
     turned = node.integer("rotary_embedding_dim", 0) or depth
+    if not 0 < turned <= depth or turned % 2:
+        raise KpuError(f"cannot rotate {turned} of {depth} elements: an even number of them turn")
     half = turned // 2
     spread, rotate = np.zeros((half, depth)), np.zeros((depth, depth))
     for i in range(half):
