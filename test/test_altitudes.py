@@ -96,6 +96,10 @@ def with_drawn_schedules(draw, module, machine) -> None:
             )
             if cut.kind in ("attention", "back-to-back"):
                 chosen = dataclasses.replace(chosen, **draw_blocks(draw, cut))
+            elif cut.kind == "contraction":
+                chosen = dataclasses.replace(
+                    chosen, beside=draw(st.integers(1, 4)), out_depth=draw(st.integers(1, 2))
+                )
             elif cut.kind == "siblings":
                 tile = tuple(draw(st.integers(1, n)) for n in cut.extents)
                 chosen = dataclasses.replace(chosen, tile=tile)
@@ -226,12 +230,13 @@ def agree(draw, graph: Graph, machine: Machine, whole: bool = True, fuse: str = 
     }
     expected = evaluate(source, inputs)
     between = evaluate_tile(tiled, [inputs[p.name] for p in program.inputs])
+    slots = list(run_program(program, inputs, stepped=True).values())
     got = list(run_program(program, inputs).values())
-    for a, b, c in zip(expected, between, got, strict=True):
+    for a, b, c, d in zip(expected, between, slots, got, strict=True):
         scale = max(1.0, float(np.abs(a).max()))
-        np.testing.assert_allclose(b, a, rtol=0, atol=2e-5 * scale)
-        np.testing.assert_allclose(c, a, rtol=0, atol=2e-5 * scale)
-        np.testing.assert_allclose(c, b, rtol=0, atol=2e-6 * scale)
+        for value in (b, c, d):
+            np.testing.assert_allclose(value, a, rtol=0, atol=2e-5 * scale)
+        np.testing.assert_allclose(c, b, rtol=0, atol=2e-6 * scale)  # the same tiles, in turn
     check_time(program, whole)
     check_residents(program)
 

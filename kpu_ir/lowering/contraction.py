@@ -135,7 +135,10 @@ class Contraction:
         tm, tn, tk = schedule.tile
         if tensor_type(self.product.results[0]).element_type != self.results[0][1]:
             tk = k  # partial sums would be rounded to the result's type
-        return replace(schedule, tile=(min(tm, m), min(tn, n), min(tk, k)))
+        tn = min(tn, n)
+        # Each of the tiles has something in it, in every trip.
+        beside = schedule.beside if tk < k and ceildiv(n, tn) % schedule.beside == 0 else 1
+        return replace(schedule, tile=(min(tm, m), tn, min(tk, k)), beside=beside)
 
     def emit(self, block: Block, schedule: Schedule) -> None:
         """The nest: batches, then rows and columns in the schedule's order, then k."""
@@ -148,20 +151,29 @@ class Contraction:
         nest = Nest(block)
         batch = [nest.loop(b, 1, "b") for b in out_shape[:-2]]
         at: dict[str, SSAValue | None] = {}
-        sizes = {"m": (m, tm), "n": (n, tn)}
+        sizes = {"m": (m, tm), "n": (n, tn * schedule.beside)}
         outer, inner = schedule.order
+        columns: list[int | SSAValue | None] = []
 
-        def operand(which: str) -> tuple[SSAValue, ...]:
-            """Load the tile of lhs or rhs that the open loops name."""
+        def beside() -> list[int | SSAValue | None]:
+            """Where the tiles beside each other begin, in n."""
+            more = [nest.affine(at["n"], 1, c * tn) for c in range(1, schedule.beside)]
+            return [at["n"], *more]
+
+        def operand(which: str, column: int = 0) -> tuple[SSAValue, ...]:
+            """Load the tile of lhs or rhs that the open loops name; ``column``: of the tiles beside
+            each other, which."""
             position = self.lhs if which == "lhs" else self.rhs
             shape = self.arguments[position][0]
             axes, tiles = (("m", "k"), (tm, tk)) if which == "lhs" else (("k", "n"), (tk, tn))
             transposed = self.transposed[which == "rhs"]
-            index: list[SSAValue | None] = [b if s > 1 else None for b, s in zip(batch, shape)]
+            index: list[int | SSAValue | None] = [
+                b if s > 1 else None for b, s in zip(batch, shape)
+            ]
             stored = list(zip(axes, tiles))
             if transposed:
                 stored.reverse()
-            index += [at.get(axis) for axis, _ in stored]
+            index += [columns[column] if axis == "n" else at.get(axis) for axis, _ in stored]
             lead = (1,) * len(batch)
             rank = len(shape)
             swap = (*range(rank - 2), rank - 1, rank - 2) if transposed else None
@@ -186,10 +198,12 @@ class Contraction:
         at[outer] = nest.loop(*sizes[outer], outer)
         first = "lhs" if outer == "m" else "rhs"
         second = "rhs" if outer == "m" else "lhs"
+        if outer == "n":
+            columns += beside()
         if not cut_k:
             loaded[first] = operand(first)[0]
         lead = (1,) * len(batch)
-        extra: dict[int, SSAValue] = {}
+        extra: dict[tuple[int, int], SSAValue] = {}
 
         def load_extra(here: str) -> None:
             """Operands of the epilogue, each as far outside as its dimensions allow; kept where it
@@ -197,41 +211,50 @@ class Contraction:
             for position in self.extra:
                 shape, kind = self.arguments[position]
                 uses = {axis for axis, s in zip("mn", shape[-2:]) if s > 1}
-                if position in extra or (here == outer and inner in uses):
+                if (position, 0) in extra or (here == outer and inner in uses):
                     continue
-                index = [b if s > 1 else None for b, s in zip(batch, shape)]
-                index += [at[axis] if axis in uses else None for axis in "mn"]
                 size = (*lead, *(t if axis in uses else 1 for axis, t in zip("mn", (tm, tn))))
                 keep = [at[outer]] if outer not in uses and here == inner else []
-                extra[position] = nest.load(args[position], index, size, kind, "extra", keep=keep)
+                for c, column in enumerate(columns if "n" in uses else [None]):
+                    index = [b if s > 1 else None for b, s in zip(batch, shape)]
+                    index += [at["m"] if "m" in uses else None, column]
+                    extra[position, c] = nest.load(
+                        args[position], index, size, kind, "extra", keep=keep
+                    )
 
         load_extra(outer)
         at[inner] = nest.loop(*sizes[inner], inner)
+        if inner == "n":
+            columns += beside()
         if not cut_k:
             loaded[second] = operand(second)[0]
         load_extra(inner)
-        out = nest.alloc((*lead, tm, tn), out_type, "acc")
+        outs = [nest.alloc((*lead, tm, tn), out_type, "acc") for _ in columns]
         over: list[SSAValue] = []
         if cut_k:
             at["k"] = nest.loop(k, tk, "k")
             if at["k"] is not None:
                 over.append(at["k"])
-            loaded[first] = operand(first)[0]
-            loaded[second] = operand(second)[0]
+            if len(columns) == 1:
+                loaded[first] = operand(first)[0]
+                loaded[second] = operand(second)[0]
+            else:
+                loaded["lhs"] = operand("lhs")[0]
         kinds = [self.arguments[p][1] for p in self.extra]
-        epilogue = epilogue_region(self.product.results[0], self.maps, kinds)
-        flow = DATAFLOWS[schedule.dataflow]
-        nest.builder.insert(
-            tile.MatmulOp(
-                flow,
-                loaded["lhs"],
-                loaded["rhs"],
-                out,
-                over,
-                [extra[p] for p in self.extra],
-                epilogue,
+        for c, out in enumerate(outs):
+            rhs = loaded["rhs"] if "rhs" in loaded else operand("rhs", c)[0]
+            nest.builder.insert(
+                tile.MatmulOp(
+                    DATAFLOWS[schedule.dataflow],
+                    loaded["lhs"],
+                    rhs,
+                    out,
+                    over,
+                    [extra.get((p, c)) or extra[p, 0] for p in self.extra],
+                    epilogue_region(self.product.results[0], self.maps, kinds),
+                )
             )
-        )
         if cut_k:
             nest.close()
-        nest.store(out, args[-1], [*batch, at["m"], at["n"]])
+        for out, column in zip(outs, columns):
+            nest.store(out, args[-1], [*batch, at["m"], column])

@@ -41,6 +41,7 @@ class Convolution:
     window: Window
     low: tuple[int, ...]
     high: tuple[int, ...]
+    folded: bool = False
     kind: ClassVar[str] = "convolution"
 
     @staticmethod
@@ -76,7 +77,8 @@ class Convolution:
                 seen[a] = (s[0], *((groups, oc // groups) if s[1] > 1 else (1, 1)), *s[2:])
         kinds = {a: tensor_type(a).element_type for a in args}
         step = window.strides[0]
-        if kh == 1 < step and height % step == 0 and not any((*low, *high)):
+        folded = kh == 1 < step and height % step == 0 and not any((*low, *high))
+        if folded:
             # Rows that no window touches lie beside those that are read, and stay outside.
             seen[args[x]] = (*seen[args[x]][:-2], height // step, step * width)
             window = Window((kh, kw), (1, window.strides[1]), window.dilations)
@@ -108,6 +110,7 @@ class Convolution:
             window,
             low,
             high,
+            folded,
         )
 
     # -- the space --------------------------------------------------------------------------------
@@ -132,7 +135,9 @@ class Convolution:
     def _tiles(self, machine: Machine) -> Iterator[Schedule]:
         _, oc, oh, ow, c = self.extents
         rows, columns = machine.fabric.rows, machine.fabric.columns
-        widths = sorted({ow, *(w for w in (16, 32, 64, 112) if w < ow)})
+        # What is beyond a row of a folded image is not its end: a tile does not hang over it.
+        cuts = (w for w in (16, 32, 64, 112) if w < ow)
+        widths = sorted({ow, *(w for w in cuts if not self.folded or ow % w == 0)})
         heights = sorted(
             {
                 oh,
@@ -270,6 +275,7 @@ class Convolution:
         input channels."""
         _, oc, oh, ow, c = self.extents
         toc, th, tw, tc = (min(t, n) for t, n in zip(schedule.tile, (oc, oh, ow, c)))
+        tw = ow if self.folded and ow % tw else tw
         args, out_shape = list(block.args), self.results[0][0]
         if tensor_type(self.product.results[0]).element_type != self.results[0][1]:
             tc = c  # partial sums would be rounded to the result's type

@@ -70,7 +70,9 @@ class Schedule:
     operand stays while the loop that it does not depend on runs: nowhere (loaded again each time),
     ``l3`` or ``l2``. ``depth``: slots of a ring in L2; ``l3_depth``: of one in L3 (more hide the
     latency of external memory from small tiles); ``out_depth``: of a result's rings. ``late``:
-    steps by which results leave late.
+    steps by which results leave late. ``beside``: how many tiles of a product, one beside the other
+    in n, are summed in one loop over k: the left operand comes once for all of them, and each leaves
+    by itself.
     """
 
     tile: tuple[int, ...] = ()
@@ -82,6 +84,7 @@ class Schedule:
     l3_depth: int = 2
     out_depth: int = 2
     late: int = 1
+    beside: int = 1
 
     def to_attr(self) -> DictionaryAttr:
         """``{tile = [64, 48, 128], dataflow = "os", ...}``."""
@@ -91,6 +94,8 @@ class Schedule:
             if isinstance(value, tuple):
                 entries[f.name] = ArrayAttr(IntegerAttr(n, i64) for n in self.tile)
             elif isinstance(value, int):
+                if f.name == "beside" and value == 1:
+                    continue
                 entries[f.name] = IntegerAttr(value, i64)
             elif value:
                 entries[f.name] = StringAttr(value)
@@ -142,7 +147,7 @@ class Schedule:
                 )
         if (
             any(n < 1 for n in self.tile)
-            or min(self.depth, self.l3_depth, self.out_depth) < 1
+            or min(self.depth, self.l3_depth, self.out_depth, self.beside) < 1
             or self.late < 0
         ):
             raise KpuError(f"{ATTRIBUTE}: tile and depth are positive, late is not negative", where)

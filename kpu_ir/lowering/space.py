@@ -59,7 +59,7 @@ class Candidate:
 def traffic(p: Problem, s: Schedule) -> tuple[int, int]:
     """Bytes from external memory and bytes from L3 to L2 that a schedule loads."""
     tm, tn, tk = s.tile
-    over_m, over_n, cut = ceildiv(p.m, tm), ceildiv(p.n, tn), tk < p.k
+    over_m, over_n, cut = ceildiv(p.m, tm), ceildiv(p.n, tn * s.beside), tk < p.k
     lhs, rhs = p.batch * p.m * p.k * p.size, p.batch * p.k * p.n * p.size
     outer_m = s.order == "mn"
     # An operand that depends on the inner loop, or on k inside both, comes again in each trip of
@@ -72,22 +72,29 @@ def traffic(p: Problem, s: Schedule) -> tuple[int, int]:
 
 
 def footprint(
-    p: Problem, tile: tuple[int, ...], order: str, lhs: str, rhs: str, depths: Depths
+    p: Problem,
+    tile: tuple[int, ...],
+    order: str,
+    lhs: str,
+    rhs: str,
+    depths: Depths,
+    beside: int = 1,
 ) -> tuple[int, int]:
     """Bytes of L3 and L2 that the rings of a schedule take (as ``tile-to-dma`` lays them out)."""
+    shared = p.shared * beside
     tm, tn, tk = tile
     over_k = ceildiv(p.k, tk)
     lhs_slot, rhs_slot = round_up(tm * tk * p.size, 64), round_up(tk * tn * p.size, 64)
-    out = round_up(tm * tn * p.out_size, 64) * depths.out * p.shared
-    lhs_slots, rhs_slots = over_k, over_k * (p.shared if order == "nm" else 1)
+    out = round_up(tm * tn * p.out_size, 64) * depths.out * shared
+    lhs_slots, rhs_slots = over_k, over_k * (shared if order == "nm" else 1)
     if order == "mn":
         rhs_slots *= ceildiv(p.n, tn)
     else:
         lhs_slots *= ceildiv(p.m, tm)
     l3 = lhs_slot * (lhs_slots if lhs == "l3" else depths.l3)
-    l3 += rhs_slot * (rhs_slots if rhs == "l3" else depths.l3 * p.shared)
+    l3 += rhs_slot * (rhs_slots if rhs == "l3" else depths.l3 * shared)
     l2 = lhs_slot * (lhs_slots if lhs == "l2" else depths.l2)
-    l2 += rhs_slot * (rhs_slots if rhs == "l2" else depths.l2 * p.shared)
+    l2 += rhs_slot * (rhs_slots if rhs == "l2" else depths.l2 * shared)
     return l3 + out, l2 + out
 
 
@@ -138,7 +145,8 @@ def bound(p: Problem, s: Schedule, machine: Machine) -> tuple[int, int, int]:
     result = min(tm, p.m) * min(tn, p.n) * p.out_size
     ends = machine.external.latency + loads // wide + loads // narrow + 2 * rows + columns
     ends += result // wide + result // narrow
-    if s.out_depth == 1:  # the array waits while each result is moved out
+    if s.out_depth == 1 and p.shared * s.beside == 1:
+        # The array waits while each result is moved out; with several, it works on another.
         ends += (
             p.batch * ceildiv(p.m, tm) * ceildiv(p.n, tn) * (result // narrow + 2 * rows + columns)
         )
@@ -184,6 +192,35 @@ def schedules(p: Problem, machine: Machine, dataflows: tuple[str, ...]) -> Itera
                     continue
                 for tk in ks:
                     yield from _residences(p, machine, Schedule((tm, tn, tk), flow))
+        if flow == "os" and p.shared == 1:
+            yield from _side_by_side(p, machine)
+
+
+def _side_by_side(p: Problem, machine: Machine) -> Iterator[Schedule]:
+    """Schedules that sum so many tiles at once that they fill most of L2: large blocks read their
+    operands seldom, and tiles that leave one by one keep nobody waiting."""
+    rows, columns = machine.fabric.rows, machine.fabric.columns
+    room = machine.l2.bytes // p.out_size
+    for tm in sides(p.m, rows, room // columns):
+        for tn in (columns * i for i in (2, 3, 4, 6, 8)):
+            over = ceildiv(p.n, tn)
+            for beside in (count for count in range(2, 17) if over % count == 0):
+                if not room // 2 < tm * tn * beside < room:
+                    continue
+                for tk in (16 * p.macs_per_pe, 32 * p.macs_per_pe):
+                    if tk >= p.k:
+                        continue
+                    for order in ("mn", "nm"):
+                        d = buffered(p, machine, (tm, tn, tk), False, False)
+                        for depths in (d, d._replace(l3=2, l2=2)):
+                            depths = depths._replace(out=1)
+                            l3, l2 = footprint(p, (tm, tn, tk), order, "", "", depths, beside)
+                            if l3 <= machine.l3.bytes and l2 <= machine.l2.bytes:
+                                yield Schedule(
+                                    (tm, tn, tk), "os", order, "", "", depths.l2, depths.l3, 1,
+                                    depths.late, beside,
+                                )  # fmt: skip
+                                break
 
 
 def _residences(p: Problem, machine: Machine, base: Schedule) -> Iterator[Schedule]:
@@ -206,13 +243,16 @@ def _nearest(
     """The schedule in which what stays, stays as near to the array as there is room: L2 before
     L3."""
     depths = buffered(p, machine, tile, lhs, rhs)
+    deep = depths.l2, depths.l3
+    shallow = min(depths.l2, 2), min(depths.l3, 2)
+    tried = [Depths(*deep, out, depths.late) for out in dict.fromkeys((depths.out, 2, 1))]
+    if shallow != deep:
+        tried += [Depths(*shallow, out, depths.late) for out in (2, 1)]
+    room_l3, room_l2 = machine.l3.bytes, machine.l2.bytes
     for near_lhs, near_rhs in _PLACES[lhs, rhs]:
-        shallow = depths._replace(l3=min(depths.l3, 2), l2=min(depths.l2, 2))
-        tried = [depths._replace(out=out) for out in dict.fromkeys((depths.out, 2, 1))]
-        tried += [shallow._replace(out=out) for out in (2, 1)]
         for d in tried:
             l3, l2 = footprint(p, tile, order, near_lhs, near_rhs, d)
-            if l3 <= machine.l3.bytes and l2 <= machine.l2.bytes:
+            if l3 <= room_l3 and l2 <= room_l2:
                 return Schedule(tile, flow, order, near_lhs, near_rhs, d.l2, d.l3, d.out, d.late)
     return None
 

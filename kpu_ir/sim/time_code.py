@@ -54,6 +54,10 @@ class PlanCompiler:
         self.has_late = bool(late)
         self.mapped = {s.into for s in steps(plan.body) if isinstance(s, Map | Reduce | Windowed)}
         self.mapped |= {s.out for s in steps(plan.body) if isinstance(s, Move)}
+        put = {s.into for s in steps(plan.body) if isinstance(s, Put)}
+        # Sums that products begin: their slots are needed when the first product is issued.
+        self.begun = {s.into for s in steps(plan.body) if isinstance(s, Matmul)}
+        self.begun -= self.mapped | put
 
     def emit(self, *lines: str) -> None:
         """Append lines at the present indentation."""
@@ -92,8 +96,8 @@ class PlanCompiler:
             )
         self.emit(f"count[{number}] += 1")
 
-    def _slot(self, ring: Ring, out: int) -> None:
-        """Take the ring's next slot."""
+    def _slot(self, ring: Ring, out: int, settle: bool = True) -> None:
+        """Take the ring's next slot; ``settle``: what is late with it is due."""
         base = self.model.slots.base[ring.index]
         r, last = ring.index, ring.depth - 1
         if last:
@@ -101,7 +105,7 @@ class PlanCompiler:
         else:
             self.emit(f"s = {base}")
         self.emit(f"reg[{out}] = s")
-        if ring.index in self.late_rings:
+        if settle and ring.index in self.late_rings:
             self.emit("if pending[s]: settle(s)")
 
     def _producer(self, register: int) -> str:
@@ -133,10 +137,11 @@ class PlanCompiler:
             touched.outs.add(step.out)
         match step:
             case Acquire():
-                self._slot(step.ring, step.out)
+                begun = step.fresh and step.out in self.begun
+                self._slot(step.ring, step.out, not begun)
                 # A result computed into the slot waits for its old readers; its own readiness
                 # begins now.
-                if step.fresh:
+                if step.fresh and not begun:
                     self.emit("ready[s] = free[s]")
             case Fetch():
                 self._slot(step.ring, step.out)
@@ -235,7 +240,11 @@ class PlanCompiler:
     def _result(self, step: Matmul | Vector, register: int, engine: Engine) -> None:
         ring = self.ring_of[register]
         self.emit(f"s = reg[{register}]")
-        if not (isinstance(step, Matmul) and step.accumulate):
+        if register in self.begun and not (isinstance(step, Matmul) and step.accumulate):
+            if ring.index in self.late_rings:
+                self.emit("if pending[s]: settle(s)")
+            self._wait("free[s]", engine, f"slot @{ring.name}")
+        elif not (isinstance(step, Matmul) and step.accumulate):
             self._wait("ready[s]", engine, f"slot @{ring.name}")
         elif register in self.mapped:
             source = self.model.producers.get(ring.index, "vector")
