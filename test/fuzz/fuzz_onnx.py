@@ -1,0 +1,182 @@
+"""Any bytes as an ONNX file: a program, or one KpuError.
+
+The mutator knows protobuf: it changes, drops, doubles and swaps fields of a model that parses, so
+that what is behind the decoder is reached.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import harness
+import onnx
+
+with harness.instrumented(__name__):
+    import kpu_ir
+    import kpu_ir.compile_cache
+    import kpu_ir.frontends.onnx
+    from kpu_ir.errors import KpuError
+
+LARGEST = 1 << 16
+"""Bytes of a model."""
+NUMBERS = (
+    0,
+    1,
+    -1,
+    2,
+    3,
+    4,
+    7,
+    8,
+    16,
+    17,
+    64,
+    255,
+    1 << 20,
+    1 << 31,
+    1 << 40,
+    -(1 << 63),
+    (1 << 63) - 1,
+)
+FLOATS = (0.0, -1.0, 0.5, 1e-30, 3e38, float("inf"), float("nan"))
+
+
+@cache
+def folder() -> harness.Folder:
+    found = harness.Folder()
+    found.file("data.bin", bytes(range(256)))
+    return found
+
+
+def run(data: bytes) -> None:
+    """Read and compile a model; whatever is wrong with it is a KpuError."""
+    if len(data) > LARGEST:
+        return
+    path = folder().file("model.onnx", data)
+    try:
+        kpu_ir.load(path, search="none", cache=False)
+    except KpuError as e:
+        harness.clean(e)
+
+
+def mutate(data: bytes, size: int, seed: int) -> bytes:
+    """Some changes of one model."""
+    rng = random.Random(seed)
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except Exception:
+        model = None
+    if model is None or rng.random() < 0.1:
+        return harness.mutated(data, size)
+    for _ in range(rng.choice((1, 1, 1, 2, 4))):
+        change(model, rng)
+    return model.SerializeToString()[:size]
+
+
+def messages(message: Any) -> Iterator[Any]:
+    """A message and all that it holds."""
+    yield message
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for inner in value if field.is_repeated else (value,):
+                yield from messages(inner)
+
+
+def change(model: Any, rng: random.Random) -> None:
+    """One field of one message."""
+    every = list(messages(model))
+    message = rng.choice(every)
+    fields = [field for field, _ in message.ListFields()]
+    if not fields or rng.random() < 0.2:  # one that was not there
+        fields = list(message.DESCRIPTOR.fields)
+    if not fields:
+        return
+    field = rng.choice(fields)
+    if field.is_repeated:
+        change_list(message, field, every, rng)
+    elif field.type == field.TYPE_MESSAGE:
+        if rng.random() < 0.3:
+            message.ClearField(field.name)
+        else:
+            getattr(message, field.name).SetInParent()
+    else:
+        try:
+            setattr(message, field.name, drawn(field, getattr(message, field.name), every, rng))
+        except (ValueError, TypeError):  # an enumeration's value that does not exist
+            message.ClearField(field.name)
+
+
+def change_list(message: Any, field: Any, every: list[Any], rng: random.Random) -> None:
+    """Drop, double, swap or change an element."""
+    values = getattr(message, field.name)
+    what = rng.choice(("drop", "double", "swap", "add", "change", "change"))
+    composite = field.type == field.TYPE_MESSAGE
+    if not values or what == "add":
+        if composite:
+            alike = [m for m in every if m.DESCRIPTOR.name == field.message_type.name]
+            values.add().CopyFrom(rng.choice(alike)) if alike else values.add()
+        else:
+            values.append(drawn(field, field.default_value or None, every, rng))
+        return
+    i = rng.randrange(len(values))
+    if what == "drop":
+        del values[i]
+    elif what == "double" and composite:
+        values.add().CopyFrom(values[i])
+    elif what == "swap":
+        j = rng.randrange(len(values))
+        if composite:
+            first, second = type(values[i])(), type(values[i])()
+            first.CopyFrom(values[i])
+            second.CopyFrom(values[j])
+            values[i].CopyFrom(second)
+            values[j].CopyFrom(first)
+        else:
+            values[i], values[j] = values[j], values[i]
+    elif composite:
+        change(values[i], rng)
+    else:
+        values[i] = drawn(field, values[i], every, rng)
+
+
+def drawn(field: Any, old: Any, every: list[Any], rng: random.Random) -> Any:
+    """A value of a scalar field: a limit, a neighbour, or what stands elsewhere in the model."""
+    match field.cpp_type:
+        case field.CPPTYPE_STRING if field.type == field.TYPE_BYTES:
+            data = bytes(old or b"")
+            return rng.choice(
+                (b"", data[: len(data) // 2], data + data, harness.mutated(data, 256))
+            )
+        case field.CPPTYPE_STRING:
+            words = ["", "data.bin", "../data.bin", "location", "ai.onnx", "axes", "x"]
+            words += [m.op_type for m in every if m.DESCRIPTOR.name == "NodeProto"]
+            words += [
+                n for m in every if m.DESCRIPTOR.name == "NodeProto" for n in (*m.input, *m.output)
+            ]
+            return rng.choice(words)
+        case field.CPPTYPE_FLOAT | field.CPPTYPE_DOUBLE:
+            return rng.choice(FLOATS)
+        case field.CPPTYPE_ENUM:
+            return rng.choice(list(field.enum_type.values_by_number))
+        case _:
+            number = rng.choice((*NUMBERS, (old or 0) + 1, (old or 0) - 1))
+            small = field.cpp_type in (field.CPPTYPE_INT32, field.CPPTYPE_UINT32)
+            return abs(number) % 64 if small or field.cpp_type == field.CPPTYPE_UINT64 else number
+
+
+def seeds() -> Iterator[bytes]:
+    """The models of ONNX's own tests, one for each operator and form."""
+    from onnx.backend.test.case.node import collect_testcases
+
+    for case in collect_testcases(None):  # None: of every operator
+        data = case.model.SerializeToString() if case.model is not None else b""
+        if 0 < len(data) <= 4096:
+            yield data
+
+
+if __name__ == "__main__":
+    harness.fuzz(run, mutate)
