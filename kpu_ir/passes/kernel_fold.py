@@ -115,6 +115,11 @@ def worth_folding(op: Operation) -> bool:
     count = tensor_type(op.results[0]).element_count()
     if count <= SMALL:
         return True
+    if isinstance(op, kernel.SliceOp):  # a weight that is cut into parts
+        users = {use.operation for use in op.source.uses}
+        parts = [tensor_type(u.results[0]).element_count() for u in users if type(u) is type(op)]
+        whole = tensor_type(op.source).element_count()
+        return len(parts) == len(users) and sum(parts) <= whole
     return not isinstance(op, kernel.MatmulOp) and any(
         tensor_type(v).element_count() >= count and v.has_one_use() for v in op.operands
     )

@@ -86,3 +86,23 @@ def test_values_stay(graph: Graph):
     text = str(module)
     KernelCanonicalizePass().apply(Context(), module)
     assert str(module) == text
+
+
+def test_a_weight_that_is_cut_into_parts_is_folded():
+    """As queries, keys and values are often stored: no part is copied on the device, unless the
+    whole is needed besides."""
+
+    def slices(used: bool) -> int:
+        rng = np.random.default_rng(0)
+        g = Graph()
+        x, w = g.input("x", (4, 96)), g.constant(rng.standard_normal((96, 288)), "f32")
+        for i in range(3):
+            g.output(f"y{i}", x @ g.part(w, (slice(None), slice(96 * i, 96 * i + 96))))
+        if used:
+            g.output("z", x @ w)
+        module = g.module()
+        KernelCanonicalizePass().apply(Context(), module)
+        return sum(op.name == "kernel.slice" for op in module.walk())
+
+    assert slices(used=False) == 0
+    assert slices(used=True) == 3
