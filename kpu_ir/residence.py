@@ -30,6 +30,12 @@ from kpu_ir.search import external_bytes, time_schedule
 LEAST = 4
 """Tiles keep at least one part in so many of L3."""
 
+LONGEST = 16
+"""A tensor that more calls wait for stays outside: it would take room from all of them."""
+
+ROOMS = 16
+"""What is left to tiles is a whole number of so many parts of L3, so that equal kernels stay equal."""
+
 GROUP = "tensor in L3"
 """What a choice of this kind is called."""
 
@@ -160,16 +166,16 @@ class _Decision:
         """Keep a tensor in L3 if that is better; None where there is no room for it."""
         first, last = tensor.span
         room = self.machine.l3.bytes
+        self.taken = [one for one in self.taken if one[3] >= first]  # they come in order
         at = highest(self.taken, room, tensor.bytes, first, last)
-        if at < room // LEAST:
+        if at < room // LEAST or last - first > LONGEST:
             return None
+        left = at // (room // ROOMS) * (room // ROOMS)
         now = self.beside[first : last + 1]
         then: list[_Beside] = []
         for call, one in enumerate(now, first):
             mine = (position for c, position in tensor.uses if c == call)
-            then.append(
-                _Beside(tuple(sorted({*one.resident, *mine})), min(one.room, at // 64 * 64))
-            )
+            then.append(_Beside(tuple(sorted({*one.resident, *mine})), min(one.room, left)))
         apart, together = self.total(first, now), self.total(first, then)
         if apart is None:
             return None
@@ -245,11 +251,11 @@ class ResidePass(ModulePass):
       func.return %y : tensor<16x64xf32>
     }
     ```
-    After: the result of the first and the argument of the second are in L3, of which 4096 bytes are
-    theirs.
+    After: the result of the first and the argument of the second are in L3, of which their tiles
+    take no more than 491520 bytes.
     ```mlir
-    func.func private @first_beside_0(...) attributes {kpu.resident = array<i64: 1>, kpu.l3_bytes = 520192 : i64}
-    func.func private @second_beside_1(...) attributes {kpu.resident = array<i64: 0>, kpu.l3_bytes = 520192 : i64}
+    func.func private @first_beside_0(...) attributes {kpu.resident = array<i64: 1>, kpu.l3_bytes = 491520 : i64}
+    func.func private @second_beside_1(...) attributes {kpu.resident = array<i64: 0>, kpu.l3_bytes = 491520 : i64}
     ```
     """
 

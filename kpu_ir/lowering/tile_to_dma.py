@@ -370,6 +370,7 @@ def place_buffers(func: FuncOp, machine: Machine) -> None:
     for op, (born, dies) in spans:
         if is_resident(op.result.type):
             room = size_of(op.result.type)
+            near = [one for one in near if one[3] >= born]
             if op.address is None:
                 op.address = IntegerAttr(highest(near, machine.l3.bytes, room, born, dies), i64)
             at = op.address.value.data

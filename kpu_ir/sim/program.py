@@ -4,8 +4,10 @@ them."""
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from xdsl.dialects.builtin import (
     DenseIntOrFPElementsAttr,
@@ -98,25 +100,32 @@ def _check_lifetimes(program: Program) -> None:
     is striped over all channels, and so in program order.
     """
     spans = program.lifetimes()
-    shared = False
-    living: list[Buffer] = []
-    used = [b for b in program.buffers if b.index in spans]
-    for buffer in sorted(used, key=lambda b: (b.level, b.address)):
-        living = [
-            b for b in living if b.level == buffer.level and b.address + b.bytes > buffer.address
-        ]
-        for other in living:
-            (a, b), (c, d) = spans[buffer.index], spans[other.index]
-            shared |= buffer.level == "external"
-            if a <= d and c <= b:
-                where = "external memory" if buffer.level == "external" else "L3"
-                raise KpuError(
-                    f"tensors {other.name} and {buffer.name} share {where} from "
-                    f"{buffer.address}, and are needed at the same time",
-                    hint="other addresses, or none: tile-to-dma gives them",
-                )
-        if buffer.bytes:
-            living.append(buffer)
+    used = [b for b in program.buffers if b.index in spans and b.bytes]
+    for level in ("external", "l3"):
+        living: list[Buffer] = []  # by address; no two of them share bytes
+        ends: list[tuple[int, int]] = []
+        for buffer in sorted((b for b in used if b.level == level), key=lambda b: spans[b.index]):
+            while ends and ends[0][0] < spans[buffer.index][0]:
+                gone = program.buffers[heappop(ends)[1]]
+                del living[bisect_left(living, gone.address, key=lambda b: b.address)]
+            at = bisect_left(living, buffer.address, key=lambda b: b.address)
+            for other in living[max(0, at - 1) : at + 1]:
+                if (
+                    other.address < buffer.address + buffer.bytes
+                    and buffer.address < other.address + other.bytes
+                ):
+                    where = "external memory" if level == "external" else "L3"
+                    raise KpuError(
+                        f"tensors {other.name} and {buffer.name} share {where} from "
+                        f"{max(other.address, buffer.address)}, and are needed at the same time",
+                        hint="other addresses, or none: tile-to-dma gives them",
+                    )
+            living.insert(at, buffer)
+            heappush(ends, (spans[buffer.index][1], buffer.index))
+    shared, end = False, 0
+    for buffer in sorted((b for b in used if b.level == "external"), key=lambda b: b.address):
+        shared |= buffer.address < end
+        end = max(end, buffer.address + buffer.bytes)
     if shared and any(
         isinstance(s, Fetch | Write) and s.channels is not None
         for plan in program.plans

@@ -9,8 +9,8 @@
 // CHECK-NEXT:    %r = kernel.reshape %h
 // CHECK-NEXT:    %y = func.call @second_beside_1(%r, %v)
 // CHECK-NOT:   func.func private @first(
-// CHECK:       func.func private @first_beside_0({{.*}} attributes {kpu.resident = array<i64: 2>, kpu.l3_bytes = 520192 : i64}
-// CHECK:       func.func private @second_beside_1({{.*}} attributes {kpu.resident = array<i64: 0>, kpu.l3_bytes = 520192 : i64}
+// CHECK:       func.func private @first_beside_0({{.*}} attributes {kpu.resident = array<i64: 2>, kpu.l3_bytes = 491520 : i64}
+// CHECK:       func.func private @second_beside_1({{.*}} attributes {kpu.resident = array<i64: 0>, kpu.l3_bytes = 491520 : i64}
 
 // DMA-LABEL: func.func @main
 // DMA:         %h = tile.buffer at 520192 : i64 : memref<16x64xf32, "l3">
