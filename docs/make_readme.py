@@ -1,7 +1,7 @@
 """Write into README.md what its commands print: ``python docs/make_readme.py``.
 
 Blocks between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` are generated: the IR of the README's own
-Python example at each altitude, what ``make demo`` prints, the presets. ``test/test_readme.py`` holds them equal.
+Python example at each altitude, what ``make demo`` prints, the presets, whole models as docs/models.md has them. ``test/test_readme.py`` holds them equal.
 """
 
 from __future__ import annotations
@@ -70,6 +70,29 @@ def presets() -> str:
     return "\n".join(rows)
 
 
+SHOWN = ("model", "error", "cycles", "of peak", "cycles / theory", "wall / onnxruntime")
+"""Columns of docs/models.md that the README shows."""
+
+
+def models() -> str:
+    """The table of docs/models.md, without the columns of the host."""
+    lines = (ROOT / "docs" / "models.md").read_text().splitlines()
+    rows = [[c.strip() for c in one.strip("|").split("|")] for one in lines if one[:1] == "|"]
+    head = rows[0]
+    # The figure that was asked for stands to the right of the one that was measured.
+    found: list[list[str]] = []
+    for row in rows:
+        cells: list[str] = []
+        for name in SHOWN:
+            at = head.index(name)
+            asked = head[at + 1 : at + 2] == ["asked"] and row is not head and row is not rows[1]
+            more = row[at + 1] if asked else ""
+            limit = "" if more in ("", "-") else f" ({more})"
+            cells.append(row[at] + limit)
+        found.append(cells)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in found)
+
+
 def blocks(text: str) -> dict[str, str]:
     """Each block as it should be."""
     program = run_example(text)["program"]
@@ -79,6 +102,7 @@ def blocks(text: str) -> dict[str, str]:
         "tile": fenced("\n".join(tile[:2]), "mlir"),
         "dma": fenced(dma[1], "mlir"),
         "presets": presets(),
+        "models": models(),
         "demo": fenced(demo()),
     }
 

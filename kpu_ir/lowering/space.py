@@ -201,15 +201,16 @@ def _side_by_side(p: Problem, machine: Machine) -> Iterator[Schedule]:
     operands seldom, and tiles that leave one by one keep nobody waiting."""
     rows, columns = machine.fabric.rows, machine.fabric.columns
     room = machine.l2.bytes // p.out_size
+    unit = 16 * p.macs_per_pe
+    even = (k for k in range(3 * unit, unit, -1) if p.k % k == 0)  # no short step at the end
+    ks = [k for k in dict.fromkeys((unit, 2 * unit, next(even, unit))) if k < p.k]
     for tm in sides(p.m, rows, room // columns):
         for tn in (columns * i for i in (2, 3, 4, 6, 8)):
             over = ceildiv(p.n, tn)
             for beside in (count for count in range(2, 17) if over % count == 0):
                 if not room // 2 < tm * tn * beside < room:
                     continue
-                for tk in (16 * p.macs_per_pe, 32 * p.macs_per_pe):
-                    if tk >= p.k:
-                        continue
+                for tk in ks:
                     for order in ("mn", "nm"):
                         d = buffered(p, machine, (tm, tn, tk), False, False)
                         for depths in (d, d._replace(l3=2, l2=2)):
