@@ -30,6 +30,7 @@ from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
 from kpu_ir.passes.kernel_decompose import KernelDecomposePass
 from kpu_ir.passes.kernel_fuse import KernelFusePass
 from kpu_ir.passes.kernel_group import KernelGroupPass
+from kpu_ir.passes.kernel_layers import KernelLayersPass, inline_layers
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.registry import context
 from kpu_ir.residence import reside
@@ -136,6 +137,7 @@ def lower(
     """
     choices = [] if choices is None else choices
     module.attributes[ATTRIBUTE] = machine_to_attr(machine)
+    inline_layers(module)
     at = altitude_of(module)
     stages: dict[Altitude, ModuleOp] = {at: module.clone()}
     ctx = context()
@@ -307,14 +309,19 @@ class Compiled:
         return self.timing.cycles
 
     def ir(self, altitude: Altitude, elide: int | None = 16) -> str:
-        """The IR at an altitude; constants of more than ``elide`` elements are left out."""
+        """The IR at an altitude; constants of more than ``elide`` elements are left out. At
+        ``kernel``, equal layers are written once (``kernel-layers``)."""
         from kpu_ir.printing import print_module
 
         if altitude not in self.stages:
             raise KpuError(
                 f"this program has no {altitude} IR", hint=f"it has: {', '.join(self.stages)}"
             )
-        return print_module(self.stages[altitude], elide)
+        module = self.stages[altitude]
+        if altitude == "kernel":
+            module = module.clone()
+            KernelLayersPass().apply(context(), module)
+        return print_module(module, elide)
 
     def checked(self, inputs: Mapping[str, Any], nan: bool = True) -> dict[str, Array]:
         """``check_inputs`` against the program's."""

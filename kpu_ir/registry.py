@@ -38,12 +38,16 @@ PASSES = {
     "kernel-group": "kpu_ir.passes.kernel_group:KernelGroupPass",
     "kpu-fuse": "kpu_ir.fusion:FusePass",
     "kpu-reside": "kpu_ir.residence:ResidePass",
+    "kernel-layers": "kpu_ir.passes.kernel_layers:KernelLayersPass",
+    "kernel-inline": "kpu_ir.passes.kernel_layers:KernelInlinePass",
     "kernel-outline": "kpu_ir.passes.kernel_outline:KernelOutlinePass",
     "kernel-to-tile": "kpu_ir.lowering.kernel_to_tile:KernelToTilePass",
     "tile-to-dma": "kpu_ir.lowering.tile_to_dma:TileToDmaPass",
 }
 
-TO_KERNEL = ("kernel-canonicalize", "kernel-decompose", "kernel-fuse", "kernel-outline")
+TO_KERNEL = (
+    "kernel-inline", "kernel-canonicalize", "kernel-decompose", "kernel-fuse", "kernel-outline",
+)  # fmt: skip
 TO_TILE = (*TO_KERNEL, "kernel-to-tile")
 TO_DMA = (*TO_TILE, "tile-to-dma")
 
