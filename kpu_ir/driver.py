@@ -159,6 +159,7 @@ def lower(
             progress("fuse")
             choices += fuse(module, machine, options, progress)
             run(KernelOutlinePass(), module)
+            look_ahead(module, machine, options, progress)
             if options.fuse == "full" and options.schedule is None:
                 progress("kpu-reside")
                 choose = chooser(machine, options, progress)
@@ -172,6 +173,16 @@ def lower(
         module.verify()
     stages["dma"] = module
     return stages
+
+
+def look_ahead(module: ModuleOp, machine: Machine, options: Options, progress: Progress) -> None:
+    """Find the schedules of all kernels of an outlined module at once, on every processor."""
+    if options.search == "none" or options.schedule is not None:
+        return
+    funcs = [op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data != "main"]
+    free = [func for func in funcs if "kpu.schedule" not in func.attributes]
+    progress(f"schedules of {len(free)} kernels")
+    Search(machine, options.objective, options.search).prepare(free)
 
 
 def chooser(

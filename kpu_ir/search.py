@@ -46,14 +46,14 @@ BESIDE: dict[str, int] = {"quick": 6, "full": 60}
 CLIMBS: dict[str, int] = {"quick": 2, "full": 10}
 """How often the search goes on from the best to its neighbours."""
 
-NEIGHBOURS = 10
+NEIGHBOURS = 8
 """How many of them are simulated each time."""
 
 TIE = {"quick": 0.0045, "full": 0.0}
 """Results whose first figures differ by no more than this share are a tie, which goes to the smaller
 second figure: half a percent of the cycles is not worth twice the bytes."""
 
-VERSION = 13
+VERSION = 14
 """Of the cache; raised whenever a schedule could come out differently."""
 
 
@@ -92,6 +92,14 @@ def cache_path() -> Path:
     return Path(root) / "schedules.json"
 
 
+def schedule_from(entry: dict[str, Any]) -> Schedule:
+    """The schedule that ``asdict`` wrote; an error of some kind where it is not one."""
+    values: dict[str, Any] = {**entry, "tile": tuple(int(n) for n in entry["tile"])}
+    schedule = Schedule(**values)
+    schedule.check()
+    return schedule
+
+
 @dataclass
 class Cache:
     """Chosen schedules by kernel, machine and objective, in a file that outlives the process."""
@@ -121,10 +129,7 @@ class Cache:
     def get(self, key: str) -> Schedule | None:
         """The schedule under ``key``, if there is a usable one."""
         try:
-            entry = self.entries[key]
-            values: dict[str, Any] = {**entry, "tile": tuple(int(n) for n in entry["tile"])}
-            schedule = Schedule(**values)
-            schedule.check()
+            schedule = schedule_from(self.entries[key])
         except (KeyError, TypeError, ValueError, KpuError):
             return None
         return schedule
@@ -168,6 +173,23 @@ class Search:
         text = json.dumps(parts)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
+    def prepare(self, funcs: Sequence[FuncOp]) -> None:
+        """Find the schedules of several kernels at once, for ``choose`` to know."""
+        from kpu_ir.search_workers import search_all
+
+        assert self.cache is not None
+        new: dict[str, FuncOp] = {}
+        for func in funcs:
+            key = self.key(func)
+            if key not in new and self.cache.get(key) is None:
+                new[key] = func
+        answers = search_all(
+            list(new.values()), self.machine.to_dict(), self.objective, self.effort
+        )
+        for key, answer in zip(new, answers):
+            if answer is not None:
+                self.cache.put(key, schedule_from(answer))
+
     def choose(self, func: FuncOp, cut: Cut) -> Schedule:
         """The best schedule found; the default where none of the candidates fits."""
         assert self.cache is not None
@@ -209,7 +231,7 @@ class Search:
             limit = 0.98 * tried.least[0]
             left = (c for c in pool if c.guess < limit and not tried.knows(c.schedule))
             if (most := next(left, None)) is not None:  # a dataflow that promises more
-                self._try(pool, tried, {most.schedule.dataflow: BUDGET[self.effort]})
+                self._try(pool, tried, {most.schedule.dataflow: BUDGET[self.effort] // 2})
             self._climb(pool, tried)
         tried.run(default)
         if not tried.results:

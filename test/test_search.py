@@ -11,6 +11,7 @@ from kpu_ir.parsing import parse_module
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.registry import context
 from kpu_ir.search import Cache, Search, external_bytes, time_schedule
+from kpu_ir.search_workers import search_all
 from kpu_ir.sim.io_bound import io_lower_bound
 
 MACHINE = Machine.preset("default")
@@ -87,7 +88,9 @@ def test_a_choice_is_remembered_across_processes(tmp_path, monkeypatch):
     assert compile(product(64, 64, 64)).cycles == first.cycles
 
 
-@pytest.mark.parametrize("content", ["", "not json", "[]", '{"version": -1, "entries": {}}', "\x00\xff"])
+@pytest.mark.parametrize(
+    "content", ["", "not json", "[]", '{"version": -1, "entries": {}}', "\x00\xff"]
+)
 def test_a_foreign_cache_is_ignored_with_a_word(content, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path))
     (tmp_path / "schedules.json").write_text(content)
@@ -115,3 +118,33 @@ def test_the_ir_alone_replays_the_result(altitude, tmp_path, monkeypatch):
     assert again.machine == machine
     assert again.cycles == program.cycles
     assert again.timing.stalls == program.timing.stalls
+
+
+def kernels_of(*shapes):
+    """The functions of products."""
+    return [kernel_of(product(m, k, n))[0] for m, k, n in shapes]
+
+
+SHAPES = ((16, 16, 16), (16, 32, 16), (32, 16, 16), (16, 16, 48))
+
+
+def test_workers_find_what_one_process_finds(tmp_path, monkeypatch):
+    machine, funcs = Machine.preset("default"), kernels_of(*SHAPES)
+    found = {}
+    for workers in ("1", "2"):
+        monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path / workers))
+        monkeypatch.setenv("KPU_IR_WORKERS", workers)
+        search = Search(machine)
+        search.prepare(funcs)
+        assert search.cache is not None
+        assert len(search.cache.entries) == (len(funcs) if workers == "2" else 0)
+        found[workers] = [search.choose(f, recognise(f)) for f in funcs]
+    assert found["1"] == found["2"]
+
+
+def test_a_worker_that_fails_is_done_without(tmp_path, monkeypatch):
+    monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path))
+    monkeypatch.setenv("KPU_IR_WORKERS", "2")
+    for program in ("/bin/false", str(tmp_path / "nothing")):
+        monkeypatch.setattr("sys.executable", program)
+        assert search_all(kernels_of(*SHAPES), {}, "cycles", "quick") == [None] * len(SHAPES)

@@ -313,7 +313,8 @@ NOTES = (
     "thread.",
     "*compile*: from the file, with no schedule known; *again*: with those that the first compile found. *memory*: "
     "what compiling and running added to the process at most, beside the size of the weights. *coverage*: "
-    "multiply-accumulates simulated, of those that the model's operators have.",
+    "multiply-accumulates simulated, of those that the model's operators have: more where a resize becomes a "
+    "product.",
 )
 
 

@@ -103,7 +103,7 @@ def test_strides_multiply_no_zeros():
 
 
 @pytest.mark.parametrize(
-    ("kind", "ceil", "count"), itertools.product(["MaxPool", "AveragePool"], [0, 1], [0, 1])
+    ("kind", "ceil", "count"), list(itertools.product(["MaxPool", "AveragePool"], [0, 1], [0, 1]))
 )
 def test_pooling(kind: str, ceil: int, count: int):
     given = {"kernel_shape": [3, 2], "strides": [2, 3], "pads": [1, 0, 1, 1], "ceil_mode": ceil}
