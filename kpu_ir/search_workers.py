@@ -53,7 +53,7 @@ def search_all(
         }  # fmt: skip
         try:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "kpu_ir.search_workers"],
+                [sys.executable, "-P", "-m", "kpu_ir.search_workers"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
                 text=True, env=environment,
             )  # fmt: skip
