@@ -6,6 +6,7 @@ import difflib
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ FOREIGN = re.compile(r'"(linalg|tensor|tm_tensor|iree_linalg_ext|hal)\.')
 OURS = ("kernel.", "tile.", "dma.")
 WIDEST = (1 << 24) - 1
 """Bits of an integer, as MLIR limits them."""
+MOST = 1 << 28
+"""Elements of a constant in text."""
 
 # xDSL's own, which takes exponential time on a string that does not end, without backtracking.
 MLIRLexer._unescaped_characters_regex = re.compile(  # pyright: ignore[reportPrivateUsage]
@@ -138,6 +141,14 @@ class LocatedParser(Parser):
             self.raise_error(f"an integer has at most {WIDEST} bits", span)
         if isinstance(found, Float80Type | Float128Type):  # xDSL reads them and cannot print them
             self.raise_error(f"{found} is not supported", span)
+        return found
+
+    def _parse_dense_literal_type(self) -> Any:
+        """The type of a constant: xDSL makes a list of its elements, also of a splat's."""
+        span = self._current_token.span
+        found = super()._parse_dense_literal_type()
+        if prod(found.get_shape()) > MOST:
+            self.raise_error(f"a constant has at most {MOST} elements in text", span)
         return found
 
     def parse_optional_attribute(self) -> Attribute | None:

@@ -459,6 +459,10 @@ TEXTS = {
     "nesting": ("builtin.module attributes {a = " + "[" * 5000, "nested too deeply"),
     "nested modules": ("builtin.module {" * 5000, "nested too deeply"),
     "wide integers": ("builtin.module attributes {a = dense<1> : tensor<2xi4096>} {}", "i4096"),
+    "large constants": (
+        "builtin.module attributes {a = dense<1.0> : tensor<1099511627776xf32>} {}",
+        "at most 268435456 elements",
+    ),
     "wide floats": ("builtin.module attributes {a = 1.0 : f128} {}", "f128 is not supported"),
 }
 
