@@ -26,7 +26,7 @@ from xdsl.dialects.builtin import (
     StringAttr,
     UnknownLoc,
 )
-from xdsl.ir import Attribute, Operation, TypeAttribute
+from xdsl.ir import Attribute, Block, Operation, TypeAttribute
 from xdsl.parser import AttrParser, Parser
 from xdsl.utils.exceptions import DiagnosticException, MultipleSpansParseError, ParseError
 from xdsl.utils.lexer import Span
@@ -253,8 +253,8 @@ def failing(module: Operation) -> Operation | None:
 
 
 def early_use(module: Operation) -> tuple[Operation, str] | None:
-    """An operation that uses a value before the one that makes it, which xDSL does not refuse, and
-    what to say of it."""
+    """An operation that uses a value before the one that makes it, or one of a region that it is not
+    in, which xDSL does not refuse, and what to say of it."""
     made: set[Operation] = set()
     for op in module.walk():
         for value in op.operands:
@@ -262,8 +262,20 @@ def early_use(module: Operation) -> tuple[Operation, str] | None:
             # Blocks that jump to each other have no order of their text; ours never do.
             if isinstance(maker, Operation) and maker not in made and not _jumps(maker):
                 return op, f"{op.name}: uses %{value.name_hint or '?'} before it is defined"
+            if not _within(op, maker):
+                return op, f"{op.name}: uses %{value.name_hint or '?'}, which is defined elsewhere"
         made.add(op)
     return None
+
+
+def _within(op: Operation, maker: Operation | Block) -> bool:
+    """Whether ``op`` stands in the region where a value is made, or in one inside it."""
+    home = maker.parent if isinstance(maker, Block) else maker.parent_region()
+    around = op.parent_region()
+    while around is not None and around is not home:
+        outer = around.parent
+        around = outer.parent_region() if outer is not None else None
+    return around is home
 
 
 def _jumps(op: Operation) -> bool:

@@ -459,6 +459,11 @@ TEXTS = {
     "nesting": ("builtin.module attributes {a = " + "[" * 5000, "nested too deeply"),
     "nested modules": ("builtin.module {" * 5000, "nested too deeply"),
     "wide integers": ("builtin.module attributes {a = dense<1> : tensor<2xi4096>} {}", "i4096"),
+    "a value of another function": (
+        "%b = tile.view %a : memref<4xf32> to memref<4xf32>\n"
+        "func.func @main(%a: memref<4xf32>) {\n  func.return\n}",
+        "uses %a, which is defined elsewhere",
+    ),
     "large constants": (
         "builtin.module attributes {a = dense<1.0> : tensor<1099511627776xf32>} {}",
         "at most 268435456 elements",
