@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, UnitAttr, UnknownLoc
@@ -25,6 +26,9 @@ LAYER = "kernel.layer"
 
 LONGEST = 400
 """Layers of more operations are not looked for."""
+
+TRIED = 100
+"""So many places that look as if they repeat are compared in full."""
 
 WORTH = 12
 """A layer is written once if that saves so many operations."""
@@ -146,14 +150,17 @@ class KernelLayersPass(ModulePass):
         """Write the layer that saves most as function ``name``; whether there is one."""
         ops = [op for op in main.body.block.ops if not isinstance(op, kernel.ConstantOp)][:-1]
         numbers: dict[str, int] = {}
-        tokens = [numbers.setdefault(str(outlined(o, "k")[0]), len(numbers)) for o in ops]
-        for runs in repeated(tokens):
+        # A call is short already, and equal to nothing.
+        texts = [
+            f"{i}" if isinstance(o, CallOp) else str(outlined(o, "k")[0]) for i, o in enumerate(ops)
+        ]
+        tokens = [numbers.setdefault(text, len(numbers)) for text in texts]
+        for runs in islice(repeated(tokens), TRIED):
             parts = [
                 ops[at : at + runs.length]
                 for at in range(runs.start, runs.start + runs.count * runs.length, runs.length)
             ]
-            texts = [str(layer(part, name, named=False)) for part in parts]
-            if len(set(texts)) > 1:
+            if len({str(layer(part, name, named=False)) for part in parts}) > 1:
                 continue
             module.body.block.add_op(layer(parts[0], name, named=True))
             for part in parts:

@@ -36,6 +36,13 @@ def test_the_text_of_layers_compiles_to_the_same():
     np.testing.assert_array_equal(second.reference({"x": x})["y"], first.reference({"x": x})["y"])
 
 
+def test_many_layers_are_one_layer():
+    """More calls than a layer must save operations: calls are not gathered again."""
+    text = compile(network(16).module(), options=Options(search="none")).ir("kernel")
+    assert text.count("func.call @layer_0") == 16
+    assert "layer_1" not in text
+
+
 def test_a_network_without_layers_is_written_as_it_is():
     text = compile(network(1).module(), options=Options(search="none")).ir("kernel")
     assert "layer" not in text
