@@ -287,6 +287,11 @@ def steps(nodes: Sequence[Node]) -> Iterator[Step]:
             yield node
 
 
+def rings_of(plan: Plan) -> dict[int, Ring]:
+    """The ring of each register."""
+    return {s.out: s.ring for s in steps(plan.body) if isinstance(s, Fetch | Move | Acquire)}
+
+
 def place(op: Operation) -> str:
     """Where an operation stands, for messages."""
     location = getattr(op, "location", None)

@@ -24,7 +24,6 @@ from dataclasses import dataclass, replace
 from kpu_ir.sim.clock import CallTiming, Engine, Held, Residents, Slots, Timing, engines_of
 from kpu_ir.sim.durations import Cost
 from kpu_ir.sim.plan import (
-    Acquire,
     Fetch,
     Map,
     Matmul,
@@ -34,6 +33,7 @@ from kpu_ir.sim.plan import (
     Step,
     Windowed,
     carrier,
+    rings_of,
     steps,
 )
 from kpu_ir.sim.program import Call, Program
@@ -156,9 +156,7 @@ class TimeModel:
         """Which engine fills each ring."""
         found: dict[int, str] = {}
         for plan in self.program.plans:
-            ring_of = {
-                s.out: s.ring for s in steps(plan.body) if isinstance(s, Fetch | Move | Acquire)
-            }
+            ring_of = rings_of(plan)
             for step in steps(plan.body):
                 match step:
                     case Fetch():

@@ -24,6 +24,7 @@ from kpu_ir.sim.plan import (
     Vector,
     Windowed,
     Write,
+    rings_of,
     steps,
 )
 from kpu_ir.sim.repetition import SHORT, Repetition, Touched
@@ -41,13 +42,10 @@ class PlanCompiler:
         self.lines: list[str] = []
         self.indent = 1
         self.loops: list[Callable[[], None]] = []
-        self.ring_of: dict[int, Ring] = {}
+        self.ring_of = rings_of(plan)
         late: list[Move | Put | Write] = [
             s for s in steps(plan.body) if isinstance(s, Move | Put | Write) and s.late
         ]
-        for step in steps(plan.body):
-            if isinstance(step, Fetch | Move | Acquire):
-                self.ring_of[step.out] = step.ring
         self.late_rings = {self.ring_of[s.source].index for s in late}
         self.late_rings |= {s.ring.index for s in late if isinstance(s, Move)}
         self.late_rings |= {self.ring_of[s.into].index for s in late if isinstance(s, Put)}

@@ -6,18 +6,14 @@ which the kernel does not write while it reads it; results are new arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from kpu_ir.errors import KpuError
 from kpu_ir.scalar import compile_body
 from kpu_ir.sim.plan import (
     Acquire,
-    Affine,
     Fetch,
-    Loop,
     Map,
     Matmul,
     Move,
@@ -28,33 +24,23 @@ from kpu_ir.sim.plan import (
     Step,
     Windowed,
     Write,
-    place,
     product,
+    rings_of,
     steps,
 )
-from kpu_ir.sim.values_blocks import (
-    blocked,
-    convolved,
-    multiplied,
-    reduced,
-    weighted,
-)
-from kpu_ir.sim.values_proof import rings_of
+from kpu_ir.sim.values_blocks import blocked, convolved, multiplied, reduced, weighted
+from kpu_ir.sim.values_runner import Array, Run, Runner, chosen, product_types
 from kpu_ir.types import dtype_of, fill_of
 
-Array = np.ndarray[Any, np.dtype[Any]]
-Run = Callable[[], None]
 
-
-class PlainRunner:
+class PlainRunner(Runner):
     """The closures of a plan's ``body``, as ``widen`` gives it."""
 
     def __init__(self, plan: Plan, body: Sequence[Node]) -> None:
         """Make the closures of ``body``; ``plan`` is what it was widened from."""
+        super().__init__(plan)
         self.dtypes = {r: dtype_of(ring.element) for r, ring in rings_of(plan).items()}
         self.registers: list[Array] = [np.empty(0)] * plan.values
-        self.at = [0] * plan.variables
-        self.buffers: list[Array] = []
         self.read: set[int] = set()
         self.written: set[int] = set()
         for step in steps(plan.body):
@@ -80,30 +66,6 @@ class PlainRunner:
         self.body()
         self.buffers.clear()
         self.registers[:] = [np.empty(0)] * len(self.registers)  # what they held may be large
-
-    def _block(self, nodes: Sequence[Node]) -> Run:
-        runs = [
-            self._loop(n) if isinstance(n, Loop) else self._step(n)
-            for n in nodes
-            if not isinstance(n, Acquire)
-        ]
-
-        def block() -> None:
-            for run in runs:
-                run()
-
-        return block
-
-    def _loop(self, loop: Loop) -> Run:
-        body, at, var = self._block(loop.body), self.at, loop.var
-        values = range(loop.start, loop.start + loop.trips * loop.step, loop.step)
-
-        def run() -> None:
-            for i in values:
-                at[var] = i
-                body()
-
-        return run
 
     def _step(self, step: Step) -> Run:
         match step:
@@ -137,21 +99,6 @@ class PlainRunner:
 
     # -- transfers --------------------------------------------------------------------------------
 
-    def _index(self, offsets: Sequence[Affine]) -> Callable[[], tuple[int, ...]]:
-        """Offsets where the loops stand now."""
-        at = self.at
-        if not any(o.terms for o in offsets):
-            constant = tuple(o.const for o in offsets)
-            return lambda: constant
-        return lambda: tuple(o.const + sum(c * at[v] for v, c in o.terms) for o in offsets)
-
-    def _slices(
-        self, offsets: Sequence[Affine], extents: tuple[int, ...]
-    ) -> Callable[[], tuple[slice, ...]]:
-        """The slices of a block where the loops stand now."""
-        index = self._index(offsets)
-        return lambda: tuple(slice(a, a + n) for a, n in zip(index(), extents))
-
     def _fetch(self, step: Fetch) -> Run:
         slices, buffers, b = self._slices(step.offsets, step.extents), self.buffers, step.buffer
         registers, out = self.registers, step.out
@@ -164,39 +111,24 @@ class PlainRunner:
     def _gathered(self, step: Fetch, by: int) -> Run:
         """Rows by a list of indices."""
         slices, buffers, b = self._slices(step.offsets, step.extents), self.buffers, step.buffer
-        registers, out, op = self.registers, step.out, step.op
+        registers, out = self.registers, step.out
 
         def fetch() -> None:
-            first, rows, *rest = slices()
-            table, index = buffers[b], buffers[by][rows]
-            extent = table.shape[1]
-            if index.size and (index.min() < -extent or index.max() >= extent):
-                raise KpuError(
-                    f"an index of {index.min()} to {index.max()} into {extent} rows", place(op)
-                )
-            registers[out] = table[(first, index, *rest)]
+            where = slices()
+            registers[out] = chosen(step, buffers[b], buffers[by][where[1]], where)
 
         return fetch
 
     def _padded(self, step: Fetch) -> Run:
         """A block that hangs into the padding."""
-        assert step.low is not None
-        index, low, extents = self._index(step.offsets), step.low, step.extents
-        dtype = self.dtypes[step.out]
+        inside, extents, dtype = self._inside(step), step.extents, self.dtypes[step.out]
         fill = fill_of(step.fill, dtype)
         registers, out, buffers, b = self.registers, step.out, self.buffers, step.buffer
 
         def fetch() -> None:
-            source = buffers[b]
-            begin = [at - n for at, n in zip(index(), low)]
-            first = [max(0, at) for at in begin]
-            last = [
-                max(a, min(at + n, full))
-                for a, at, n, full in zip(first, begin, extents, source.shape)
-            ]
+            where, into = inside()
             view = np.full(extents, fill, dtype)
-            inside = tuple(slice(a - at, z - at) for a, z, at in zip(first, last, begin))
-            view[inside] = source[tuple(slice(a, z) for a, z in zip(first, last))]
+            view[into] = buffers[b][where]
             registers[out] = view
 
         return fetch
@@ -227,12 +159,7 @@ class PlainRunner:
         registers, lhs, rhs, into = self.registers, step.lhs, step.rhs, step.into
         extra, accumulate, extents = step.extra, step.accumulate, step.extents
         dtype = dtype_of(step.out_element)
-        direct = dtype_of(step.element) == dtype and dtype.kind == "f" and dtype.itemsize >= 4
-        wide = (
-            np.dtype(np.float64 if dtype == np.float64 else np.float32)
-            if dtype.kind not in "iu"
-            else dtype
-        )
+        direct, wide = product_types(dtype, dtype_of(step.element))
         epilogue = compile_body(step.epilogue) if step.epilogue else None
         window = step.window
 

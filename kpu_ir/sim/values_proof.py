@@ -32,14 +32,10 @@ from kpu_ir.sim.plan import (
     Windowed,
     Write,
     product,
+    rings_of,
     steps,
 )
 from kpu_ir.types import dtype_of
-
-
-def rings_of(plan: Plan) -> dict[int, Ring]:
-    """The ring of each register."""
-    return {s.out: s.ring for s in steps(plan.body) if isinstance(s, Fetch | Move | Acquire)}
 
 
 def proven(plan: Plan) -> bool:
