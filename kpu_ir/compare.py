@@ -2,7 +2,7 @@
 
 The simulated program keeps a tensor of the model wherever one kernel hands it to another. Passes keep
 a value's name while it is the same value, so a buffer's name tells which tensor it is
-(``frontends.onnx.importer.ir_names``). What lies between two such tensors is one layer here: the
+(``frontends.onnx.order.ir_names``). What lies between two such tensors is one layer here: the
 nodes that its kernels compute. onnxruntime computes the same tensors node by node, unoptimized.
 """
 
@@ -276,7 +276,7 @@ class _Layers:
     """Which buffers of a program are which tensors of the model, and who computes them."""
 
     def __init__(self, program: Program, graph: GraphProto) -> None:
-        from kpu_ir.frontends.onnx.importer import ir_names, sort_nodes
+        from kpu_ir.frontends.onnx.order import ir_names, sort_nodes
 
         self.program = program
         given = {i.name for i in graph.input} | {t.name for t in graph.initializer}

@@ -139,11 +139,6 @@ class _Decision:
         if key not in self.costs:
             plain = beside == _Beside((), self.machine.l3.bytes)
             func = self.funcs[name] if plain else self.variant(name, beside)
-            gathers = (op for op in func.walk() if isinstance(op, kernel.GatherOp))
-            arguments = {a for a in func.body.block.args if a.index in beside.resident}
-            if any(arguments.intersection(op.operands) for op in gathers):
-                self.costs[key] = None  # lists, and what they choose from, are in external memory
-                return None
             try:
                 cut = recognise(func)
                 timing = time_schedule(func, cut, self.choose(func, cut), self.machine)

@@ -238,8 +238,15 @@ class _Lowering:
         rank = len(shape)
         low, high = tile.padding_of(op.low, rank), tile.padding_of(op.high, rank)
         fill = op.fill.value.data if op.fill else 0.0
+        by = None if op.by is None else self.values[op.by]
+        if by is not None and is_resident(by.type):
+            raise KpuError(
+                "a list that rows are chosen by is in external memory",
+                str(op.location),
+                "keep it there",
+            )
         if is_resident(source.type):
-            if type.level.data != Level.L2 or op.permuted or op.by is not None:
+            if type.level.data != Level.L2 or op.permuted or by is not None:
                 raise KpuError(
                     "a tensor that stands in L3 is loaded to L2 as it is",
                     str(op.location),
@@ -266,7 +273,7 @@ class _Lowering:
                 low,
                 high,
                 fill,
-                None if op.by is None else self.values[op.by],
+                by,
             )
         )
         fetch.result.name_hint = name if to_l3 else f"{name}_l3"

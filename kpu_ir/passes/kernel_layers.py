@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from itertools import islice
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, UnitAttr, UnknownLoc
-from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
-from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.dialects.builtin import ModuleOp, UnitAttr
+from xdsl.dialects.func import CallOp, FuncOp
+from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from kpu_ir.dialects import kernel
 from kpu_ir.errors import KpuError
-from kpu_ir.passes.kernel_outline import captured, outlined
+from kpu_ir.passes.kernel_outline import captured, function, outlined
 
 LAYER = "kernel.layer"
 """The attribute of a function that holds a layer."""
@@ -58,13 +58,12 @@ def repeated(tokens: Sequence[int]) -> Iterator[_Runs]:
                 same += 1
                 continue
             if same >= length:
-                begin, count = i - same, same // length + 1
+                begin = i - same
                 # A run may begin at any operation of the layer.
                 found += [
                     _Runs(begin + shift, length, (same - shift) // length + 1)
                     for shift in range(min(length, same - length + 1))
                 ]
-                assert count >= 2
             same = 0
     found = [one for one in found if one.saved >= WORTH]
     return iter(sorted(found, key=lambda one: (-one.saved, one.length, one.start)))
@@ -90,21 +89,7 @@ def arguments_of(ops: Sequence[Operation]) -> list[SSAValue]:
 
 def layer(ops: Sequence[Operation], name: str, named: bool) -> FuncOp:
     """A private function that does ``ops``; ``named`` keeps the names of values."""
-    arguments, results = arguments_of(ops), results_of(ops)
-    block = Block(arg_types=[v.type for v in arguments])
-    mapper: dict[SSAValue, SSAValue] = dict(zip(arguments, block.args))
-    for op in ops:
-        clone = op.clone(mapper)
-        block.add_op(clone)
-    block.add_op(ReturnOp(*(mapper[v] for v in results)))
-    for one in block.walk():
-        one.attributes.pop("kernel.node", None)
-        one.location = UnknownLoc()
-        if not named:
-            for value in one.results:
-                value._name = None  # pyright: ignore[reportPrivateUsage]
-    types = ([a.type for a in block.args], [v.type for v in results])
-    func = FuncOp(name, types, Region(block), visibility="private")
+    func = function(name, ops, arguments_of(ops), results_of(ops), named)
     func.attributes[LAYER] = UnitAttr()
     return func
 

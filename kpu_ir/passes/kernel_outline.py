@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdsl.builder import Builder
@@ -38,29 +39,38 @@ def captured(op: Operation) -> list[SSAValue]:
     return list(found)
 
 
+def function(
+    name: str,
+    ops: Sequence[Operation],
+    arguments: Sequence[SSAValue],
+    results: Sequence[SSAValue],
+    named: bool = False,
+) -> FuncOp:
+    """A private function that does ``ops`` on ``arguments`` and returns ``results``, without the
+    nodes that they come from; ``named`` keeps the names of values."""
+    block = Block(arg_types=[v.type for v in arguments])
+    mapper: dict[SSAValue, SSAValue] = dict(zip(arguments, block.args))
+    for op in ops:
+        block.add_op(op.clone(mapper))
+    block.add_op(ReturnOp(*(mapper[v] for v in results)))
+    for one in block.walk():
+        one.attributes.pop("kernel.node", None)
+        one.location = UnknownLoc()
+        if not named:
+            for value in one.results:
+                value._name = None  # pyright: ignore[reportPrivateUsage]
+    types = ([a.type for a in block.args], [v.type for v in results])
+    return FuncOp(name, types, Region(block), visibility="private")
+
+
 def outlined(op: Operation, name: str) -> tuple[FuncOp, list[SSAValue]]:
     """A private function that does ``op``, and what to call it with. Names of values are left
     out."""
     arguments = captured(op)
-    block = Block(arg_types=[v.type for v in arguments])
-    mapper: dict[SSAValue, SSAValue] = dict(zip(arguments, block.args))
     if isinstance(op, kernel.FusedOp):
         *inner, last = op.body.block.ops
-        for one in inner:
-            block.add_op(one.clone(mapper))
-        results = [mapper[v] for v in last.operands]
-    else:
-        clone = op.clone(mapper)
-        block.add_op(clone)
-        results = list(clone.results)
-    block.add_op(ReturnOp(*results))
-    for one in block.walk():
-        one.attributes.pop("kernel.node", None)
-        one.location = UnknownLoc()
-        for value in one.results:
-            value._name = None  # pyright: ignore[reportPrivateUsage]
-    types = ([a.type for a in block.args], [v.type for v in results])
-    return FuncOp(name, types, Region(block), visibility="private"), arguments
+        return function(name, inner, arguments, last.operands), arguments
+    return function(name, [op], arguments, op.results), arguments
 
 
 def name_sources(func: FuncOp) -> None:

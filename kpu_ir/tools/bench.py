@@ -146,15 +146,11 @@ def roofline(args: argparse.Namespace, setting: Setting) -> Table:
 def depth(args: argparse.Namespace, setting: Setting) -> list[Table]:
     """Measure depths; the page is written if all of them are."""
     from kpu_ir.bench import depth as d
-    from kpu_ir.files import write_atomically
 
-    out = Path(args.out) if args.out else None if args.layers else d.PAGE
-    if out is not None and not out.parent.is_dir():
-        raise KpuError("the folder does not exist", str(out.parent), "give --out")
-    table = d.depth_table(setting, args.layers or d.DEPTHS)
-    if out is not None:
-        write_atomically(out, d.page(table))
-    return [table]
+    usual = None if args.layers else d.PAGE
+    return onto_page(
+        args, usual, d.page, lambda: d.depth_table(setting, args.layers or d.DEPTHS)
+    )
 
 
 def baseline(args: argparse.Namespace, say: Callable[[str], None]) -> None:
@@ -198,16 +194,32 @@ def baseline(args: argparse.Namespace, say: Callable[[str], None]) -> None:
 def models(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
     """Measure models; the page is written if all of them are."""
     from kpu_ir.bench import models as m
-    from kpu_ir.files import write_atomically
 
     if args.objective != "cycles":
         raise KpuError("models are measured in cycles", hint="leave --objective out")
-    out = Path(args.out) if args.out else None if args.names else m.PAGE
+    names = args.names or list(m.MODELS)
+    return onto_page(
+        args, None if args.names else m.PAGE, m.page,
+        lambda: m.models_table(names, args.machine, args.settings, args.search, say),
+    )  # fmt: skip
+
+
+def onto_page(
+    args: argparse.Namespace,
+    usual: Path | None,
+    page: Callable[[Table], str],
+    measure: Callable[[], Table],
+) -> list[Table]:
+    """Measure a table, and write its page to ``--out`` or where it ``usual``ly is. A folder that is
+    not there is refused before."""
+    from kpu_ir.files import write_atomically
+
+    out = Path(args.out) if args.out else usual
     if out is not None and not out.parent.is_dir():
         raise KpuError("the folder does not exist", str(out.parent), "give --out")
-    table = m.models_table(args.names or list(m.MODELS), args.machine, args.settings, args.search, say)
+    table = measure()
     if out is not None:
-        write_atomically(out, m.page(table))
+        write_atomically(out, page(table))
     return [table]
 
 

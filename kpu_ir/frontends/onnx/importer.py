@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,16 +24,17 @@ from xdsl.dialects.builtin import (
     StringAttr,
 )
 
-from kpu_ir.builder import Graph, Value, spelt
+from kpu_ir.builder import Graph, Value
 from kpu_ir.dialects.kernel import shape_text
 from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.load import onnx_package, read_model, read_tensor, with_data
 from kpu_ir.frontends.onnx.node import OPERATORS, Constants, Node, Tensor, node_text
+from kpu_ir.frontends.onnx.order import inlined, ir_names, sort_nodes
 from kpu_ir.frontends.onnx.work import MODEL, macs, refuse
 from kpu_ir.types import Array, element_type_of
 
 if TYPE_CHECKING:
-    from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
+    from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 FOLDED_ELEMENTS = 4096
 """Nodes on known inputs of up to this many elements are folded at import, larger ones by passes."""
@@ -43,7 +44,6 @@ SMALL = 1 << 14
 
 MOST_ELEMENTS = 1 << 44
 MOST_DIMENSIONS = 32
-MOST_NODES = 1 << 20
 """What is refused at once; a machine's memory is asked about later."""
 
 NOT_FOLDED = re.compile("Random|Bernoulli|Multinomial")
@@ -406,30 +406,6 @@ class _Importer:
             )
 
 
-def ir_names(graph: GraphProto) -> dict[str, str]:
-    """What the IR calls each input of a graph and each result of its nodes: no two alike.
-
-    Passes keep a value's name while it is the same value, so a buffer's name tells its tensor.
-    """
-    taken: set[str] = set()
-    names: dict[str, str] = {}
-    tensors = [i.name for i in graph.input]
-    tensors += [name for node in graph.node for name in node.output if name]
-    for tensor in dict.fromkeys(tensors):
-        text = spelt(tensor) or "value"
-        # xDSL drops a number behind the last underscore, and a program calls the nameless t0, t1..
-        name = re.sub(r"_\d+$", "", text)
-        name = f"{name}_" if re.fullmatch(r"t\d+", name) or not name else name
-        if name in taken:
-            name = re.sub(r"_(\d+)$", r"\1", text)
-        number, stem = 2, name
-        while name in taken or re.fullmatch(r"t\d+", name):
-            name, number = f"{stem}v{number}", number + 1
-        taken.add(name)
-        names[tensor] = name
-    return names
-
-
 def check_size(shape: Sequence[int], what: str) -> None:
     """Refuse tensors that no machine holds, whose sizes would not fit in an attribute of the IR, and
     those of more dimensions than NumPy computes with."""
@@ -439,84 +415,6 @@ def check_size(shape: Sequence[int], what: str) -> None:
         )
     if math.prod(shape) > MOST_ELEMENTS:
         raise KpuError(f"{what} of shape {shape_text(shape)} has more than 2^44 elements")
-
-
-def inlined(model: ModelProto) -> ModelProto:
-    """The model without functions of its own: their nodes stand where they are called."""
-    from onnx import checker
-    from onnx.inliner import inline_local_functions
-
-    functions = {(f.domain, f.name): f for f in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
-
-    def size(nodes: Iterable[NodeProto]) -> int:
-        return sum(sizes.get((n.domain, n.op_type), 1) for n in nodes)
-
-    # Functions that call each other twice each double the nodes with every one of them. What a
-    # cycle has left without a size after as many rounds is refused by the inliner.
-    for _ in functions:
-        before = dict(sizes)
-        for key, function in functions.items():
-            if all(c in sizes or c not in functions for c in called(function)):
-                sizes[key] = size(function.node)
-        if sizes == before:
-            break
-    count = size(model.graph.node)
-    if count > MOST_NODES:
-        raise KpuError(f"its functions make {count:,} nodes; at most {MOST_NODES:,} are supported")
-    try:
-        return inline_local_functions(model)
-    except (checker.ValidationError, RuntimeError) as error:
-        raise KpuError(f"its functions cannot be put in place: {error}") from None
-
-
-def called(function: FunctionProto) -> set[tuple[str, str]]:
-    """Domain and name of what a function's nodes are."""
-    return {(node.domain, node.op_type) for node in function.node}
-
-
-def sort_nodes(nodes: Sequence[NodeProto], defined: set[str]) -> list[NodeProto]:
-    """Nodes after those whose results they read; otherwise in the order of the file."""
-    producer: dict[str, int] = {}
-    for i, node in enumerate(nodes):
-        for name in node.output:
-            if name and (name in producer or name in defined):
-                raise KpuError(f"tensor {name!r} is defined twice", node_text(node))
-            producer[name] = i
-    result: list[NodeProto] = []
-    state = [0] * len(nodes)  # 0 new, 1 on the path, 2 done
-    for first in range(len(nodes)):
-        path = [first] if not state[first] else []
-        while path:
-            i = path[-1]
-            state[i] = 1
-            waiting: list[int] = []
-            for name in _reads(nodes[i]):
-                if name in defined:
-                    continue
-                if name not in producer:
-                    raise KpuError(
-                        f"it reads {name!r}, which is no input, initializer or node's result",
-                        node_text(nodes[i]),
-                    )
-                if state[producer[name]] == 1:
-                    raise KpuError(
-                        f"the graph has a cycle: it reads {name!r}, which depends on it",
-                        node_text(nodes[i]),
-                    )
-                if state[producer[name]] == 0:
-                    waiting.append(producer[name])
-            if waiting:
-                path.append(waiting[0])
-            else:
-                state[i] = 2
-                result.append(nodes[path.pop()])
-    return result
-
-
-def _reads(node: NodeProto) -> list[str]:
-    """The tensors that a node reads, without those of graphs inside it."""
-    return [name for name in node.input if name]
 
 
 def _has_no_graphs(node: NodeProto) -> bool:
