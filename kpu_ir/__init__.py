@@ -13,11 +13,11 @@ from time import time as _now
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kpu_ir.builder import Graph
-    from kpu_ir.driver import Compiled, Options, compile, load
-    from kpu_ir.errors import KpuError
+    from kpu_ir.frontends.python.graph import Graph
     from kpu_ir.machine import Machine
-    from kpu_ir.saved import open as open
+    from kpu_ir.pipeline import Compiled, Options, compile, load
+    from kpu_ir.program.saved import open as open
+    from kpu_ir.support.errors import KpuError
 
 __version__ = "0.1.0"
 
@@ -25,14 +25,14 @@ LOADED = _now()
 """When this process began to load our sources: what was changed after it may or may not be loaded."""
 
 _HOMES = {
-    "Compiled": "kpu_ir.driver",
-    "Graph": "kpu_ir.builder",
-    "KpuError": "kpu_ir.errors",
+    "Compiled": "kpu_ir.pipeline",
+    "Graph": "kpu_ir.frontends.python.graph",
+    "KpuError": "kpu_ir.support.errors",
     "Machine": "kpu_ir.machine",
-    "Options": "kpu_ir.driver",
-    "compile": "kpu_ir.driver",
-    "load": "kpu_ir.driver",
-    "open": "kpu_ir.saved",
+    "Options": "kpu_ir.pipeline",
+    "compile": "kpu_ir.pipeline",
+    "load": "kpu_ir.pipeline",
+    "open": "kpu_ir.program.saved",
 }
 
 # Without open: "from kpu_ir import *" would hide Python's.

@@ -8,18 +8,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kpu_ir import Graph, Machine, formulas
-from kpu_ir.dialects.kernel_reference import evaluate
-from kpu_ir.dialects.tile_reference import evaluate_tile
-from kpu_ir.driver import Options, kernel_stages, lower
-from kpu_ir.errors import KpuError
+from kpu_ir import Graph, Machine
+from kpu_ir.interpreters.kernel import evaluate
+from kpu_ir.interpreters.tile import evaluate_tile
 from kpu_ir.lowering.kernel_to_tile import recognise, schedule_of
 from kpu_ir.lowering.schedule import ATTRIBUTE
-from kpu_ir.residence import reside
-from kpu_ir.sim.plan import Fetch, Write
-from kpu_ir.sim.program import load_program
-from kpu_ir.sim.time import time_program, trace_program
-from kpu_ir.sim.values import run_program
+from kpu_ir.pipeline import Options, kernel_stages, lower
+from kpu_ir.scalar import formulas
+from kpu_ir.sim.program.plan import Fetch, Write
+from kpu_ir.sim.program.program import load_program
+from kpu_ir.sim.time.model import time_program, trace_program
+from kpu_ir.sim.values.values import run_program
+from kpu_ir.support.errors import KpuError
+from kpu_ir.tuning.residence import reside
 
 MACHINES = {name: Machine.preset(name) for name in ("default", "minimal", "large")}
 DRAWS = settings(

@@ -9,10 +9,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from kpu_ir import formulas
-from kpu_ir.builder import Graph, Value
-from kpu_ir.dialects.kernel_reference import evaluate
-from kpu_ir.errors import KpuError
+from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.interpreters.kernel import evaluate
+from kpu_ir.scalar import formulas
+from kpu_ir.support.errors import KpuError
 
 X = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
 
@@ -137,7 +137,7 @@ def test_booleans():
      ("f32", "i1"), ("i32", "ui8"), ("ui8", "i32"), ("f32", "f64")],
 )  # fmt: skip
 def test_casts_are_numpys(source: str, target: str):
-    from kpu_ir.types import dtype_of, element_type_named
+    from kpu_ir.support.types import dtype_of, element_type_named
 
     from_, to = (dtype_of(element_type_named(n)) for n in (source, target))
     x = np.array([0, 1, 2.75, 100], np.float32).astype(from_)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import kpu_ir
-from kpu_ir import compile_cache
-from kpu_ir.compile_cache import CompileCache, compiler_digest, elsewhere, key_of
-from kpu_ir.driver import Compiled, Options
-from kpu_ir.errors import KpuError
 from kpu_ir.machine import Machine
+from kpu_ir.pipeline import Compiled, Options
+from kpu_ir.program import cache as compile_cache
+from kpu_ir.program.cache import CompileCache, compiler_digest, elsewhere, key_of
+from kpu_ir.support.errors import KpuError
 from kpu_ir.tools.run import main
 
 onnx = pytest.importorskip("onnx", reason="makes ONNX files")
@@ -37,7 +37,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def compilations(monkeypatch: pytest.MonkeyPatch) -> Count:
     """How often something was lowered so far."""
-    from kpu_ir import driver
+    from kpu_ir import pipeline as driver
 
     lower, times = driver.lower, [0]
 
@@ -240,7 +240,7 @@ def test_without_a_digest_nothing_is_kept(
 def test_a_file_that_changes_while_it_is_compiled_is_not_kept(
     tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kpu_ir import driver
+    from kpu_ir import pipeline as driver
 
     path, lower = model(tmp_path / "m.onnx"), driver.lower
 
@@ -344,8 +344,8 @@ def test_what_killed_writers_left_goes(tmp_path: Path, programs: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from kpu_ir import saved
-from kpu_ir.compile_cache import CompileCache
+from kpu_ir.program import saved
+from kpu_ir.program.cache import CompileCache
 program = saved.open(sys.argv[1])
 cache = CompileCache(Path(sys.argv[2]), 1 << 30)
 for _ in range(int(sys.argv[3])):

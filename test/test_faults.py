@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import kpu_ir
-from kpu_ir import Graph, container
+from kpu_ir import Graph
+from kpu_ir.program import container
 from kpu_ir.tools.run import main
 
 onnx = pytest.importorskip("onnx")

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from kpu_ir import Graph, KpuError, Machine, Options
-from kpu_ir.driver import lower
 from kpu_ir.lowering.kernel_to_tile import recognise
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
-from kpu_ir.search import Cache, Search, external_bytes, time_schedule
-from kpu_ir.sim.energy import energy
-from kpu_ir.sim.program import load_program
-from kpu_ir.sim.time import time_program
+from kpu_ir.pipeline import lower
+from kpu_ir.sim.program.program import load_program
+from kpu_ir.sim.time.energy import energy
+from kpu_ir.sim.time.model import time_program
+from kpu_ir.tuning.search import Cache, Search, external_bytes, time_schedule
 
 BASE = Machine.preset("default")
 

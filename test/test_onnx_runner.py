@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 pytest.importorskip("onnx")
-onnx_backend = pytest.importorskip("kpu_ir.onnx_backend")
+onnx_backend = pytest.importorskip("kpu_ir.integrations.onnx")
 
 import onnx  # noqa: E402
 from onnx import TensorProto, helper  # noqa: E402
 from onnx.backend.test import BackendTest  # noqa: E402
 from onnx.backend.test.runner import BackendIsNotSupposedToImplementIt  # noqa: E402
 
-from kpu_ir.errors import KpuError  # noqa: E402
+from kpu_ir.support.errors import KpuError  # noqa: E402
 
 ALL = bool(os.environ.get("KPU_ONNX_ALL"))
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from kpu_ir import Graph, Machine
-from kpu_ir.driver import Compiled, Options, compile
-from kpu_ir.errors import KpuError
-from kpu_ir.parsing import parse_module
+from kpu_ir.pipeline import Compiled, Options, compile
 from kpu_ir.registry import context
-from kpu_ir.search import external_bytes
-from kpu_ir.sim.program import load_program
-from kpu_ir.sim.time import time_program
-from kpu_ir.sim.values import ValueModel
+from kpu_ir.sim.program.program import load_program
+from kpu_ir.sim.time.model import time_program
+from kpu_ir.sim.values.values import ValueModel
+from kpu_ir.support.errors import KpuError
+from kpu_ir.text.parsing import parse_module
+from kpu_ir.tuning.search import external_bytes
 
 DEFAULT = Machine.preset("default")
 

@@ -15,13 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import kpu_ir
-from kpu_ir import Graph, KpuError, container
-from kpu_ir.driver import Compiled
+from kpu_ir import Graph, KpuError
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
+from kpu_ir.pipeline import Compiled
+from kpu_ir.program import container
 from kpu_ir.report.command import command_of
+from kpu_ir.support.types import bytes_of
 from kpu_ir.tools.run import main
-from kpu_ir.types import bytes_of
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "examples" / "digits_mlp.onnx"
@@ -173,7 +174,7 @@ def test_kernel_weights_that_cannot_be_shared_are_left_out(
         0.0,
     )
     assert saved(mixed, tmp_path / "p.kpu").has_reference
-    monkeypatch.setattr("kpu_ir.saved.SPARE", 16)
+    monkeypatch.setattr("kpu_ir.program.saved.SPARE", 16)
     opened = saved(mixed, tmp_path / "p.kpu")
     assert "dense_resource<elided>" in opened.ir("kernel")
     assert not opened.has_reference

@@ -17,9 +17,9 @@ from xdsl.dialects.scf import Scf
 from xdsl.ir import Block
 from xdsl.parser import Parser
 
-from kpu_ir.errors import KpuError
-from kpu_ir.scalar import compile_body, op_classes
-from kpu_ir.scalar_ops import ALLOCATING, BOOLEAN, FREE, IN_PLACE, PRICES
+from kpu_ir.scalar.body import compile_body, op_classes
+from kpu_ir.scalar.ops import ALLOCATING, BOOLEAN, FREE, IN_PLACE, PRICES
+from kpu_ir.support.errors import KpuError
 
 X = np.array([-200, -20, -3.5, -2.5, -1, -0.5, -0.0, 0, 1e-3, 0.5, 1, 1.5, 20, 200], np.float32)
 

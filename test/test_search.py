@@ -7,12 +7,12 @@ import pytest
 from kpu_ir import Graph, Machine, compile
 from kpu_ir.lowering.kernel_to_tile import recognise
 from kpu_ir.lowering.schedule import Schedule
-from kpu_ir.parsing import parse_module
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.registry import context
-from kpu_ir.search import Cache, Search, external_bytes, time_schedule
-from kpu_ir.search_workers import search_all
-from kpu_ir.sim.io_bound import io_lower_bound
+from kpu_ir.sim.time.io_bound import io_lower_bound
+from kpu_ir.text.parsing import parse_module
+from kpu_ir.tuning.search import Cache, Search, external_bytes, time_schedule
+from kpu_ir.tuning.workers import search_all
 
 MACHINE = Machine.preset("default")
 

@@ -15,7 +15,8 @@ pytest.importorskip("onnxscript")
 
 from torch import nn  # noqa: E402
 
-from kpu_ir import KpuError, torch_backend  # noqa: E402
+from kpu_ir import KpuError  # noqa: E402
+from kpu_ir.integrations import torch_compile as torch_backend  # noqa: E402
 
 SIMPLE = {"search": "none", "fuse": "epilogue"}
 

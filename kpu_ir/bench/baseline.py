@@ -17,13 +17,13 @@ from xdsl.dialects.builtin import ModuleOp
 
 from kpu_ir.bench.table import Column, Table, change, microjoules, whole
 from kpu_ir.bench.workloads import ROOT, WORKLOADS, outlined, replay, search_afresh
-from kpu_ir.errors import KpuError
-from kpu_ir.files import write_atomically
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
-from kpu_ir.search import external_bytes
-from kpu_ir.sim.energy import energy
-from kpu_ir.sim.time import time_program
+from kpu_ir.sim.time.energy import energy
+from kpu_ir.sim.time.model import time_program
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.files import write_atomically
+from kpu_ir.tuning.search import external_bytes
 
 PATH = ROOT / "test" / "baselines.toml"
 
@@ -74,7 +74,9 @@ def check(name: str, recorded: Baseline) -> Baseline:
         raise KpuError(f"{name}: {e.message}", e.where, "kpu-bench baseline --update") from None
 
 
-def searched(names: Iterable[str] = WORKLOADS, say: Say = lambda stage: None) -> dict[str, Baseline]:
+def searched(
+    names: Iterable[str] = WORKLOADS, say: Say = lambda stage: None
+) -> dict[str, Baseline]:
     """The figures of all workloads, with schedules that are looked for afresh."""
     machine, found = Machine.preset("default"), dict[str, Baseline]()
     for name in names:

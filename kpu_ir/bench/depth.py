@@ -12,9 +12,9 @@ from xdsl.dialects.builtin import ModuleOp
 from kpu_ir.bench.measure import Setting, no_cache
 from kpu_ir.bench.table import Column, Table, times, whole
 from kpu_ir.bench.workloads import ROOT
-from kpu_ir.builder import Graph, Value
-from kpu_ir.driver import Compiled
-from kpu_ir.errors import KpuError
+from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.pipeline import Compiled
+from kpu_ir.support.errors import KpuError
 
 PAGE = ROOT / "docs" / "depth.md"
 DEPTHS = (2, 6, 12, 24, 48)

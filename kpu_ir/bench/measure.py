@@ -32,17 +32,17 @@ from kpu_ir.bench.workloads import (
     transposition,
     with_bias,
 )
-from kpu_ir.builder import Value
-from kpu_ir.driver import Compiled, Options, compile
-from kpu_ir.errors import KpuError
+from kpu_ir.frontends.python.graph import Value
 from kpu_ir.lowering.kernel_to_tile import recognise
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
+from kpu_ir.pipeline import Compiled, Options, compile
 from kpu_ir.report.summary import moved
-from kpu_ir.search import external_bytes, time_schedule
-from kpu_ir.sim.io_bound import io_lower_bound
-from kpu_ir.sim.program import Program
-from kpu_ir.sim.time import TimeModel
+from kpu_ir.sim.program.program import Program
+from kpu_ir.sim.time.io_bound import io_lower_bound
+from kpu_ir.sim.time.model import TimeModel
+from kpu_ir.support.errors import KpuError
+from kpu_ir.tuning.search import external_bytes, time_schedule
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,14 @@ def matmul_table(shapes: Sequence[Shape], setting: Setting, title: str = "") -> 
         Column("schedule", "schedule"),
     ]  # fmt: skip
     return Table(
-        title or f"f32 products on {setting.machine.name}, schedules by {setting.options.objective}",
+        title
+        or f"f32 products on {setting.machine.name}, schedules by {setting.options.objective}",
         columns,
         rows,
         (
             "Roofline: work padded to whole rows and columns of the array (in the dataflow that wastes "
             "least) at peak, or each word moved once at the external rate, whichever takes longer. "
-            "I/O bound: kpu_ir.sim.io_bound with the words of L3, and with all memories of the chip. "
+            "I/O bound: kpu_ir.sim.time.io_bound with the words of L3, and with all memories of the chip. "
             "Schedule: tile MxNxK, dataflow, loop order, what stays where, depths L3/L2/result, "
             "steps by which results leave late.",
             *raised,
@@ -132,7 +133,12 @@ def tiles_table(shape: Shape, setting: Setting) -> Table:
         if new != chosen and min(new.tile) > 0:
             variants.append((what, new))
 
-    for what, extent in (("m - rows", m - rows), ("m + rows", m + rows), ("m / 2", m // 2), ("2 m", 2 * m)):
+    for what, extent in (
+        ("m - rows", m - rows),
+        ("m + rows", m + rows),
+        ("m / 2", m // 2),
+        ("2 m", 2 * m),
+    ):
         vary(what, tile=(extent, n, k))
     for what, extent in (
         ("n - columns", n - columns), ("n + columns", n + columns), ("n / 2", n // 2), ("2 n", 2 * n),
@@ -376,7 +382,9 @@ def program_of(n: int, schedule: Schedule, machine: Machine) -> Program:
     """A square product with a given schedule."""
     shape = Shape(n, n, n)
     module = outlined(matmul(shape))
-    return replay(module, room_for(machine, 4 * shape.words)[0], dict.fromkeys(kernels(module), schedule))
+    return replay(
+        module, room_for(machine, 4 * shape.words)[0], dict.fromkeys(kernels(module), schedule)
+    )
 
 
 def speed_table(setting: Setting) -> Table:
@@ -396,7 +404,9 @@ def speed_table(setting: Setting) -> Table:
     setting.say("closed form")
     sizes = {n: program_of(n, schedule, machine) for n in (256, 16384)}
     closed = {n: least_seconds(lambda p=p: TimeModel(p).run(), 7) for n, p in sizes.items()}
-    row("closed: 16384 against 256, one schedule", closed[16384] / closed[256], times, "2 x or less")
+    row(
+        "closed: 16384 against 256, one schedule", closed[16384] / closed[256], times, "2 x or less"
+    )
     row("closed: 16384", closed[16384], milliseconds, "50 ms or less")
     row("closed: operations stepped of 16384", TimeModel(sizes[16384]).run().stepped, whole, "")
     setting.say("search")
@@ -421,4 +431,3 @@ def speed_table(setting: Setting) -> Table:
     shown = [Column("what", "what"), Column("text", "measured"), Column("goal", "goal")]
     note = f"Best of some runs. Schedule where one is given: {in_words(schedule)}."
     return Table("Speed of the tools, on the machine that ran this", shown, rows, (note,))
-

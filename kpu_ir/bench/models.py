@@ -21,11 +21,11 @@ import numpy as np
 from kpu_ir.bench.measure import least_seconds, no_cache
 from kpu_ir.bench.table import Column, Table, share, times, whole
 from kpu_ir.bench.workloads import ROOT
-from kpu_ir.driver import Compiled, Options, compile
-from kpu_ir.errors import KpuError
 from kpu_ir.machine import Machine
+from kpu_ir.pipeline import Compiled, Options, compile
 from kpu_ir.report.summary import Summary, bounds, differences, moved
-from kpu_ir.sim.time import TimeModel
+from kpu_ir.sim.time.model import TimeModel
+from kpu_ir.support.errors import KpuError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -11,9 +11,9 @@ from typing import Any
 from kpu_ir.bench.measure import Setting
 from kpu_ir.bench.table import Column, Table, share, whole
 from kpu_ir.bench.workloads import WORKLOADS
-from kpu_ir.errors import KpuError
-from kpu_ir.files import write_atomically
 from kpu_ir.machine import Machine
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.files import write_atomically
 
 FORMATS = ("svg", "png")
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from kpu_ir.machine import Machine
-from kpu_ir.parsing import parse_module
 from kpu_ir.registry import context
-from kpu_ir.sim.clock import Timing
-from kpu_ir.sim.program import load_program
-from kpu_ir.sim.time import time_program
+from kpu_ir.sim.program.program import load_program
+from kpu_ir.sim.time.clock import Timing
+from kpu_ir.sim.time.model import time_program
+from kpu_ir.text.parsing import parse_module
 
 
 def timed(text: str, machine: Machine) -> Timing:
@@ -22,37 +22,46 @@ def _kernel(arguments: str, body: str) -> str:
 def dma_read(rows: int, columns: int, trips: int) -> str:
     """External memory to L3, tile after tile."""
     all, tile = f"memref<{rows * trips}x{columns}xf32>", f"{rows}x{columns}xf32"
-    return _kernel(f"%x: {all}", f"""\
+    return _kernel(
+        f"%x: {all}",
+        f"""\
   dma.ring @x3, 2 x <{tile}, l3> at 0
   tile.for %i = 0 to {rows * trips} step {rows} {{
     %x3 = dma.fetch %x[%i, 0] into @x3 : {all} -> !tile.tile<{tile}, l3>
   }}
-""")
+""",
+    )
 
 
 def dma_write(rows: int, columns: int, trips: int) -> str:
     """L3 to external memory: one tile, written to place after place."""
     one, tile = f"memref<{rows}x{columns}xf32>", f"{rows}x{columns}xf32"
     all = f"memref<{rows * trips}x{columns}xf32>"
-    return _kernel(f"%x: {one}, %y: {all}", f"""\
+    return _kernel(
+        f"%x: {one}, %y: {all}",
+        f"""\
   dma.ring @x3, 1 x <{tile}, l3> at 0
   %x3 = dma.fetch %x[0, 0] into @x3 : {one} -> !tile.tile<{tile}, l3>
   tile.for %i = 0 to {rows * trips} step {rows} {{
     dma.write %x3, %y[%i, 0] : !tile.tile<{tile}, l3> -> {all}
   }}
-""")
+""",
+    )
 
 
 def copy(rows: int, columns: int, trips: int) -> str:
     """External memory to L3 and back."""
     all, tile = f"memref<{rows * trips}x{columns}xf32>", f"{rows}x{columns}xf32"
-    return _kernel(f"%x: {all}, %y: {all}", f"""\
+    return _kernel(
+        f"%x: {all}, %y: {all}",
+        f"""\
   dma.ring @x3, 4 x <{tile}, l3> at 0
   tile.for %i = 0 to {rows * trips} step {rows} {{
     %x3 = dma.fetch %x[%i, 0] into @x3 : {all} -> !tile.tile<{tile}, l3>
     dma.write %x3, %y[%i, 0] late 2 : !tile.tile<{tile}, l3> -> {all}
   }}
-""")
+""",
+    )
 
 
 def mover(rows: int, columns: int, trips: int, back: bool = False) -> str:
@@ -68,19 +77,24 @@ def mover(rows: int, columns: int, trips: int, back: bool = False) -> str:
   dma.ring @x2, 1 x <{tile}, l2> at 0
   %x2 = dma.move %x3[0, 0] into @x2 : !tile.tile<{tile}, l3> -> !tile.tile<{tile}, l2>
 """
-    return _kernel(f"%x: {one}", f"""\
+    return _kernel(
+        f"%x: {one}",
+        f"""\
 {first}  dma.ring @to, 2 x <{tile}, {end}> at {4 * rows * columns}
   tile.for %i = 0 to {trips} step 1 {{
     %to = dma.move %x{start[1]}[0, 0] into @to : !tile.tile<{tile}, {start}> -> !tile.tile<{tile}, {end}>
   }}
-""")
+""",
+    )
 
 
 def streamer(m: int, n: int, k: int, trips: int) -> str:
     """L2 to L1 and the array: the same product again and again."""
     a, b, c = f"{m}x{k}xf32", f"{k}x{n}xf32", f"{m}x{n}xf32"
     ends = (4 * m * k, 4 * (m * k + k * n))
-    return _kernel(f"%a: memref<{a}>, %b: memref<{b}>", f"""\
+    return _kernel(
+        f"%a: memref<{a}>, %b: memref<{b}>",
+        f"""\
   dma.ring @a3, 1 x <{a}, l3> at 0
   dma.ring @b3, 1 x <{b}, l3> at {ends[0]}
   dma.ring @a2, 1 x <{a}, l2> at 0
@@ -95,4 +109,5 @@ def streamer(m: int, n: int, k: int, trips: int) -> str:
     dma.matmul output_stationary %a2, %b2 into %c
       : !tile.tile<{a}, l2>, !tile.tile<{b}, l2> -> !tile.tile<{c}, l2>
   }}
-""")
+""",
+    )

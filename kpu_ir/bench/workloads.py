@@ -14,17 +14,17 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 
 import kpu_ir
-from kpu_ir.builder import Graph, Value
-from kpu_ir.driver import Compiled, Options, kernel_stages, lower, read
-from kpu_ir.errors import KpuError
+from kpu_ir.frontends.python.graph import Graph, Value
 from kpu_ir.lowering.kernel_to_tile import recognise
 from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule
 from kpu_ir.machine import Machine
 from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
 from kpu_ir.passes.kernel_group import KernelGroupPass
+from kpu_ir.pipeline import Compiled, Options, kernel_stages, lower, read
 from kpu_ir.registry import context
-from kpu_ir.search import Cache, Effort, Objective, Search
-from kpu_ir.sim.program import Program, load_program
+from kpu_ir.sim.program.program import Program, load_program
+from kpu_ir.support.errors import KpuError
+from kpu_ir.tuning.search import Cache, Effort, Objective, Search
 
 ROOT = Path(kpu_ir.__file__).parent.parent
 """The folder of the checkout."""

@@ -53,8 +53,8 @@ from xdsl.irdl import (
 from xdsl.traits import MemoryReadEffect, MemoryWriteEffect
 from xdsl.utils.exceptions import VerifyException
 
-from kpu_ir.dialects.tile_compute import Map, Matmul, Reduce, Windowed, Yield
-from kpu_ir.dialects.tile_types import (
+from kpu_ir.dialects.tile.compute import Map, Matmul, Reduce, Windowed, Yield
+from kpu_ir.dialects.tile.types import (
     Level,
     TileType,
     integers,

@@ -18,7 +18,6 @@ from xdsl.dialects.builtin import Float32Type, Float64Type
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
-from kpu_ir import formulas
 from kpu_ir.dialects import kernel, tile
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Dataflow, Level, Reduction
@@ -28,9 +27,10 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import Candidate, ceildiv
 from kpu_ir.machine import Machine
-from kpu_ir.scalar import op_classes
-from kpu_ir.tracing import Scalar
-from kpu_ir.types import bits_of
+from kpu_ir.scalar import formulas
+from kpu_ir.scalar.body import op_classes
+from kpu_ir.scalar.tracing import Scalar
+from kpu_ir.support.types import bits_of
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
-from kpu_ir.dialects.kernel_movement import numbers
+from kpu_ir.dialects.kernel.movement import numbers
 from kpu_ir.dialects.tile import Level
 from kpu_ir.lowering.nest import Nest
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import Candidate
 from kpu_ir.machine import Machine
-from kpu_ir.types import bits_of
+from kpu_ir.support.types import bits_of
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
 from kpu_ir.dialects import kernel, tile
-from kpu_ir.errors import KpuError
 from kpu_ir.lowering.attention import Attention
 from kpu_ir.lowering.back_to_back import BackToBack
 from kpu_ir.lowering.contraction import Contraction
@@ -33,7 +32,8 @@ from kpu_ir.lowering.schedule import (
 )
 from kpu_ir.lowering.siblings import Siblings
 from kpu_ir.machine import Machine
-from kpu_ir.machine_attr import machine_of
+from kpu_ir.machine.attr import machine_of
+from kpu_ir.support.errors import KpuError
 
 Cut = (
     Attention

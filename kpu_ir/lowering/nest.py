@@ -14,7 +14,7 @@ from xdsl.rewriter import InsertPoint
 from kpu_ir.dialects import kernel, tile
 from kpu_ir.dialects.kernel import scalar_type, tensor_type
 from kpu_ir.dialects.tile import Level, TileType
-from kpu_ir.tracing import trace
+from kpu_ir.scalar.tracing import trace
 
 
 class Nest:

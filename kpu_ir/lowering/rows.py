@@ -19,7 +19,7 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged
 from kpu_ir.lowering.space import Candidate, block_candidates
 from kpu_ir.machine import Machine
-from kpu_ir.types import bits_of
+from kpu_ir.support.types import bits_of
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, Operation
 
-from kpu_ir.errors import KpuError
 from kpu_ir.machine import Machine
+from kpu_ir.support.errors import KpuError
 
 ATTRIBUTE = "kpu.schedule"
 """The attribute of a kernel's function that holds its schedule."""

@@ -19,8 +19,8 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import Candidate, Problem, candidates, ceildiv
 from kpu_ir.machine import Machine
-from kpu_ir.scalar import op_classes
-from kpu_ir.types import bits_of
+from kpu_ir.scalar.body import op_classes
+from kpu_ir.support.types import bits_of
 
 
 @dataclass(frozen=True)

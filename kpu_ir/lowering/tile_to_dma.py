@@ -17,11 +17,11 @@ from xdsl.rewriter import InsertPoint
 
 from kpu_ir.dialects import dma, tile
 from kpu_ir.dialects.tile import Level, TileType, is_resident
-from kpu_ir.errors import KpuError
 from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule, l3_bytes
 from kpu_ir.machine import Machine
-from kpu_ir.machine_attr import machine_of
-from kpu_ir.types import bits_of
+from kpu_ir.machine.attr import machine_of
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import bits_of
 
 ALIGNMENT = 64
 """Slots begin at multiples of this many bytes."""

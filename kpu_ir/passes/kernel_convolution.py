@@ -12,7 +12,7 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewri
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
-from kpu_ir.dialects.kernel_movement import numbers
+from kpu_ir.dialects.kernel.movement import numbers
 from kpu_ir.passes.kernel_fold import constant_of, put
 
 Affine = tuple[Any, Any]
@@ -86,7 +86,7 @@ class ScaleIntoConv(RewritePattern):
             return  # a bias alone: as simple as it gets
         if not (np.isfinite(a).all() and np.isfinite(b).all()):
             return
-        from kpu_ir.types import dense_of
+        from kpu_ir.support.types import dense_of
 
         scaled = (weights.astype(np.float64) * a[:, None, None, None]).astype(weights.dtype)
         w = kernel.ConstantOp(dense_of(scaled))
@@ -110,14 +110,14 @@ class ScaleIntoConv(RewritePattern):
 
 def dtype(element: Any) -> np.dtype[Any]:
     """NumPy's name of an element type."""
-    from kpu_ir.types import dtype_of
+    from kpu_ir.support.types import dtype_of
 
     return dtype_of(element)
 
 
 def added(x: SSAValue, y: SSAValue) -> kernel.MapOp:
     """``x + y``, of floats."""
-    from kpu_ir.tracing import trace
+    from kpu_ir.scalar.tracing import trace
 
     body, element = trace(
         lambda v, s: v + s, [tensor_type(x).element_type, tensor_type(y).element_type]
@@ -136,7 +136,7 @@ def known(value: SSAValue) -> Any:
     constant = constant_of(value)
     if constant is None or not isinstance(constant.value, DenseIntOrFPElementsAttr):
         return None
-    from kpu_ir.types import array_of
+    from kpu_ir.support.types import array_of
 
     return array_of(constant.value)
 

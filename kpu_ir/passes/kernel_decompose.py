@@ -25,10 +25,10 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.utils.hints import isa
 
-from kpu_ir import formulas
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
-from kpu_ir.tracing import Scalar, is_float, is_unsigned, trace
+from kpu_ir.scalar import formulas
+from kpu_ir.scalar.tracing import Scalar, is_float, is_unsigned, trace
 
 
 class _Body:

@@ -103,8 +103,8 @@ class FoldConstants(RewritePattern):
         if any(isinstance(v, DenseResourceAttr) for v in values):
             put(rewriter, op, kernel.ConstantOp(elided(op.results[0].type)))
             return
-        from kpu_ir.dialects.kernel_reference import Evaluation, run_operation
-        from kpu_ir.types import array_of, dense_of
+        from kpu_ir.interpreters.kernel import Evaluation, run_operation
+        from kpu_ir.support.types import array_of, dense_of
 
         arrays = [array_of(v) for v in values]
         put(rewriter, op, kernel.ConstantOp(dense_of(run_operation(op, arrays, Evaluation(op))[0])))

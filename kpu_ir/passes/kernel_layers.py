@@ -18,8 +18,8 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from kpu_ir.dialects import kernel
-from kpu_ir.errors import KpuError
 from kpu_ir.passes.kernel_outline import captured, function, outlined
+from kpu_ir.support.errors import KpuError
 
 LAYER = "kernel.layer"
 """The attribute of a function that holds a layer."""

@@ -6,7 +6,7 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewri
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
-from kpu_ir.dialects.kernel_movement import numbers
+from kpu_ir.dialects.kernel.movement import numbers
 from kpu_ir.passes.kernel_fold import put
 
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kpu_ir.report.replay import Replay, Span, describe
-from kpu_ir.sim.clock import Timing
-from kpu_ir.sim.plan import Ring
-from kpu_ir.sim.program import Program
+from kpu_ir.sim.program.plan import Ring
+from kpu_ir.sim.program.program import Program
+from kpu_ir.sim.time.clock import Timing
 
 Interval = tuple[int, int]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kpu_ir.machine import Machine
 
 if TYPE_CHECKING:
-    from kpu_ir.driver import Compiled
+    from kpu_ir.pipeline import Compiled
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

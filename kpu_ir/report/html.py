@@ -7,7 +7,6 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kpu_ir.files import write_atomically
 from kpu_ir.report.analysis import Analysis, allocated, analyse, overlap, reuse, thinned
 from kpu_ir.report.charts import occupancy_chart, roofline_chart
 from kpu_ir.report.command import flat
@@ -15,10 +14,11 @@ from kpu_ir.report.page import page
 from kpu_ir.report.roofline import LEVELS, operations, roofline, speed_text
 from kpu_ir.report.screen import NAMES, in_words, percent, size
 from kpu_ir.report.summary import Summary
-from kpu_ir.sim.clock import Timing
+from kpu_ir.sim.time.clock import Timing
+from kpu_ir.support.files import write_atomically
 
 if TYPE_CHECKING:
-    from kpu_ir.driver import Compiled
+    from kpu_ir.pipeline import Compiled
 
 STEPPED_AT_MOST = 400_000
 """Runs of more operations are not stepped for their critical path and occupancy."""

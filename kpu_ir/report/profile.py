@@ -18,10 +18,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kpu_ir.errors import KpuError
-from kpu_ir.files import write_atomically
 from kpu_ir.report.screen import NAMES, percent, size
 from kpu_ir.report.summary import Summary
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.files import write_atomically
 
 WIDE = 1000
 """Columns of a text that is on no terminal: no name is broken."""

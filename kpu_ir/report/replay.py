@@ -16,11 +16,11 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation
 
 from kpu_ir.dialects import tile
-from kpu_ir.sim.clock import Held, Timing
-from kpu_ir.sim.durations import Cost
-from kpu_ir.sim.plan import Fetch, Map, Matmul, Move, Reduce, Ring, Step, Windowed, Write
-from kpu_ir.sim.program import Call, Program
-from kpu_ir.sim.time import Event, TimeModel
+from kpu_ir.sim.program.plan import Fetch, Map, Matmul, Move, Reduce, Ring, Step, Windowed, Write
+from kpu_ir.sim.program.program import Call, Program
+from kpu_ir.sim.time.clock import Held, Timing
+from kpu_ir.sim.time.durations import Cost
+from kpu_ir.sim.time.model import Event, TimeModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from kpu_ir.machine import Machine
 from kpu_ir.report.summary import macs_of, moved
-from kpu_ir.sim.clock import CallTiming, Timing
+from kpu_ir.sim.time.clock import CallTiming, Timing
 
 LEVELS = {"dma": "external", "mover": "L3 to L2", "streamer": "L2 to L1"}
 """What carries data, and between which memories."""

@@ -14,7 +14,7 @@ from rich.text import Text
 from kpu_ir.report.summary import Summary
 
 if TYPE_CHECKING:
-    from kpu_ir.compare import Comparison
+    from kpu_ir.integrations.onnxruntime import Comparison
     from kpu_ir.report.profile import Profile
 
 NAMES = {

@@ -12,15 +12,15 @@ import numpy as np
 from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr
 
 from kpu_ir.machine import Machine
-from kpu_ir.sim.clock import CallTiming, Timing
-from kpu_ir.sim.energy import energy
-from kpu_ir.sim.io_bound import io_lower_bound
-from kpu_ir.sim.plan import Loop, Matmul, Node, Plan, Windowed, product, steps
-from kpu_ir.sim.program import Program
-from kpu_ir.types import bits_of
+from kpu_ir.sim.program.plan import Loop, Matmul, Node, Plan, Windowed, product, steps
+from kpu_ir.sim.program.program import Program
+from kpu_ir.sim.time.clock import CallTiming, Timing
+from kpu_ir.sim.time.energy import energy
+from kpu_ir.sim.time.io_bound import io_lower_bound
+from kpu_ir.support.types import bits_of
 
 if TYPE_CHECKING:
-    from kpu_ir.driver import Compiled
+    from kpu_ir.pipeline import Compiled
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

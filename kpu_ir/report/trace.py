@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from kpu_ir.errors import KpuError
 from kpu_ir.machine import Machine
 from kpu_ir.report.analysis import Interval, curve
 from kpu_ir.report.replay import Replay, Span, describe, kind_of, loop_names
-from kpu_ir.sim.clock import cost_at
-from kpu_ir.sim.plan import Acquire, Fetch, Loop, Matmul, Move, Node, Ring, Write, steps
-from kpu_ir.sim.program import Program
+from kpu_ir.sim.program.plan import Acquire, Fetch, Loop, Matmul, Move, Node, Ring, Write, steps
+from kpu_ir.sim.program.program import Program
+from kpu_ir.sim.time.clock import cost_at
+from kpu_ir.support.errors import KpuError
 
 ENGINES, RINGS, KERNELS = 1, 2, 3
 """The processes of the trace."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kpu_ir.errors import KpuError
+from kpu_ir.support.errors import KpuError
 
 if TYPE_CHECKING:
     from kpu_ir.bench.measure import Setting
@@ -25,7 +25,9 @@ ODD = ("1000", "127x513x1025", "17x4096x33", "3072x128x768", "768x128x3072")
 
 def parser() -> argparse.ArgumentParser:
     """The subcommands and their options."""
-    p = argparse.ArgumentParser("kpu-bench", description="Measure what the machine reaches, and what the tools cost.")
+    p = argparse.ArgumentParser(
+        "kpu-bench", description="Measure what the machine reaches, and what the tools cost."
+    )
     commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, help: str, searches: bool = True, machine: bool = True) -> Any:
@@ -90,8 +92,8 @@ def progress(quiet: bool) -> Generator[Callable[[str], None]]:
 def setting_of(args: argparse.Namespace, say: Callable[[str], None]) -> Setting:
     """The machine and the options that were asked for."""
     from kpu_ir.bench.measure import Setting
-    from kpu_ir.driver import Options
     from kpu_ir.machine import Machine
+    from kpu_ir.pipeline import Options
 
     machine = Machine.load(args.machine).with_settings(args.settings)
     given = {name: getattr(args, name) for name in ("search", "objective") if hasattr(args, name)}
@@ -148,9 +150,7 @@ def depth(args: argparse.Namespace, setting: Setting) -> list[Table]:
     from kpu_ir.bench import depth as d
 
     usual = None if args.layers else d.PAGE
-    return onto_page(
-        args, usual, d.page, lambda: d.depth_table(setting, args.layers or d.DEPTHS)
-    )
+    return onto_page(args, usual, d.page, lambda: d.depth_table(setting, args.layers or d.DEPTHS))
 
 
 def baseline(args: argparse.Namespace, say: Callable[[str], None]) -> None:
@@ -176,7 +176,11 @@ def baseline(args: argparse.Namespace, say: Callable[[str], None]) -> None:
             say(name)
             new[name] = b.check(name, recorded)
     rows = b.compare(old, new)
-    title = "Recorded, and with schedules looked for afresh" if args.update else "Recorded, and replayed"
+    title = (
+        "Recorded, and with schedules looked for afresh"
+        if args.update
+        else "Recorded, and replayed"
+    )
     show([b.table(rows, title)], args)
     if args.update:
         grown = b.regressions(rows)
@@ -212,7 +216,7 @@ def onto_page(
 ) -> list[Table]:
     """Measure a table, and write its page to ``--out`` or where it ``usual``ly is. A folder that is
     not there is refused before."""
-    from kpu_ir.files import write_atomically
+    from kpu_ir.support.files import write_atomically
 
     out = Path(args.out) if args.out else usual
     if out is not None and not out.parent.is_dir():
@@ -253,7 +257,7 @@ def everything(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     from kpu_ir.bench import baseline as b
     from kpu_ir.bench.measure import no_cache
     from kpu_ir.bench.workloads import ROOT
-    from kpu_ir.files import write_atomically
+    from kpu_ir.support.files import write_atomically
 
     out = Path(args.out) if args.out else ROOT / "docs" / "benchmarks.md"
     if not out.parent.is_dir():

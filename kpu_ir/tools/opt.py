@@ -19,9 +19,9 @@ from xdsl.utils.arg_spec import ArgSpec, parse_pipeline, parse_spec
 from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException, ParseError
 from xdsl.xdsl_opt_main import xDSLOptMain
 
-from kpu_ir.errors import KpuError
+from kpu_ir.integrations.xdsl import PREFIX
 from kpu_ir.registry import DIALECTS, PASSES, PIPELINES, dialect_factory, pass_factory
-from kpu_ir.universe import PREFIX
+from kpu_ir.support.errors import KpuError
 
 
 def _version() -> str:
@@ -66,7 +66,7 @@ class KpuOptMain(xDSLOptMain):
         super().register_all_frontends()
 
         def parse(stream: IO[bytes]) -> ModuleOp:
-            from kpu_ir.parsing import LocatedParser
+            from kpu_ir.text.parsing import LocatedParser
 
             try:
                 text = stream.read().decode()
@@ -197,7 +197,7 @@ class KpuOptMain(xDSLOptMain):
         """Put the machine on the module, then run the passes."""
         if self.args.machine or self.args.settings:
             from kpu_ir.machine import Machine
-            from kpu_ir.machine_attr import ATTRIBUTE, machine_of, machine_to_attr
+            from kpu_ir.machine.attr import ATTRIBUTE, machine_of, machine_to_attr
 
             name = self.args.machine
             machine = Machine.load(name) if name else machine_of(prog)
@@ -210,7 +210,7 @@ class KpuOptMain(xDSLOptMain):
         except DiagnosticException as e:
             if self.args.verify_diagnostics:
                 raise
-            from kpu_ir.parsing import Source, verify_error
+            from kpu_ir.text.parsing import Source, verify_error
 
             text, offset = self.source
             error = verify_error(module, e, Source(text, self.get_input_name(), offset))
@@ -221,7 +221,7 @@ class KpuOptMain(xDSLOptMain):
         """The module as text."""
         if self.args.elide is None:
             return super().output_resulting_program(prog)
-        from kpu_ir.printing import ElidingPrinter
+        from kpu_ir.text.printing import ElidingPrinter
 
         stream = StringIO()
         printer = ElidingPrinter(
@@ -252,12 +252,12 @@ def main(args: Sequence[str] | None = None) -> int:
         tool = KpuOptMain("The modular optimizer driver of kpu-ir", args)
         tool.run()
         if tool.buffer is not None:
-            from kpu_ir.files import write_atomically
+            from kpu_ir.support.files import write_atomically
 
             write_atomically(tool.args.output_file, tool.buffer.text)
         sys.stdout.flush()
     except ParseError as e:
-        from kpu_ir.parsing import parse_error
+        from kpu_ir.text.parsing import parse_error
 
         return _fail(parse_error(e))
     except (DiagnosticException, ArgSpecParseError) as e:

@@ -15,15 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kpu_ir.errors import KpuError
+from kpu_ir.support.errors import KpuError
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp, ShapedType
 
-    from kpu_ir.driver import Altitude, Compiled
     from kpu_ir.machine import Machine
+    from kpu_ir.pipeline import Altitude, Compiled
     from kpu_ir.report.summary import Summary
-    from kpu_ir.sim.program import Program
+    from kpu_ir.sim.program.program import Program
 
 
 def parser() -> argparse.ArgumentParser:
@@ -109,7 +109,7 @@ def random_inputs(program: Program, seed: int) -> dict[str, Any]:
     """Seeded inputs: normal floats, small non-negative integers."""
     import numpy as np
 
-    from kpu_ir.types import dtype_of
+    from kpu_ir.support.types import dtype_of
 
     rng = np.random.default_rng(seed)
     arrays: dict[str, Any] = {}
@@ -241,10 +241,10 @@ def obtain(
     args: argparse.Namespace, say: Callable[[str], None]
 ) -> tuple[Compiled, dict[str, Any] | None]:
     """The program, saved or kept or compiled now, and the inputs that were given, checked."""
-    from kpu_ir.compile_cache import key_of, through
-    from kpu_ir.driver import Options, altitude_of, check_inputs, compile, ports, read
     from kpu_ir.machine import Machine
-    from kpu_ir.saved import open
+    from kpu_ir.pipeline import Options, altitude_of, check_inputs, compile, ports, read
+    from kpu_ir.program.cache import key_of, through
+    from kpu_ir.program.saved import open
 
     shapes = shapes_of(args.shape)
     if shapes and args.file.endswith(".mlir"):
@@ -290,8 +290,8 @@ def obtain(
 
 def check_items(expected: Sequence[tuple[str, ShapedType]], given: dict[str, Any]) -> None:
     """Refuse a batch that is empty, or with an item that is not as expected."""
-    from kpu_ir.batches import split
-    from kpu_ir.driver import check_inputs
+    from kpu_ir.pipeline import check_inputs
+    from kpu_ir.program.batches import split
 
     items = split(expected, given)
     if not items:
@@ -305,7 +305,7 @@ def check_items(expected: Sequence[tuple[str, ShapedType]], given: dict[str, Any
 
 def target(args: argparse.Namespace, module: ModuleOp, given: Machine | None) -> Machine:
     """The machine that was asked for."""
-    from kpu_ir.driver import machine_for
+    from kpu_ir.pipeline import machine_for
 
     try:
         return machine_for(module, given).with_settings(args.settings)
@@ -326,7 +326,7 @@ def run(args: argparse.Namespace) -> int:
             return 0
         inputs, items = None, list[dict[str, Any]]()
         if args.batch and given is not None:
-            from kpu_ir.batches import split
+            from kpu_ir.program.batches import split
 
             items = split([(p.name, p.type) for p in compiled.program.inputs], given)
             inputs = compiled.checked(items[0], nan=False)
@@ -376,7 +376,7 @@ def run_items(
 
     ``first``: those of the first item, which has run; ``rest``: the other items.
     """
-    from kpu_ir.batches import stack
+    from kpu_ir.program.batches import stack
 
     outputs = [first, *compiled.map(rest, None if bar else False)]
     return stack([(p.name, p.type) for p in compiled.program.inputs], given, outputs)
@@ -384,7 +384,7 @@ def run_items(
 
 def against_onnxruntime(args: argparse.Namespace) -> int:
     """Print each layer's difference from onnxruntime's; 1 if one is above the tolerance."""
-    from kpu_ir.compare import TOLERANCE, compare, oracle
+    from kpu_ir.integrations.onnxruntime import TOLERANCE, compare, oracle
 
     oracle()  # before the compilation, which takes longer
     tolerance = TOLERANCE if args.tolerance is None else args.tolerance
@@ -457,7 +457,7 @@ def write_arrays(path: str, arrays: dict[str, Any]) -> None:
     """An .npz file, whole or not at all."""
     import numpy as np
 
-    from kpu_ir.files import write_atomically
+    from kpu_ir.support.files import write_atomically
 
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:  # savez takes the name 'file' for itself

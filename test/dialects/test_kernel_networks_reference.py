@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kpu_ir.builder import Graph
-from kpu_ir.dialects.kernel_reference import evaluate
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.interpreters.kernel import evaluate
 
 DRAWS = settings(max_examples=60, deadline=None, derandomize=True)
 

@@ -15,8 +15,8 @@ from xdsl.dialects.math import Math
 from xdsl.parser import Parser
 
 from kpu_ir.dialects.kernel import Kernel
-from kpu_ir.dialects.kernel_reference import evaluate
-from kpu_ir.errors import KpuError
+from kpu_ir.interpreters.kernel import evaluate
+from kpu_ir.support.errors import KpuError
 
 
 def parse(text: str) -> ModuleOp:

@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 from xdsl.dialects.builtin import ModuleOp
 
-from kpu_ir import driver
+from kpu_ir import pipeline as driver
 from kpu_ir.dialects import kernel
-from kpu_ir.dialects.kernel_reference import evaluate
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.linalg import is_linalg, linalg_to_kernel
 from kpu_ir.frontends.linalg.access import NAMED, linear, named_maps
-from kpu_ir.parsing import parse_module
+from kpu_ir.interpreters.kernel import evaluate
 from kpu_ir.registry import context
+from kpu_ir.support.errors import KpuError
+from kpu_ir.text.parsing import parse_module
 from kpu_ir.tools.run import main as kpu_run
 
 DATA = Path(__file__).parent / "data"

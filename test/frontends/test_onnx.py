@@ -11,9 +11,9 @@ import pytest
 from xdsl.dialects.builtin import ModuleOp, NameLoc
 
 from kpu_ir.dialects import kernel
-from kpu_ir.dialects.kernel_reference import evaluate
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx import import_onnx
+from kpu_ir.interpreters.kernel import evaluate
+from kpu_ir.support.errors import KpuError
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402

@@ -21,12 +21,12 @@ import numpy as np
 import pytest
 from xdsl.dialects.builtin import ModuleOp
 
-from kpu_ir.dialects.kernel_reference import evaluate
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.node import OPERATORS
+from kpu_ir.interpreters.kernel import evaluate
+from kpu_ir.support.errors import KpuError
 
 onnx = pytest.importorskip("onnx")
-onnx_backend = pytest.importorskip("kpu_ir.onnx_backend")
+onnx_backend = pytest.importorskip("kpu_ir.integrations.onnx")
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operators.md"
 COMMAND = "python test/frontends/test_onnx_backend.py --write"
@@ -213,7 +213,7 @@ def on_reference(module: ModuleOp, inputs: dict[str, Any]) -> Sequence[Any]:
 
 def on_the_whole_stack(module: ModuleOp, inputs: dict[str, Any]) -> Sequence[Any]:
     """Lower to ``dma`` and run there, with default schedules."""
-    from kpu_ir.driver import compile
+    from kpu_ir.pipeline import compile
 
     return list(compile(module, "default", search="none")(inputs).values())
 

@@ -11,10 +11,10 @@ import pytest
 
 import kpu_ir
 from kpu_ir.dialects import kernel
-from kpu_ir.dialects.kernel_reference import evaluate
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx import import_onnx
-from kpu_ir.types import array_of, bytes_of, dense_of
+from kpu_ir.interpreters.kernel import evaluate
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import array_of, bytes_of, dense_of
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402

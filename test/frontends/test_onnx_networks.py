@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kpu_ir.dialects.kernel_reference import evaluate
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx import import_onnx
+from kpu_ir.interpreters.kernel import evaluate
 from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
 from kpu_ir.passes.kernel_decompose import KernelDecomposePass
 from kpu_ir.registry import context
+from kpu_ir.support.errors import KpuError
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")

@@ -14,7 +14,7 @@ with harness.instrumented(__name__):
 
     import kpu_ir
     import kpu_ir.frontends.linalg
-    from kpu_ir.errors import KpuError
+    from kpu_ir.support.errors import KpuError
 
 LARGEST = 1 << 15
 """Bytes of a text."""

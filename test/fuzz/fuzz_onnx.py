@@ -16,9 +16,9 @@ import onnx
 
 with harness.instrumented(__name__):
     import kpu_ir
-    import kpu_ir.compile_cache
     import kpu_ir.frontends.onnx
-    from kpu_ir.errors import KpuError
+    import kpu_ir.program.cache
+    from kpu_ir.support.errors import KpuError
 
 LARGEST = 1 << 16
 """Bytes of a model."""

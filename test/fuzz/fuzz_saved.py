@@ -18,9 +18,9 @@ import numpy as np
 
 with harness.instrumented(__name__):
     import kpu_ir
-    import kpu_ir.saved
-    from kpu_ir import container
-    from kpu_ir.errors import KpuError
+    import kpu_ir.program.saved
+    from kpu_ir.program import container
+    from kpu_ir.support.errors import KpuError
 
 LARGEST = 1 << 17
 """Bytes of a file."""
@@ -150,7 +150,7 @@ def edited(text: bytes, rng: random.Random) -> bytes:
     return b"\n".join(lines)
 
 
-def programs() -> Iterator[kpu_ir.driver.Compiled]:
+def programs() -> Iterator[kpu_ir.pipeline.Compiled]:
     """Small programs of each kind of kernel."""
     rng = np.random.default_rng(0)
 

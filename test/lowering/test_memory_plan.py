@@ -10,8 +10,8 @@ import pytest
 
 import kpu_ir
 from kpu_ir import Graph, KpuError
-from kpu_ir.parsing import parse_module
 from kpu_ir.registry import context
+from kpu_ir.text.parsing import parse_module
 
 
 def layers(count: int) -> Graph:

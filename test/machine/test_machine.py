@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from xdsl.dialects.builtin import BoolAttr, DictionaryAttr, FloatAttr, IntegerAttr, ModuleOp
 from xdsl.parser import Parser
 
-from kpu_ir.errors import KpuError
 from kpu_ir.machine import Machine
-from kpu_ir.machine_attr import ATTRIBUTE, machine_from_attr, machine_of, machine_to_attr
+from kpu_ir.machine.attr import ATTRIBUTE, machine_from_attr, machine_of, machine_to_attr
 from kpu_ir.registry import context
+from kpu_ir.support.errors import KpuError
 
 PRESETS = Machine.presets()
 
@@ -36,8 +36,12 @@ def test_presets() -> None:
     )
     minimal, large = Machine.preset("minimal"), Machine.preset("large")
     assert (minimal.fabric.rows, large.fabric.rows) == (8, 32)
-    assert all(minimal.capacity[k] <= Machine().capacity[k] <= large.capacity[k] for k in ("l3", "l2"))
-    assert all(minimal.bandwidth[k] < Machine().bandwidth[k] < large.bandwidth[k] for k in large.bandwidth)
+    assert all(
+        minimal.capacity[k] <= Machine().capacity[k] <= large.capacity[k] for k in ("l3", "l2")
+    )
+    assert all(
+        minimal.bandwidth[k] < Machine().bandwidth[k] < large.bandwidth[k] for k in large.bandwidth
+    )
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -115,7 +119,10 @@ def test_a_new_type_needs_both_of_its_figures() -> None:
         ("l4.banks=4", r"unknown key 'l4'.*did you mean 'l"),
         ("fabric.macs.f23=1", r"energy\.mac\.f23"),
         ("fabric.macs.float=1", r"unknown key 'fabric\.macs\.float'"),
-        ("vector.initiation_interval.specal=2", r"did you mean 'vector.initiation_interval.special'"),
+        (
+            "vector.initiation_interval.specal=2",
+            r"did you mean 'vector.initiation_interval.special'",
+        ),
         ("l2.banks=four", r"'l2\.banks' must be an integer, got 'four'"),
         ("l2.banks=1.5", r"'l2\.banks' must be an integer"),
         ("l2.banks=true", r"'l2\.banks' must be an integer"),
@@ -160,7 +167,10 @@ def test_files(tmp_path: Path) -> None:
     [
         ("[l2]\nbnks = 16\n", r"mine\.toml: unknown key 'l2\.bnks'.*did you mean 'l2\.banks'"),
         ("[l2\n", r"mine\.toml: not TOML: .*line 1"),
-        ('base = "defualt"\n', r"mine\.toml: there is no machine 'defualt'.*did you mean 'default'"),
+        (
+            'base = "defualt"\n',
+            r"mine\.toml: there is no machine 'defualt'.*did you mean 'default'",
+        ),
         ("base = 3\n", r"mine\.toml: 'base' must be the name"),
         ("l2 = 3\n", r"mine\.toml: 'l2' is a table"),
     ],

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xdsl.context import Context
 
-from kpu_ir import formulas
-from kpu_ir.builder import Graph, Value
-from kpu_ir.dialects.kernel_reference import evaluate
+from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.interpreters.kernel import evaluate
 from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
+from kpu_ir.scalar import formulas
 
 EXTENTS = st.integers(1, 4)
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
-from kpu_ir.builder import Graph
 from kpu_ir.dialects import kernel
-from kpu_ir.dialects.kernel_reference import evaluate
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.interpreters.kernel import evaluate
 from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
 from kpu_ir.passes.kernel_decompose import DECOMPOSITIONS, KernelDecomposePass
 from kpu_ir.registry import context

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from kpu_ir import Graph
-from kpu_ir.driver import Options, compile
-from kpu_ir.errors import KpuError
-from kpu_ir.parsing import parse_module
 from kpu_ir.passes.kernel_layers import inline_layers, repeated
+from kpu_ir.pipeline import Options, compile
 from kpu_ir.registry import context
+from kpu_ir.support.errors import KpuError
+from kpu_ir.text.parsing import parse_module
 
 
 def network(layers: int) -> Graph:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kpu_ir.builder import Graph
-from kpu_ir.driver import compile
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.pipeline import compile
 
 
 def network(n: int = 96) -> Graph:

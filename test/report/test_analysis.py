@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kpu_ir.builder import Graph
-from kpu_ir.driver import compile
+from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.machine import Machine
+from kpu_ir.pipeline import compile
 from kpu_ir.report.analysis import (
     allocated,
     analyse,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kpu_ir.builder import Graph
-from kpu_ir.driver import compile, load
+from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.machine import Machine
+from kpu_ir.pipeline import compile, load
 from kpu_ir.tools.run import main
 
 DIGITS = Path(__file__).parents[2] / "examples" / "digits_mlp.onnx"

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from kpu_ir.driver import compile
+from kpu_ir.pipeline import compile
 from kpu_ir.report.charts import Frame, placed, steps_of, ticks
 from kpu_ir.report.html import report, scaled, write_report
 from kpu_ir.report.roofline import roofline, speed_text
@@ -85,7 +85,7 @@ def test_points_lie_under_their_roofs(compiled):
 
 
 def test_a_program_that_only_moves_data_has_a_page():
-    from kpu_ir.builder import Graph
+    from kpu_ir.frontends.python.graph import Graph
 
     g = Graph()
     g.output("y", g.input("x", (40, 24)).transpose(1, 0))

@@ -3,14 +3,14 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kpu_ir.errors import KpuError
 from kpu_ir.machine import Machine
-from kpu_ir.parsing import parse_module
 from kpu_ir.registry import context
 from kpu_ir.report.analysis import allocated, analyse
 from kpu_ir.report.replay import Replay, describe
 from kpu_ir.report.trace import write_trace
-from kpu_ir.sim.program import load_program
+from kpu_ir.sim.program.program import load_program
+from kpu_ir.support.errors import KpuError
+from kpu_ir.text.parsing import parse_module
 
 from ..test_altitudes import MACHINES, draw_graph, lowered
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from kpu_ir.errors import KpuError
 from kpu_ir.report.trace import operations, window_of, write_trace
+from kpu_ir.support.errors import KpuError
 
 
 @pytest.fixture(scope="module")

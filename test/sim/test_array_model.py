@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kpu_ir.sim.array_model import Outcome, Run, simulate
-from kpu_ir.sim.array_timing import ArrayTime, Dataflow, array_time
+from kpu_ir.sim.time.array_model import Outcome, Run, simulate
+from kpu_ir.sim.time.array_timing import ArrayTime, Dataflow, array_time
 
 DATAFLOWS: tuple[Dataflow, ...] = ("os", "ws", "is")
 side = st.integers(1, 5)

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from xdsl.dialects.builtin import f32
 
 from kpu_ir.machine import Machine
-from kpu_ir.sim.array_model import Run, simulate
-from kpu_ir.sim.durations import Cost, cost
-from kpu_ir.sim.plan import Matmul
+from kpu_ir.sim.program.plan import Matmul
+from kpu_ir.sim.time.array_model import Run, simulate
+from kpu_ir.sim.time.durations import Cost, cost
 
 MACHINE = Machine.preset("default").with_settings(
     {"fabric.rows": 4, "fabric.columns": 3, "vector.lanes": 3, "streamer.bytes_per_cycle": 1 << 20}

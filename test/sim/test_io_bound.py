@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kpu_ir.sim.io_bound import compulsory_words, io_lower_bound
+from kpu_ir.sim.time.io_bound import compulsory_words, io_lower_bound
 
 size = st.integers(1, 64)
 

@@ -9,16 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kpu_ir import Graph, Machine
-from kpu_ir.driver import Options, lower
-from kpu_ir.errors import KpuError
-from kpu_ir.parsing import parse_module
+from kpu_ir.pipeline import Options, lower
 from kpu_ir.registry import context
-from kpu_ir.sim.plan import Matmul, steps
-from kpu_ir.sim.program import Program, load_program
-from kpu_ir.sim.values import ValueModel
-from kpu_ir.sim.values_proof import proven
-from kpu_ir.sim.values_wide import loops, widen
-from kpu_ir.types import dtype_of
+from kpu_ir.sim.program.plan import Matmul, steps
+from kpu_ir.sim.program.program import Program, load_program
+from kpu_ir.sim.values.proof import proven
+from kpu_ir.sim.values.values import ValueModel
+from kpu_ir.sim.values.wide import loops, widen
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import dtype_of
+from kpu_ir.text.parsing import parse_module
 
 from ..test_altitudes import MACHINES, draw_chain, draw_graph, draw_layer, lowered
 

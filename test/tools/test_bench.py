@@ -9,11 +9,11 @@ import pytest
 from kpu_ir.bench import baseline, measure, programs
 from kpu_ir.bench.table import Column, Table, share, whole
 from kpu_ir.bench.workloads import Shape, matmul, outlined, room_for
-from kpu_ir.errors import KpuError
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
-from kpu_ir.search import BUDGET
+from kpu_ir.support.errors import KpuError
 from kpu_ir.tools.bench import SECTIONS, main, parser
+from kpu_ir.tuning.search import BUDGET
 
 DEFAULT = Machine.preset("default")
 
@@ -41,7 +41,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_a_table_in_markdown() -> None:
     columns = [Column("name", "name"), Column("n", "count", whole), Column("part", "part", share)]
-    table = Table("Things", columns, [{"name": "a|b", "n": 1234, "part": 0.5}, {"name": "c"}], ("So.",))
+    table = Table(
+        "Things", columns, [{"name": "a|b", "n": 1234, "part": 0.5}, {"name": "c"}], ("So.",)
+    )
     assert table.markdown().splitlines() == [
         "**Things**", "", "| name | count | part |", "| --- | --: | --: |",
         "| a\\|b | 1,234 | 50.0 % |", "| c | - | - |", "", "So.",
@@ -51,7 +53,9 @@ def test_a_table_in_markdown() -> None:
 # -- shapes ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["", "0", "-4", "4x4", "4x4x4x4", "axbxc", "4x0x4", "4X4X4", "4.0"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "-4", "4x4", "4x4x4x4", "axbxc", "4x0x4", "4X4X4", "4.0"]
+)
 def test_what_is_no_product(text: str) -> None:
     with pytest.raises(KpuError, match="not a product"):
         Shape.parse(text)
@@ -137,7 +141,10 @@ def test_roofline(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("matplotlib")
-    some = {"matmul 64": lambda: matmul(Shape(64, 64, 64)), "thin": lambda: matmul(Shape(1, 64, 64))}
+    some = {
+        "matmul 64": lambda: matmul(Shape(64, 64, 64)),
+        "thin": lambda: matmul(Shape(1, 64, 64)),
+    }
     monkeypatch.setattr("kpu_ir.bench.plot.WORKLOADS", some)
     out = tmp_path / "roofline"
     rows = printed(capsys, "roofline", "--out", str(out))["tables"][0]["rows"]
@@ -205,16 +212,25 @@ def test_the_file_reads_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[", "a = 1", "[a]\ncycles = 1", "[a]\ncycles=1\nexternal_bytes=1\nenergy_pj=1\nschedules.f.tile=[0]"],
+    [
+        "[",
+        "a = 1",
+        "[a]\ncycles = 1",
+        "[a]\ncycles=1\nexternal_bytes=1\nenergy_pj=1\nschedules.f.tile=[0]",
+    ],
 )
-def test_other_files_are_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str) -> None:
+def test_other_files_are_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str
+) -> None:
     path = tmp_path / "b.toml"
     path.write_text(text)
     assert "not a file of baselines" in refused(capsys, "baseline", "--file", str(path))
     assert path.read_text() == text
 
 
-def test_replaying_is_quiet_about_what_holds(capsys: pytest.CaptureFixture[str], file: Path) -> None:
+def test_replaying_is_quiet_about_what_holds(
+    capsys: pytest.CaptureFixture[str], file: Path
+) -> None:
     (row,) = printed(capsys, "baseline", "--file", str(file))["tables"][0]["rows"]
     assert row["state"] == "same"
 
@@ -225,7 +241,9 @@ def test_replaying_fails_on_any_change(capsys: pytest.CaptureFixture[str], file:
     assert "changed: a" in refused(capsys, "baseline", "--file", str(file))
 
 
-def test_schedules_for_other_kernels_are_refused(capsys: pytest.CaptureFixture[str], file: Path) -> None:
+def test_schedules_for_other_kernels_are_refused(
+    capsys: pytest.CaptureFixture[str], file: Path
+) -> None:
     baseline.write({"a": replace(ONE, schedules={"other": SCHEDULE})}, file)
     assert "a: the kernels are matmul_0" in refused(capsys, "baseline", "--file", str(file))
 
@@ -250,7 +268,9 @@ def test_more_than_five_percent_needs_a_word(
     before = file.read_text()
     grown = replace(ONE, external_bytes=5251)
     update_to(monkeypatch, a=grown)
-    assert "a: external bytes +5.0 %" in refused(capsys, "baseline", "--update", "--file", str(file))
+    assert "a: external bytes +5.0 %" in refused(
+        capsys, "baseline", "--update", "--file", str(file)
+    )
     assert file.read_text() == before
     arguments = ["baseline", "--update", "--allow-regression", "--file", str(file)]
     assert main(arguments) == 0

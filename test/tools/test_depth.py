@@ -7,9 +7,9 @@ import pytest
 
 from kpu_ir.bench import depth
 from kpu_ir.bench.measure import Setting
-from kpu_ir.driver import Options
-from kpu_ir.errors import KpuError
 from kpu_ir.machine import Machine
+from kpu_ir.pipeline import Options
+from kpu_ir.support.errors import KpuError
 from kpu_ir.tools.bench import main
 
 FAST = Setting(Machine.preset("default"), Options(search="none"))

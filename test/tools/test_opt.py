@@ -8,13 +8,13 @@ import pytest
 from xdsl.dialects.builtin import FileLineColLoc
 from xdsl.xdsl_opt_main import xDSLOptMain
 
-from kpu_ir.errors import KpuError
-from kpu_ir.files import write_atomically
-from kpu_ir.parsing import LocatedParser, load_module, parse_module
-from kpu_ir.printing import print_module
+from kpu_ir.integrations.xdsl import UNIVERSE
 from kpu_ir.registry import DIALECTS, PASSES, PIPELINES, UPSTREAM, context, imported
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.files import write_atomically
+from kpu_ir.text.parsing import LocatedParser, load_module, parse_module
+from kpu_ir.text.printing import print_module
 from kpu_ir.tools.opt import KpuOptMain, main
-from kpu_ir.universe import UNIVERSE
 
 CONSTANTS = """\
 func.func @f() {
@@ -88,7 +88,9 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_elided_constants_parse_back() -> None:
     module = parse_module(CONSTANTS, "f", context())
-    assert parse_module(print_module(module, None), "f", context()).is_structurally_equivalent(module)
+    assert parse_module(print_module(module, None), "f", context()).is_structurally_equivalent(
+        module
+    )
     for _ in range(2):  # xDSL renames a resource that it knows, and its memory is the process's
         text = print_module(module, 4)
         assert "dense_resource<elided> : tensor<5xi32>" in text
@@ -140,7 +142,9 @@ def test_write_atomically(tmp_path: Path) -> None:
 def test_times_are_no_part_of_the_ir(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(file), "-p", "to-kernel", "--time-passes"]) == 0
     captured = capsys.readouterr()
-    assert [line.split(":")[0] for line in captured.err.splitlines()] == list(PIPELINES["to-kernel"])
+    assert [line.split(":")[0] for line in captured.err.splitlines()] == list(
+        PIPELINES["to-kernel"]
+    )
     assert " ms" not in captured.out
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from kpu_ir import KpuError
-from kpu_ir.driver import Compiled
 from kpu_ir.machine import Machine
+from kpu_ir.pipeline import Compiled
 from kpu_ir.tools.run import main
 
 onnx = pytest.importorskip("onnx", reason="kpu-run's tests make ONNX files")
@@ -376,14 +376,14 @@ def test_a_bug_of_ours_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("kpu_ir.driver.read", broken)
+    monkeypatch.setattr("kpu_ir.pipeline.read", broken)
     with pytest.raises(ZeroDivisionError):
         main([small()])
 
 
 def test_every_truncation_is_an_error_or_a_model() -> None:
     """No cut through a small model gives anything but a KpuError or a module."""
-    from kpu_ir.driver import read
+    from kpu_ir.pipeline import read
 
     data = Path(small()).read_bytes()
     for end in range(0, len(data), 3):

@@ -32,7 +32,7 @@ from xdsl.ir.affine import (
     AffineMap,
 )
 
-from kpu_ir.types import Array
+from kpu_ir.support.types import Array
 
 
 class Unsupported(Exception):

@@ -25,8 +25,6 @@ from xdsl.transforms.dead_code_elimination import region_dce
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.hints import isa
 
-from kpu_ir.builder import Graph, Value, name_value
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.linalg.access import (
     Unsupported,
     attribute,
@@ -38,7 +36,9 @@ from kpu_ir.frontends.linalg.movement import HANDLERS
 from kpu_ir.frontends.linalg.named import elementwise, is_elementwise
 from kpu_ir.frontends.linalg.raising import raise_names
 from kpu_ir.frontends.linalg.recognise import Recogniser
-from kpu_ir.parsing import place_of
+from kpu_ir.frontends.python.graph import Graph, Value, name_value
+from kpu_ir.support.errors import KpuError
+from kpu_ir.text.parsing import place_of
 
 FUNCTIONS = ("func.func", "util.func")
 RETURNS = ("func.return", "util.return")

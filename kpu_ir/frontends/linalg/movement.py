@@ -15,11 +15,11 @@ from xdsl.dialects.builtin import (
 from xdsl.ir import Operation, SSAValue
 from xdsl.utils.hints import isa
 
-from kpu_ir.builder import Graph, Value
 from kpu_ir.dialects import kernel
 from kpu_ir.frontends.linalg.access import Unsupported, integer, integers, name_of, segments, static
 from kpu_ir.frontends.linalg.scalars import Number, Scalars, is_empty, number, reshaped, splat
-from kpu_ir.types import dense_of, dtype_of
+from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.support.types import dense_of, dtype_of
 
 DYNAMIC = -(2**63)
 """What stands for a number that is an operand."""
@@ -98,7 +98,7 @@ def resource(value: DenseResourceAttr) -> DenseIntOrFPElementsAttr | DenseResour
     from xdsl.dialect_interfaces.op_asm import OpAsmDialectInterface
     from xdsl.dialects.builtin import Builtin
 
-    from kpu_ir.printing import ELIDED
+    from kpu_ir.text.printing import ELIDED
 
     key = value.resource_handle.data
     if key == ELIDED:

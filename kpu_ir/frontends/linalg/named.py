@@ -8,12 +8,12 @@ from xdsl.dialects import arith
 from xdsl.dialects.builtin import TensorType
 from xdsl.ir import Block, Operation
 
-from kpu_ir.builder import Value
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import scalar_type
 from kpu_ir.frontends.linalg.access import Unsupported, integer, name_of, segments, static
 from kpu_ir.frontends.linalg.movement import Surroundings, handles
 from kpu_ir.frontends.linalg.scalars import reshaped
+from kpu_ir.frontends.python.graph import Value
 
 
 @handles("linalg.softmax")

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from xdsl.ir import Attribute, SSAValue
 
-from kpu_ir.builder import Value
 from kpu_ir.dialects import kernel
 from kpu_ir.frontends.linalg.recognise import Recogniser
+from kpu_ir.frontends.python.graph import Value
 
 
 def contraction(

@@ -19,7 +19,6 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.ir.affine import AffineDimExpr, AffineMap
 from xdsl.utils.hints import isa
 
-from kpu_ir.builder import Graph, Value
 from kpu_ir.dialects import kernel
 from kpu_ir.frontends.linalg.access import (
     Linear,
@@ -39,7 +38,8 @@ from kpu_ir.frontends.linalg.scalars import (
     splat,
     spread,
 )
-from kpu_ir.types import dtype_of
+from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.support.types import dtype_of
 
 COMBINERS: dict[str, str] = {
     **dict.fromkeys(("arith.addf", "arith.addi"), "add"),

@@ -22,7 +22,6 @@ from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 from xdsl.ir.affine import AffineMap
 from xdsl.utils.hints import isa
 
-from kpu_ir.builder import Graph, Value
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import scalar_type
 from kpu_ir.frontends.linalg.access import (
@@ -33,7 +32,8 @@ from kpu_ir.frontends.linalg.access import (
     name_of,
     static,
 )
-from kpu_ir.scalar_ops import FREE, PRICES
+from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.scalar.ops import FREE, PRICES
 
 Number = int | float
 
@@ -67,7 +67,7 @@ def number(value: SSAValue) -> Number | None:
     if name_of(owner) in ("arith.index_cast", "arith.extsi", "arith.trunci", "arith.extf"):
         return number(owner.operands[0])
     if name_of(owner) == "arith.truncf" and (found := number(owner.operands[0])) is not None:
-        from kpu_ir.types import dtype_of
+        from kpu_ir.support.types import dtype_of
 
         return float(np.asarray(found).astype(dtype_of(value.type)))
     if name_of(owner) == "tensor.dim" and isinstance(at := number(owner.operands[1]), int):
@@ -299,7 +299,7 @@ def splat(value: SSAValue) -> Number | None:
                 values = held.data.data
                 size = len(values) // max(1, len(held))
                 if len(held) and values == values[:size] * len(held):
-                    from kpu_ir.types import array_of
+                    from kpu_ir.support.types import array_of
 
                     return array_of(held).flat[0].item()
             return None

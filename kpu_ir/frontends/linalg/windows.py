@@ -8,12 +8,12 @@ from math import inf, prod
 
 from xdsl.ir import Attribute, SSAValue
 
-from kpu_ir.builder import Value
 from kpu_ir.dialects import kernel
-from kpu_ir.dialects.kernel_movement import numbers
+from kpu_ir.dialects.kernel.movement import numbers
 from kpu_ir.frontends.linalg.access import Linear, linear
 from kpu_ir.frontends.linalg.recognise import Recogniser
 from kpu_ir.frontends.linalg.scalars import reshaped
+from kpu_ir.frontends.python.graph import Value
 
 
 @dataclass

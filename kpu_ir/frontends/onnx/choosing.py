@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kpu_ir import formulas
-from kpu_ir.builder import Value
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
-from kpu_ir.tracing import Scalar
-from kpu_ir.types import Array, element_type_of
+from kpu_ir.frontends.python.graph import Value
+from kpu_ir.scalar import formulas
+from kpu_ir.scalar.tracing import Scalar
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import Array, element_type_of
 
 
 def axis_of(node: Node, default: int, rank: int | None = None) -> int:

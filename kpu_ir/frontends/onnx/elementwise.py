@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from kpu_ir import formulas
-from kpu_ir.builder import Value
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.node import OPERATORS, Node, Tensor, operator
-from kpu_ir.tracing import Scalar
-from kpu_ir.types import element_type_of
+from kpu_ir.frontends.python.graph import Value
+from kpu_ir.scalar import formulas
+from kpu_ir.scalar.tracing import Scalar
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import element_type_of
 
 Formula = Callable[..., Any]
 

@@ -24,14 +24,14 @@ from xdsl.dialects.builtin import (
     StringAttr,
 )
 
-from kpu_ir.builder import Graph, Value
 from kpu_ir.dialects.kernel import shape_text
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.load import onnx_package, read_model, read_tensor, with_data
 from kpu_ir.frontends.onnx.node import OPERATORS, Constants, Node, Tensor, node_text
 from kpu_ir.frontends.onnx.order import inlined, ir_names, sort_nodes
 from kpu_ir.frontends.onnx.work import MODEL, macs, refuse
-from kpu_ir.types import Array, element_type_of
+from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import Array, element_type_of
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto

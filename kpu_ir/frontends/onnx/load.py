@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kpu_ir.errors import KpuError
-from kpu_ir.types import Array
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import Array
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto

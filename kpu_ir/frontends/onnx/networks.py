@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from kpu_ir import formulas
-from kpu_ir.builder import Value
 from kpu_ir.dialects.kernel import broadcast_shapes
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
-from kpu_ir.tracing import Scalar
+from kpu_ir.frontends.python.graph import Value
+from kpu_ir.scalar import formulas
+from kpu_ir.scalar.tracing import Scalar
+from kpu_ir.support.errors import KpuError
 
 
 def padding(

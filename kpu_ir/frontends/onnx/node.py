@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kpu_ir.builder import Graph, Value, name_value
-from kpu_ir.errors import KpuError
-from kpu_ir.types import Array
+from kpu_ir.frontends.python.graph import Graph, Value, name_value
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import Array
 
 if TYPE_CHECKING:
     from onnx import NodeProto

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from kpu_ir.builder import spelt
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.node import node_text
+from kpu_ir.frontends.python.graph import spelt
+from kpu_ir.support.errors import KpuError
 
 if TYPE_CHECKING:
     from onnx import FunctionProto, GraphProto, ModelProto, NodeProto

@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from kpu_ir.builder import Value
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.elementwise import apply
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
+from kpu_ir.frontends.python.graph import Value
+from kpu_ir.support.errors import KpuError
 
 
 @operator("MatMul")

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from kpu_ir import formulas
-from kpu_ir.builder import Value
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
-from kpu_ir.tracing import Scalar
+from kpu_ir.frontends.python.graph import Value
+from kpu_ir.scalar import formulas
+from kpu_ir.scalar.tracing import Scalar
+from kpu_ir.support.errors import KpuError
 
 MOST_STEPS = 1024
 """A longer sequence is refused: each step is some kernels of its own."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from kpu_ir.builder import Value
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
-from kpu_ir.types import Array
+from kpu_ir.frontends.python.graph import Value
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import Array
 
 LONGEST = 1 << 16
 """Elements along a dimension of a result."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from kpu_ir.builder import Value
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.load import read_tensor
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
+from kpu_ir.frontends.python.graph import Value
+from kpu_ir.support.errors import KpuError
 
 if TYPE_CHECKING:
     from onnx import TensorProto

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kpu_ir.errors import KpuError
 from kpu_ir.frontends.onnx.load import onnx_package
 from kpu_ir.frontends.onnx.node import node_text
+from kpu_ir.support.errors import KpuError
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

@@ -1,0 +1,1 @@
+"""Networks built in Python: a graph, and the layers that it offers."""

@@ -1,0 +1,329 @@
+"""The layers of networks, for ``Graph``: what they are called, made of the kernel altitude's
+operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from xdsl.ir import Attribute, Operation
+
+from kpu_ir.dialects import kernel
+from kpu_ir.scalar import formulas
+from kpu_ir.scalar.tracing import Scalar
+from kpu_ir.support.errors import KpuError
+
+if TYPE_CHECKING:
+    from kpu_ir.frontends.python.graph import Value
+
+Window = Sequence[int]
+
+MORE = (((), (), (), (), ()), ((1,), (1,), (1,), (0,), (0,)))
+"""Window, strides, dilations and padding of a dimension that is added to make an image."""
+
+
+class Layers:
+    """Methods of ``Graph``: convolution, pooling, reductions, softmax, norms, attention, movement.
+
+    Images are n x c x h x w. Errors are ``KpuError``.
+    """
+
+    insert: Callable[[Operation], Value]
+
+    def _checked(self, make: Callable[[], Operation]) -> Value:
+        """Insert an operation, its verifier's words as a ``KpuError``."""
+        from xdsl.utils.exceptions import VerifyException
+
+        try:
+            op = make()
+            op.verify()
+        except (VerifyException, IndexError, ValueError) as e:
+            raise KpuError(str(e)) from None
+        return self.insert(op)
+
+    def conv(
+        self: Any,
+        x: Value,
+        w: Value,
+        *,
+        strides: Window = (1, 1),
+        dilations: Window = (1, 1),
+        low: Window = (0, 0),
+        high: Window = (0, 0),
+        groups: int = 1,
+    ) -> Value:
+        """A convolution by weights o x c/groups x kh x kw; ``low``, ``high``: zeros around the
+        image."""
+        return self._checked(
+            lambda: kernel.ConvOp(
+                x.ssa,
+                w.ssa,
+                strides=strides,
+                dilations=dilations,
+                low=low,
+                high=high,
+                groups=groups,
+            )
+        )
+
+    def pool(
+        self: Any,
+        kind: str,
+        x: Value,
+        window: Window,
+        *,
+        strides: Window | None = None,
+        dilations: Window | None = None,
+        low: Window | None = None,
+        high: Window | None = None,
+    ) -> Value:
+        """``max`` or ``add`` under a window of one to three dimensions; it steps by its own size if
+        ``strides`` are not given."""
+        rank = len(window)
+        zeros, ones = [0] * rank, [1] * rank
+        steps = list(strides or window)
+        given = [
+            list(window),
+            steps,
+            list(dilations or ones),
+            list(low or zeros),
+            list(high or zeros),
+        ]
+        n, c, *spatial = x.shape
+        if len(spatial) != rank or any(len(g) != rank for g in given):
+            raise KpuError(f"a window of {rank} dimensions does not fit {x!r}")
+
+        def image(value: Value, part: slice, more: Sequence[int] = ()) -> Value:
+            sizes, by, apart, before, behind = (
+                [*g[part], *e] for g, e in zip(given, MORE[len(more)])
+            )
+            return self._checked(
+                lambda: kernel.PoolOp(
+                    kind, value.ssa, sizes, strides=by, dilations=apart, low=before, high=behind
+                )
+            )
+
+        if rank == 2:
+            return image(x, slice(0, 2))
+        if rank == 1:
+            y = image(self.reshape(x, (n, c, *spatial, 1)), slice(0, 1), [1])
+            return self.reshape(y, y.shape[:3])
+        if rank != 3:
+            raise KpuError(f"pooling of {rank} spatial dimensions is not supported")
+        depth, height, width = spatial  # one plane after the other, then along the depth
+        y = image(self.reshape(x, (n, c * depth, height, width)), slice(1, 3))
+        rows, columns = y.shape[2:]
+        y = image(self.reshape(y, (n, c, depth, rows * columns)), slice(0, 1), [1])
+        return self.reshape(y, (n, c, y.shape[2], rows, columns))
+
+    def max_pool(self: Any, x: Value, window: Window, **given: Any) -> Value:
+        """The largest element under a window; options as ``pool``'s."""
+        return self.pool("max", x, window, **given)
+
+    def average_pool(
+        self: Any,
+        x: Value,
+        window: Window,
+        *,
+        strides: Window | None = None,
+        dilations: Window | None = None,
+        low: Window | None = None,
+        high: Window | None = None,
+        count_padding: tuple[Window, Window] | None = None,
+    ) -> Value:
+        """The mean under a window: of the elements in the image, and of as much padding as
+        ``count_padding`` says."""
+        rank = len(window)
+        steps, apart = strides or window, dilations or [1] * rank
+        before, behind = low or [0] * rank, high or [0] * rank
+        total = self.pool("add", x, window, strides=steps, dilations=apart, low=before, high=behind)
+        counted = count_padding or ([0] * rank, [0] * rank)
+        ones = np.ones([n + a + b for n, a, b in zip(x.shape[2:], *counted)], np.float64)
+        around = [(a - c, b - d) for a, c, b, d in zip(before, counted[0], behind, counted[1])]
+        ones = np.pad(ones, around)
+        spans = [(k - 1) * d + 1 for k, d in zip(window, apart)]
+        counts = np.lib.stride_tricks.sliding_window_view(ones, spans)
+        counts = counts[
+            (*(slice(None, None, s) for s in steps), *(slice(None, None, d) for d in apart))
+        ]
+        counts = counts.sum(axis=tuple(range(rank, 2 * rank)))
+        shares = 1.0 / np.maximum(counts, 1)
+        if np.ptp(shares) == 0:
+            return total * float(shares.flat[0])
+        return total * self.constant(shares.astype(x.dtype)[None, None])
+
+    def reduce(self: Any, kind: str, x: Value, axes: Sequence[int], keep: bool = True) -> Value:
+        """``add``, ``max``, ``min`` or ``mul`` along dimensions, which stay with extent 1 or go."""
+        rank = len(x.shape)
+        wanted = sorted({a + rank * (a < 0) for a in axes})
+        result = self._checked(lambda: kernel.ReduceOp(kind, x.ssa, wanted)) if wanted else x
+        if keep:
+            return result
+        return self.reshape(result, [n for a, n in enumerate(x.shape) if a not in wanted])
+
+    def mean(self: Any, x: Value, axes: Sequence[int], keep: bool = True) -> Value:
+        """The mean along dimensions."""
+        return self.reduce("add", x, axes, keep) * (1.0 / prod(x.shape[a] for a in axes))
+
+    def softmax(self: Any, x: Value, axis: int = -1, log: bool = False) -> Value:
+        """Softmax, or its logarithm, along a dimension."""
+        return self._checked(lambda: kernel.SoftmaxOp(x.ssa, axis + len(x.shape) * (axis < 0), log))
+
+    def normalize(
+        self: Any,
+        x: Value,
+        axes: Sequence[int],
+        epsilon: float = 1e-5,
+        scale: Value | None = None,
+        shift: Value | None = None,
+        center: bool = True,
+    ) -> Value:
+        """Layer, instance and group norms (``center``), RMS norm (without)."""
+        rank = len(x.shape)
+        affine = [v.ssa for v in (scale, shift) if v is not None]
+        wanted = sorted(a + rank * (a < 0) for a in axes)
+        return self._checked(lambda: kernel.NormalizeOp(x.ssa, affine, wanted, epsilon, center))
+
+    def gather(self: Any, table: Value, indices: Value, axis: int = 0) -> Value:
+        """Slices of ``table`` by index."""
+        rank = len(table.shape)
+        return self._checked(
+            lambda: kernel.GatherOp(table.ssa, indices.ssa, axis + rank * (axis < 0))
+        )
+
+    def slice(
+        self: Any, x: Value, starts: Sequence[int], steps: Sequence[int], shape: Sequence[int]
+    ) -> Value:
+        """``shape`` elements from ``starts``, every ``steps``-th."""
+        return self._checked(lambda: kernel.SliceOp(x.ssa, starts, steps, shape))
+
+    def concat(self: Any, values: Sequence[Value], axis: int = 0) -> Value:
+        """Values one behind the other."""
+        rank = len(values[0].shape)
+        return self._checked(
+            lambda: kernel.ConcatOp([v.ssa for v in values], axis + rank * (axis < 0))
+        )
+
+    def pad(
+        self: Any, x: Value, low: Sequence[int], high: Sequence[int], value: float = 0.0
+    ) -> Value:
+        """``x`` with a value around it."""
+        return self._checked(lambda: kernel.PadOp(x.ssa, low, high, value))
+
+    def broadcast(self: Any, x: Value, shape: Sequence[int]) -> Value:
+        """NumPy's broadcast_to."""
+        if tuple(shape) == tuple(x.shape):
+            return x
+        return self._checked(lambda: kernel.BroadcastOp(x.ssa, shape))
+
+    def take(self: Any, x: Value, indices: Sequence[int], axis: int) -> Value:
+        """The elements of a dimension that ``indices`` name, as slices, repetitions and concatenation
+        where that takes few of them, else by a list of indices."""
+        rank, count = len(x.shape), len(indices)
+        axis += rank * (axis < 0)
+        extent = x.shape[axis]
+        at = [int(i) + extent * (i < 0) for i in indices]
+        if any(not 0 <= i < extent for i in at) or not at:
+            raise KpuError(f"indices {list(indices)} are outside a dimension of {extent}")
+        if at == list(range(extent)):
+            return x
+
+        def part(source: Value, start: int, step: int, n: int) -> Value:
+            starts, steps, shape = [0] * rank, [1] * rank, list(source.shape)
+            starts[axis], steps[axis], shape[axis] = start, step, n
+            return self.slice(source, starts, steps, shape)
+
+        times = next(
+            n
+            for n in range(count, 0, -1)
+            if count % n == 0 and all(at[i] == at[i - i % n] for i in range(count))
+        )
+        if times > 1:  # each element several times: another dimension, along which it is repeated
+            once = self.take(x, at[::times], axis)
+            before, after = once.shape[: axis + 1], once.shape[axis + 1 :]
+            wide = self.broadcast(
+                self.reshape(once, (*before, 1, *after)), (*before, times, *after)
+            )
+            return self.reshape(wide, (*before[:-1], count, *after))
+        runs: list[list[int]] = []
+        for i in at:
+            last = runs[-1] if runs else []
+            if len(last) == 1 or (len(last) > 1 and i - last[-1] == last[1] - last[0]):
+                last.append(i)
+            else:
+                runs.append([i])
+        if len(runs) > 8:
+            return self.gather(x, self.constant(np.array(at, np.int64)), axis)
+        parts: list[Value] = []
+        for run in runs:
+            step = run[1] - run[0] if len(run) > 1 else 1
+            if step:
+                parts.append(part(x, run[0], step, len(run)))
+            else:
+                one = part(x, run[0], 1, 1)
+                wide = [len(run) if a == axis else n for a, n in enumerate(one.shape)]
+                parts.append(self.broadcast(one, wide))
+        return parts[0] if len(parts) == 1 else self.concat(parts, axis)
+
+    def arg_reduce(
+        self: Any, kind: str, x: Value, axis: int, last: bool = False, keep: bool = True
+    ) -> Value:
+        """Where the ``max`` or ``min`` along a dimension stands (i64); of equal ones the first."""
+        at = axis + len(x.shape) * (axis < 0)
+        result = self._checked(lambda: kernel.ArgReduceOp(kind, x.ssa, at, last))
+        if keep:
+            return result
+        return self.reshape(result, [n for a, n in enumerate(x.shape) if a != at])
+
+    def top_k(
+        self: Any, x: Value, k: int, axis: int = -1, smallest: bool = False
+    ) -> tuple[Value, Value]:
+        """The ``k`` largest (or smallest) along a dimension, in order, and where they stand (i64)."""
+        chosen = self._checked(
+            lambda: kernel.TopKOp(x.ssa, k, axis + len(x.shape) * (axis < 0), smallest)
+        )
+        return chosen, type(chosen)(self, chosen.ssa.owner.results[1])
+
+    def attention(
+        self: Any,
+        q: Value,
+        k: Value,
+        v: Value,
+        mask: Any = None,
+        scale: float | None = None,
+        causal: bool = False,
+        *,
+        offset: int = 0,
+        softcap: float = 0.0,
+    ) -> Value:
+        """Scaled dot-product attention of b x h x s x d by b x g x t x d; g divides h (grouped
+        queries).
+
+        ``mask`` is added to the scores (b x h x s x t, or what broadcasts to it); of booleans it
+        says which keys are seen. Causal queries see ``offset`` keys more than their own number.
+        """
+        added = None if mask is None else self.value(mask, q.element_type)
+        if added is not None and added.dtype.kind == "b":
+            added = self.added_mask(added, q.element_type)
+        return self._checked(
+            lambda: kernel.AttentionOp(
+                q.ssa,
+                k.ssa,
+                v.ssa,
+                None if added is None else added.ssa,
+                scale=scale,
+                causal=causal,
+                offset=offset,
+                softcap=softcap,
+            )
+        )
+
+    def added_mask(self: Any, mask: Value, element_type: Attribute) -> Value:
+        """0 where a mask of booleans says yes, else -inf."""
+
+        def formula(seen: Scalar) -> Scalar:
+            return formulas.where(seen, seen.trace.number(0.0, element_type), -np.inf)
+
+        return self.map(formula, mask)

@@ -1,0 +1,1 @@
+"""Other people's worlds: torch, the ONNX backend interface, onnxruntime, xDSL's universe."""

@@ -1,0 +1,1 @@
+"""What operations of ``kernel`` and ``tile`` mean: the NumPy references."""

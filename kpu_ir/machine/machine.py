@@ -1,0 +1,424 @@
+"""The description of a KPU: the only place in the code that knows a number of it.
+
+Plain data, read from TOML (``presets/``, or a user's file), changed with ``with_settings``, carried
+in the module as an attribute. Everything is in base cycles (``clock_hz``) and bytes; a slower part
+is a part with fewer bytes per cycle.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from kpu_ir.support.errors import KpuError
+
+PRESETS = Path(__file__).parent / "presets"
+"""The folder of the machines that ship with the package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fabric:
+    """The systolic array."""
+
+    rows: int = 16
+    """PEs from north to south."""
+    columns: int = 16
+    """PEs from west to east."""
+    macs: dict[str, int] = field(
+        default_factory=lambda: {"f32": 1, "f16": 2, "bf16": 2, "i8": 4, "i4": 8}
+    )
+    """Multiply-accumulates that one PE does in one cycle, by operand type."""
+    chained: bool = True
+    """Whether folds overlap: with a second accumulator in each PE, the next fold streams in while
+    the last one drains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """The vector engine, on the drain of the array and on tiles in L2."""
+
+    lanes: int = 16
+    """Elements it takes at a time."""
+    initiation_interval: dict[str, int] = field(
+        default_factory=lambda: {"simple": 1, "divide": 4, "special": 4}
+    )
+    """Cycles between two groups of lanes, by class of scalar operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """Memory outside the chip."""
+
+    bytes: int = 1 << 30
+    """Capacity, in bytes."""
+    latency: int = 112
+    """Base cycles from a request to its first data (56 ns at 2 GHz)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dma:
+    """The DMA engines, external memory to L3 and back: one a memory channel."""
+
+    channels: int = 4
+    """Engines that work at the same time."""
+    bytes_per_cycle: int = 8
+    """Of one channel, per base cycle."""
+
+
+@dataclass(frozen=True, slots=True)
+class L3:
+    """The large memory on the chip."""
+
+    tiles: int = 4
+    """Memories that it is made of."""
+    tile_bytes: int = 128 << 10
+    """Capacity of one, in bytes."""
+
+    @property
+    def bytes(self) -> int:
+        """Capacity, in bytes."""
+        return self.tiles * self.tile_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """The block movers, L3 to L2 and back."""
+
+    channels: int = 4
+    """Movers that work at the same time."""
+    bytes_per_cycle: int = 16
+    """Of one mover, per base cycle."""
+
+
+@dataclass(frozen=True, slots=True)
+class L2:
+    """The memory that feeds the array."""
+
+    banks: int = 8
+    """Memories that it is made of."""
+    bank_bytes: int = 64 << 10
+    """Capacity of one, in bytes."""
+
+    @property
+    def bytes(self) -> int:
+        """Capacity, in bytes."""
+        return self.banks * self.bank_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Streamer:
+    """The streamers, L2 to L1."""
+
+    bytes_per_cycle: int = 128
+    """Of all together, per base cycle."""
+
+
+@dataclass(frozen=True, slots=True)
+class L1:
+    """Stream buffers at the edges of the array: half of them for each operand, half of these in
+    use, half being filled."""
+
+    buffers: int = 4
+    """Memories that it is made of."""
+    buffer_bytes: int = 32 << 10
+    """Capacity of one, in bytes."""
+
+    @property
+    def bytes(self) -> int:
+        """Capacity, in bytes."""
+        return self.buffers * self.buffer_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyTable:
+    """Picojoules of one event."""
+
+    external: float = 12.0
+    """A byte read from or written to external memory, pJ (LPDDR5)."""
+    l3: float = 1.5
+    """A byte read from or written to L3, pJ."""
+    l2: float = 0.7
+    """A byte read from or written to L2, pJ."""
+    l1: float = 0.25
+    """A byte read from or written to L1, pJ."""
+    mac: dict[str, float] = field(
+        default_factory=lambda: {"f32": 0.8, "f16": 0.4, "bf16": 0.4, "i8": 0.25, "i4": 0.15}
+    )
+    """A multiply-accumulate, pJ, by operand type."""
+    vector: float = 0.8
+    """One operation of one lane, pJ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A KPU. ``Machine.load("my.toml")``, ``Machine.preset("default")``,
+    ``m.with_settings(["l2.banks=4"])``."""
+
+    name: str = "default"
+    """What reports call it."""
+    clock_hz: float = 2e9
+    """Base cycles a second."""
+    fabric: Fabric = Fabric()
+    vector: Vector = Vector()
+    external: External = External()
+    dma: Dma = Dma()
+    l3: L3 = L3()
+    mover: Mover = Mover()
+    l2: L2 = L2()
+    streamer: Streamer = Streamer()
+    l1: L1 = L1()
+    energy: EnergyTable = EnergyTable()
+
+    # -- derived ----------------------------------------------------------------------------------
+
+    def peak_macs(self, kind: str = "f32") -> int:
+        """Multiply-accumulates a base cycle, of the whole array.
+
+        Raises ``KpuError`` for a type that the fabric does not multiply.
+        """
+        if kind not in self.fabric.macs:
+            raise KpuError(
+                f"the fabric does not multiply {kind}",
+                hint=f"types it has: {', '.join(self.fabric.macs)}",
+            )
+        return self.fabric.rows * self.fabric.columns * self.fabric.macs[kind]
+
+    def peak_flops(self, kind: str = "f32") -> float:
+        """Operations a second, two a multiply-accumulate."""
+        return 2 * self.peak_macs(kind) * self.clock_hz
+
+    @property
+    def bandwidth(self) -> dict[str, int]:
+        """Bytes per base cycle of each mover of data, all its channels together."""
+        return {
+            "dma": self.dma.channels * self.dma.bytes_per_cycle,
+            "mover": self.mover.channels * self.mover.bytes_per_cycle,
+            "streamer": self.streamer.bytes_per_cycle,
+        }
+
+    @property
+    def capacity(self) -> dict[str, int]:
+        """Bytes of each level of memory."""
+        return {
+            "external": self.external.bytes,
+            "l3": self.l3.bytes,
+            "l2": self.l2.bytes,
+            "l1": self.l1.bytes,
+        }
+
+    def seconds(self, cycles: int) -> float:
+        """The time that ``cycles`` take."""
+        return cycles / self.clock_hz
+
+    # -- reading and changing ---------------------------------------------------------------------
+
+    @staticmethod
+    def presets() -> list[str]:
+        """The names that ``preset`` knows."""
+        return sorted(file.stem for file in PRESETS.glob("*.toml"))
+
+    @staticmethod
+    def preset(name: str) -> Machine:
+        """A machine that ships with the package. Raises ``KpuError`` for a name that none has."""
+        if name not in Machine.presets():
+            near = difflib.get_close_matches(name, Machine.presets(), 1)
+            guess = f"did you mean '{near[0]}'? " if near else ""
+            raise KpuError(
+                f"there is no machine '{name}'",
+                hint=f"{guess}presets: {', '.join(Machine.presets())}; or the path of a TOML file",
+            )
+        return _from_toml((PRESETS / f"{name}.toml").read_text(), f"{name}.toml", name)
+
+    @staticmethod
+    def load(name_or_path: str | Path) -> Machine:
+        """A preset by name, or a TOML file by path: a whole machine, or ``base = "default"`` and
+        what differs from it.
+
+        Raises ``KpuError`` that names the key that is wrong.
+        """
+        path = Path(name_or_path)
+        if isinstance(name_or_path, str) and path.suffix != ".toml" and not path.is_file():
+            return Machine.preset(name_or_path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as e:
+            raise KpuError(f"cannot be read: {e.strerror or e}", str(path)) from None
+        except UnicodeDecodeError:
+            raise KpuError("cannot be read: it is not UTF-8 text", str(path)) from None
+        return _from_toml(text, str(path), path.stem)
+
+    def with_settings(self, settings: Iterable[str] | Mapping[str, Any]) -> Machine:
+        """This machine with some values changed: ``["l2.banks=4"]``, ``{"l2.banks": 4}``.
+
+        Values in strings are read as TOML's. Raises ``KpuError`` that names the key that is wrong.
+        """
+        changes: dict[str, Any] = {}
+        if isinstance(settings, Mapping):
+            changes = {str(key): value for key, value in settings.items()}
+        else:
+            for setting in settings:
+                key, sign, text = (part.strip() for part in setting.partition("="))
+                if not sign:
+                    raise KpuError(
+                        f"'{setting}' is not a setting", hint="write key=value, as l2.banks=4"
+                    )
+                changes[key] = text  # of two settings of one key, the last one holds
+        nested: dict[str, Any] = {}
+        for key, value in changes.items():
+            *parents, last = key.split(".")
+            at = nested
+            for parent in parents:
+                at = at.setdefault(parent, {})
+                if not isinstance(at, dict):
+                    raise KpuError(f"'{key}' is set twice")
+            if last in at:
+                raise KpuError(f"'{key}' is set twice")
+            at[last] = _parsed(value) if isinstance(value, str) and key != "name" else value
+        return _consistent(_changed(self, nested, ""))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested data, for ``from_dict``."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Machine:
+        """The machine of ``to_dict``; missing keys take their defaults.
+
+        Raises ``KpuError`` that names a wrong key.
+        """
+        return _consistent(_changed(Machine(), data, ""))
+
+
+TYPE_NAME = re.compile(r"bf16|[fi]\d+(E\d+M\d+\w*)?|[su]i\d+")
+"""What a key of a table by type looks like: a builtin element type."""
+
+BY_TYPE = {"fabric.macs": int, "energy.mac": float}
+"""The tables that may get new keys, and the type of their values."""
+
+LARGEST = 1 << 62
+"""Integers travel as ``i64``."""
+
+MOST = {"dma.channels": 4096, "mover.channels": 4096}
+"""Each channel is simulated as one."""
+
+
+def _parsed(text: str) -> Any:
+    """A value as TOML reads it; plain words are strings."""
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except (ValueError, RecursionError):  # a number of 5,000 digits, a thousand brackets
+        return text
+
+
+def _from_toml(text: str, where: str, name: str) -> Machine:
+    try:
+        data = tomllib.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise KpuError(f"not TOML: {e}", where) from None
+    base = data.pop("base", None)
+    if base is not None and not isinstance(base, str):
+        raise KpuError("'base' must be the name of a preset", where)
+    data.setdefault("name", name)
+    try:
+        start = Machine.preset(base) if base else Machine()
+        return _consistent(_changed(start, data, ""))
+    except KpuError as e:
+        raise KpuError(e.message, where, e.hint) from None
+
+
+def _changed(part: Any, data: Mapping[str, Any], prefix: str) -> Any:
+    """``part`` with the values of ``data``, each checked."""
+    kinds = get_type_hints(type(part))
+    new: dict[str, Any] = {}
+    for key, value in data.items():
+        path = f"{prefix}{key}"
+        if key not in kinds:
+            raise _unknown(path, [f"{prefix}{k}" for k in kinds])
+        old = getattr(part, key)
+        if not is_dataclass(old) and not isinstance(old, dict):
+            new[key] = _checked(path, value, kinds[key])
+        elif not isinstance(value, Mapping):
+            inside = [f.name for f in fields(old)] if is_dataclass(old) else list(old)
+            raise KpuError(
+                f"'{path}' is a table, got {value!r}",
+                hint=f"set one of its keys, as {path}.{inside[0]}",
+            )
+        elif is_dataclass(old):
+            new[key] = _changed(old, value, f"{path}.")
+        else:
+            new[key] = {**old, **_checked_table(path, value, old)}
+    return replace(part, **new)
+
+
+def _checked_table(path: str, data: Mapping[str, Any], old: dict[str, Any]) -> dict[str, Any]:
+    """Entries of a table, by type or by class of operation."""
+    for key in data:
+        new_type = path in BY_TYPE and TYPE_NAME.fullmatch(key)
+        if key not in old and not new_type:
+            raise _unknown(f"{path}.{key}", [f"{path}.{k}" for k in old])
+    kind = BY_TYPE.get(path, int)
+    return {key: _checked(f"{path}.{key}", value, kind) for key, value in data.items()}
+
+
+def _unknown(path: str, known: list[str]) -> KpuError:
+    near = difflib.get_close_matches(path, known, 1, cutoff=0.5)
+    guess = f"did you mean '{near[0]}'? " if near else ""
+    keys = ", ".join(k.rpartition(".")[2] for k in sorted(known))
+    return KpuError(f"unknown key '{path}'", hint=f"{guess}keys here: {keys}")
+
+
+def _checked(path: str, value: Any, kind: type) -> Any:
+    """A value of the right type and sign."""
+    if kind is bool or kind is str:
+        if not isinstance(value, kind):
+            expected = "true or false" if kind is bool else "a string"
+            raise KpuError(f"'{path}' must be {expected}, got {value!r}")
+        return value
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and isinstance(value, int) and abs(value) > LARGEST:  # no float holds any of them
+        raise KpuError(f"'{path}' must be at most 2**62")
+    if not number or not math.isfinite(value) or (kind is int and int(value) != value):
+        expected = "an integer" if kind is int else "a finite number"
+        raise KpuError(f"'{path}' must be {expected}, got {value!r}")
+    may_be_zero = path == "external.latency" or path.startswith("energy.")
+    if value < 0 or (value == 0 and not may_be_zero):
+        bound = "not be negative" if may_be_zero else "be positive"
+        raise KpuError(f"'{path}' must {bound}, got {value!r}")
+    most = MOST.get(path, LARGEST)
+    if kind is int and value > most:
+        raise KpuError(f"'{path}' must be at most {most}, got {value!r}")
+    return kind(value)
+
+
+def _consistent(machine: Machine) -> Machine:
+    """``machine``, if its parts fit each other. Raises ``KpuError`` that names a key."""
+    for kind in machine.fabric.macs:
+        if kind not in machine.energy.mac:
+            raise KpuError(
+                f"'energy.mac.{kind}' is missing, but the fabric multiplies {kind}",
+                hint=f"say what one multiply-accumulate costs: energy.mac.{kind}=0.5 (pJ)",
+            )
+    for kind in machine.energy.mac:
+        if kind not in machine.fabric.macs:
+            raise KpuError(
+                f"'fabric.macs.{kind}' is missing, but 'energy.mac.{kind}' is given",
+                hint=f"say how many one PE does in a cycle: fabric.macs.{kind}=1",
+            )
+    if machine.l3.bytes > machine.external.bytes:
+        raise KpuError(
+            f"'external.bytes' is {machine.external.bytes}, less than L3's {machine.l3.bytes}"
+        )
+    edge = 4 * max(machine.fabric.rows, machine.fabric.columns)
+    if machine.l1.bytes // 4 < edge:
+        raise KpuError(
+            f"'l1.buffer_bytes' is {machine.l1.buffer_bytes}: a quarter of L1 must hold the {edge} "
+            "bytes that enter the array in a cycle",
+            hint=f"l1.buffers * l1.buffer_bytes of at least {4 * edge}",
+        )
+    return machine

@@ -1,0 +1,244 @@
+"""Compiled programs kept between runs, in saved form (``saved.py``), by what they depend on.
+
+The key is a hash of the model's files, the machine, the options, our own sources and the packages
+that compile: a changed compiler finds nothing. Entries are whole files put in place in one step and
+checked when they are read, so that processes need no lock: two that compile the same write the same.
+The least recently used ones are removed beyond a size (``KPU_IR_CACHE_BYTES``, 0 for no cache).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import kpu_ir
+from kpu_ir import LOADED
+from kpu_ir.machine import Machine
+from kpu_ir.support.errors import KpuError
+from kpu_ir.tuning.search import cache_path
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, TensorProto
+
+    from kpu_ir.pipeline import Compiled, Options
+
+DEFAULT_BYTES = 4 << 30
+SUFFIX = ".kpu"
+PACKAGES = ("xdsl", "numpy", "ml_dtypes", "onnx")
+"""Whose versions decide what a model compiles to."""
+
+STALE_SECONDS = 24 * 3600
+"""A file half written that is older than this has no writer any more."""
+
+
+def limit() -> int:
+    """Bytes that the cache may hold (``KPU_IR_CACHE_BYTES``)."""
+    text = os.environ.get("KPU_IR_CACHE_BYTES", "")
+    if text and not text.isdecimal():
+        raise KpuError(f"KPU_IR_CACHE_BYTES is '{text}'", hint="a number of bytes, 0 for no cache")
+    return int(text) if text else DEFAULT_BYTES
+
+
+@cache
+def compiler_digest() -> str | None:
+    """Of the sources that compile, and the presets; None if they were changed since this process began to load them,
+    which then runs neither the old nor the new ones."""
+    sources = hashlib.sha256()
+    root = Path(kpu_ir.__file__).parent
+    for path in sorted(p for p in root.rglob("*") if p.suffix in (".py", ".toml")):
+        if path.stat().st_mtime >= LOADED:
+            return None
+        sources.update(f"{path.relative_to(root)}\0".encode())
+        sources.update(hashlib.sha256(path.read_bytes()).digest())
+    for package in PACKAGES:
+        try:
+            sources.update(f"{package} {metadata.version(package)}\0".encode())
+        except metadata.PackageNotFoundError:
+            continue
+    sources.update(sys.version.encode())
+    return sources.hexdigest()
+
+
+def file_digest(path: Path) -> bytes:
+    """SHA-256 of a file."""
+    if not path.is_file():
+        raise KpuError("expected a file", str(path))
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def elsewhere(path: Path) -> list[Path]:
+    """The other files that an ONNX file keeps its tensors in.
+
+    A file that has any holds the word ``location``, the key of their names; parsing is for those.
+    """
+    with path.open("rb") as file:
+        if not path.stat().st_size:
+            return []
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if data.find(b"location") < 0:
+                return []
+    from kpu_ir.frontends.onnx.load import read_model
+
+    folder = path.parent.resolve()
+    found: dict[Path, None] = {}
+    for tensor in _tensors(read_model(path).graph):
+        for entry in tensor.external_data:
+            file = (folder / entry.value).resolve()
+            if entry.key == "location" and not file.is_relative_to(folder):
+                raise KpuError("data outside the model's folder", str(file))
+            if entry.key == "location":
+                found[file] = None
+    return list(found)
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    """Every tensor of a graph: initialisers, and attributes of nodes, however deep."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield attribute.t
+            yield from attribute.tensors
+            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                yield from (sparse.values, sparse.indices)
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _tensors(inner)
+
+
+def key_of(
+    path: str | Path,
+    shapes: Mapping[str, tuple[int, ...]] | None,
+    machine: Machine | None,
+    options: Options,
+    settings: Sequence[str] = (),
+) -> str | None:
+    """What a model is kept under; None if it cannot be kept.
+
+    ``machine``: None is the model's own. ``settings``: changes to the machine (``l2.banks=4``).
+    """
+    model, known = Path(path), (".onnx", ".mlir")
+    if not limit() or model.suffix not in known or not model.is_file():
+        return None
+    compiler = compiler_digest()
+    if compiler is None:
+        return None
+    try:
+        files = [model, *(elsewhere(model) if model.suffix == ".onnx" else ())]
+        digests = [file_digest(f).hex() for f in files]
+    except (OSError, KpuError):  # reading it says better what is wrong
+        return None
+    given: dict[str, Any] = {
+        "compiler": compiler,
+        "kind": model.suffix,
+        "files": digests,
+        "shapes": {name: list(shape) for name, shape in sorted((shapes or {}).items())},
+        "machine": machine.to_dict() if machine else None,
+        "settings": list(settings),
+        "options": asdict(options),
+    }
+    return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class CompileCache:
+    """A folder of saved programs."""
+
+    folder: Path
+    limit: int
+
+    @staticmethod
+    def default() -> CompileCache:
+        """Beside the cache of schedules."""
+        return CompileCache(cache_path().parent / "programs", limit())
+
+    def get(self, key: str, source: str = "") -> Compiled | None:
+        """The program under ``key``, if there is a sound one; it counts as used now."""
+        from kpu_ir.program.saved import open
+
+        path = self.folder / f"{key}{SUFFIX}"
+        if not path.is_file():
+            return None
+        try:
+            found = open(path)
+            os.utime(path)
+        except KpuError as e:
+            print(f"{e.where or path}: {e.message}; compiled again", file=sys.stderr)
+            path.unlink(missing_ok=True)
+            return None
+        except OSError:  # removed meanwhile, or a folder that may only be read
+            return None if not path.is_file() else open(path)
+        found.source = source
+        return found
+
+    def put(self, key: str, compiled: Compiled) -> None:
+        """Keep a program, and remove what was not used for longest beyond the limit.
+
+        What cannot be written is said on stderr; the program runs all the same.
+        """
+        from kpu_ir.program.saved import save
+
+        if weight_bytes(compiled) > self.limit:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            save(compiled, self.folder / f"{key}{SUFFIX}")
+            self.shrink()
+        except (OSError, KpuError) as e:
+            print(f"{self.folder}: program not kept ({e})", file=sys.stderr)
+
+    def shrink(self) -> None:
+        """Remove the least recently used entries beyond the limit, and what writers left that were
+        killed."""
+        now = time.time()
+        entries: list[tuple[float, int, Path]] = []
+        for path in self.folder.iterdir():
+            try:
+                found = path.stat()
+                if path.suffix == SUFFIX:
+                    entries.append((found.st_mtime, found.st_size, path))
+                elif path.name.startswith(".") and now - found.st_mtime > STALE_SECONDS:
+                    path.unlink()
+            except FileNotFoundError:  # another process was faster
+                continue
+        total = 0
+        for _, size, path in sorted(entries, reverse=True):
+            total += size
+            if total > self.limit:
+                path.unlink(missing_ok=True)
+
+
+def weight_bytes(compiled: Compiled) -> int:
+    """Bytes of constants."""
+    return sum(b.bytes for b in compiled.program.buffers if b.kind == "constant")
+
+
+def through(key: Callable[[], str | None], source: str, build: Callable[[], Compiled]) -> Compiled:
+    """The program under ``key()``, else what ``build`` makes, kept for the next time.
+
+    ``compile_seconds`` of one that was found is what finding it took.
+    """
+    began = time.perf_counter()
+    wanted = key()
+    if wanted is None:
+        return build()
+    programs = CompileCache.default()
+    found = programs.get(wanted, source)
+    if found is not None:
+        found.compile_seconds = time.perf_counter() - began
+        return found
+    built = build()
+    if key() == wanted:  # else the file was changed while it was read
+        programs.put(wanted, built)
+    return built

@@ -1,0 +1,1 @@
+"""Scalar bodies: traced from Python, formulas, compiled to NumPy, tables of operations and prices."""

@@ -1,0 +1,1 @@
+"""A ``dma`` module read once: plans of its functions, buffers and calls."""

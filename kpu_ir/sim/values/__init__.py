@@ -1,0 +1,1 @@
+"""The interpretation for values."""

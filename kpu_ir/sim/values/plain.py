@@ -1,0 +1,215 @@
+"""Runs a proven and widened plan on plain values.
+
+A register holds an array that nobody writes to again: transfers are views, of external memory too,
+which the kernel does not write while it reads it; results are new arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kpu_ir.scalar.body import compile_body
+from kpu_ir.sim.program.plan import (
+    Acquire,
+    Fetch,
+    Map,
+    Matmul,
+    Move,
+    Node,
+    Plan,
+    Put,
+    Reduce,
+    Step,
+    Windowed,
+    Write,
+    product,
+    rings_of,
+    steps,
+)
+from kpu_ir.sim.values.blocks import blocked, convolved, multiplied, reduced, weighted
+from kpu_ir.sim.values.runner import Array, Run, Runner, chosen, product_types
+from kpu_ir.support.types import dtype_of, fill_of
+
+
+class PlainRunner(Runner):
+    """The closures of a plan's ``body``, as ``widen`` gives it."""
+
+    def __init__(self, plan: Plan, body: Sequence[Node]) -> None:
+        """Make the closures of ``body``; ``plan`` is what it was widened from."""
+        super().__init__(plan)
+        self.dtypes = {r: dtype_of(ring.element) for r, ring in rings_of(plan).items()}
+        self.registers: list[Array] = [np.empty(0)] * plan.values
+        self.read: set[int] = set()
+        self.written: set[int] = set()
+        for step in steps(plan.body):
+            if isinstance(step, Fetch):
+                self.read |= {step.buffer} if step.by is None else {step.buffer, step.by}
+            elif isinstance(step, Write):
+                self.written.add(step.buffer)
+        self.body = self._block(body)
+
+    def takes(self, arguments: Sequence[int], masks: Sequence[Array | None]) -> bool:
+        """Whether a call's arguments are as the proof assumes: all that is read is there, and what
+        is written is nothing else."""
+        return all(masks[arguments[b]] is None for b in self.read) and all(
+            arguments.count(arguments[b]) == 1 for b in self.written
+        )
+
+    def run(self, buffers: Sequence[Array]) -> None:
+        """Run on external buffers shaped as the parameters, of a call that ``takes``.
+
+        Raises ``KpuError`` for an index out of bounds.
+        """
+        self.buffers[:] = buffers
+        self.body()
+        self.buffers.clear()
+        self.registers[:] = [np.empty(0)] * len(self.registers)  # what they held may be large
+
+    def _step(self, step: Step) -> Run:
+        match step:
+            case Fetch() if step.low is not None:
+                return self._padded(step)
+            case Fetch() if step.by is not None:
+                return self._gathered(step, step.by)
+            case Fetch():
+                return self._fetch(step)
+            case Move():
+                return self._move(step)
+            case Put():
+                registers, source, into = self.registers, step.source, step.into
+
+                def put() -> None:
+                    registers[into] = registers[source]
+
+                return put
+            case Matmul():
+                return self._matmul(step)
+            case Map():
+                return self._map(step)
+            case Reduce():
+                return self._reduce(step)
+            case Windowed():
+                return self._window(step)
+            case Write():
+                return self._write(step)
+            case Acquire():
+                return lambda: None
+
+    # -- transfers --------------------------------------------------------------------------------
+
+    def _fetch(self, step: Fetch) -> Run:
+        slices, buffers, b = self._slices(step.offsets, step.extents), self.buffers, step.buffer
+        registers, out = self.registers, step.out
+
+        def fetch() -> None:
+            registers[out] = buffers[b][slices()]
+
+        return fetch
+
+    def _gathered(self, step: Fetch, by: int) -> Run:
+        """Rows by a list of indices."""
+        slices, buffers, b = self._slices(step.offsets, step.extents), self.buffers, step.buffer
+        registers, out = self.registers, step.out
+
+        def fetch() -> None:
+            where = slices()
+            registers[out] = chosen(step, buffers[b], buffers[by][where[1]], where)
+
+        return fetch
+
+    def _padded(self, step: Fetch) -> Run:
+        """A block that hangs into the padding."""
+        inside, extents, dtype = self._inside(step), step.extents, self.dtypes[step.out]
+        fill = fill_of(step.fill, dtype)
+        registers, out, buffers, b = self.registers, step.out, self.buffers, step.buffer
+
+        def fetch() -> None:
+            where, into = inside()
+            view = np.full(extents, fill, dtype)
+            view[into] = buffers[b][where]
+            registers[out] = view
+
+        return fetch
+
+    def _move(self, step: Move) -> Run:
+        slices, registers = self._slices(step.offsets, step.block), self.registers
+        source, out, permutation = step.source, step.out, step.permutation
+        permuted = permutation != tuple(range(len(permutation)))
+
+        def move() -> None:
+            block = registers[source][slices()]
+            registers[out] = block.transpose(permutation) if permuted else block
+
+        return move
+
+    def _write(self, step: Write) -> Run:
+        slices, buffers, b = self._slices(step.offsets, step.extents), self.buffers, step.buffer
+        registers, source = self.registers, step.source
+
+        def write() -> None:
+            buffers[b][slices()] = registers[source]
+
+        return write
+
+    # -- operations -------------------------------------------------------------------------------
+
+    def _matmul(self, step: Matmul) -> Run:
+        registers, lhs, rhs, into = self.registers, step.lhs, step.rhs, step.into
+        extra, accumulate, extents = step.extra, step.accumulate, step.extents
+        dtype = dtype_of(step.out_element)
+        direct, wide = product_types(dtype, dtype_of(step.element))
+        epilogue = compile_body(step.epilogue) if step.epilogue else None
+        window = step.window
+
+        def run() -> None:
+            a, b = registers[lhs], registers[rhs]
+            if not direct:
+                a, b = a.astype(wide), b.astype(wide)
+            c = multiplied(a, b) if window is None else convolved(a, b, window, extents)
+            if accumulate:
+                c = registers[into] + c
+            c = c.astype(dtype, copy=False)
+            if epilogue is not None:
+                c = blocked(epilogue, [c, *[registers[e] for e in extra]], extents)
+            registers[into] = c
+
+        return run
+
+    def _map(self, step: Map) -> Run:
+        registers, inputs, into = self.registers, step.inputs, step.into
+        body, extents, dtype = compile_body(step.body), step.extents, self.dtypes[step.into]
+
+        def run() -> None:
+            result = blocked(body, [registers[i] for i in inputs], extents)
+            registers[into] = np.broadcast_to(result.astype(dtype, copy=False), extents)
+
+        return run
+
+    def _reduce(self, step: Reduce) -> Run:
+        registers, source, into = self.registers, step.source, step.into
+        combine, axes, dtype = step.kind, step.axes, self.dtypes[step.into]
+        accumulate = step.accumulate
+
+        def run() -> None:
+            before = registers[into] if accumulate else None
+            registers[into] = reduced(combine, registers[source], axes, dtype, before)
+
+        return run
+
+    def _window(self, step: Windowed) -> Run:
+        registers, source, into = self.registers, step.source, step.into
+        weights, extra, extents = step.weights, step.extra, step.extents
+        window, kind, dtype = step.window, step.kind, self.dtypes[step.into]
+        epilogue = compile_body(step.epilogue) if step.epilogue else None
+        assert product(extents[:-3]) == 1
+
+        def run() -> None:
+            w = None if weights is None else registers[weights]
+            result = weighted(kind, registers[source], window, w, dtype).reshape(extents)
+            if epilogue is not None:
+                result = blocked(epilogue, [result, *[registers[e] for e in extra]], extents)
+            registers[into] = result.astype(dtype, copy=False)
+
+        return run

@@ -1,0 +1,496 @@
+"""Makes the loops of a proven plan into single steps on larger tiles.
+
+Where ``values_proof`` has shown that a plan means the same on plain values, a loop whose trips work
+on neighbouring blocks is one trip on their union: a tile that a trip fetches at a step's distance
+from the one before grows along that dimension, and whatever is computed from it grows with it; a
+sum over the loop becomes one sum over all of it. Each step says whether that holds for it. Where
+one does not, the loop stays as it is. Loops are taken from the innermost outwards, so that most
+kernels end as a few steps on whole tensors.
+
+What a sum is over is added in another order: in f32 the result may differ by rounding, as between
+two schedules. Sums of floats narrower than 32 bits, which are rounded after every tile, stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from xdsl.ir import Attribute
+
+from kpu_ir.dialects.tile import padding_of
+from kpu_ir.sim.program.plan import (
+    Acquire,
+    Affine,
+    Fetch,
+    Loop,
+    Map,
+    Matmul,
+    Move,
+    Node,
+    Plan,
+    Put,
+    Reduce,
+    Step,
+    Windowed,
+    Write,
+)
+from kpu_ir.support.types import dtype_of
+
+Extents = tuple[int, ...]
+Growth = tuple[int, int] | None
+"""How a tile differs between the trips of a loop: the dimension along which, and how far apart
+those of two trips begin; None where it is the same in each."""
+
+
+class _Stays(Exception):
+    """This loop cannot be one trip."""
+
+
+def widen(plan: Plan) -> tuple[Node, ...]:
+    """The body of a proven plan with as few loops as possible; every transfer moves."""
+    elements: dict[int, Attribute] = {}
+    return tuple(_widened(plan.body, {}, elements))
+
+
+def _widened(
+    nodes: Sequence[Node], extents: dict[int, Extents], elements: dict[int, Attribute]
+) -> list[Node]:
+    """``nodes`` with their loops widened; ``extents`` and ``elements`` are those of the registers,
+    and gain those that are defined."""
+    done: list[Node] = []
+    at = 0
+    while at < len(nodes):
+        node = nodes[at]
+        if not isinstance(node, Loop):
+            step = replace(node, moves=True) if isinstance(node, Fetch | Move) else node
+            _define(step, extents, elements)
+            done.append(step)
+            at += 1
+            continue
+        group = [node]
+        while at + len(group) < len(nodes):
+            following = nodes[at + len(group)]
+            if not isinstance(following, Loop) or not _follows(group[-1], following):
+                break
+            group.append(following)
+        at += len(group)
+        done += _group(group, extents, elements)
+    return done
+
+
+def _follows(first: Loop, second: Loop) -> bool:
+    end = first.start + first.trips * first.step
+    return (second.var, second.step, second.start) == (first.var, first.step, end)
+
+
+def _group(
+    group: list[Loop], extents: dict[int, Extents], elements: dict[int, Attribute]
+) -> list[Node]:
+    """The runs of one loop as steps, or as loops again."""
+    inside = [dict(extents) for _ in group]
+    bodies = [_widened(loop.body, e, elements) for loop, e in zip(group, inside)]
+    try:
+        flat = _Union(group, bodies, inside, elements).steps()
+    except _Stays:
+        extents |= inside[-1]
+        return [replace(loop, body=tuple(body)) for loop, body in zip(group, bodies)]
+    for step in flat:
+        _define(step, extents, elements)
+    return list[Node](flat)
+
+
+def _define(step: Step, extents: dict[int, Extents], elements: dict[int, Attribute]) -> None:
+    match step:
+        case Fetch() | Move() | Acquire():
+            extents[step.out] = step.extents
+            elements[step.out] = step.ring.element
+        case Put() | Matmul() | Map() | Reduce() | Windowed():
+            extents[step.into] = step.extents
+        case Write():
+            pass
+
+
+class _Union:
+    """All trips of a loop as one."""
+
+    def __init__(
+        self,
+        group: list[Loop],
+        bodies: list[list[Node]],
+        inside: list[dict[int, Extents]],
+        elements: dict[int, Attribute],
+    ) -> None:
+        if any(isinstance(n, Loop) for body in bodies for n in body):
+            raise _Stays
+        columns = [cast(list[Step], body) for body in bodies]
+        if len({len(c) for c in columns}) != 1:
+            raise _Stays
+        self.rows = list(zip(*columns))
+        for row in self.rows:
+            if any(s.op is not row[0].op or type(s) is not type(row[0]) for s in row):
+                raise _Stays
+        self.var, self.start, self.step = group[0].var, group[0].start, group[0].step
+        self.runs = [loop.trips for loop in group]
+        self.trips = sum(self.runs)
+        self.inside, self.elements = inside, elements
+        self.growth: dict[int, Growth] = {}
+        self.sums: set[int] = set()
+        self.own = {
+            s.out for row in self.rows for s in row[:1] if isinstance(s, Acquire | Fetch | Move)
+        }
+
+    def steps(self) -> list[Step]:
+        """The steps of the one trip; ``_Stays`` where it would not do the same."""
+        if self.trips == 1:
+            return [self.once(row[0]) for row in self.rows]
+        joined = [self.union(row) for row in self.rows]
+        for step in joined:
+            if any(r in self.sums for r in reads(step)):
+                raise _Stays  # it sees what is not summed yet
+        return joined
+
+    def once(self, step: Step) -> Step:
+        """A step of a loop of one trip."""
+        if isinstance(step, Fetch | Move | Write):
+            return replace(step, offsets=self.settled(step.offsets))
+        return step
+
+    def union(self, row: Sequence[Step]) -> Step:
+        """One step for those of all runs."""
+        first: Any = row[0]
+        match first:
+            case Acquire():
+                return first
+            case Fetch():
+                return self.fetch(cast(Sequence[Fetch], row))
+            case Move():
+                return self.move(cast(Sequence[Move], row))
+            case Put():
+                self.grow(first.into, self.growth.get(first.source), row, regular=False)
+                return replace(first, extents=self.joined(row, self.growth[first.into]))
+            case Matmul() if first.window is not None:
+                return self.convolution(cast(Sequence[Matmul], row))
+            case Matmul():
+                return self.matmul(cast(Sequence[Matmul], row))
+            case Map():
+                growth = self.common(row, first.inputs, first.extents)
+                self.grow(first.into, growth, row)
+                return replace(first, extents=self.joined(row, growth))
+            case Reduce():
+                return self.reduce(cast(Sequence[Reduce], row))
+            case Windowed():
+                return self.windowed(cast(Sequence[Windowed], row))
+            case _:
+                return self.write(cast(Sequence[Write], row))
+
+    # -- what tiles are ---------------------------------------------------------------------------
+
+    def extents(self, register: int) -> Extents:
+        """The extents of a register in the first run."""
+        return self.inside[0][register]
+
+    def coefficient(self, offsets: Sequence[Affine]) -> Growth:
+        """The dimension in which a block moves with the loop, and by how much a trip."""
+        moved = [(d, c) for d, o in enumerate(offsets) for v, c in o.terms if v == self.var]
+        if not moved:
+            return None
+        if len(moved) > 1 or moved[0][1] <= 0:
+            raise _Stays
+        return moved[0][0], moved[0][1] * self.step
+
+    def settled(self, offsets: Sequence[Affine]) -> tuple[Affine, ...]:
+        """Offsets where the loop begins."""
+        return tuple(
+            Affine(
+                o.const + sum(c * self.start for v, c in o.terms if v == self.var),
+                tuple((v, c) for v, c in o.terms if v != self.var),
+            )
+            for o in offsets
+        )
+
+    def joined(self, row: Sequence[Any], growth: Growth, gaps: bool = False) -> Extents:
+        """The extents of the union of all trips' tiles."""
+        return self.union_of([s.extents for s in row], growth, gaps)
+
+    def union_of(self, each: Sequence[Extents], growth: Growth, gaps: bool = False) -> Extents:
+        """The extents of the union, of those in each run. Between the tiles that a window with
+        strides reads there may be gaps: the union has what is in them too."""
+        if growth is None:
+            if any(e != each[0] for e in each):
+                raise _Stays
+            return each[0]
+        d, pitch = growth
+        for e, trips in zip(each, self.runs):
+            if len(e) != len(each[0]) or (e[:d], e[d + 1 :]) != (each[0][:d], each[0][d + 1 :]):
+                raise _Stays
+            if not gaps and e[d] < pitch and (e is not each[-1] or trips > 1):
+                raise _Stays
+        return (*each[0][:d], (self.trips - 1) * pitch + each[-1][d], *each[0][d + 1 :])
+
+    def regular(self, each: Sequence[Extents], growth: Growth) -> None:
+        """Tiles that touch and do not overlap."""
+        self.union_of(each, growth)
+        if growth is not None and any(e[growth[0]] > growth[1] for e in each):
+            raise _Stays
+
+    def steady(self, register: int) -> None:
+        """The same tile in each trip, in every run."""
+        if self.growth.get(register) is not None:
+            raise _Stays
+        self.union_of([e[register] for e in self.inside], None)
+
+    def read(self, register: int) -> Growth:
+        """How an operand grows, where its tiles do not overlap."""
+        growth = self.growth.get(register)
+        self.regular([e[register] for e in self.inside], growth)
+        return growth
+
+    def grow(self, into: int, growth: Growth, row: Sequence[Any], regular: bool = True) -> None:
+        """A result that replaces what was there."""
+        if into not in self.own:
+            raise _Stays  # begun outside, and not summed: each trip would overwrite it
+        if regular:
+            self.regular([s.extents for s in row], growth)
+        if any(isinstance(s, Matmul | Reduce) and s.accumulate for s in row) and (
+            growth is None or self.growth.get(into) != growth
+        ):
+            raise _Stays
+        self.growth[into] = growth
+
+    def common(self, row: Sequence[Any], registers: Sequence[int], out: Extents) -> Growth:
+        """How a result grows that is computed element by element."""
+        found: Growth = None
+        for register in registers:
+            growth = self.read(register)
+            if growth is not None:
+                d = growth[0] + len(out) - len(self.extents(register))
+                if found not in (None, (d, growth[1])):
+                    raise _Stays
+                found = d, growth[1]
+        self.broadcast(registers, found, out)
+        return found
+
+    def broadcast(self, registers: Sequence[int], growth: Growth, out: Extents) -> None:
+        """Operands grow as the result does, or are one element wide there."""
+        for register in registers:
+            own, e = self.read(register), self.extents(register)
+            shift = len(out) - len(e)
+            if own is None:
+                wide = growth is not None and growth[0] >= shift and e[growth[0] - shift] != 1
+                if wide:
+                    raise _Stays
+            elif growth != (own[0] + shift, own[1]):
+                raise _Stays
+
+    # -- operations -------------------------------------------------------------------------------
+
+    def fetch(self, row: Sequence[Fetch]) -> Fetch:
+        """A block of the tensor that is the union of blocks."""
+        first = row[0]
+        low = None
+        offsets = [s.offsets for s in row]
+        if any(s.low is not None for s in row):  # count from the padding in all
+            low = padding_of(first.op.low, len(first.extents))  # pyright: ignore
+            for at, s in enumerate(row):
+                if s.low is None:
+                    offsets[at] = tuple(o + Affine(n) for o, n in zip(s.offsets, low))
+        if any(o != offsets[0] for o in offsets):
+            raise _Stays
+        growth = self.coefficient(offsets[0])
+        self.growth[first.out] = growth
+        extents = self.joined(row, growth, gaps=True)
+        return replace(first, offsets=self.settled(offsets[0]), extents=extents, low=low)
+
+    def move(self, row: Sequence[Move]) -> Move:
+        """A larger block of the same tile, or all of a larger tile."""
+        first = row[0]
+        growth, source = self.coefficient(first.offsets), self.growth.get(first.source)
+        if any(s.offsets != first.offsets for s in row):
+            raise _Stays
+        if source is not None:
+            d = source[0]
+            whole = first.offsets[d] == Affine(0) and all(
+                s.block[d] == e[first.source][d] for s, e in zip(row, self.inside)
+            )
+            if growth is not None or not whole:
+                raise _Stays
+            growth = source
+        block = self.union_of([s.block for s in row], growth, gaps=True)
+        moved = None if growth is None else (first.permutation.index(growth[0]), growth[1])
+        self.growth[first.out] = moved
+        return replace(
+            first,
+            offsets=self.settled(first.offsets),
+            block=block,
+            extents=tuple(block[axis] for axis in first.permutation),
+        )
+
+    def write(self, row: Sequence[Write]) -> Write:
+        """A block that is the union of blocks."""
+        first = row[0]
+        growth = self.coefficient(first.offsets)
+        if any(s.offsets != first.offsets for s in row) or growth != self.read(first.source):
+            raise _Stays
+        return replace(first, offsets=self.settled(first.offsets), extents=self.joined(row, growth))
+
+    def summed(self, row: Sequence[Matmul]) -> Matmul:
+        """One sum over the loop, the epilogue after it."""
+        first, last = row[0], row[-1]
+        kind = dtype_of(first.out_element)
+        exact = kind.kind in "iu" or (
+            kind.kind == "f" and kind.itemsize >= 4 and dtype_of(first.element) == kind
+        )
+        begins = [s.accumulate for s in row]
+        if (
+            not exact
+            or first.into in self.own
+            or not all(begins[1:])
+            or (not begins[0] and self.runs[0] > 1)
+            or any(s.epilogue is not None for s in row[:-1])
+            or (last.epilogue is not None and self.runs[-1] > 1)
+        ):
+            raise _Stays
+        for register in last.extra:
+            self.steady(register)
+        self.sums.add(first.into)
+        return replace(
+            last, accumulate=first.accumulate, extents=self.union_of([s.extents for s in row], None)
+        )
+
+    def product(self, row: Sequence[Matmul], growth: Growth) -> Matmul:
+        """Products beside each other."""
+        first = row[0]
+        if any((s.accumulate, s.epilogue, s.extra) != self.how(first) for s in row):
+            raise _Stays
+        self.broadcast(first.extra, growth, first.extents)
+        self.grow(first.into, growth, row)
+        return replace(first, extents=self.joined(row, growth))
+
+    def how(self, step: Matmul) -> tuple[object, ...]:
+        """What the same product has in each run."""
+        return step.accumulate, step.epilogue, step.extra
+
+    def matmul(self, row: Sequence[Matmul]) -> Matmul:
+        """A larger product: more rows, columns or batches, or a longer sum."""
+        first = row[0]
+        a, b = self.read(first.lhs), self.read(first.rhs)
+        left, right = self.extents(first.lhs), self.extents(first.rhs)
+        rank = len(first.extents)
+        # Dimensions counted from the last, as the result's are.
+        if a is not None and a[0] == len(left) - 1:
+            if b != (len(right) - 2, a[1]):
+                raise _Stays
+            return self.summed(row)
+        if b is not None and b[0] == len(right) - 2:
+            raise _Stays
+        grown = [(g[0] - len(e) + rank, g[1]) for g, e in ((a, left), (b, right)) if g is not None]
+        if not grown:
+            return self.product(row, None)
+        growth = grown[0]
+        d = growth[0]
+        if d == rank - 2 or d == rank - 1:
+            if len(grown) > 1:
+                raise _Stays
+        else:
+            if any(g != growth for g in grown):
+                raise _Stays
+            for own, e in ((a, left), (b, right)):
+                at = d - rank + len(e)
+                if own is None and at >= 0 and e[at] != 1:
+                    raise _Stays
+        return self.product(row, growth)
+
+    def convolution(self, row: Sequence[Matmul]) -> Matmul:
+        """A larger product under windows: more filters, more positions, or a sum over channels."""
+        first = row[0]
+        assert first.window is not None
+        a, b = self.growth.get(first.lhs), self.growth.get(first.rhs)
+        left, right = self.extents(first.lhs), self.extents(first.rhs)
+        rank = len(first.extents)
+        if a is not None and b is not None:
+            if a[0] != len(left) - 3 or b != (len(right) - 3, a[1]):
+                raise _Stays
+            self.read(first.lhs)
+            self.read(first.rhs)
+            return self.summed(row)
+        if a is not None:
+            if a[0] != len(left) - 4:
+                raise _Stays
+            self.read(first.lhs)
+            self.steady(first.rhs)
+            return self.product(row, (rank - 3, a[1]))
+        self.steady(first.lhs)
+        return self.product(row, self.positions(first.rhs, first.window.strides, rank))
+
+    def positions(self, source: int, strides: tuple[int, ...], rank: int) -> Growth:
+        """How what is under windows grows with rows or columns of its source."""
+        growth, e = self.growth.get(source), self.extents(source)
+        if growth is None:
+            self.steady(source)
+            return None
+        axis = growth[0] - len(e)
+        if axis < -2 or growth[1] % strides[axis]:
+            raise _Stays
+        self.union_of([inside[source] for inside in self.inside], growth, gaps=True)
+        return rank + axis, growth[1] // strides[axis]
+
+    def windowed(self, row: Sequence[Windowed]) -> Windowed:
+        """More channels, or more positions."""
+        first = row[0]
+        source, e = self.growth.get(first.source), self.extents(first.source)
+        rank = len(first.extents)
+        if source is not None and source[0] == len(e) - 3:
+            growth = (rank - 3, source[1])
+            self.read(first.source)
+            if first.weights is not None:
+                self.read(first.weights)
+                weights = self.growth.get(first.weights)
+                leading = self.extents(first.weights)[:-2]
+                if weights is None or weights[1] != source[1] or weights[0] >= len(leading):
+                    raise _Stays
+                if any(n != 1 for d, n in enumerate(leading) if d != weights[0]):
+                    raise _Stays
+        else:
+            growth = self.positions(first.source, first.window.strides, rank)
+            if first.weights is not None:
+                self.steady(first.weights)
+        self.broadcast(first.extra, growth, first.extents)
+        self.grow(first.into, growth, row)
+        return replace(first, extents=self.joined(row, growth))
+
+    def reduce(self, row: Sequence[Reduce]) -> Reduce:
+        """More results, or a longer reduction."""
+        first = row[0]
+        growth = self.read(first.source)
+        begins = [s.accumulate for s in row]
+        if growth is None or growth[0] not in first.axes:
+            if any(begins) != all(begins):
+                raise _Stays
+            self.grow(first.into, growth, row)
+            return replace(first, extents=self.joined(row, growth))
+        kind = dtype_of(self.elements[first.into])
+        exact = first.kind in ("max", "min") or kind.kind in "iu" or kind.itemsize >= 4
+        if not exact or first.into in self.own or not all(begins[1:]):
+            raise _Stays
+        if not begins[0] and self.runs[0] > 1:
+            raise _Stays
+        self.sums.add(first.into)
+        return replace(first, extents=self.union_of([s.extents for s in row], None))
+
+
+def reads(step: Step) -> tuple[int, ...]:
+    """The registers whose tiles a step reads."""
+    match step:
+        case Move() | Put() | Write():
+            return (step.source,)
+        case Matmul() | Map() | Reduce() | Windowed():
+            return step.operands
+        case _:
+            return ()
+
+
+def loops(nodes: Sequence[Node]) -> int:
+    """How many loops are left."""
+    return sum(1 + loops(n.body) for n in nodes if isinstance(n, Loop))

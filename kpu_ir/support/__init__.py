@@ -1,0 +1,1 @@
+"""What everything stands on: errors, files, element types. Imports nothing of ours."""

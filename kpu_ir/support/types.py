@@ -1,0 +1,148 @@
+"""Element types of the IR and dtypes of NumPy, and tensors of both kinds.
+
+Storage: ``i1`` is a byte holding 0 or 1, ``bf16``, ``f8...`` and ``i4`` are those of ``ml_dtypes``.
+"""
+
+from __future__ import annotations
+
+import mmap
+from functools import cache
+from typing import Any, cast
+
+import numpy as np
+from xdsl.dialects.builtin import (
+    BFloat16Type,
+    BytesAttr,
+    DenseIntOrFPElementsAttr,
+    DenseResourceAttr,
+    Float8E4M3FNType,
+    Float8E5M2Type,
+    Float16Type,
+    Float32Type,
+    Float64Type,
+    IndexType,
+    IntegerType,
+    Signedness,
+    TensorType,
+)
+from xdsl.ir import Attribute
+from xdsl.utils.hints import isa
+
+from kpu_ir.support.errors import KpuError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@cache
+def _pairs() -> tuple[tuple[Attribute, np.dtype[Any]], ...]:
+    """Each element type with its dtype, the preferred element type of a dtype first."""
+    import ml_dtypes
+
+    integers: list[tuple[Attribute, Any]] = []
+    for bits in (8, 16, 32, 64):
+        integers.append((IntegerType(bits), f"int{bits}"))
+        integers.append((IntegerType(bits, Signedness.UNSIGNED), f"uint{bits}"))
+        integers.append((IntegerType(bits, Signedness.SIGNED), f"int{bits}"))
+    others: list[tuple[Attribute, Any]] = [
+        (Float32Type(), np.float32),
+        (Float64Type(), np.float64),
+        (Float16Type(), np.float16),
+        (BFloat16Type(), ml_dtypes.bfloat16),
+        (Float8E4M3FNType(), ml_dtypes.float8_e4m3fn),
+        (Float8E5M2Type(), ml_dtypes.float8_e5m2),
+        (IntegerType(1), np.bool_),
+        (IntegerType(4), ml_dtypes.int4),
+        (IntegerType(4, Signedness.UNSIGNED), ml_dtypes.uint4),
+        (IndexType(), np.int64),
+    ]
+    return tuple((kind, np.dtype(dtype)) for kind, dtype in (*integers, *others))
+
+
+@cache
+def dtype_of(element_type: Attribute) -> np.dtype[Any]:
+    """The dtype that holds elements of this type."""
+    for kind, dtype in _pairs():
+        if kind == element_type:
+            return dtype
+    raise KpuError(
+        f"element type {element_type} is not supported",
+        hint=f"supported: {', '.join(dict.fromkeys(str(kind) for kind, _ in _pairs()))}",
+    )
+
+
+@cache
+def element_type_of(dtype: np.dtype[Any] | type[Any]) -> Attribute:
+    """The element type of a dtype: ``i32`` for ``int32``, ``ui8`` for ``uint8``."""
+    for kind, candidate in _pairs():
+        if candidate == np.dtype(dtype):
+            return kind
+    raise KpuError(f"arrays of {np.dtype(dtype)} are not supported")
+
+
+def element_type_named(kind: Any) -> Attribute:
+    """The element type that a user names: ``"bf16"``, ``np.float32``, or the type itself."""
+    if isinstance(kind, Attribute):
+        return kind
+    for candidate, _ in _pairs():
+        if isinstance(kind, str) and str(candidate) == kind:  # "i8" is a byte here, not NumPy's i8
+            return candidate
+    try:
+        return element_type_of(np.dtype(kind))
+    except TypeError:
+        names = dict.fromkeys(str(candidate) for candidate, _ in _pairs())
+        raise KpuError(f"no element type {kind!r}", hint=f"try {', '.join(names)}") from None
+
+
+def bits_of(element_type: Attribute) -> int:
+    """Bits that an element takes in memory and on a wire: 8 for ``i1``, 4 for ``i4``."""
+    if isa(element_type, IntegerType) and 1 < element_type.bitwidth < 8:
+        return element_type.bitwidth
+    return dtype_of(element_type).itemsize * 8
+
+
+def tensor_type_of(array: Array) -> TensorType:
+    """The tensor type of an array."""
+    return TensorType(element_type_of(array.dtype), array.shape)
+
+
+def array_of(value: DenseIntOrFPElementsAttr | DenseResourceAttr) -> Array:
+    """The values of a constant; a read-only view of its bytes."""
+    if isinstance(value, DenseResourceAttr):
+        raise KpuError(
+            f"values elided: {value} has a type but no values",
+            hint="print the module without eliding constants, or ask for timing only",
+        )
+    dtype = dtype_of(value.get_element_type())
+    return np.frombuffer(value.data.data, dtype).reshape(value.get_shape())
+
+
+def dense_of(array: Array) -> DenseIntOrFPElementsAttr:
+    """A constant of the values of an array."""
+    kind = cast(Any, tensor_type_of(array))
+    return DenseIntOrFPElementsAttr(kind, BytesAttr(bytes_of(array)))
+
+
+def bytes_of(array: Array) -> bytes:
+    """The bytes of an array; those that it is a view of, if it shows all of them: weights are large.
+
+    Of a mapped file it is a ``memoryview``, which compares and hashes as its bytes do.
+    """
+    base: Any = array
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    whole = array.flags.c_contiguous and not array.flags.writeable
+    if whole and isinstance(base.base, bytes) and len(base.base) == array.nbytes:
+        return base.base
+    if whole and isinstance(base, np.memmap) and array.flags.aligned and array.nbytes:
+        # Not of the array, which does not hash: of the pages, which begin before the file's offset.
+        before: int = cast(Any, base).offset % mmap.ALLOCATIONGRANULARITY
+        start = before + array.ctypes.data - base.ctypes.data
+        return cast(bytes, memoryview(cast(Any, base)._mmap)[start : start + array.nbytes])
+    return np.ascontiguousarray(array).tobytes()
+
+
+def fill_of(value: float, dtype: np.dtype[Any]) -> Any:
+    """A padding value in ``dtype``; infinities become the ends of an integer type."""
+    if dtype.kind in "iu" and not np.isfinite(value):
+        return np.iinfo(dtype).max if value > 0 else np.iinfo(dtype).min
+    return value

@@ -1,0 +1,247 @@
+"""Whether to fuse, decided by simulating both.
+
+Each group that ``kernel-group`` makes is compiled twice, as one program and as the programs that
+its operations would be otherwise, with schedules searched for each; the simulator says which is
+better. Equal groups are decided once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
+from xdsl.ir import Block, Operation, Region, SSAValue
+from xdsl.passes import ModulePass
+
+from kpu_ir.dialects import kernel
+from kpu_ir.passes.kernel_group import ATTRIBUTE, ungroup
+from kpu_ir.passes.kernel_outline import captured
+from kpu_ir.sim.time.clock import Timing
+from kpu_ir.support.errors import KpuError
+from kpu_ir.tuning.search import external_bytes
+
+TIE = 0.01
+"""Two ways whose cycles differ by no more than this share are a tie, which goes to fewer bytes: a
+percent of time is less than what the transfers cost in energy."""
+
+Measure = Callable[[ModuleOp], Timing]
+"""The time of a module at the ``kernel`` altitude, as it stands (no more grouping)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a way of doing something takes."""
+
+    cycles: int
+    bytes: int
+    kernels: int
+
+    def __str__(self) -> str:
+        """``18,886,000 cycles, 44.0 MB in 1 kernel``."""
+        plural = "" if self.kernels == 1 else "s"
+        return (
+            f"{self.cycles:,} cycles, {self.bytes / 1e6:,.2f} MB in {self.kernels} kernel{plural}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A group: what was chosen, and what each way costs; None for one that cannot be built."""
+
+    group: str
+    where: str
+    fuse: bool
+    fused: Cost | None
+    apart: Cost
+    why: str = ""
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        if self.group.startswith("tensor"):
+            return self._of_tensor()
+        if self.fused is None:
+            return f"{self.where}: {self.group} not fused: {self.why}"
+        if self.fuse:
+            return f"{self.where}: {self.group} fused: {self.fused}; apart: {self.apart}"
+        return f"{self.where}: {self.group} not fused: {self.apart}; fused: {self.fused}"
+
+    def _of_tensor(self) -> str:
+        if self.fused is None:
+            return f"{self.where}: the tensor stays outside: {self.why}"
+        if self.fuse:
+            return f"{self.where}: the tensor stays in L3: {self.fused}; outside: {self.apart}"
+        return f"{self.where}: the tensor stays outside: {self.apart}; in L3: {self.fused}"
+
+
+def alone(op: kernel.FusedOp) -> ModuleOp:
+    """A module that computes one group from arguments."""
+    arguments = captured(op)
+    block = Block(arg_types=[v.type for v in arguments])
+    mapper: dict[SSAValue, SSAValue] = dict(zip(arguments, block.args))
+    clone = op.clone(mapper)
+    block.add_op(clone)
+    block.add_op(ReturnOp(*clone.results))
+    types = ([a.type for a in block.args], [r.type for r in clone.results])
+    return ModuleOp([FuncOp("main", types, Region(block))])
+
+
+def cost(timing: Timing) -> Cost:
+    """The figures that a choice is made by."""
+    return Cost(timing.cycles, external_bytes(timing), len(timing.calls))
+
+
+def better(new: Cost, old: Cost, objective: str) -> bool:
+    """Whether ``new`` is better; cycles within ``TIE`` are a tie, which goes to fewer bytes."""
+    if objective == "bytes":
+        return (new.bytes, new.cycles) < (old.bytes, old.cycles)
+    if abs(new.cycles - old.cycles) <= TIE * old.cycles and new.bytes != old.bytes:
+        return new.bytes < old.bytes
+    return new.cycles < old.cycles
+
+
+def place_of(op: Operation) -> str:
+    """A name for where a group stands: the nodes it was made from, else its value."""
+    nodes = [one.attributes.get("kernel.node") for one in op.walk()]
+    names = [node.data for node in nodes if isinstance(node, StringAttr)]
+    if names:
+        return names[0] if len(names) == 1 else f"{names[0]} .. {names[-1]}"
+    hint = op.results[0].name_hint
+    return f"%{hint}" if hint else op.name
+
+
+def text_of(module: ModuleOp) -> str:
+    """What two equal groups have in common: no names, no places."""
+    for one in module.walk():
+        one.attributes.pop("kernel.node", None)
+        for value in one.results:
+            value._name = None  # pyright: ignore[reportPrivateUsage]
+    return str(module)
+
+
+def decide(module: ModuleOp, measure: Measure, objective: str) -> list[Choice]:
+    """Take apart the groups that are better apart; what was chosen for each."""
+    known: dict[str, Choice] = {}
+    choices: list[Choice] = []
+    for op in list(module.walk()):
+        if not isinstance(op, kernel.FusedOp) or ATTRIBUTE not in op.attributes:
+            continue
+        key = text_of(alone(op))
+        if key not in known:
+            known[key] = _choice(op, measure, objective)
+        choice = known[key]
+        choices.append(
+            Choice(choice.group, place_of(op), choice.fuse, choice.fused, choice.apart, choice.why)
+        )
+        if choice.fuse:
+            del op.attributes[ATTRIBUTE]
+        else:
+            ungroup(op)
+    return choices
+
+
+def _choice(op: kernel.FusedOp, measure: Measure, objective: str) -> Choice:
+    name = op.attributes[ATTRIBUTE]
+    assert isinstance(name, StringAttr)
+    apart = alone(op)
+    for one in list(apart.walk()):
+        if isinstance(one, kernel.FusedOp):
+            ungroup(one)
+    otherwise = cost(measure(apart))
+    try:
+        together = cost(measure(alone(op)))
+    except KpuError as e:
+        return Choice(name.data, "", False, None, otherwise, e.message)
+    return Choice(name.data, "", better(together, otherwise, objective), together, otherwise)
+
+
+def unfused(module: ModuleOp, decided: bool = True) -> Iterator[str]:
+    """Why the other neighbours in ``@main`` are not one program: a line a pair. ``decided``: two
+    products, one after the other, were weighed."""
+    for func in module.ops:
+        if not isinstance(func, FuncOp):
+            continue
+        for op in func.body.block.ops:
+            if not isinstance(op, kernel.KernelOperation) or isinstance(
+                op, kernel.ConstantOp | kernel.ReshapeOp
+            ):
+                continue
+            for result in op.results:
+                users = {use.operation for use in result.uses}
+                for user in users:
+                    if isinstance(user, ReturnOp | CallOp):
+                        continue
+                    reason = _why(op, user, len(users))
+                    if decided and reason.startswith("no nest") and _heads(op) == _heads(user):
+                        reason = "apart is better, as said above"
+                    yield f"{place_of(op)} -> {user.name.removeprefix('kernel.')}: {reason}"
+
+
+def _heads(op: Operation) -> bool:
+    """Whether an operation is a product, or a fused one that holds it."""
+    return any(isinstance(one, kernel.MatmulOp) for one in op.walk())
+
+
+def _why(op: Operation, user: Operation, users: int) -> str:
+    """The first thing that keeps two operations apart."""
+    if users > 1:
+        return f"the value has {users} users"
+    if isinstance(user, kernel.ReshapeOp):
+        return "a view stands between them"
+    if isinstance(user, kernel.MapOp):
+        return "the function has another shape than what it follows"
+    if isinstance(user, kernel.TransposeOp | kernel.SliceOp | kernel.ConcatOp | kernel.PadOp):
+        return "a movement reads the whole tensor in another order"
+    name = user.name.removeprefix("kernel.")
+    return f"no nest holds a {op.name.removeprefix('kernel.')} and a {name}"
+
+
+@dataclass(frozen=True)
+class FusePass(ModulePass):
+    """Group what could stay on chip, simulate both ways, and keep the better one.
+
+    ``report`` prints a remark on stderr for every group and every pair that is not one.
+
+    Before:
+    ```mlir
+    %h = kernel.matmul %x, %w : (tensor<64x32xf32>, tensor<32x128xf32>) -> tensor<64x128xf32>
+    %y = kernel.matmul %h, %v : (tensor<64x128xf32>, tensor<128x32xf32>) -> tensor<64x32xf32>
+    ```
+    After, where one program moves less in no more cycles:
+    ```mlir
+    %y = kernel.fused : tensor<64x32xf32> {
+      %h = kernel.matmul %x, %w : ...
+      %r = kernel.matmul %h, %v : ...
+      kernel.yield %r : tensor<64x32xf32>
+    }
+    ```
+    """
+
+    name = "kpu-fuse"
+    mode: str = "full"
+    report: bool = False
+    objective: str = "cycles"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        """Fuse the module."""
+        import sys
+
+        from kpu_ir.machine.attr import machine_of
+        from kpu_ir.pipeline import Options, fuse
+
+        if self.mode not in ("none", "epilogue", "full"):
+            raise KpuError(f"kpu-fuse: mode cannot be '{self.mode}'", hint="none, epilogue or full")
+        if self.objective not in ("cycles", "bytes", "energy", "edp"):
+            raise KpuError(
+                f"kpu-fuse: objective cannot be '{self.objective}'",
+                hint="cycles, bytes, energy or edp",
+            )
+        options = Options(fuse=self.mode, objective=self.objective)  # pyright: ignore
+        choices = fuse(op, machine_of(op), options)
+        if self.report:
+            for choice in choices:
+                print(f"remark: {choice}", file=sys.stderr)
+            for line in unfused(op, bool(choices)):
+                print(f"remark: {line}", file=sys.stderr)

@@ -1,0 +1,272 @@
+"""Which tensors between kernels stay in L3, decided by simulating both.
+
+A tensor that fits is tried in program order: the kernels that run from its first to its last use
+are timed with it in L3, where it takes room from their tiles, and with it outside. Equal kernels
+with equal neighbours are timed once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, ModuleOp, NameLoc, i64
+from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
+from xdsl.ir import SSAValue
+from xdsl.passes import ModulePass
+from xdsl.rewriter import InsertPoint, Rewriter
+
+from kpu_ir.dialects import kernel
+from kpu_ir.lowering.kernel_to_tile import Cut, memref_of, recognise
+from kpu_ir.lowering.schedule import L3_BYTES, RESIDENT, Schedule
+from kpu_ir.lowering.tile_to_dma import Span, highest, size_of
+from kpu_ir.machine import Machine
+from kpu_ir.support.errors import KpuError
+from kpu_ir.tuning.fusion import Choice, Cost, better
+from kpu_ir.tuning.search import external_bytes, time_schedule
+
+LEAST = 4
+"""Tiles keep at least one part in so many of L3."""
+
+LONGEST = 16
+"""A tensor that more calls wait for stays outside: it would take room from all of them."""
+
+ROOMS = 16
+"""What is left to tiles is a whole number of so many parts of L3, so that equal kernels stay equal."""
+
+GROUP = "tensor in L3"
+"""What a choice of this kind is called."""
+
+Choose = Callable[[FuncOp, Cut], Schedule]
+"""The schedule of a kernel's function."""
+
+Prefer = Callable[[Cost, Cost, str], bool]
+"""Whether the first is better than the second, for an objective."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """What a kernel has in L3: which of its arguments and results, and how much is left."""
+
+    resident: tuple[int, ...]
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """A tensor that a call makes and only calls use: ``uses`` are pairs of a call and a position
+    among its arguments and results."""
+
+    value: SSAValue
+    bytes: int
+    uses: tuple[tuple[int, int], ...]
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last call."""
+        return self.uses[0][0], max(call for call, _ in self.uses)
+
+
+def tensors_of(main: FuncOp, most: int) -> list[_Tensor]:
+    """The tensors of at most ``most`` bytes that stand between calls, in the order in which they
+    are made."""
+    root: dict[SSAValue, SSAValue] = {}
+    uses: dict[SSAValue, list[tuple[int, int]]] = {}
+    calls = 0
+    for op in main.body.block.ops:
+        match op:
+            case kernel.ReshapeOp():
+                root[op.result] = root.get(op.source, op.source)
+            case CallOp():
+                for position, value in enumerate(op.arguments):
+                    value = root.get(value, value)
+                    if value in uses:
+                        uses[value].append((calls, position))
+                for position, result in enumerate(op.results, len(op.arguments)):
+                    if size_of(memref_of(result.type)) <= most:
+                        uses[result] = [(calls, position)]
+                calls += 1
+            case ReturnOp():
+                for value in op.operands:
+                    uses.pop(root.get(value, value), None)
+            case _:
+                pass
+    return [
+        _Tensor(value, size_of(memref_of(value.type)), tuple(found))
+        for value, found in uses.items()
+        if len(found) > 1
+    ]
+
+
+@dataclass
+class _Decision:
+    """What stands in L3 while each call runs, so far."""
+
+    module: ModuleOp
+    machine: Machine
+    choose: Choose
+    objective: str
+    prefer: Prefer
+    calls: list[CallOp] = field(default_factory=list[CallOp])
+    beside: list[_Beside] = field(default_factory=list[_Beside])
+    taken: list[Span] = field(default_factory=list[Span])
+    costs: dict[tuple[str, _Beside], Cost | None] = field(
+        default_factory=dict[tuple[str, _Beside], Cost | None]
+    )
+
+    def __post_init__(self) -> None:
+        self.funcs = {op.sym_name.data: op for op in self.module.ops if isinstance(op, FuncOp)}
+        self.main = self.funcs["main"]
+        self.calls = [op for op in self.main.body.block.ops if isinstance(op, CallOp)]
+        self.beside = [_Beside((), self.machine.l3.bytes)] * len(self.calls)
+
+    def callee(self, call: int) -> str:
+        """The name of a call's function."""
+        return self.calls[call].callee.root_reference.data
+
+    def variant(self, name: str, beside: _Beside) -> FuncOp:
+        """A function as it is beside tensors in L3."""
+        func = self.funcs[name].clone()
+        func.attributes[RESIDENT] = DenseArrayBase.from_list(i64, list(beside.resident))
+        func.attributes[L3_BYTES] = IntegerAttr(beside.room, i64)
+        return func
+
+    def cost(self, name: str, beside: _Beside) -> Cost | None:
+        """What a kernel takes alone; None where it cannot be built."""
+        key = name, beside
+        if key not in self.costs:
+            plain = beside == _Beside((), self.machine.l3.bytes)
+            func = self.funcs[name] if plain else self.variant(name, beside)
+            try:
+                cut = recognise(func)
+                timing = time_schedule(func, cut, self.choose(func, cut), self.machine)
+                self.costs[key] = Cost(timing.cycles, external_bytes(timing), 1)
+            except KpuError:
+                self.costs[key] = None
+        return self.costs[key]
+
+    def total(self, first: int, beside: Sequence[_Beside]) -> Cost | None:
+        """What the calls from ``first`` on take, one after the other."""
+        cycles = moved = 0
+        for call, one in enumerate(beside, first):
+            cost = self.cost(self.callee(call), one)
+            if cost is None:
+                return None
+            cycles, moved = cycles + cost.cycles, moved + cost.bytes
+        return Cost(cycles, moved, len(beside))
+
+    def weigh(self, tensor: _Tensor) -> Choice | None:
+        """Keep a tensor in L3 if that is better; None where there is no room for it."""
+        first, last = tensor.span
+        room = self.machine.l3.bytes
+        self.taken = [one for one in self.taken if one[3] >= first]  # they come in order
+        at = highest(self.taken, room, tensor.bytes, first, last)
+        if at < room // LEAST or last - first > LONGEST:
+            return None
+        left = at // (room // ROOMS) * (room // ROOMS)
+        now = self.beside[first : last + 1]
+        then: list[_Beside] = []
+        for call, one in enumerate(now, first):
+            mine = (position for c, position in tensor.uses if c == call)
+            then.append(_Beside(tuple(sorted({*one.resident, *mine})), min(one.room, left)))
+        apart, together = self.total(first, now), self.total(first, then)
+        if apart is None:
+            return None
+        keep = together is not None and self.prefer(together, apart, self.objective)
+        if keep:
+            self.beside[first : last + 1] = then
+            self.taken.append((at, at + tensor.bytes, first, last))
+        why = "" if together else "a kernel reads or writes it in another order, or has no room"
+        return Choice(GROUP, self.where(first, last), keep, together, apart, why)
+
+    def where(self, first: int, last: int) -> str:
+        """The calls between which a tensor stands."""
+        names: list[str] = []
+        for call in (self.calls[first], self.calls[last]):
+            place = call.location
+            named = isinstance(place, NameLoc)
+            names.append(place.desc.data if named else call.callee.root_reference.data)
+        return " .. ".join(dict.fromkeys(names))
+
+    def rewrite(self) -> None:
+        """A function for each kernel and what it is beside, called where it is."""
+        plain = _Beside((), self.machine.l3.bytes)
+        made: dict[tuple[str, _Beside], str] = {}
+        for call, beside in zip(self.calls, self.beside):
+            name = call.callee.root_reference.data
+            if beside == plain:
+                continue
+            if (name, beside) not in made:
+                func = self.variant(name, beside)
+                made[name, beside] = new = f"{name}_beside_{len(made)}"
+                func.properties["sym_name"] = type(func.sym_name)(new)
+                Rewriter.insert_op(func, InsertPoint.before(self.funcs[name]))
+            call.properties["callee"] = type(call.callee)(made[name, beside])
+        called = {call.callee.root_reference.data for call in self.calls}
+        for name, func in self.funcs.items():
+            if name != "main" and name not in called:
+                func.detach()
+                func.erase()
+
+
+def reside(
+    module: ModuleOp,
+    machine: Machine,
+    choose: Choose,
+    objective: str,
+    prefer: Prefer = better,
+) -> list[Choice]:
+    """Keep tensors between the kernels of an outlined module in L3 where that is better, as
+    ``prefer`` says of what both ways take.
+
+    A kernel that has any beside it becomes a function of its own, with ``kpu.resident`` and
+    ``kpu.l3_bytes``; what was weighed is returned.
+    """
+    decision = _Decision(module, machine, choose, objective, prefer)
+    most = machine.l3.bytes - machine.l3.bytes // LEAST
+    choices = [decision.weigh(tensor) for tensor in tensors_of(decision.main, most)]
+    decision.rewrite()
+    return [choice for choice in choices if choice is not None]
+
+
+@dataclass(frozen=True)
+class ResidePass(ModulePass):
+    """Keep what stands between two kernels in L3, where the simulator says that it pays.
+
+    ``report`` prints a remark on stderr for every tensor that was weighed. ``search`` is how long
+    schedules are looked for: ``none``, ``quick`` or ``full``.
+
+    Before:
+    ```mlir
+    func.func @main(%x: tensor<16x64xf32>) -> tensor<16x64xf32> {
+      %h = func.call @first(%x) : (tensor<16x64xf32>) -> tensor<16x64xf32>
+      %y = func.call @second(%h) : (tensor<16x64xf32>) -> tensor<16x64xf32>
+      func.return %y : tensor<16x64xf32>
+    }
+    ```
+    After: the result of the first and the argument of the second are in L3, of which their tiles
+    take no more than 491520 bytes.
+    ```mlir
+    func.func private @first_beside_0(...) attributes {kpu.resident = array<i64: 1>, kpu.l3_bytes = 491520 : i64}
+    func.func private @second_beside_1(...) attributes {kpu.resident = array<i64: 0>, kpu.l3_bytes = 491520 : i64}
+    ```
+    """
+
+    name = "kpu-reside"
+    report: bool = False
+    search: str = "quick"
+    objective: str = "cycles"
+
+    def apply(self, ctx: Context, op: ModuleOp) -> None:
+        """Decide for the module."""
+        from kpu_ir.machine.attr import machine_of
+        from kpu_ir.pipeline import Options, chooser
+
+        machine = machine_of(op)
+        options = Options(search=self.search, objective=self.objective)  # pyright: ignore
+        choose = chooser(machine, options, lambda stage: None)
+        for choice in reside(op, machine, choose, self.objective):
+            if self.report:
+                print(f"remark: {choice}", file=sys.stderr)
