@@ -28,9 +28,10 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, Block, Operation, TypeAttribute
 from xdsl.parser import AttrParser, Parser
+from xdsl.parser.generic_parser import ParserState
 from xdsl.utils.exceptions import DiagnosticException, MultipleSpansParseError, ParseError
-from xdsl.utils.lexer import Span
-from xdsl.utils.mlir_lexer import MLIRLexer
+from xdsl.utils.lexer import Input, Span
+from xdsl.utils.mlir_lexer import MLIRLexer, MLIRTokenKind
 
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.printing import ELIDED
@@ -42,12 +43,6 @@ WIDEST = (1 << 24) - 1
 """Bits of an integer, as MLIR limits them."""
 MOST = 1 << 28
 """Elements of a constant in text."""
-
-# xDSL's own, which takes exponential time on a string that does not end, without backtracking.
-MLIRLexer._unescaped_characters_regex = re.compile(  # pyright: ignore[reportPrivateUsage]
-    r'"(?:[^"\\\n\v\f]++|\\(?:["nt\\]|[0-9A-Fa-f]{2}))*+"'
-)
-
 
 STUMBLES = (ValueError, ArithmeticError, NotImplementedError, RecursionError)
 """What xDSL's parser raises where it does not say what is wrong: a block called ``^4``, elements of
@@ -68,6 +63,12 @@ class Source:
         lines = self.text.split("\n")
         at = number - self.line_offset - 1
         return lines[at].rstrip("\r") if 0 <= at < len(lines) else ""
+
+
+class LinearLexer(MLIRLexer):
+    """xDSL's, in linear time also on a string that does not end: nothing is tried twice."""
+
+    _unescaped_characters_regex = re.compile(r'"(?:[^"\\\n\v\f]++|\\(?:["nt\\]|[0-9A-Fa-f]{2}))*+"')
 
 
 class _Element(AttrParser._TensorLiteralElement):  # pyright: ignore[reportPrivateUsage]
@@ -105,12 +106,19 @@ class LocatedParser(Parser):
         if self._foreign:
             ctx = ctx.clone()
             ctx.allow_unregistered = True
-        super().__init__(ctx, text, name)
+        super().__init__(ctx, "", name)  # which would read the first token with xDSL's lexer
+        self._parser_state = ParserState(LinearLexer(Input(text, name)))
         self.dialect_resources.add(("builtin", ELIDED))
         self._blobs: dict[tuple[str, str], str] = {}
         self._name = StringAttr(name)
         self._line_offset = line_offset
         self._line_starts = [0, *(i + 1 for i, c in enumerate(text) if c == "\n")]
+
+    def parse_module(self, allow_implicit_module: bool = True) -> ModuleOp:
+        """The module; an empty one where there is nothing but comments."""
+        if allow_implicit_module and self._current_token.kind == MLIRTokenKind.EOF:
+            return ModuleOp([])
+        return super().parse_module(allow_implicit_module)
 
     def parse_operation(self) -> Operation:
         """Parse one operation, and note where it stood."""

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import IO, Any
@@ -16,12 +17,28 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass, PassPipeline
 from xdsl.utils.arg_spec import ArgSpec, parse_pipeline, parse_spec
-from xdsl.utils.exceptions import ArgSpecParseError, DiagnosticException, ParseError
+from xdsl.utils.exceptions import (
+    ArgSpecParseError,
+    DiagnosticException,
+    ParseError,
+    ShrinkException,
+)
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from kpu_ir.integrations.xdsl import PREFIX
 from kpu_ir.registry import DIALECTS, PASSES, PIPELINES, dialect_factory, pass_factory
 from kpu_ir.support.errors import KpuError
+from kpu_ir.tools.opt_help import HelpFormatter
+
+HELP = {
+    "input_file": "path to the input; standard input without one, or for -",
+    "passes": "passes and pipelines (below, and upstream's), as 'a,b{option=value}'",
+    "print_between_passes": "print the IR before the first pass and after each, to be read back "
+    "with --split-input-file",
+    "split_input_file": "work on each piece between lines of '// -----' by itself; go on after one "
+    "that is wrong",
+}
+"""What is said of upstream's options, where it would be wrong or too long."""
 
 
 def _version() -> str:
@@ -43,6 +60,9 @@ class KpuOptMain(xDSLOptMain):
 
     source: tuple[str, int] = "", 0
     """The text of the chunk that is being worked on, and the lines before it."""
+
+    failures: int = 0
+    """How many chunks went wrong."""
 
     # -- what there is ----------------------------------------------------------------------------
 
@@ -66,7 +86,7 @@ class KpuOptMain(xDSLOptMain):
         super().register_all_frontends()
 
         def parse(stream: IO[bytes]) -> ModuleOp:
-            from kpu_ir.text.parsing import LocatedParser
+            from kpu_ir.text.parsing import STUMBLES, LocatedParser
 
             try:
                 text = stream.read().decode()
@@ -80,13 +100,18 @@ class KpuOptMain(xDSLOptMain):
                 if self.args.verify_diagnostics:
                     raise
                 raise parser.refusal(e) from None
+            except STUMBLES as e:
+                raise parser.stumble(e) from None
 
         self.available_frontends["mlir"] = parse
 
     def register_all_arguments(self, arg_parser: argparse.ArgumentParser) -> None:
         """Upstream's, and the machine."""
         super().register_all_arguments(arg_parser)
-        arg_parser.epilog = f"Pipelines, usable as passes: {', '.join(PIPELINES)}."
+        arg_parser.formatter_class = HelpFormatter
+        arg_parser.epilog = HelpFormatter.PASSES
+        for action in arg_parser._actions:  # pyright: ignore[reportPrivateUsage]
+            action.help = HELP.get(action.dest, action.help)
         arg_parser.add_argument(
             "--machine", help="a preset's name or a TOML file: set as kpu.machine of the module"
         )
@@ -101,19 +126,32 @@ class KpuOptMain(xDSLOptMain):
     # -- what was asked for -----------------------------------------------------------------------
 
     def setup_pipeline(self) -> None:
-        """The passes asked for, pipelines spelled out; ``--time-passes`` reports on stderr."""
+        """The passes asked for, pipelines spelled out; ``--time-passes`` reports on stderr.
+
+        ``--print-between-passes`` prints the module before the first pass and after each, also
+        after the last one if the result goes to a file. Each module stands under a line that
+        ``--split-input-file`` splits at, so that all of it can be read back.
+        """
         self._check_target()
         began = time.perf_counter()
+        shown: ModuleOp | None = None
 
         def callback(before: ModulePass | None, module: ModuleOp, after: ModulePass | None) -> None:
-            nonlocal began
+            nonlocal began, shown
             if before is not None and self.args.time_passes:
                 elapsed = 1e3 * (time.perf_counter() - began)
                 print(f"{before.name}: {elapsed:.1f} ms", file=sys.stderr)
             if not self.args.disable_verify:
                 self._verify(module, before)
-            if before is not None and after is not None and self.args.print_between_passes:
-                print(f"IR after {before.name}:\n{module}\n\n\n")
+            if self.args.print_between_passes and (before or after):
+                same = shown is not None and module.is_structurally_equivalent(shown)
+                if before is None:  # the first of its piece
+                    print(f"// IR before {after and after.name}")
+                else:
+                    print(f"// -----// IR after {before.name}{' (no change)' if same else ''}")
+                if not same and (after or self.buffer is not None):  # else the result follows
+                    print(self._ir(module))
+                shown = module.clone()
             began = time.perf_counter()
 
         passes = tuple(self._pass(spec) for spec in self._specs(self.args.passes))
@@ -161,8 +199,61 @@ class KpuOptMain(xDSLOptMain):
 
     # -- reading, working, writing ----------------------------------------------------------------
 
+    def run(self) -> None:
+        """Each chunk of the input; one that goes wrong does not keep the others from being done."""
+        chunks, extension = self.prepare_input()
+        output = self.prepare_output()
+        try:
+            for i, (chunk, offset) in enumerate(chunks):
+                if i > 0:
+                    output.write("// -----\n")
+                try:
+                    output.write(self._chunk(chunk, extension, offset))
+                except KpuError as e:
+                    self.failures += 1
+                    complain(e)
+                finally:
+                    chunk.close()
+                output.flush()
+        except ShrinkException:
+            print("Success, can shrink")
+            sys.exit(0)
+        finally:
+            if output is not sys.stdout:
+                output.close()
+        if self.args.shrink:
+            print("Failure, can't shrink")
+            sys.exit(1)
+
+    def _chunk(self, chunk: IO[bytes], extension: str, offset: int) -> str:
+        """What a chunk becomes. Raises ``KpuError``, or prints upstream's diagnostics if told to."""
+        try:
+            module = self.parse_chunk(chunk, extension, offset)
+            if module is None:
+                return ""
+            self.apply_passes(module)
+            return self.output_resulting_program(module)
+        except ParseError as e:
+            e.span = replace(e.span, line_offset=offset)
+            if not self.args.parsing_diagnostics:
+                from kpu_ir.text.parsing import parse_error
+
+                raise parse_error(e) from None
+            print(e)
+        except DiagnosticException as e:
+            if not self.args.verify_diagnostics:
+                raise KpuError(str(e).rstrip()) from None
+            print(e, *getattr(e, "__notes__", ()), sep="\n")
+        return ""
+
+    def get_input_name(self) -> str:
+        """What messages call the input."""
+        return "stdin" if self.args.input_file in (None, "-") else self.args.input_file
+
     def get_input_stream(self) -> tuple[IO[bytes], str]:
-        """The file, and the ending of its name."""
+        """The file, and the ending of its name; standard input for ``-``."""
+        if self.args.input_file == "-":
+            return sys.stdin.buffer, "mlir"
         try:
             return super().get_input_stream()
         except OSError as e:
@@ -221,6 +312,9 @@ class KpuOptMain(xDSLOptMain):
         """The module as text."""
         if self.args.elide is None:
             return super().output_resulting_program(prog)
+        return self._ir(prog) + "\n\n"
+
+    def _ir(self, module: ModuleOp) -> str:
         from kpu_ir.text.printing import ElidingPrinter
 
         stream = StringIO()
@@ -231,9 +325,9 @@ class KpuOptMain(xDSLOptMain):
             print_debuginfo=self.args.print_debuginfo,
             limit=self.args.elide,
         )
-        printer.print_op(prog)
+        printer.print_op(module)
         printer.print_metadata(self.ctx.loaded_dialects)
-        return stream.getvalue() + "\n\n"
+        return stream.getvalue()
 
 
 class _Kept(StringIO):
@@ -251,28 +345,27 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         tool = KpuOptMain("The modular optimizer driver of kpu-ir", args)
         tool.run()
-        if tool.buffer is not None:
+        if tool.buffer is not None and not tool.failures:
             from kpu_ir.support.files import write_atomically
 
             write_atomically(tool.args.output_file, tool.buffer.text)
         sys.stdout.flush()
-    except ParseError as e:
-        from kpu_ir.text.parsing import parse_error
-
-        return _fail(parse_error(e))
-    except (DiagnosticException, ArgSpecParseError) as e:
-        return _fail(KpuError(str(e).rstrip()))
+    except ArgSpecParseError as e:
+        complain(KpuError(str(e).rstrip()))
+        return 1
     except KpuError as e:
-        return _fail(e)
+        complain(e)
+        return 1
     except BrokenPipeError:  # who read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+        return 0
+    return int(tool.failures > 0)
 
 
-def _fail(error: KpuError) -> int:
+def complain(error: KpuError) -> None:
+    """Say what went wrong."""
     sys.stdout.flush()
     print(f"kpu-opt: error: {error}", file=sys.stderr)
-    return 1
 
 
 if __name__ == "__main__":

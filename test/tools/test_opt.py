@@ -179,6 +179,29 @@ def test_an_ending_that_nobody_reads(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main([str(path), "-f", "mlir"]) == 0
 
 
+def test_help_lists_each_pass_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    lines = capsys.readouterr().out.split("passes of kpu-ir:")[1].splitlines()
+    names = [line.strip().partition("{")[0] for line in lines if line[:3].strip()]
+    for name in (*PASSES, *PIPELINES):
+        assert names.count(name) == 1, name
+    text = " ".join(line.strip() for line in lines)
+    assert "kernel-canonicalize Views and transposes folded into what uses them" in text
+    assert "dataflow=WORD" in text
+    assert "mode=epilogue" in text
+
+
+def test_a_string_without_an_end_takes_no_time() -> None:
+    text = '"' + r"\\" * 5000
+    with pytest.raises(KpuError, match="string literal"):
+        parse_module(text, "f", context())
+    from xdsl.utils.mlir_lexer import MLIRLexer
+
+    pattern = MLIRLexer._unescaped_characters_regex.pattern
+    assert "++" not in pattern, "xDSL's own lexer is left as it is"
+
+
 def test_start_up_imports_no_numpy() -> None:
     code = "import sys, kpu_ir.tools.opt as o; o.KpuOptMain(args=[]); print('numpy' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
