@@ -29,6 +29,9 @@ UPSTREAM = {
     "linalg": "xdsl.dialects.linalg:Linalg",
 }
 
+PATTERNS = {"kernel": "kpu_ir.passes.kernel_canonicalize:patterns_of"}
+"""What canonicalizes the operations of a dialect."""
+
 PASSES = {
     "linalg-to-kernel": "kpu_ir.frontends.linalg:LinalgToKernelPass",
     "kernel-canonicalize": "kpu_ir.passes.kernel_canonicalize:KernelCanonicalizePass",
@@ -62,8 +65,16 @@ def imported(target: str) -> Any:
 
 
 def dialect_factory(target: str) -> Callable[[], Dialect]:
-    """A function that imports a dialect."""
-    return lambda: imported(target)
+    """A function that imports a dialect, and tells its operations where their patterns are."""
+
+    def factory() -> Dialect:
+        dialect: Dialect = imported(target)
+        if patterns := PATTERNS.get(dialect.name):
+            provide = imported("kpu_ir.dialects.canonicalization:provide")
+            provide(dialect.name, lambda kind: imported(patterns)(kind))
+        return dialect
+
+    return factory
 
 
 def pass_factory(target: str, prefix: str = "") -> Callable[[], type[ModulePass]]:

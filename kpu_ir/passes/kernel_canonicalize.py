@@ -1,12 +1,15 @@
 """``kernel-canonicalize``: one form for what can be written in several, and nothing computed twice.
 
-Each pattern's docstring is its rewrite. Constants are folded by the patterns of ``kernel-fold``.
+Each pattern's docstring is its rewrite; ``PATTERNS`` says which operation has which. They are traits
+of the operations, so xDSL's own ``canonicalize`` runs them too. Constants are folded by the patterns
+of ``kernel-fold``.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import DenseResourceAttr, IntAttr, ModuleOp
@@ -24,8 +27,15 @@ from xdsl.transforms.dead_code_elimination import region_dce
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
-from kpu_ir.passes import kernel_convolution, kernel_fold, kernel_views
-from kpu_ir.passes.kernel_fold import put
+from kpu_ir.passes.kernel_convolution import PadIntoConv, ScaleIntoConv
+from kpu_ir.passes.kernel_fold import FoldConstants, FoldEmpty, FoldReshape, InlineSplat, put
+from kpu_ir.passes.kernel_views import (
+    BroadcastIntoMap,
+    BroadcastIsReshape,
+    ConcatOfOne,
+    IdentityMovement,
+    StridedSlice,
+)
 
 
 class IdentityReshape(RewritePattern):
@@ -210,26 +220,53 @@ class RepeatedOperand(RewritePattern):
             return
 
 
-PATTERNS: tuple[type[RewritePattern], ...] = (
-    *kernel_fold.PATTERNS,
-    *kernel_convolution.PATTERNS,
-    *kernel_views.PATTERNS,
-    IdentityReshape,
-    ReshapeOfReshape,
-    TransposeOfTranspose,
-    TransposeIsReshape,
-    TransposeIntoMatmul,
-    FlattenMatmul,
-    IdentityMap,
-    RepeatedOperand,
-    ReshapeAfterMap,
-)
+PATTERNS: dict[type[Operation], tuple[type[RewritePattern], ...]] = {
+    kernel.MatmulOp: (FoldConstants, TransposeIntoMatmul, FlattenMatmul),
+    kernel.ConvOp: (PadIntoConv,),
+    kernel.MapOp: (
+        FoldConstants,
+        InlineSplat,
+        ScaleIntoConv,
+        BroadcastIntoMap,
+        IdentityMap,
+        RepeatedOperand,
+        ReshapeAfterMap,
+    ),
+    kernel.ReduceOp: (FoldConstants,),
+    kernel.ReshapeOp: (FoldReshape, IdentityReshape, ReshapeOfReshape),
+    kernel.TransposeOp: (FoldConstants, TransposeOfTranspose, TransposeIsReshape),
+    kernel.SliceOp: (FoldConstants, IdentityMovement, StridedSlice),
+    kernel.ConcatOp: (FoldConstants, ConcatOfOne),
+    kernel.PadOp: (FoldConstants, IdentityMovement),
+    kernel.BroadcastOp: (FoldConstants, IdentityMovement, BroadcastIsReshape),
+    kernel.GatherOp: (FoldConstants,),
+}
+"""What rewrites an operation, in the order in which it is tried; ``FoldEmpty`` comes first for all."""
+
+
+@cache
+def patterns_of(kind: type[Operation]) -> tuple[RewritePattern, ...]:
+    """The patterns of an operation of ``kernel``: those of its trait, which ``canonicalize`` runs."""
+    return (FoldEmpty(), *(pattern() for pattern in PATTERNS.get(kind, ())))
+
+
+class Canonicalization(RewritePattern):
+    """The patterns of each operation of ``kernel``, and of no other dialect."""
+
+    def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
+        """The first one that applies."""
+        if not isinstance(op, kernel.KernelOperation):
+            return
+        for pattern in patterns_of(type(op)):
+            pattern.match_and_rewrite(op, rewriter)
+            if rewriter.has_done_action:
+                return
 
 
 def simplify(op: ModuleOp | Operation) -> None:
     """Apply the patterns until nothing changes."""
+    patterns = GreedyRewritePatternApplier([Canonicalization()])
     for region in op.regions:
-        patterns = GreedyRewritePatternApplier([pattern() for pattern in PATTERNS])
         PatternRewriteWalker(patterns, post_walk_func=region_dce).rewrite_region(region)
 
 

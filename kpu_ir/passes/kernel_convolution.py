@@ -192,6 +192,3 @@ def combined(op: Operation, operands: list[Affine]) -> Affine | None:
 def is_zero(factor: Any) -> bool:
     """Whether a value does not depend on x."""
     return not np.any(factor)
-
-
-PATTERNS: tuple[type[RewritePattern], ...] = (PadIntoConv, ScaleIntoConv)

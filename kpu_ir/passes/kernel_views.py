@@ -93,12 +93,3 @@ class StridedSlice(RewritePattern):
             part = kernel.SliceOp(source.result, starts, steps, wanted)
             put(rewriter, op, source, part, kernel.ReshapeOp(part.result, out))
             return
-
-
-PATTERNS: tuple[type[RewritePattern], ...] = (
-    IdentityMovement,
-    ConcatOfOne,
-    BroadcastIsReshape,
-    BroadcastIntoMap,
-    StridedSlice,
-)

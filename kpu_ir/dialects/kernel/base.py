@@ -29,6 +29,8 @@ from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.hints import isa
 
+from kpu_ir.dialects.canonicalization import Canonicalizes
+
 
 def tensor_type(value: SSAValue) -> TensorType:
     """The type of a value of this dialect."""
@@ -102,7 +104,7 @@ class Keyword(CustomDirective):
 class KernelOperation(IRDLOperation):
     """What all operations here share: operands and results are tensors of static shape."""
 
-    traits = traits_def(Pure())
+    traits = traits_def(Pure(), Canonicalizes())
 
     def verify_(self) -> None:
         """Only static tensors of numbers; then what each operation asks for."""
