@@ -1,6 +1,6 @@
 """The way from a model to a program that runs: one readable list of stages.
 
-``compile`` keeps the IR of every altitude; a ``Compiled`` program runs for values, for time, or
+``compile`` keeps the IR of every stage; a ``Compiled`` program runs for values, for time, or
 both.
 """
 
@@ -19,15 +19,15 @@ from xdsl.dialects.func import FuncOp
 from xdsl.passes import ModulePass
 
 from kpu_ir.interpreters.kernel import evaluate
-from kpu_ir.lowering.kernel_to_tile import Cut, lower_module, schedule_of
+from kpu_ir.lowering.kernel_to_tile import TilingStrategy, lower_module, schedule_of
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.tile_to_dma import TileToDmaPass
 from kpu_ir.machine import Machine
 from kpu_ir.machine.attr import ATTRIBUTE, machine_from_attr, machine_to_attr
 from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
 from kpu_ir.passes.kernel_decompose import KernelDecomposePass
-from kpu_ir.passes.kernel_fuse import KernelFusePass
-from kpu_ir.passes.kernel_group import KernelGroupPass
+from kpu_ir.passes.kernel_fuse_elementwise import KernelFuseElementwisePass
+from kpu_ir.passes.kernel_fusion_candidates import KernelFusionCandidatesPass
 from kpu_ir.passes.kernel_layers import KernelLayersPass, inline_layers
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.registry import context
@@ -38,7 +38,7 @@ from kpu_ir.sim.values.values import ValueModel
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import dtype_of
 from kpu_ir.tuning.fusion import Choice, decide
-from kpu_ir.tuning.residence import reside
+from kpu_ir.tuning.pinning import pin
 from kpu_ir.tuning.search import Objective, Search
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from kpu_ir.report.summary import Summary
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Altitude = Literal["kernel", "tile", "dma"]
+Stage = Literal["kernel", "tile", "dma"]
 Fuse = Literal["none", "epilogue", "full"]
 Progress = Callable[[str], None]
 
@@ -69,8 +69,8 @@ class Options:
     """One schedule for every product, instead of a choice; nothing but epilogues is fused then."""
 
 
-def altitude_of(module: ModuleOp) -> Altitude:
-    """The altitude that a module stands at, by what its functions hold."""
+def stage_of(module: ModuleOp) -> Stage:
+    """The stage that a module stands at, by what its functions hold."""
     names = {op.name.split(".")[0] for op in module.walk()}
     if "dma" in names:
         return "dma"
@@ -86,16 +86,16 @@ def machine_for(module: ModuleOp, given: Machine | None) -> Machine:
 
 
 def kernel_stages(fuse: Fuse) -> list[ModulePass]:
-    """What is done at the ``kernel`` altitude: afterwards each kernel is a function of its own.
+    """What is done at the ``kernel`` stage: afterwards each kernel is a function of its own.
     With ``full`` every group is fused; ``fuse`` would keep those that pay."""
-    groups = [KernelGroupPass()] if fuse == "full" else []
+    groups = [KernelFusionCandidatesPass()] if fuse == "full" else []
     return [KernelCanonicalizePass(), *groups, *_separation(fuse), KernelOutlinePass()]
 
 
 def _separation(fuse: Fuse) -> list[ModulePass]:
     """Named kernels decomposed, epilogues fused."""
     mode = "none" if fuse == "none" else "epilogue"
-    return [KernelDecomposePass(), KernelFusePass(mode=mode)]
+    return [KernelDecomposePass(), KernelFuseElementwisePass(mode=mode)]
 
 
 def fuse(
@@ -107,8 +107,8 @@ def fuse(
     choices: list[Choice] = []
     # A schedule for every product leaves nothing to choose between.
     if options.fuse == "full" and options.schedule is None:
-        progress("kernel-group")
-        KernelGroupPass().apply(ctx, module)
+        progress("kernel-fusion-candidates")
+        KernelFusionCandidatesPass().apply(ctx, module)
 
         def measure(part: ModuleOp) -> Timing:
             part.attributes[ATTRIBUTE] = machine_to_attr(machine)
@@ -130,16 +130,16 @@ def lower(
     options: Options,
     progress: Progress = lambda stage: None,
     choices: list[Choice] | None = None,
-) -> dict[Altitude, ModuleOp]:
-    """Lower a module from where it stands to ``dma``; the module at each altitude on the way.
+) -> dict[Stage, ModuleOp]:
+    """Lower a module from where it stands to ``dma``; the module at each stage on the way.
 
     What is decided by simulation is appended to ``choices``.
     """
     choices = [] if choices is None else choices
     module.attributes[ATTRIBUTE] = machine_to_attr(machine)
     inline_layers(module)
-    at = altitude_of(module)
-    stages: dict[Altitude, ModuleOp] = {at: module.clone()}
+    at = stage_of(module)
+    stages: dict[Stage, ModuleOp] = {at: module.clone()}
     ctx = context()
 
     def run(stage: ModulePass, module: ModuleOp) -> None:
@@ -151,7 +151,7 @@ def lower(
         if "main" not in functions:
             raise KpuError(
                 f"there is no function @main, only {', '.join(functions) or 'nothing'}",
-                hint="a program at the kernel altitude is func.func @main(...) -> (...)",
+                hint="a program at the kernel stage is func.func @main(...) -> (...)",
             )
         if functions == ["main"]:
             run(KernelCanonicalizePass(), module)
@@ -161,9 +161,9 @@ def lower(
             run(KernelOutlinePass(), module)
             look_ahead(module, machine, options, progress)
             if options.fuse == "full" and options.schedule is None:
-                progress("kpu-reside")
+                progress("kernel-pin-l3")
                 choose = chooser(machine, options, progress)
-                choices += reside(module, machine, choose, options.objective)
+                choices += pin(module, machine, choose, options.objective)
         progress("kernel-to-tile")
         lower_module(module, chooser(machine, options, progress))
         module.verify()
@@ -187,23 +187,23 @@ def look_ahead(module: ModuleOp, machine: Machine, options: Options, progress: P
 
 def chooser(
     machine: Machine, options: Options, progress: Progress
-) -> Callable[[FuncOp, Cut], Schedule]:
+) -> Callable[[FuncOp, TilingStrategy], Schedule]:
     """How each kernel gets its schedule."""
     search = None
     if options.search != "none":
         search = Search(machine, options.objective, options.search)
 
-    def choose(func: FuncOp, cut: Cut) -> Schedule:
+    def choose(func: FuncOp, strategy: TilingStrategy) -> Schedule:
         given = options.schedule
         if "kpu.schedule" in func.attributes:
-            chosen = schedule_of(func, cut, machine)
-        elif given is not None and cut.kind == "contraction":
-            chosen = given if given.tile else replace(given, tile=cut.default(machine).tile)
+            chosen = schedule_of(func, strategy, machine)
+        elif given is not None and strategy.kind == "contraction":
+            chosen = given if given.tile else replace(given, tile=strategy.default(machine).tile)
         elif search is None:
-            chosen = schedule_of(func, cut, machine)
+            chosen = schedule_of(func, strategy, machine)
         else:
             progress(f"schedule of @{func.sym_name.data}")
-            chosen = search.choose(func, cut)
+            chosen = search.choose(func, strategy)
         return chosen
 
     return choose
@@ -286,7 +286,7 @@ class Compiled:
     """
 
     program: Program
-    stages: Mapping[Altitude, ModuleOp]
+    stages: Mapping[Stage, ModuleOp]
     options: Options
     compile_seconds: float
     source: str = ""
@@ -306,30 +306,30 @@ class Compiled:
     @property
     def timing(self) -> Timing:
         """Cycles, and where they went (closed form)."""
-        return self.time(closed=True)
+        return self.time(fast_forward=True)
 
-    def time(self, closed: bool = True) -> Timing:
+    def time(self, fast_forward: bool = True) -> Timing:
         """Cycles by repetition, or stepped operation by operation; both are equal."""
-        if closed not in self._timings:
-            self._timings[closed] = TimeModel(self.program, closed).run()
-        return self._timings[closed]
+        if fast_forward not in self._timings:
+            self._timings[fast_forward] = TimeModel(self.program, fast_forward).run()
+        return self._timings[fast_forward]
 
     @property
     def cycles(self) -> int:
         """Base cycles from a cold machine to the last byte written."""
         return self.timing.cycles
 
-    def ir(self, altitude: Altitude, elide: int | None = 16) -> str:
-        """The IR at an altitude; constants of more than ``elide`` elements are left out. At
+    def ir(self, stage: Stage, elide: int | None = 16) -> str:
+        """The IR at an stage; constants of more than ``elide`` elements are left out. At
         ``kernel``, equal layers are written once (``kernel-layers``)."""
         from kpu_ir.text.printing import print_module
 
-        if altitude not in self.stages:
+        if stage not in self.stages:
             raise KpuError(
-                f"this program has no {altitude} IR", hint=f"it has: {', '.join(self.stages)}"
+                f"this program has no {stage} IR", hint=f"it has: {', '.join(self.stages)}"
             )
-        module = self.stages[altitude]
-        if altitude == "kernel":
+        module = self.stages[stage]
+        if stage == "kernel":
             module = module.clone()
             KernelLayersPass().apply(context(), module)
         return print_module(module, elide)
@@ -402,7 +402,7 @@ class Compiled:
         )
 
     def reference(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Outputs by name, computed by the NumPy reference of the ``kernel`` altitude."""
+        """Outputs by name, computed by the NumPy reference of the ``kernel`` stage."""
         if not self.has_reference:
             raise KpuError(
                 "there is no kernel IR with values to compare with", hint="start from kernel IR"
@@ -501,4 +501,4 @@ def load(path: str | Path, machine: Machine | str | None = None, **settings: Any
     return compile(Path(path), machine, **settings)
 
 
-__all__ = ["Compiled", "Options", "altitude_of", "compile", "load", "lower", "read"]
+__all__ = ["Compiled", "Options", "compile", "load", "lower", "read", "stage_of"]

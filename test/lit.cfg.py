@@ -20,8 +20,8 @@ config.test_exec_root = os.path.join(config.test_source_root, "Output")
 config.environment["PATH"] = os.pathsep.join(
     [os.path.dirname(sys.executable), config.environment.get("PATH", "")]
 )
-if "PYTHONPATH" in os.environ:  # another checkout than the one that is installed
-    config.environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
+# The tools of this checkout, also where another one is installed.
+config.environment["PYTHONPATH"] = os.path.dirname(config.test_source_root)
 config.environment["KPU_IR_CACHE"] = config.test_exec_root
 
 # The longer name first: a substitution replaces it wherever it stands.

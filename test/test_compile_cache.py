@@ -98,8 +98,8 @@ def test_the_second_time_is_the_first_program(
     assert second.source == first.source == str(path)
     assert second(X)["y"].tobytes() == first(X)["y"].tobytes()
     assert [r.layer for r in second.profile()] == [r.layer for r in first.profile()]
-    for altitude in ("kernel", "tile", "dma"):
-        assert second.ir(altitude) == first.ir(altitude)
+    for level in ("kernel", "tile", "dma"):
+        assert second.ir(level) == first.ir(level)
     copied = tmp_path / "other.onnx"
     copied.write_bytes(path.read_bytes())
     assert load(copied).source == str(copied)
@@ -206,8 +206,8 @@ def test_the_compiler_is_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (root / "inner").mkdir(parents=True)
     source = root / "inner" / "a.py"
     source.write_text("x = 1\n")
-    (root / "compile_cache.py").write_text("")
-    monkeypatch.setattr(compile_cache, "__file__", str(root / "compile_cache.py"))
+    (root / "__init__.py").write_text("")
+    monkeypatch.setattr(kpu_ir, "__file__", str(root / "__init__.py"))
 
     def digest(loaded: float = 1e12) -> str | None:
         monkeypatch.setattr(compile_cache, "LOADED", loaded)

@@ -56,15 +56,15 @@ def test_values_by_name_and_as_a_mapping(program: kpu_ir.Compiled) -> None:
 
 
 def test_cycles_are_the_timing_and_both_readings_agree(program: kpu_ir.Compiled) -> None:
-    assert program.cycles == program.timing.cycles == program.time(closed=False).cycles > 0
+    assert program.cycles == program.timing.cycles == program.time(fast_forward=False).cycles > 0
 
 
 def test_compiling_leaves_the_graph_and_is_deterministic() -> None:
     g = mlp()
     one, two = (kpu_ir.compile(g, search="none") for _ in range(2))
-    for altitude in ("kernel", "tile", "dma"):
-        assert one.ir(altitude) == two.ir(altitude)
-        assert f"{altitude}." in one.ir(altitude)
+    for level in ("kernel", "tile", "dma"):
+        assert one.ir(level) == two.ir(level)
+        assert f"{level}." in one.ir(level)
     assert one.cycles == two.cycles
 
 

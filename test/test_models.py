@@ -191,17 +191,17 @@ def test_theory_is_below_the_cycles_and_moves_with_the_machine():
     w = g.constant(np.ones((256, 512), np.float32))
     g.output("y", (x @ w).relu().softmax())
 
-    def theory(machine: kpu_ir.Machine) -> float:
+    def bound(machine: kpu_ir.Machine) -> float:
         compiled = kpu_ir.compile(g, machine, search="none")
-        once, counted = bench.theory(compiled)
+        once, counted = bench.bound(compiled)
         assert 0 < once <= counted * (1 + 1e-9)
         assert counted <= compiled.cycles
         return once
 
     machine = kpu_ir.Machine.preset("default")
-    usual = theory(machine)
+    usual = bound(machine)
     assert usual >= 64 * 256 * 512 / machine.peak_macs()
-    assert theory(machine.with_settings(["dma.bytes_per_cycle=1"])) > usual
+    assert bound(machine.with_settings(["dma.bytes_per_cycle=1"])) > usual
 
 
 def test_one_that_fails_is_a_row(tmp_path: Path, monkeypatch: Any):

@@ -45,12 +45,12 @@ def graph(dtype: Any = np.float32) -> Graph:
 def same(a: Compiled, b: Compiled) -> None:
     """Cycles, statistics, outputs bit for bit, IR, ports."""
     assert a.timing == b.timing
-    assert a.time(closed=False) == b.time(closed=False)
+    assert a.time(fast_forward=False) == b.time(fast_forward=False)
     assert (a.machine, a.options, a.source, a.fusion) == (b.machine, b.options, b.source, b.fusion)
     assert [str(p) for p in a.program.inputs] == [str(p) for p in b.program.inputs]
     assert list(a.stages) == list(b.stages)
-    for altitude in a.stages:
-        assert a.ir(altitude) == b.ir(altitude)
+    for level in a.stages:
+        assert a.ir(level) == b.ir(level)
     assert a.ir("dma", None) == b.ir("dma", None)
     inputs = {
         p.name: rng.standard_normal(p.type.get_shape()).astype(np.float32) for p in a.program.inputs
@@ -107,8 +107,8 @@ def test_options_with_a_schedule_and_choices(tmp_path: Path) -> None:
 
 
 def test_ir_below_kernel(tmp_path: Path) -> None:
-    for altitude in ("tile", "dma"):
-        module = kpu_ir.compile(graph(), search="none").stages[altitude]
+    for level in ("tile", "dma"):
+        module = kpu_ir.compile(graph(), search="none").stages[level]
         program = kpu_ir.compile(module)
         assert "kernel" not in program.stages
         opened = saved(program, tmp_path / "p.kpu")
@@ -471,11 +471,9 @@ def test_kpu_run_saves_and_runs(run: Callable[..., tuple[int, str, str]]) -> Non
     assert summary["max_rel_error"] < 1e-5
     with np.load("a.npz") as a, np.load("b.npz") as b:
         assert [(k, a[k].tobytes()) for k in a] == [(k, b[k].tobytes()) for k in b]
-    for altitude in ("kernel", "tile", "dma"):
-        emitted = run("m.kpu", "--emit", altitude)
-        fresh = run(
-            model, "--search", "none", "--machine", "large", "--no-cache", "--emit", altitude
-        )
+    for level in ("kernel", "tile", "dma"):
+        emitted = run("m.kpu", "--emit", level)
+        fresh = run(model, "--search", "none", "--machine", "large", "--no-cache", "--emit", level)
         assert emitted == fresh
         assert emitted[0] == 0
 

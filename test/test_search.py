@@ -109,12 +109,12 @@ def test_an_entry_that_is_no_schedule_is_searched_again(tmp_path, monkeypatch):
     assert compile(product(16, 16, 16)).cycles == first.cycles
 
 
-@pytest.mark.parametrize("altitude", ["tile", "dma"])
-def test_the_ir_alone_replays_the_result(altitude, tmp_path, monkeypatch):
+@pytest.mark.parametrize("level", ["tile", "dma"])
+def test_the_ir_alone_replays_the_result(level, tmp_path, monkeypatch):
     monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path))
     machine = MACHINE.with_settings(["l2.banks=5"])
     program = compile(product(100, 90, 80), machine)
-    again = compile(parse_module(program.ir(altitude, None), "ir", context()))
+    again = compile(parse_module(program.ir(level, None), "ir", context()))
     assert again.machine == machine
     assert again.cycles == program.cycles
     assert again.timing.stalls == program.timing.stalls

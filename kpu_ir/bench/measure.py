@@ -122,7 +122,7 @@ def tiles_table(shape: Shape, setting: Setting) -> Table:
     machine, note = room_for(setting.machine, 4 * shape.words)
     module = outlined(matmul(shape))
     (func,) = kernels(module).values()
-    cut = recognise(func)
+    strategy = recognise(func)
     (chosen,) = schedules_of(setting.compile(matmul(shape), machine)).values()
     m, n, k = chosen.tile
     rows, columns = machine.fabric.rows, machine.fabric.columns
@@ -156,15 +156,15 @@ def tiles_table(shape: Shape, setting: Setting) -> Table:
         vary(f"L2 depth {depth}", depth=depth)
         vary(f"L3 depth {depth}", l3_depth=depth)
         vary(f"result depth {depth}", out_depth=depth)
-    for late in (0, 1, 4, 8):
-        vary(f"late {late}", late=late)
+    for defer in (0, 1, 4, 8):
+        vary(f"defer {defer}", defer=defer)
     found: list[dict[str, Any]] = []
     best = 0
     for what, schedule in variants:
         setting.say(f"{shape}: {what}")
         row: dict[str, Any] = {"change": what, "schedule": in_words(schedule), "note": ""}
         try:
-            timing = time_schedule(func, cut, schedule, machine)
+            timing = time_schedule(func, strategy, schedule, machine)
         except KpuError as e:
             row |= {"note": e.message}
         else:
@@ -239,13 +239,13 @@ def external_table(setting: Setting) -> Table:
         rows.append({
             "kernel": name, "cycles": timing.cycles, "external_bytes": external_bytes(timing),
             "fraction": external_bytes(timing) / timing.cycles / rate,
-            "ideal_fraction": 4 * words / timing.cycles / rate,
+            "compulsory_fraction": 4 * words / timing.cycles / rate,
         })  # fmt: skip
     shown = [
         Column("kernel", "kernel"), Column("cycles", "cycles", whole),
         Column("external_bytes", "external bytes", whole),
         Column("fraction", f"of {rate * machine.clock_hz / 1e9:g} GB/s", share),
-        Column("ideal_fraction", "with each word once", share),
+        Column("compulsory_fraction", "with each word once", share),
     ]  # fmt: skip
     return Table(f"Compiled kernels against external memory on {machine.name}", shown, rows)
 
@@ -398,7 +398,7 @@ def speed_table(setting: Setting) -> Table:
 
     setting.say("stepped reading")
     big = program_of(2048, schedule, machine)
-    seconds = least_seconds(lambda: TimeModel(big, closed=False).run(), 3)
+    seconds = least_seconds(lambda: TimeModel(big, fast_forward=False).run(), 3)
     operations = TimeModel(big).run().operations
     row("stepped: operations a second (2048)", operations / seconds, whole, "300,000 or more")
     setting.say("closed form")

@@ -1,4 +1,4 @@
-"""Whole models: cycles against theory, values and wall time against onnxruntime.
+"""Whole models: cycles against bound, values and wall time against onnxruntime.
 
 Each model is measured in a process of its own with one thread, so that one that fails is a row with
 its error, and none sees another's memory. ``python models/make.py`` makes those that are missing.
@@ -36,11 +36,11 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True)
 class Asked:
-    """What a model should reach: relative error, cycles over theory, wall time over
+    """What a model should reach: relative error, cycles over bound, wall time over
     onnxruntime's."""
 
     error: float = 1e-3
-    theory: float | None = None
+    bound: float | None = None
     wall: float | None = None
 
 
@@ -76,7 +76,7 @@ def folder() -> Path:
 # -- one model ------------------------------------------------------------------------------------
 
 
-def theory(compiled: Compiled) -> tuple[float, float]:
+def bound(compiled: Compiled) -> tuple[float, float]:
     """Cycles that the kernels, as fused, cannot go below one after the other.
 
     First with each tensor of a kernel moved once: the largest of the array's work at peak, the
@@ -125,8 +125,8 @@ def measure(path: Path, machine: Machine, options: Options) -> dict[str, Any]:
         "cycles": timing.cycles, "kernels": len(compiled.program.calls),
         "programs": len(compiled.program.plans), "weight_bytes": weight_bytes(compiled),
     }  # fmt: skip
-    once, counted = theory(compiled)
-    row["theory_ratio"] = timing.cycles / once if once else None
+    once, counted = bound(compiled)
+    row["bound_ratio"] = timing.cycles / once if once else None
     row["counted_ratio"] = timing.cycles / counted if counted else None
     summary = compiled.summary()
     row |= _work(summary)
@@ -211,7 +211,7 @@ def meaning(name: str, cases: Mapping[str, Array], compiled: Compiled, session: 
         apart = max(
             abs(cosine(ours[i], ours[i + 1]) - cosine(theirs[i], theirs[i + 1])) for i in pairs
         )
-        return f"cosine similarity of {len(pairs)} pairs kept to {apart:.0e} (asked 1e-4)"
+        return f"cosine similarity of {len(pairs)} pairs kept to {apart:.0e} (limit 1e-4)"
     same = sum(
         np.argsort(-a)[:5].tolist() == np.argsort(-b)[:5].tolist() for a, b in zip(ours, theirs)
     )
@@ -247,10 +247,10 @@ def row(
     name: str, machine: str, settings: Sequence[str], search: str, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """A model, measured in a process of its own; its ``error_text`` if that fails."""
-    asked = MODELS[name]
+    limit = MODELS[name]
     result: dict[str, Any] = {
-        "model": name, "asked_error": asked.error, "asked_theory": asked.theory,
-        "asked_wall": asked.wall,
+        "model": name, "limit_error": limit.error, "limit_bound": limit.bound,
+        "limit_wall": limit.wall,
     }  # fmt: skip
     try:
         path = made(name, say)
@@ -290,10 +290,10 @@ def table_of(rows: Sequence[dict[str, Any]], machine: str) -> Table:
     """Rows of ``row`` as a table."""
     columns = [
         Column("model", "model"), Column("error", "error", _power),
-        Column("asked_error", "asked", _power), Column("cycles", "cycles", whole),
-        Column("peak_fraction", "of peak", share), Column("theory_ratio", "cycles / theory", times),
-        Column("asked_theory", "asked", _most), Column("wall_ratio", "wall / onnxruntime", times),
-        Column("asked_wall", "asked", _most), Column("oracle_seconds", "onnxruntime", _seconds),
+        Column("limit_error", "limit", _power), Column("cycles", "cycles", whole),
+        Column("peak_fraction", "of peak", share), Column("bound_ratio", "cycles / bound", times),
+        Column("limit_bound", "limit", _most), Column("wall_ratio", "wall / onnxruntime", times),
+        Column("limit_wall", "limit", _most), Column("oracle_seconds", "onnxruntime", _seconds),
         Column("values_seconds", "values", _seconds), Column("time_seconds", "time", _seconds),
         Column("compile_seconds", "compile", _seconds), Column("again_seconds", "again", _seconds),
         Column("memory", "memory, weights"), Column("coverage", "coverage", share),
@@ -307,7 +307,7 @@ def table_of(rows: Sequence[dict[str, Any]], machine: str) -> Table:
 
 
 NOTES = (
-    "*error*: the largest difference from onnxruntime's output, of its largest value. *theory*: the sum over the "
+    "*error*: the largest difference from onnxruntime's output, of its largest value. *bound*: the sum over the "
     "kernels, as fused, of the largest of the array's work at peak, each of its tensors moved once at the external "
     "bandwidth, and the vector engine's work. *wall*: values and time of a compiled program, over onnxruntime on one "
     "thread.",

@@ -58,7 +58,7 @@ def copy(rows: int, columns: int, trips: int) -> str:
   dma.ring @x3, 4 x <{tile}, l3> at 0
   tile.for %i = 0 to {rows * trips} step {rows} {{
     %x3 = dma.fetch %x[%i, 0] into @x3 : {all} -> !tile.tile<{tile}, l3>
-    dma.write %x3, %y[%i, 0] late 2 : !tile.tile<{tile}, l3> -> {all}
+    dma.write %x3, %y[%i, 0] defer 2 : !tile.tile<{tile}, l3> -> {all}
   }}
 """,
     )

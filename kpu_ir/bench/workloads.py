@@ -19,7 +19,7 @@ from kpu_ir.lowering.kernel_to_tile import recognise
 from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule
 from kpu_ir.machine import Machine
 from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
-from kpu_ir.passes.kernel_group import KernelGroupPass
+from kpu_ir.passes.kernel_fusion_candidates import KernelFusionCandidatesPass
 from kpu_ir.pipeline import Compiled, Options, kernel_stages, lower, read
 from kpu_ir.registry import context
 from kpu_ir.sim.program.program import Program, load_program
@@ -156,7 +156,7 @@ def layer(shape: Sequence[int], make: Callable[[Graph, Value], Value]) -> Module
 
 def grouped(module: ModuleOp) -> ModuleOp:
     """The module with what could stay on chip in one kernel, whether that pays or not."""
-    for stage in (KernelCanonicalizePass(), KernelGroupPass()):
+    for stage in (KernelCanonicalizePass(), KernelFusionCandidatesPass()):
         stage.apply(context(), module)
     return module
 
@@ -307,11 +307,11 @@ def schedules_of(compiled: Compiled) -> dict[str, Schedule]:
 
 
 def in_words(s: Schedule) -> str:
-    """``64x96x64 os nm, 3/3/2 late 5``: what differs is told apart at a glance."""
+    """``64x96x64 os nm, 3/3/2 defer 5``: what differs is told apart at a glance."""
     stays = "".join(f" {name}@{at}" for name, at in (("a", s.lhs), ("b", s.rhs)) if at)
     tile = "x".join(str(n) for n in s.tile)
     return (
-        f"{tile} {s.dataflow} {s.order}{stays} {s.l3_depth}/{s.depth}/{s.out_depth} late {s.late}"
+        f"{tile} {s.dataflow} {s.order}{stays} {s.l3_depth}/{s.depth}/{s.out_depth} defer {s.defer}"
     )
 
 

@@ -1,1 +1,1 @@
-"""The three altitudes: operations, types, verifiers, assembly, references."""
+"""The three levels: operations, types, verifiers, assembly, references."""

@@ -1,4 +1,4 @@
-"""The ``dma`` altitude: how it moves. This is the program that the machine runs.
+"""The ``dma`` level: how it moves. This is the program that the machine runs.
 
 The loops are still those of ``tile``. A ``dma.ring`` is a queue of slots at static addresses of one
 memory; an operation that produces a tile takes the ring's next slot (``into @ring``), no earlier
@@ -10,12 +10,12 @@ engine (``map``). Depth 2 is double buffering.
 **Which channels.** A transfer is striped over all channels of its engine, or over those in ``on [0,
 1]``.
 
-**Late.** ``late n`` issues a transfer ``n`` steps (trips of innermost loops) later than it stands,
+**Deferral.** ``defer n`` issues a transfer ``n`` steps (trips of innermost loops) later than it stands,
 so that one that must wait for a result does not hold back those behind it; sooner if its slot is
 needed again, and before the function returns. It changes when a transfer is issued, never what it
 moves.
 
-**Keeping.** ``keep(%j)``: in later trips of that loop nothing is moved; the ring's next slot still
+**Reuse.** ``reuse(%j)``: in later trips of that loop nothing is moved; the ring's next slot still
 holds the tile, since the ring is as deep as one trip of the loop fills it often.
 """
 
@@ -58,7 +58,7 @@ from kpu_ir.dialects.tile.types import (
     Level,
     TileType,
     integers,
-    is_resident,
+    is_pinned,
     mixed_indices,
     padding_attr,
     permuted_attr,
@@ -78,8 +78,8 @@ def _channels(channels: Sequence[int] | None) -> DenseArrayBase | None:
     return None if channels is None else DenseArrayBase.from_list(i64, list(channels))
 
 
-def _late(late: int) -> IntegerAttr | None:
-    return IntegerAttr(late, i64) if late else None
+def _defer(defer: int) -> IntegerAttr | None:
+    return IntegerAttr(defer, i64) if defer else None
 
 
 def _verify_channels(op: IRDLOperation, channels: DenseArrayBase | None) -> None:
@@ -89,9 +89,9 @@ def _verify_channels(op: IRDLOperation, channels: DenseArrayBase | None) -> None
             raise VerifyException(f"{op.name}: channels must be distinct and rising, got {got}")
 
 
-def _verify_late(op: IRDLOperation, late: IntegerAttr | None) -> None:
-    if late is not None and late.value.data < 0:
-        raise VerifyException(f"{op.name}: late counts steps from 0, got {late.value.data}")
+def _verify_defer(op: IRDLOperation, defer: IntegerAttr | None) -> None:
+    if defer is not None and defer.value.data < 0:
+        raise VerifyException(f"{op.name}: defer counts steps from 0, got {defer.value.data}")
 
 
 @irdl_op_definition
@@ -167,7 +167,7 @@ class FetchOp(EngineOperation):
       : memref<1x1000x64xf32> -> !tile.tile<1x16x64xf32, l3>
     %a3 = dma.fetch %a[%i, 0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
     %x3 = dma.fetch %x[0, %h] into @x3 low [0, 1] high [0, 1] : memref<8x30xf32> -> !tile.tile<8x10xf32, l3>
-    %b3 = dma.fetch %b[0, %j] into @b3 keep(%i) on [0, 1] : memref<64x96xf32> -> !tile.tile<64x48xf32, l3>
+    %b3 = dma.fetch %b[0, %j] into @b3 reuse(%i) on [0, 1] : memref<64x96xf32> -> !tile.tile<64x48xf32, l3>
     %h2 = dma.fetch %h[%i, 0] into @h2 : memref<128x64xf32, "l3"> -> !tile.tile<32x64xf32, l2>
     ```
     """
@@ -175,7 +175,7 @@ class FetchOp(EngineOperation):
     name = "dma.fetch"
     source = operand_def(MemRefType)
     offsets = var_operand_def(IndexType())
-    kept = var_operand_def(IndexType())
+    reused = var_operand_def(IndexType())
     by = opt_operand_def(MemRefType)
     static_offsets = prop_def(DenseArrayBase)
     ring = prop_def(FlatSymbolRefAttr)
@@ -189,7 +189,7 @@ class FetchOp(EngineOperation):
     assembly_format = (
         "$source custom<DynamicIndexList>($offsets, $static_offsets) "
         "(`by` $by^ `:` type($by))? `into` $ring "
-        "(`keep` `(` $kept^ `)`)? (`low` $low^)? (`high` $high^)? (`fill` $fill^)? (`on` $channels^)? attr-dict "
+        "(`reuse` `(` $reused^ `)`)? (`low` $low^)? (`high` $high^)? (`fill` $fill^)? (`on` $channels^)? attr-dict "
         "`:` type($source) `->` type($result)"
     )
 
@@ -199,7 +199,7 @@ class FetchOp(EngineOperation):
         indices: Sequence[int | SSAValue],
         ring: str,
         type: TileType,
-        kept: Sequence[SSAValue] = (),
+        reused: Sequence[SSAValue] = (),
         channels: Sequence[int] | None = None,
         low: Sequence[int] | None = None,
         high: Sequence[int] | None = None,
@@ -209,7 +209,7 @@ class FetchOp(EngineOperation):
         """Fetch the block of ``source`` at ``indices`` into the next slot of ``ring``."""
         dynamic, static = split_indices(indices)
         super().__init__(
-            operands=[source, dynamic, kept, [] if by is None else [by]],
+            operands=[source, dynamic, reused, [] if by is None else [by]],
             properties={
                 "static_offsets": static,
                 "ring": SymbolRefAttr(ring),
@@ -229,7 +229,7 @@ class FetchOp(EngineOperation):
     def verify_(self) -> None:
         """A block inside its source, into a ring of its type one level nearer to the array."""
         source = SSAValue.get(self.source, type=MemRefType).type
-        out, level = self.result.type, Level.L2 if is_resident(source) else Level.L3
+        out, level = self.result.type, Level.L2 if is_pinned(source) else Level.L3
         offsets = len(integers(self.static_offsets))
         if self.by is not None:
             source = verify_gather(self, source, self.by)
@@ -250,30 +250,30 @@ class MoveOp(EngineOperation):
 
     ```mlir
     %a2 = dma.move %a3[0, 0] into @a2 : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
-    %b2 = dma.move %b3[0, 0] into @b2 keep(%i) permuted [1, 0] : !tile.tile<48x64xf32, l3> -> !tile.tile<64x48xf32, l2>
-    %c3 = dma.move %c[0, 0] into @c3 on [3] late 1 : !tile.tile<16x48xf32, l2> -> !tile.tile<16x48xf32, l3>
+    %b2 = dma.move %b3[0, 0] into @b2 reuse(%i) permuted [1, 0] : !tile.tile<48x64xf32, l3> -> !tile.tile<64x48xf32, l2>
+    %c3 = dma.move %c[0, 0] into @c3 on [3] defer 1 : !tile.tile<16x48xf32, l2> -> !tile.tile<16x48xf32, l3>
     ```
     """
 
     name = "dma.move"
     source = operand_def(TileType)
     offsets = var_operand_def(IndexType())
-    kept = var_operand_def(IndexType())
+    reused = var_operand_def(IndexType())
     after = opt_operand_def(IndexType())
     over = var_operand_def(IndexType())
     static_offsets = prop_def(DenseArrayBase)
     ring = prop_def(FlatSymbolRefAttr)
     permuted = opt_prop_def(DenseArrayBase.constr(i64))
     channels = opt_prop_def(DenseArrayBase.constr(i64))
-    late = opt_prop_def(IntegerAttr.constr(i64))
+    defer = opt_prop_def(IntegerAttr.constr(i64))
     result = result_def(TileType)
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     custom_directives = (DynamicIndexList,)
     assembly_format = (
         "$source custom<DynamicIndexList>($offsets, $static_offsets) `into` $ring "
-        "(`keep` `(` $kept^ `)`)? (`after` `(` $after^ `)`)? (`over` `(` $over^ `)`)? "
+        "(`reuse` `(` $reused^ `)`)? (`after` `(` $after^ `)`)? (`over` `(` $over^ `)`)? "
         "(`permuted` $permuted^)? (`on` $channels^)? "
-        "(`late` $late^)? attr-dict `:` type($source) `->` type($result)"
+        "(`defer` $defer^)? attr-dict `:` type($source) `->` type($result)"
     )
 
     def __init__(
@@ -282,23 +282,23 @@ class MoveOp(EngineOperation):
         indices: Sequence[int | SSAValue],
         ring: str,
         type: TileType,
-        kept: Sequence[SSAValue] = (),
+        reused: Sequence[SSAValue] = (),
         permuted: Sequence[int] | None = None,
         channels: Sequence[int] | None = None,
-        late: int = 0,
+        defer: int = 0,
         after: SSAValue | None = None,
         over: Sequence[SSAValue] = (),
     ) -> None:
         """Move the block of ``source`` at ``indices`` into the next slot of ``ring``."""
         dynamic, static = split_indices(indices)
         super().__init__(
-            operands=[source, dynamic, kept, [] if after is None else [after], over],
+            operands=[source, dynamic, reused, [] if after is None else [after], over],
             properties={
                 "static_offsets": static,
                 "ring": SymbolRefAttr(ring),
                 "permuted": permuted_attr(permuted),
                 "channels": _channels(channels),
-                "late": _late(late),
+                "defer": _defer(defer),
             },
             result_types=[type],
         )
@@ -319,12 +319,12 @@ class MoveOp(EngineOperation):
             )
         _verify_slot(self, self.ring, out)
         _verify_channels(self, self.channels)
-        _verify_late(self, self.late)
-        if self.late and self.kept:
-            raise VerifyException("dma.move: a move that is kept cannot be late")
-        if self.after is not None and (self.late or self.kept):
+        _verify_defer(self, self.defer)
+        if self.defer and self.reused:
+            raise VerifyException("dma.move: a move that is reused cannot be deferred")
+        if self.after is not None and (self.defer or self.reused):
             raise VerifyException(
-                "dma.move: what is moved after the first trip is not late or kept"
+                "dma.move: what is moved after the first trip is not deferred or reused"
             )
 
 
@@ -332,24 +332,24 @@ class MoveOp(EngineOperation):
 class AcquireOp(EngineOperation):
     """Take the next slot of a ring, for a result that is computed into it.
 
-    ``keep(%j)``: in later trips of that loop the next slot still holds what the first one left there.
+    ``reuse(%j)``: in later trips of that loop the next slot still holds what the first one left there.
 
     ```mlir
     %c = dma.acquire @c2 : !tile.tile<16x48xf32, l2>
-    %s = dma.acquire @s3 keep(%j) : !tile.tile<16x48xf32, l3>
+    %s = dma.acquire @s3 reuse(%j) : !tile.tile<16x48xf32, l3>
     ```
     """
 
     name = "dma.acquire"
     ring = prop_def(FlatSymbolRefAttr)
-    kept = var_operand_def(IndexType())
+    reused = var_operand_def(IndexType())
     result = result_def(TileType)
-    assembly_format = "$ring (`keep` `(` $kept^ `)`)? attr-dict `:` type($result)"
+    assembly_format = "$ring (`reuse` `(` $reused^ `)`)? attr-dict `:` type($result)"
 
-    def __init__(self, ring: str, type: TileType, kept: Sequence[SSAValue] = ()) -> None:
+    def __init__(self, ring: str, type: TileType, reused: Sequence[SSAValue] = ()) -> None:
         """The next slot of ``ring``."""
         super().__init__(
-            operands=[kept], properties={"ring": SymbolRefAttr(ring)}, result_types=[type]
+            operands=[reused], properties={"ring": SymbolRefAttr(ring)}, result_types=[type]
         )
 
     def verify_(self) -> None:
@@ -362,7 +362,7 @@ class PutOp(EngineOperation):
     """A whole tile from L2 into a slot of L3 that was acquired, by a block mover.
 
     ```mlir
-    dma.put %c, %s late 2 : !tile.tile<16x48xf32, l2> -> !tile.tile<16x48xf32, l3>
+    dma.put %c, %s defer 2 : !tile.tile<16x48xf32, l2> -> !tile.tile<16x48xf32, l3>
     ```
     """
 
@@ -370,9 +370,9 @@ class PutOp(EngineOperation):
     source = operand_def(TileType)
     into = operand_def(TileType)
     channels = opt_prop_def(DenseArrayBase.constr(i64))
-    late = opt_prop_def(IntegerAttr.constr(i64))
+    defer = opt_prop_def(IntegerAttr.constr(i64))
     assembly_format = (
-        "$source `,` $into (`on` $channels^)? (`late` $late^)? attr-dict "
+        "$source `,` $into (`on` $channels^)? (`defer` $defer^)? attr-dict "
         "`:` type($source) `->` type($into)"
     )
 
@@ -381,12 +381,12 @@ class PutOp(EngineOperation):
         source: SSAValue,
         into: SSAValue,
         channels: Sequence[int] | None = None,
-        late: int = 0,
+        defer: int = 0,
     ) -> None:
         """Put ``source`` into ``into``."""
         super().__init__(
             operands=[source, into],
-            properties={"channels": _channels(channels), "late": _late(late)},
+            properties={"channels": _channels(channels), "defer": _defer(defer)},
         )
 
     def verify_(self) -> None:
@@ -397,7 +397,7 @@ class PutOp(EngineOperation):
         if into.level.data != Level.L3 or not isinstance(self.into.owner, AcquireOp):
             raise VerifyException("dma.put puts into a slot of l3 that was acquired")
         _verify_channels(self, self.channels)
-        _verify_late(self, self.late)
+        _verify_defer(self, self.defer)
 
 
 @irdl_op_definition
@@ -482,8 +482,8 @@ class WriteOp(EngineOperation):
     in L3, by a block mover. ``over(%j)``: only in the last trip of that loop.
 
     ```mlir
-    dma.write %c3, %y[%i, %j] on [0] late 2 : !tile.tile<16x48xf32, l3> -> memref<128x96xf32>
-    dma.write %c, %h[%i, %j] late 2 : !tile.tile<16x48xf32, l2> -> memref<128x96xf32, "l3">
+    dma.write %c3, %y[%i, %j] on [0] defer 2 : !tile.tile<16x48xf32, l3> -> memref<128x96xf32>
+    dma.write %c, %h[%i, %j] defer 2 : !tile.tile<16x48xf32, l2> -> memref<128x96xf32, "l3">
     ```
     """
 
@@ -494,12 +494,12 @@ class WriteOp(EngineOperation):
     over = var_operand_def(IndexType())
     static_offsets = prop_def(DenseArrayBase)
     channels = opt_prop_def(DenseArrayBase.constr(i64))
-    late = opt_prop_def(IntegerAttr.constr(i64))
+    defer = opt_prop_def(IntegerAttr.constr(i64))
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     custom_directives = (DynamicIndexList,)
     assembly_format = (
         "$source `,` $target custom<DynamicIndexList>($offsets, $static_offsets) "
-        "(`over` `(` $over^ `)`)? (`on` $channels^)? (`late` $late^)? attr-dict `:` type($source) `->` type($target)"
+        "(`over` `(` $over^ `)`)? (`on` $channels^)? (`defer` $defer^)? attr-dict `:` type($source) `->` type($target)"
     )
 
     def __init__(
@@ -508,7 +508,7 @@ class WriteOp(EngineOperation):
         target: SSAValue,
         indices: Sequence[int | SSAValue],
         channels: Sequence[int] | None = None,
-        late: int = 0,
+        defer: int = 0,
         over: Sequence[SSAValue] = (),
     ) -> None:
         """Write ``source`` as the block of ``target`` at ``indices``."""
@@ -518,7 +518,7 @@ class WriteOp(EngineOperation):
             properties={
                 "static_offsets": static,
                 "channels": _channels(channels),
-                "late": _late(late),
+                "defer": _defer(defer),
             },
         )
 
@@ -532,12 +532,12 @@ class WriteOp(EngineOperation):
         source = SSAValue.get(self.source, type=TileType).type
         target = SSAValue.get(self.target, type=MemRefType).type
         verify_access("dma.write", len(integers(self.static_offsets)), target, source)
-        level = Level.L2 if is_resident(target) else Level.L3
+        level = Level.L2 if is_pinned(target) else Level.L3
         if source.level.data != level:
             where = "l3" if level == Level.L2 else "external memory"
             raise VerifyException(f"dma.write to {where} reads from {level.value}, got {source}")
         _verify_channels(self, self.channels)
-        _verify_late(self, self.late)
+        _verify_defer(self, self.defer)
 
 
 Dma = Dialect(

@@ -1,6 +1,6 @@
 """What the operations of ``kernel`` compute, in NumPy.
 
-These are the values that every lower altitude must reproduce.
+These are the values that every lower level must reproduce.
 
 A table, one short function an operation. To add one: ``@reference(XxxOp)`` on a function that takes
 the operation, its operands as arrays and the evaluation, and returns the results.
@@ -73,7 +73,7 @@ def run_operation(op: Operation, operands: Sequence[Array], run: Evaluation) -> 
     """The results of one operation."""
     method = METHODS.get(type(op))
     if method is None:
-        raise KpuError(f"{op.name} has no reference at the kernel altitude", str(op.location))
+        raise KpuError(f"{op.name} has no reference at the kernel level", str(op.location))
     return method(op, operands, run)
 
 
@@ -189,7 +189,7 @@ def evaluate(
     inputs: Mapping[str, Any] | Mapping[int, Any] | Sequence[Any],
     precision: Precision = None,
 ) -> list[Array]:
-    """The results of a function at the kernel altitude (of a module: of ``@main``).
+    """The results of a function at the kernel level (of a module: of ``@main``).
 
     ``inputs`` are by name or by position. With ``precision=np.float64`` all floats are computed in
     that type and nothing is rounded on the way.

@@ -31,7 +31,7 @@ class _Evaluation:
         self.index: dict[SSAValue, int] = {}
         self.edge: dict[SSAValue, tuple[bool, bool]] = {}
         self.bodies: dict[Block, Any] = {}
-        self.kept: dict[tuple[object, ...], Array | None] = {}
+        self.reused: dict[tuple[object, ...], Array | None] = {}
         self.cells: dict[SSAValue, tuple[object, ...]] = {}
 
     def function(self, name: str, arguments: Sequence[Array]) -> list[Array]:
@@ -52,23 +52,23 @@ class _Evaluation:
         """A tile's new contents; those of one that is kept are there in later trips."""
         self.arrays[value] = array
         if value in self.cells:
-            self.kept[self.cells[value]] = array
+            self.reused[self.cells[value]] = array
 
     def alloc(self, op: tile.AllocOp) -> None:
         """Fresh room, or what stands there since the first trip."""
         self.arrays[op.result] = None
-        if not op.kept:
+        if not op.reused:
             return
         where: list[int] = []
         parent = op.parent_op()
         while isinstance(parent, tile.ForOp):
-            if parent.induction_var not in op.kept:
+            if parent.induction_var not in op.reused:
                 where.append(self.index[parent.induction_var])
             parent = parent.parent_op()
         cell = self.cells[op.result] = (op, *where)
-        if all(self.edge[v][0] for v in op.kept):
-            self.kept[cell] = None
-        self.arrays[op.result] = self.kept[cell]
+        if all(self.edge[v][0] for v in op.reused):
+            self.reused[cell] = None
+        self.arrays[op.result] = self.reused[cell]
 
     def block(self, block: Block) -> None:
         for op in block.ops:
@@ -171,7 +171,7 @@ class _Evaluation:
             case ReturnOp() | arith.ConstantOp() | arith.AddiOp() | arith.SubiOp() | arith.MuliOp():
                 pass
             case _:
-                raise KpuError(f"{op.name} does not belong at the tile altitude", str(op.location))
+                raise KpuError(f"{op.name} does not belong at the tile level", str(op.location))
 
     def repeated(self, op: tile.MapOp, out: tile.TileType, shape: Sequence[int]) -> list[int]:
         """A map's extents: where every input is one element wide, those of its type."""

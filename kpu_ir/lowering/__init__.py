@@ -1,1 +1,1 @@
-"""One altitude in, the next one out."""
+"""One level in, the next one out."""

@@ -144,8 +144,8 @@ class Attention:
         for tm in sorted({min(m, rows * f) for f in (8, 4, 2, 1)}, reverse=True):
             for tn in blocks:
                 for stays in ("l2", "l3", "") if m > tm else ("",):
-                    for out_depth, late in ((2, 2), (1, 2), (2, 1)):
-                        yield Schedule((tm, tn), rhs=stays, out_depth=out_depth, late=late)
+                    for out_depth, defer in ((2, 2), (1, 2), (2, 1)):
+                        yield Schedule((tm, tn), rhs=stays, out_depth=out_depth, defer=defer)
 
     def fits(self, s: Schedule, machine: Machine) -> bool:
         """About what ``tile-to-dma`` will find."""
@@ -255,29 +255,29 @@ def is_cast(op: kernel.MapOp) -> bool:
 class _Emission:
     """One nest in the making."""
 
-    def __init__(self, cut: Attention, block: Block, schedule: Schedule) -> None:
-        self.cut, self.args = cut, list(block.args)
+    def __init__(self, strategy: Attention, block: Block, schedule: Schedule) -> None:
+        self.strategy, self.args = strategy, list(block.args)
         self.nest, self.schedule = Nest(block), schedule
-        m, n, self.d, self.dv = cut.extents
+        m, n, self.d, self.dv = strategy.extents
         tm, tn = (*schedule.tile, n)[:2]
         self.tm, self.tn = min(tm, m), min(tn, n)
-        self.lead = (1,) * len(cut.batch)
+        self.lead = (1,) * len(strategy.batch)
         self.level = Level.L3 if schedule.rhs == "l3" else Level.L2
         self.at: list[SSAValue | None] = []
         self.row: SSAValue | None = None
 
     def column(self, name: str) -> SSAValue:
         """One number a query."""
-        return self.nest.alloc((*self.lead, self.tm, 1), self.cut.wide, name)
+        return self.nest.alloc((*self.lead, self.tm, 1), self.strategy.wide, name)
 
     def run(self) -> None:
         """Emit it."""
-        cut, nest = self.cut, self.nest
-        m, n, _, _ = cut.extents
-        self.at = [nest.loop(extent, 1, "b") for extent in cut.batch]
+        strategy, nest = self.strategy, self.nest
+        m, n, _, _ = strategy.extents
+        self.at = [nest.loop(extent, 1, "b") for extent in strategy.batch]
         self.row = nest.loop(m, self.tm, "m")
-        q = cut.q.load(
-            nest, self.args[cut.q.position], [*self.at, self.row, None],
+        q = strategy.q.load(
+            nest, self.args[strategy.q.position], [*self.at, self.row, None],
             (*self.lead, self.tm, self.d), "q",
         )  # fmt: skip
         largest, total, mixed = self.first(q)
@@ -289,7 +289,7 @@ class _Emission:
 
     def inverse(self, total: Scalar) -> Scalar:
         """What the sums are multiplied by at the end."""
-        if self.cut.softmax.zero_if_empty:
+        if self.strategy.softmax.zero_if_empty:
             return formulas.where(total == 0.0, 0.0, 1.0 / total)
         return formulas.reciprocal(total)
 
@@ -299,10 +299,10 @@ class _Emission:
 
     def block(self, q: SSAValue, key: SSAValue | int | None) -> tuple[SSAValue, SSAValue]:
         """Scores of a block of keys, and the values of these keys."""
-        cut, nest = self.cut, self.nest
+        strategy, nest = self.strategy, self.nest
         keep = [self.row] if self.schedule.rhs else []
-        k = cut.k.load(
-            nest, self.args[cut.k.position], [*self.at, None, key],
+        k = strategy.k.load(
+            nest, self.args[strategy.k.position], [*self.at, None, key],
             (*self.lead, self.d, self.tn), "k", keep, self.level,
         )  # fmt: skip
         masks = [
@@ -310,16 +310,18 @@ class _Emission:
                 nest, self.args[o.position], [*self.at, self.row, key],
                 (*self.lead, self.tm, self.tn), "mask",
             )
-            for o in cut.masks
+            for o in strategy.masks
         ]  # fmt: skip
-        element = tensor_type(cut.softmax.source).element_type
+        element = tensor_type(strategy.softmax.source).element_type
         scores = nest.alloc((*self.lead, self.tm, self.tn), element, "scores")
-        epilogue = epilogue_region(cut.scores.result, cut.maps, [o.kind for o in cut.masks])
+        epilogue = epilogue_region(
+            strategy.scores.result, strategy.maps, [o.kind for o in strategy.masks]
+        )
         nest.builder.insert(
             tile.MatmulOp(Dataflow.OUTPUT_STATIONARY, q, k, scores, (), masks, epilogue)
         )
-        v = cut.v.load(
-            nest, self.args[cut.v.position], [*self.at, key, None],
+        v = strategy.v.load(
+            nest, self.args[strategy.v.position], [*self.at, key, None],
             (*self.lead, self.tn, self.dv), "v", keep, self.level,
         )  # fmt: skip
         return scores, v
@@ -331,17 +333,17 @@ class _Emission:
 
     def greatest(self, scores: SSAValue) -> SSAValue:
         """The largest score of each query in a block."""
-        element = tensor_type(self.cut.softmax.source).element_type
+        element = tensor_type(self.strategy.softmax.source).element_type
         top = self.nest.alloc((*self.lead, self.tm, 1), element, "top")
         return self.reduce(Reduction.MAX, scores, top)
 
     def powers(self, scores: SSAValue, largest: SSAValue) -> tuple[SSAValue, SSAValue]:
         """``exp(scores - largest)`` in the wide type, and in that of the second product."""
-        cut, nest, wide = self.cut, self.nest, self.cut.wide
+        strategy, nest, wide = self.strategy, self.nest, self.strategy.wide
         shape = (*self.lead, self.tm, self.tn)
         powers = nest.alloc(shape, wide, "powers")
         nest.map(lambda s, m: formulas.exp(s.to(wide) - m), [scores, largest], powers)
-        element = tensor_type(cut.product.a).element_type
+        element = tensor_type(strategy.product.a).element_type
         if element == wide:
             return powers, powers
         short = nest.alloc(shape, element, "shares")
@@ -350,18 +352,18 @@ class _Emission:
 
     def weighted(self, shares: SSAValue, v: SSAValue) -> SSAValue:
         """Values weighted by a block's powers."""
-        mixed = self.nest.alloc((*self.lead, self.tm, self.dv), self.cut.wide, "mixed")
+        mixed = self.nest.alloc((*self.lead, self.tm, self.dv), self.strategy.wide, "mixed")
         self.nest.builder.insert(tile.MatmulOp(Dataflow.OUTPUT_STATIONARY, shares, v, mixed))
         return mixed
 
     def first(self, q: SSAValue) -> tuple[SSAValue, SSAValue, SSAValue]:
         """The first block of keys: largest scores, sums of powers, weighted values."""
-        nest, wide = self.nest, self.cut.wide
+        nest, wide = self.nest, self.strategy.wide
         scores, v = self.block(q, None)
         largest = self.column("largest")
         top = self.greatest(scores)
         # Whether rows of -inf give NaN is the softmax's to say; but one block of them must not.
-        guarded = self.tn < self.cut.extents[1] or bool(self.cut.softmax.zero_if_empty)
+        guarded = self.tn < self.strategy.extents[1] or bool(self.strategy.softmax.zero_if_empty)
         nest.map(lambda t: t.to(wide), [top], largest)
         away = largest
         if guarded:
@@ -375,7 +377,7 @@ class _Emission:
         self, q: SSAValue, n: int, largest: SSAValue, total: SSAValue, mixed: SSAValue
     ) -> None:
         """The other blocks: what has been added up is rescaled to the largest score so far."""
-        nest, wide = self.nest, self.cut.wide
+        nest, wide = self.nest, self.strategy.wide
         key = nest.loop(n, self.tn, "n", self.tn)
         scores, v = self.block(q, key)
         top = self.greatest(scores)
@@ -395,22 +397,25 @@ class _Emission:
 
     def finish(self, mixed: SSAValue, inverse: SSAValue) -> None:
         """Divide, apply the maps that follow, store."""
-        cut, nest = self.cut, self.nest
+        strategy, nest = self.strategy, self.nest
         shape = (*self.lead, self.tm, self.dv)
-        kind = cut.product.result.type.element_type
+        kind = strategy.product.result.type.element_type
         out = nest.alloc(shape, kind, "out")
         nest.map(lambda o, i: (o * i).to(kind), [mixed, inverse], out)
-        if cut.after:
+        if strategy.after:
             loaded = [
                 o.load(nest, self.args[o.position], [*self.at, self.row, None], shape, "extra")
-                for o in cut.extra
+                for o in strategy.extra
             ]
-            inputs = [cut.product.result, *outside_inputs(cut.after, [cut.product.result])]
-            kinds = [kind, *(o.kind for o in cut.extra)]
-            region = scalar_region(cut.after, inputs, kinds)
-            final = nest.alloc(shape, cut.results[0][1], "result")
+            inputs = [
+                strategy.product.result,
+                *outside_inputs(strategy.after, [strategy.product.result]),
+            ]
+            kinds = [kind, *(o.kind for o in strategy.extra)]
+            region = scalar_region(strategy.after, inputs, kinds)
+            final = nest.alloc(shape, strategy.results[0][1], "result")
             nest.builder.insert(tile.MapOp([out, *loaded], final, region))
             out = final
         where: list[SSAValue | None] = [*self.at, self.row, None]
-        index = [where[a] for a in cut.out_axes]
-        nest.store(out, self.args[-1], index, cut.out_axes)
+        index = [where[a] for a in strategy.out_axes]
+        nest.store(out, self.args[-1], index, strategy.out_axes)

@@ -141,11 +141,11 @@ class BackToBack:
         rows, cuts, columns = ceildiv(block, tm), ceildiv(d, tk), ceildiv(e, tn)
         l3 = l2 = 0
 
-        def ring(slot: int, kept: int, level: str) -> None:
+        def ring(slot: int, reused: int, level: str) -> None:
             nonlocal l3, l2
             slot = round_up(slot, 64)
-            l3 += slot * (kept if kept and level == "l3" else s.l3_depth)
-            l2 += slot * (kept if kept and level == "l2" else s.depth)
+            l3 += slot * (reused if reused and level == "l3" else s.l3_depth)
+            l2 += slot * (reused if reused and level == "l2" else s.depth)
 
         stays = "l2" if s.order == "mn" else "l3"
         ring(tm * tk * size, rows * cuts if s.lhs and tj < h else 0, s.lhs)

@@ -137,8 +137,8 @@ class Contraction:
             tk = k  # partial sums would be rounded to the result's type
         tn = min(tn, n)
         # Each of the tiles has something in it, in every trip.
-        beside = schedule.beside if tk < k and ceildiv(n, tn) % schedule.beside == 0 else 1
-        return replace(schedule, tile=(min(tm, m), tn, min(tk, k)), beside=beside)
+        unroll_n = schedule.unroll_n if tk < k and ceildiv(n, tn) % schedule.unroll_n == 0 else 1
+        return replace(schedule, tile=(min(tm, m), tn, min(tk, k)), unroll_n=unroll_n)
 
     def emit(self, block: Block, schedule: Schedule) -> None:
         """The nest: batches, then rows and columns in the schedule's order, then k."""
@@ -151,13 +151,13 @@ class Contraction:
         nest = Nest(block)
         batch = [nest.loop(b, 1, "b") for b in out_shape[:-2]]
         at: dict[str, SSAValue | None] = {}
-        sizes = {"m": (m, tm), "n": (n, tn * schedule.beside)}
+        sizes = {"m": (m, tm), "n": (n, tn * schedule.unroll_n)}
         outer, inner = schedule.order
         columns: list[int | SSAValue | None] = []
 
-        def beside() -> list[int | SSAValue | None]:
+        def more_columns() -> list[int | SSAValue | None]:
             """Where the tiles beside each other begin, in n."""
-            more = [nest.affine(at["n"], 1, c * tn) for c in range(1, schedule.beside)]
+            more = [nest.affine(at["n"], 1, c * tn) for c in range(1, schedule.unroll_n)]
             return [at["n"], *more]
 
         def operand(which: str, column: int = 0) -> tuple[SSAValue, ...]:
@@ -199,7 +199,7 @@ class Contraction:
         first = "lhs" if outer == "m" else "rhs"
         second = "rhs" if outer == "m" else "lhs"
         if outer == "n":
-            columns += beside()
+            columns += more_columns()
         if not cut_k:
             loaded[first] = operand(first)[0]
         lead = (1,) * len(batch)
@@ -225,7 +225,7 @@ class Contraction:
         load_extra(outer)
         at[inner] = nest.loop(*sizes[inner], inner)
         if inner == "n":
-            columns += beside()
+            columns += more_columns()
         if not cut_k:
             loaded[second] = operand(second)[0]
         load_extra(inner)

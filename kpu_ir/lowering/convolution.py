@@ -251,7 +251,7 @@ class Convolution:
                             if out_depth == 1:
                                 ends += lead * over_o * spots * (out_slot // narrow)
                             depth = min(4, 2 + machine.external.latency // step)
-                            late = 2 + depth
+                            defer = 2 + depth
                             yield Candidate(
                                 replace(
                                     s,
@@ -260,7 +260,7 @@ class Convolution:
                                     rhs=near_x,
                                     l3_depth=2,
                                     out_depth=out_depth,
-                                    late=late,
+                                    defer=defer,
                                 ),
                                 cycles,
                                 external,

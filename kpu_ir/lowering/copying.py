@@ -100,16 +100,16 @@ class Copying:
     def default(self, machine: Machine) -> Schedule:
         """Blocks of a size that leaves room for rings; ``tile`` holds the number of elements."""
         room = machine.l3.bytes * 8 // (4 * bits_of(self.results[0][1]))
-        return Schedule(tile=(min(room, 8192),), l3_depth=3, late=2)
+        return Schedule(tile=(min(room, 8192),), l3_depth=3, defer=2)
 
     def candidates(self, machine: Machine) -> list[Candidate]:
         """Blocks of several sizes."""
         moved = 2 * prod(self.results[0][0]) * bits_of(self.results[0][1]) // 8
         least = moved // machine.bandwidth["dma"]
         return [
-            Candidate(Schedule(tile=(256 << n,), l3_depth=depth, late=late), least, moved, least)
+            Candidate(Schedule(tile=(256 << n,), l3_depth=depth, defer=defer), least, moved, least)
             for n in range(7, -1, -1)
-            for depth, late in ((2, 2), (3, 2), (4, 3))
+            for depth, defer in ((2, 2), (3, 2), (4, 3))
         ]
 
     def emit(self, block: Block, schedule: Schedule) -> None:

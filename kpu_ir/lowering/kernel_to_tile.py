@@ -19,6 +19,7 @@ from kpu_ir.lowering.back_to_back import BackToBack
 from kpu_ir.lowering.contraction import Contraction
 from kpu_ir.lowering.convolution import Convolution
 from kpu_ir.lowering.copying import Copying
+from kpu_ir.lowering.horizontal import HorizontalFusion
 from kpu_ir.lowering.movement import Movement
 from kpu_ir.lowering.pooling import Pooling
 from kpu_ir.lowering.rows import Rows
@@ -28,17 +29,16 @@ from kpu_ir.lowering.schedule import (
     Schedule,
     l3_bytes,
     narrowed,
-    resident_of,
+    pinned_of,
 )
-from kpu_ir.lowering.siblings import Siblings
 from kpu_ir.machine import Machine
 from kpu_ir.machine.attr import machine_of
 from kpu_ir.support.errors import KpuError
 
-Cut = (
+TilingStrategy = (
     Attention
     | BackToBack
-    | Siblings
+    | HorizontalFusion
     | Contraction
     | Convolution
     | Pooling
@@ -51,13 +51,13 @@ shapes in which the nest sees them), ``default(machine)``, and ``emit(block, sch
 arguments)``."""
 
 
-def recognise(func: FuncOp) -> Cut:
+def recognise(func: FuncOp) -> TilingStrategy:
     """What kind of nest a kernel's function is; ``KpuError`` where there is none for it."""
     operations = list(func.body.block.ops)[:-1]
     for kind in (
         Attention,
         BackToBack,
-        Siblings,
+        HorizontalFusion,
         Contraction,
         Pooling,
         Convolution,
@@ -65,34 +65,34 @@ def recognise(func: FuncOp) -> Cut:
         Movement,
         Copying,
     ):
-        cut = kind.of(func, operations)
-        if cut is not None:
-            return cut
+        strategy = kind.of(func, operations)
+        if strategy is not None:
+            return strategy
     names = ", ".join(dict.fromkeys(op.name for op in operations))
     raise KpuError(f"there is no tiling for a kernel of {names}", f"@{func.sym_name.data}")
 
 
-def schedule_of(func: FuncOp, cut: Cut, machine: Machine) -> Schedule:
+def schedule_of(func: FuncOp, strategy: TilingStrategy, machine: Machine) -> Schedule:
     """The schedule that a function carries, or the default one."""
     attr = func.attributes.get(ATTRIBUTE)
-    default = cut.default(narrowed(machine, l3_bytes(func, machine)))
+    default = strategy.default(narrowed(machine, l3_bytes(func, machine)))
     if attr is None:
         return default
     given = Schedule.from_attr(attr, f"@{func.sym_name.data}")
     return given if given.tile else replace(given, tile=default.tile)
 
 
-def lower_kernel(func: FuncOp, cut: Cut, schedule: Schedule) -> FuncOp:
+def lower_kernel(func: FuncOp, strategy: TilingStrategy, schedule: Schedule) -> FuncOp:
     """The ``tile`` function of a kernel: memrefs in, memrefs out, no results."""
-    resident = resident_of(func)
+    pinned = pinned_of(func)
     types = [
-        memref(shape, element, i in resident)
-        for i, (shape, element) in enumerate((*cut.arguments, *cut.results))
+        memref(shape, element, i in pinned)
+        for i, (shape, element) in enumerate((*strategy.arguments, *strategy.results))
     ]
     block = Block(arg_types=types)
     for arg, old in zip(block.args, func.body.block.args):
         arg.name_hint = old.name_hint
-    cut.emit(block, schedule)
+    strategy.emit(block, schedule)
     block.add_op(ReturnOp())
     lowered = FuncOp(
         func.sym_name.data, FunctionType.from_lists(types, []), Region(block), visibility="private"
@@ -103,23 +103,23 @@ def lower_kernel(func: FuncOp, cut: Cut, schedule: Schedule) -> FuncOp:
     return lowered
 
 
-def memref(shape: Sequence[int], element: Attribute, resident: bool = False) -> MemRefType:
+def memref(shape: Sequence[int], element: Attribute, pinned: bool = False) -> MemRefType:
     """Memory for a tensor, external or in L3."""
-    return MemRefType(element, shape, memory_space=tile.RESIDENT if resident else NoneAttr())
+    return MemRefType(element, shape, memory_space=tile.PINNED if pinned else NoneAttr())
 
 
-def memref_of(type: Attribute, resident: bool = False) -> MemRefType:
+def memref_of(type: Attribute, pinned: bool = False) -> MemRefType:
     """A tensor's memory."""
     assert isinstance(type, TensorType)
-    return memref(type.get_shape(), type.element_type, resident)
+    return memref(type.get_shape(), type.element_type, pinned)
 
 
 @dataclass
 class MainLowering:
     """``@main`` from values to buffers."""
 
-    cuts: dict[str, Cut]
-    resident: dict[str, tuple[int, ...]]
+    strategies: dict[str, TilingStrategy]
+    pinned: dict[str, tuple[int, ...]]
     memory: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
 
     def seen_as(self, build: Builder, value: SSAValue, shape: Sequence[int]) -> SSAValue:
@@ -128,7 +128,7 @@ class MainLowering:
         assert isinstance(type, MemRefType)
         if tuple(type.get_shape()) == tuple(shape):
             return value
-        seen = memref(shape, type.element_type, tile.is_resident(type))
+        seen = memref(shape, type.element_type, tile.is_pinned(type))
         return build.insert(tile.ViewOp(value, seen)).result
 
     def lower(self, func: FuncOp) -> FuncOp:
@@ -169,14 +169,16 @@ class MainLowering:
     def call(self, build: Builder, op: CallOp) -> None:
         """A call in destination-passing style."""
         name = op.callee.root_reference.data
-        cut = self.cuts[name]
+        strategy = self.strategies[name]
         arguments = [
             self.seen_as(build, self.memory[value], shape)
-            for value, (shape, _) in zip(op.arguments, cut.arguments)
+            for value, (shape, _) in zip(op.arguments, strategy.arguments)
         ]
-        resident = self.resident[name]
-        for i, (result, (shape, _)) in enumerate(zip(op.results, cut.results), len(cut.arguments)):
-            buffer = build.insert(tile.BufferOp(memref_of(result.type, i in resident)))
+        pinned = self.pinned[name]
+        for i, (result, (shape, _)) in enumerate(
+            zip(op.results, strategy.results), len(strategy.arguments)
+        ):
+            buffer = build.insert(tile.BufferOp(memref_of(result.type, i in pinned)))
             buffer.result.name_hint = result.name_hint
             self.memory[result] = buffer.result
             arguments.append(self.seen_as(build, buffer.result, shape))
@@ -185,19 +187,19 @@ class MainLowering:
         call.attributes.update(op.attributes)
 
 
-def lower_module(module: ModuleOp, choose: Callable[[FuncOp, Cut], Schedule]) -> None:
+def lower_module(module: ModuleOp, choose: Callable[[FuncOp, TilingStrategy], Schedule]) -> None:
     """Lower every kernel with the schedule that ``choose`` gives it, and ``@main``."""
     funcs = [op for op in module.ops if isinstance(op, FuncOp)]
     kernels = [f for f in funcs if f.sym_name.data != "main"]
-    cuts = {f.sym_name.data: recognise(f) for f in kernels}
-    resident = {f.sym_name.data: resident_of(f) for f in kernels}
+    strategies = {f.sym_name.data: recognise(f) for f in kernels}
+    pinned = {f.sym_name.data: pinned_of(f) for f in kernels}
     lowered: list[Operation] = []
     for func in funcs:
         if func.sym_name.data == "main":
-            lowered.append(MainLowering(cuts, resident).lower(func))
+            lowered.append(MainLowering(strategies, pinned).lower(func))
         else:
-            cut = cuts[func.sym_name.data]
-            lowered.append(lower_kernel(func, cut, choose(func, cut)))
+            strategy = strategies[func.sym_name.data]
+            lowered.append(lower_kernel(func, strategy, choose(func, strategy)))
     build = Builder(InsertPoint.at_end(module.body.block))
     for func, new in zip(funcs, lowered):
         func.detach()
@@ -251,9 +253,9 @@ class KernelToTilePass(ModulePass):
             if (value := getattr(self, name)) is not None
         }
 
-        def choose(func: FuncOp, cut: Cut) -> Schedule:
-            schedule = schedule_of(func, cut, machine)
-            if isinstance(cut, Contraction) and given:
+        def choose(func: FuncOp, strategy: TilingStrategy) -> Schedule:
+            schedule = schedule_of(func, strategy, machine)
+            if isinstance(strategy, Contraction) and given:
                 schedule = replace(schedule, **given)
                 schedule.check(f"@{func.sym_name.data}")
             return schedule

@@ -1,4 +1,4 @@
-"""Building loop nests at the ``tile`` altitude."""
+"""Building loop nests at the ``tile`` level."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class Pooling:
             cycles = max(least, moved // machine.bandwidth["dma"])
             ends = machine.external.latency + (x_slot + out_slot) // machine.bandwidth["dma"]
             for depth in (2, 3):
-                s = Schedule(tile=(tc, th, tw), l3_depth=depth, late=depth)
+                s = Schedule(tile=(tc, th, tw), l3_depth=depth, defer=depth)
                 found.append(Candidate(s, cycles, moved, cycles + ends + least // trips))
         return found
 

@@ -96,7 +96,7 @@ class Rows:
         widest = max(bits_of(kind) for kind in kinds)
         slots = 2 * len(kinds) + len(self.operations)
         room = min(machine.l2.bytes, machine.l3.bytes) * 8 // (slots * widest)
-        return Schedule(tile=self.block(min(room, max(256, prod(self.full) // 8), 8192)), late=2)
+        return Schedule(tile=self.block(min(room, max(256, prod(self.full) // 8), 8192)), defer=2)
 
     def candidates(self, machine: Machine) -> list[Candidate]:
         """Blocks of several sizes, with rings of two to four."""

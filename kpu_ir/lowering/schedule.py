@@ -22,7 +22,7 @@ from kpu_ir.support.errors import KpuError
 ATTRIBUTE = "kpu.schedule"
 """The attribute of a kernel's function that holds its schedule."""
 
-RESIDENT = "kpu.resident"
+PINNED = "kpu.pinned"
 """The attribute of a kernel's function that says which of its arguments and results, counted
 together, stand in L3."""
 
@@ -31,13 +31,13 @@ L3_BYTES = "kpu.l3_bytes"
 without it, all."""
 
 
-def resident_of(func: Operation) -> tuple[int, ...]:
+def pinned_of(func: Operation) -> tuple[int, ...]:
     """The arguments and results of a kernel's function that stand in L3."""
-    attr = func.attributes.get(RESIDENT)
+    attr = func.attributes.get(PINNED)
     if attr is None:
         return ()
     if not isinstance(attr, DenseArrayBase):
-        raise KpuError(f"{RESIDENT} is array<i64: positions>, got {attr}", str(func.location))
+        raise KpuError(f"{PINNED} is array<i64: positions>, got {attr}", str(func.location))
     return tuple(int(n) for n in attr.iter_values())
 
 
@@ -69,9 +69,9 @@ class Schedule:
     cut to the problem. ``order``: ``mn`` (rows outside) or ``nm``. ``lhs``, ``rhs``: where an
     operand stays while the loop that it does not depend on runs: nowhere (loaded again each time),
     ``l3`` or ``l2``. ``depth``: slots of a ring in L2; ``l3_depth``: of one in L3 (more hide the
-    latency of external memory from small tiles); ``out_depth``: of a result's rings. ``late``:
-    steps by which results leave late. ``beside``: how many tiles of a product, one beside the other
-    in n, are summed in one loop over k: the left operand comes once for all of them, and each leaves
+    latency of external memory from small tiles); ``out_depth``: of a result's rings. ``defer``:
+    steps by which results are deferred. ``unroll_n``: how many accumulator tiles of a product, unrolled along
+    n, are summed in one loop over k: the left operand comes once for all of them, and each leaves
     by itself.
     """
 
@@ -83,8 +83,8 @@ class Schedule:
     depth: int = 2
     l3_depth: int = 2
     out_depth: int = 2
-    late: int = 1
-    beside: int = 1
+    defer: int = 1
+    unroll_n: int = 1
 
     def to_attr(self) -> DictionaryAttr:
         """``{tile = [64, 48, 128], dataflow = "os", ...}``."""
@@ -94,7 +94,7 @@ class Schedule:
             if isinstance(value, tuple):
                 entries[f.name] = ArrayAttr(IntegerAttr(n, i64) for n in self.tile)
             elif isinstance(value, int):
-                if f.name == "beside" and value == 1:
+                if f.name == "unroll_n" and value == 1:
                     continue
                 entries[f.name] = IntegerAttr(value, i64)
             elif value:
@@ -147,7 +147,9 @@ class Schedule:
                 )
         if (
             any(n < 1 for n in self.tile)
-            or min(self.depth, self.l3_depth, self.out_depth, self.beside) < 1
-            or self.late < 0
+            or min(self.depth, self.l3_depth, self.out_depth, self.unroll_n) < 1
+            or self.defer < 0
         ):
-            raise KpuError(f"{ATTRIBUTE}: tile and depth are positive, late is not negative", where)
+            raise KpuError(
+                f"{ATTRIBUTE}: tile and depth are positive, defer is not negative", where
+            )

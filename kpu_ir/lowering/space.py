@@ -59,7 +59,7 @@ class Candidate:
 def traffic(p: Problem, s: Schedule) -> tuple[int, int]:
     """Bytes from external memory and bytes from L3 to L2 that a schedule loads."""
     tm, tn, tk = s.tile
-    over_m, over_n, cut = ceildiv(p.m, tm), ceildiv(p.n, tn * s.beside), tk < p.k
+    over_m, over_n, cut = ceildiv(p.m, tm), ceildiv(p.n, tn * s.unroll_n), tk < p.k
     lhs, rhs = p.batch * p.m * p.k * p.size, p.batch * p.k * p.n * p.size
     outer_m = s.order == "mn"
     # An operand that depends on the inner loop, or on k inside both, comes again in each trip of
@@ -78,10 +78,10 @@ def footprint(
     lhs: str,
     rhs: str,
     depths: Depths,
-    beside: int = 1,
+    unroll_n: int = 1,
 ) -> tuple[int, int]:
     """Bytes of L3 and L2 that the rings of a schedule take (as ``tile-to-dma`` lays them out)."""
-    shared = p.shared * beside
+    shared = p.shared * unroll_n
     tm, tn, tk = tile
     over_k = ceildiv(p.k, tk)
     lhs_slot, rhs_slot = round_up(tm * tk * p.size, 64), round_up(tk * tn * p.size, 64)
@@ -145,7 +145,7 @@ def bound(p: Problem, s: Schedule, machine: Machine) -> tuple[int, int, int]:
     result = min(tm, p.m) * min(tn, p.n) * p.out_size
     ends = machine.external.latency + loads // wide + loads // narrow + 2 * rows + columns
     ends += result // wide + result // narrow
-    if s.out_depth == 1 and p.shared * s.beside == 1:
+    if s.out_depth == 1 and p.shared * s.unroll_n == 1:
         # The array waits while each result is moved out; with several, it works on another.
         ends += (
             p.batch * ceildiv(p.m, tm) * ceildiv(p.n, tn) * (result // narrow + 2 * rows + columns)
@@ -207,19 +207,19 @@ def _side_by_side(p: Problem, machine: Machine) -> Iterator[Schedule]:
     for tm in sides(p.m, rows, room // columns):
         for tn in (columns * i for i in (2, 3, 4, 6, 8)):
             over = ceildiv(p.n, tn)
-            for beside in (count for count in range(2, 17) if over % count == 0):
-                if not room // 2 < tm * tn * beside < room:
+            for unroll_n in (count for count in range(2, 17) if over % count == 0):
+                if not room // 2 < tm * tn * unroll_n < room:
                     continue
                 for tk in ks:
                     for order in ("mn", "nm"):
                         d = buffered(p, machine, (tm, tn, tk), False, False)
                         for depths in (d, d._replace(l3=2, l2=2)):
                             depths = depths._replace(out=1)
-                            l3, l2 = footprint(p, (tm, tn, tk), order, "", "", depths, beside)
+                            l3, l2 = footprint(p, (tm, tn, tk), order, "", "", depths, unroll_n)
                             if l3 <= machine.l3.bytes and l2 <= machine.l2.bytes:
                                 yield Schedule(
                                     (tm, tn, tk), "os", order, "", "", depths.l2, depths.l3, 1,
-                                    depths.late, beside,
+                                    depths.defer, unroll_n,
                                 )  # fmt: skip
                                 break
 
@@ -246,15 +246,15 @@ def _nearest(
     depths = buffered(p, machine, tile, lhs, rhs)
     deep = depths.l2, depths.l3
     shallow = min(depths.l2, 2), min(depths.l3, 2)
-    tried = [Depths(*deep, out, depths.late) for out in dict.fromkeys((depths.out, 2, 1))]
+    tried = [Depths(*deep, out, depths.defer) for out in dict.fromkeys((depths.out, 2, 1))]
     if shallow != deep:
-        tried += [Depths(*shallow, out, depths.late) for out in (2, 1)]
+        tried += [Depths(*shallow, out, depths.defer) for out in (2, 1)]
     room_l3, room_l2 = machine.l3.bytes, machine.l2.bytes
     for near_lhs, near_rhs in _PLACES[lhs, rhs]:
         for d in tried:
             l3, l2 = footprint(p, tile, order, near_lhs, near_rhs, d)
             if l3 <= room_l3 and l2 <= room_l2:
-                return Schedule(tile, flow, order, near_lhs, near_rhs, d.l2, d.l3, d.out, d.late)
+                return Schedule(tile, flow, order, near_lhs, near_rhs, d.l2, d.l3, d.out, d.defer)
     return None
 
 
@@ -267,19 +267,19 @@ _PLACES = {
 
 
 class Depths(NamedTuple):
-    """Slots of the rings in L2, in L3 and of results; steps by which results leave late."""
+    """Slots of the rings in L2, in L3 and of results; steps by which results are deferred."""
 
     l2: int
     l3: int
     out: int
-    late: int
+    defer: int
 
 
 def buffered(
     p: Problem, machine: Machine, tile: tuple[int, ...], lhs_stays: bool, rhs_stays: bool
 ) -> Depths:
     """As many slots as the transfers need: enough tiles under way to cover the latency of external
-    memory, and results as late as loads run ahead of the array (where their slots allow it)."""
+    memory, and results as defer as loads run ahead of the array (where their slots allow it)."""
     tm, tn, tk = tile
     wide, narrow = _wide(machine), _narrow(machine)
     lhs, rhs = tm * tk * p.size, tk * tn * p.size
@@ -289,9 +289,9 @@ def buffered(
     trip = machine.external.latency + (lhs + rhs) // wide + (lhs + rhs) // narrow
     l3 = min(10, 2 + trip // step)
     l2 = min(4, 2 + (lhs + rhs) // narrow // step)
-    late = l2 + l3
+    defer = l2 + l3
     room = machine.l2.bytes // 2 // (tm * tn * p.out_size * p.shared)
-    return Depths(l2, l3, min(2 + min(14, late // ceildiv(p.k, tk)), max(2, room)), late)
+    return Depths(l2, l3, min(2 + min(14, defer // ceildiv(p.k, tk)), max(2, room)), defer)
 
 
 def _wide(machine: Machine) -> int:
@@ -319,11 +319,13 @@ def block_candidates(
     least = moved // _wide(machine)
     return [
         Candidate(
-            Schedule(tile=block, depth=2, l3_depth=depth, out_depth=out_depth or depth, late=late),
+            Schedule(
+                tile=block, depth=2, l3_depth=depth, out_depth=out_depth or depth, defer=defer
+            ),
             least,
             moved,
             least + prod(block),
         )
         for block in dict.fromkeys(blocks)
-        for depth, late in ((2, 2), (3, 1), (3, 3), (4, 2))
+        for depth, defer in ((2, 2), (3, 1), (3, 3), (4, 2))
     ]

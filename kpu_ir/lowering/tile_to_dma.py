@@ -16,7 +16,7 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
 from kpu_ir.dialects import dma, tile
-from kpu_ir.dialects.tile import Level, TileType, is_resident
+from kpu_ir.dialects.tile import Level, TileType, is_pinned
 from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule, l3_bytes
 from kpu_ir.machine import Machine
 from kpu_ir.machine.attr import machine_of
@@ -82,16 +82,16 @@ class _Lowering:
         self.rings = _Rings(func.sym_name.data)
         self.values: dict[SSAValue, SSAValue] = {}
 
-    def depth(self, op: Operation, kept: Sequence[SSAValue], stream: int) -> int:
-        """``stream`` slots; where a value is kept, one for each time that one trip of the outermost
-        kept loop fills."""
-        if not kept:
+    def depth(self, op: Operation, reused: Sequence[SSAValue], stream: int) -> int:
+        """``stream`` slots; where a value is reused, one for each time that one trip of the outermost
+        reused loop fills."""
+        if not reused:
             return stream
         outermost = None
         fills, parent = 1, op.parent_op()
         count = 1
         while isinstance(parent, tile.ForOp):
-            if parent.induction_var in kept:
+            if parent.induction_var in reused:
                 if outermost is not None and fills != count:
                     raise KpuError(
                         "keep: between loops that a tile stays over stands one that changes it",
@@ -146,9 +146,9 @@ class _Lowering:
                     self.load(op, build)
                 case tile.AllocOp():
                     name = op.result.name_hint or "t"
-                    depth = self.depth(op, op.kept, self.result_depth(op))
+                    depth = self.depth(op, op.reused, self.result_depth(op))
                     ring = self.rings.new(name, op.result.type, depth)
-                    kept = self.mapped(*op.kept)
+                    kept = self.mapped(*op.reused)
                     self.keep_name(op, build.insert(dma.AcquireOp(ring, op.result.type, kept)))
                 case tile.MatmulOp():
                     epilogue = self.body(op.epilogue) if op.epilogue else None
@@ -225,11 +225,11 @@ class _Lowering:
         """External to L3 by the DMA, L3 to L2 by a block mover; both where a load goes all the
         way."""
         name, type = op.result.name_hint or "t", op.result.type
-        indices, kept = self.indices(op.indices), self.mapped(*op.kept)
+        indices, kept = self.indices(op.indices), self.mapped(*op.reused)
         (source,) = self.mapped(op.source)
         permutation = tile.permutation_of(op.permuted, len(type.get_shape()))
         if isinstance(op.source.type, TileType):
-            ring = self.rings.new(name, type, self.depth(op, op.kept, self.schedule.depth))
+            ring = self.rings.new(name, type, self.depth(op, op.reused, self.schedule.depth))
             after = None if op.after is None else self.values[op.after]
             move = dma.MoveOp(source, indices, ring, type, kept, permutation, after=after)
             self.keep_name(op, build.insert(move))
@@ -239,20 +239,20 @@ class _Lowering:
         low, high = tile.padding_of(op.low, rank), tile.padding_of(op.high, rank)
         fill = op.fill.value.data if op.fill else 0.0
         by = None if op.by is None else self.values[op.by]
-        if by is not None and is_resident(by.type):
+        if by is not None and is_pinned(by.type):
             raise KpuError(
                 "a list that rows are chosen by is in external memory",
                 str(op.location),
                 "keep it there",
             )
-        if is_resident(source.type):
+        if is_pinned(source.type):
             if type.level.data != Level.L2 or op.permuted or by is not None:
                 raise KpuError(
                     "a tensor that stands in L3 is loaded to L2 as it is",
                     str(op.location),
                     "keep it in external memory",
                 )
-            ring = self.rings.new(name, type, self.depth(op, op.kept, self.schedule.depth))
+            ring = self.rings.new(name, type, self.depth(op, op.reused, self.schedule.depth))
             near = dma.FetchOp(source, indices, ring, type, kept, None, low, high, fill)
             self.keep_name(op, build.insert(near))
             return
@@ -260,7 +260,7 @@ class _Lowering:
         to_l3 = type.level.data == Level.L3 and staged == type
         # A tile that stays in L2 only passes through L3.
         staging = self.schedule.l3_depth
-        depth = self.depth(op, op.kept, staging) if to_l3 else staging
+        depth = self.depth(op, op.reused, staging) if to_l3 else staging
         ring = self.rings.new(name if to_l3 else f"{name}_l3", staged, depth)
         fetch = build.insert(
             dma.FetchOp(
@@ -280,29 +280,29 @@ class _Lowering:
         if to_l3:
             self.values[op.result] = fetch.result
             return
-        ring = self.rings.new(name, type, self.depth(op, op.kept, self.schedule.depth))
+        ring = self.rings.new(name, type, self.depth(op, op.reused, self.schedule.depth))
         zeros: list[int | SSAValue] = [0] * len(shape)
         self.keep_name(
             op, build.insert(dma.MoveOp(fetch.result, zeros, ring, type, kept, permutation))
         )
 
     def store(self, op: tile.StoreOp, build: Builder) -> None:
-        """L2 to L3 by a block mover, L3 to external by the DMA, both late."""
+        """L2 to L3 by a block mover, L3 to external by the DMA, both defer."""
         source, target = self.mapped(op.source, op.target)
-        late = self.schedule.late
+        defer = self.schedule.defer
         assert isinstance(source.type, TileType)
         if isinstance(target.type, TileType):
-            build.insert(dma.PutOp(source, target, late=late))
+            build.insert(dma.PutOp(source, target, defer=defer))
             return
         over = self.mapped(*op.over)
-        if is_resident(target.type):
+        if is_pinned(target.type):
             if source.type.level.data != Level.L2 or op.permuted:
                 raise KpuError(
                     "a tensor that stands in L3 is stored from L2 as it is",
                     str(op.location),
                     "keep it in external memory",
                 )
-            write = dma.WriteOp(source, target, self.indices(op.indices), late=late, over=over)
+            write = dma.WriteOp(source, target, self.indices(op.indices), defer=defer, over=over)
             build.insert(write)
             return
         if source.type.level.data == Level.L2:
@@ -313,15 +313,15 @@ class _Lowering:
             ring = self.rings.new(name, staged, self.schedule.out_depth)
             zeros: list[int | SSAValue] = [0] * len(shape)
             move = build.insert(
-                dma.MoveOp(source, zeros, ring, staged, permuted=axes, late=late, over=over)
+                dma.MoveOp(source, zeros, ring, staged, permuted=axes, defer=defer, over=over)
             )
             move.result.name_hint = name
             source = move.result
             # In order behind its move, the write would make the DMA wait for the mover.
-            late += 1
+            defer += 1
         if isinstance(source.owner, dma.AcquireOp):
-            late += 1  # behind the put that completes it
-        build.insert(dma.WriteOp(source, target, self.indices(op.indices), late=late, over=over))
+            defer += 1  # behind the put that completes it
+        build.insert(dma.WriteOp(source, target, self.indices(op.indices), defer=defer, over=over))
 
 
 def lower_tile(func: FuncOp, machine: Machine) -> FuncOp:
@@ -375,7 +375,7 @@ def place_buffers(func: FuncOp, machine: Machine) -> None:
     living: list[Span] = []
     near: list[Span] = []
     for op, (born, dies) in spans:
-        if is_resident(op.result.type):
+        if is_pinned(op.result.type):
             room = size_of(op.result.type)
             near = [one for one in near if one[3] >= born]
             if op.address is None:
@@ -437,8 +437,8 @@ class TileToDmaPass(ModulePass):
     ...
     %lhs_l3 = dma.fetch %a[%m, 0] into @lhs_l3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
     %lhs = dma.move %lhs_l3[0, 0] into @lhs : !tile.tile<32x64xf32, l3> -> !tile.tile<32x64xf32, l2>
-    %acc_l3 = dma.move %acc[0, 0] into @acc_l3 late 1 : ...
-    dma.write %acc_l3, %c[%m, %n] late 2 : !tile.tile<32x48xf32, l3> -> memref<128x96xf32>
+    %acc_l3 = dma.move %acc[0, 0] into @acc_l3 defer 1 : ...
+    dma.write %acc_l3, %c[%m, %n] defer 2 : !tile.tile<32x48xf32, l3> -> memref<128x96xf32>
     ```
     """
 

@@ -1,1 +1,1 @@
-"""One altitude in, the same altitude out."""
+"""One level in, the same level out."""

@@ -1,4 +1,4 @@
-"""Saved programs: one file with the IR at each altitude, weights, machine and options.
+"""Saved programs: one file with the IR at each stage, weights, machine and options.
 
 The IR is text whose constants are handles (``dense_resource<w3>``) of parts of the file; the parts
 are the weights' bytes, each kept once, and are mapped into memory when the file is opened.
@@ -41,18 +41,18 @@ from kpu_ir.text.printing import ELIDED
 from kpu_ir.tuning.fusion import Choice, Cost
 
 if TYPE_CHECKING:
-    from kpu_ir.pipeline import Altitude, Compiled
+    from kpu_ir.pipeline import Compiled, Stage
 
-ALTITUDES: tuple[Altitude, ...] = ("dma", "tile", "kernel")
+STAGES: tuple[Stage, ...] = ("dma", "tile", "kernel")
 """In the order in which their weights are kept: what runs first."""
 
 SPARE = 1 << 20
-"""Bytes of weights that an altitude above ``dma`` may add; it is kept without values else."""
+"""Bytes of weights that an stage above ``dma`` may add; it is kept without values else."""
 
 
 @dataclass
 class _Weights:
-    """The constants of all altitudes, each value once."""
+    """The constants of all stages, each value once."""
 
     parts: dict[str, memoryview] = field(default_factory=dict[str, memoryview])
     handles: dict[bytes, str] = field(default_factory=dict[bytes, str])
@@ -143,18 +143,18 @@ def save(compiled: Compiled, path: str | Path) -> None:
     weights = _Weights()
     text: dict[str, memoryview] = {}
     nodes: dict[str, list[tuple[int, str]]] = {}
-    for altitude in ALTITUDES:
-        module = compiled.stages.get(altitude)
+    for stage in STAGES:
+        module = compiled.stages.get(stage)
         if module is None:
             continue
         new = {weights.digest(c): c for c in _constants(module) if weights.handle(c) is None}
-        if altitude == "dma" or sum(len(c.data.data) for c in new.values()) <= SPARE:
+        if stage == "dma" or sum(len(c.data.data) for c in new.values()) <= SPARE:
             for constant in new.values():
                 weights.keep(constant)
         stream = StringIO()
         _Writer(stream=stream, weights=weights).print_op(module)
-        text[altitude] = memoryview(stream.getvalue().encode())
-        nodes[altitude] = _nodes(module)
+        text[stage] = memoryview(stream.getvalue().encode())
+        nodes[stage] = _nodes(module)
     header = {
         "writer": __version__,
         "source": compiled.source,
@@ -227,7 +227,7 @@ def _choice(data: Mapping[str, Any]) -> Choice:
     return Choice(**values)
 
 
-class _Stages(Mapping["Altitude", ModuleOp]):
+class _Stages(Mapping["Stage", ModuleOp]):
     """The modules of a file, each read when it is asked for."""
 
     def __init__(
@@ -235,51 +235,49 @@ class _Stages(Mapping["Altitude", ModuleOp]):
         path: str,
         writer: str,
         parts: Mapping[str, memoryview],
-        nodes: Mapping[Altitude, list[tuple[int, str]]],
+        nodes: Mapping[Stage, list[tuple[int, str]]],
     ) -> None:
         self.path, self.writer = path, writer
-        self.nodes: dict[Altitude, dict[int, str]] = {
-            a: {int(n): str(name) for n, name in nodes[a]}
-            for a in reversed(ALTITUDES)
-            if a in parts
+        self.nodes: dict[Stage, dict[int, str]] = {
+            a: {int(n): str(name) for n, name in nodes[a]} for a in reversed(STAGES) if a in parts
         }
-        self.text: dict[Altitude, memoryview] = {a: parts[a] for a in self.nodes}
+        self.text: dict[Stage, memoryview] = {a: parts[a] for a in self.nodes}
         self.weights = {name: part for name, part in parts.items() if name.startswith("w")}
-        self.read: dict[Altitude, ModuleOp] = {}
+        self.read: dict[Stage, ModuleOp] = {}
 
-    def __iter__(self) -> Iterator[Altitude]:
+    def __iter__(self) -> Iterator[Stage]:
         return iter(self.text)
 
     def __len__(self) -> int:
         return len(self.text)
 
-    def __contains__(self, altitude: object) -> bool:
-        return altitude in self.text
+    def __contains__(self, stage: object) -> bool:
+        return stage in self.text
 
-    def __getitem__(self, altitude: Altitude) -> ModuleOp:
-        if altitude not in self.read:
-            self.read[altitude] = self._module(altitude)
-        return self.read[altitude]
+    def __getitem__(self, stage: Stage) -> ModuleOp:
+        if stage not in self.read:
+            self.read[stage] = self._module(stage)
+        return self.read[stage]
 
-    def _module(self, altitude: Altitude) -> ModuleOp:
+    def _module(self, stage: Stage) -> ModuleOp:
         try:
-            module = self._parsed(altitude)
+            module = self._parsed(stage)
         except (KpuError, DiagnosticException, *STUMBLES) as e:
             raise KpuError(
-                f"its {altitude} IR cannot be read: {e}",
+                f"its {stage} IR cannot be read: {e}",
                 self.path,
                 f"it is from kpu-ir {self.writer}, this is {__version__}: compile the model again",
             ) from None
-        names = self.nodes[altitude]
+        names = self.nodes[stage]
         for number, op in enumerate(module.walk()):
             if number in names:
                 op.location = NameLoc(StringAttr(names[number]), NoneAttr())
         return module
 
-    def _parsed(self, altitude: Altitude) -> ModuleOp:
-        text = str(self.text[altitude], "utf-8")
+    def _parsed(self, stage: Stage) -> ModuleOp:
+        text = str(self.text[stage], "utf-8")
         try:
-            parser = _Reader(context(), text, f"{self.path}({altitude})", self.weights)
+            parser = _Reader(context(), text, f"{self.path}({stage})", self.weights)
             module = parser.parse_module()
         except ParseError as e:
             raise parse_error(e) from None

@@ -244,13 +244,13 @@ def occupancy(compiled: Compiled, found: Analysis) -> str:
 
 
 def sources(compiled: Compiled) -> str:
-    """The IR at each altitude."""
+    """The IR at each stage."""
     what = {"kernel": "what is computed", "tile": "how it is cut", "dma": "how it moves"}
     return "".join(
-        f'<details><summary>{altitude} <span class="soft">{what[altitude]}; '
+        f'<details><summary>{stage} <span class="soft">{what[stage]}; '
         f"{text.count(chr(10)):,} lines</span></summary><pre>{escape(text)}</pre></details>"
-        for altitude in compiled.stages
-        for text in (compiled.ir(altitude),)
+        for stage in compiled.stages
+        for text in (compiled.ir(stage),)
     )
 
 

@@ -75,7 +75,7 @@ class Replay:
     ) -> None:
         """Compile the program for a stepped run."""
         self.program, self.see, self.live = program, see, live
-        self.model = TimeModel(program, closed=False, observer=self._observe)
+        self.model = TimeModel(program, fast_forward=False, observer=self._observe)
         self.rings = {
             self.model.slots.base[ring.index] + i: ring
             for plan in program.plans
@@ -114,7 +114,7 @@ class Replay:
 
     def _share(self, call: Call) -> None:
         """The same for tensors in L3."""
-        shared, marks = self.model.residents, self.marks
+        shared, marks = self.model.pinned_slots, self.marks
         free, used, written = marks.free, marks.used, marks.written
         for slot, buffers in shared.of_slots.get(call.plan.name, ()):
             ends = [end.get(b, NEVER) for b in buffers for end in (used, written)]
@@ -193,7 +193,7 @@ class Replay:
             used = (t + (spent.latency if extra else spent.occupancy), i)
             marks.free[slot] = max(marks.free.get(slot, NEVER), used)
         end = (t + spent.latency, i)
-        if isinstance(step, Fetch) and step.resident:
+        if isinstance(step, Fetch) and step.pinned:
             buffer = self.program.calls[span.event.call].arguments[step.buffer]
             done = (t + spent.occupancy, i)
             marks.used[buffer] = max(marks.used.get(buffer, NEVER), done)

@@ -139,7 +139,7 @@ def render(
         f"  {summary.cycles:,} cycles = {1e6 * summary.seconds:,.2f} us at "
         f"{summary.clock_hz / 1e9:g} GHz: {percent(summary.peak_fraction, 1)} of peak, "
         f"{percent(summary.roofline_fraction, 1)} of the roofline (counted bytes), "
-        f"{percent(summary.ideal_fraction, 1)} of the ideal (compulsory bytes)"
+        f"{percent(summary.compulsory_fraction, 1)} of the ideal (compulsory bytes)"
     )
     line(
         f"  bound by {NAMES[summary.bound_by]}; {summary.macs:,} multiply-accumulates, "

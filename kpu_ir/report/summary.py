@@ -88,7 +88,7 @@ class Summary:
     * ``peak_fraction``: the array's work at peak, over cycles.
     * ``roofline_fraction``: the largest of compute and each level's *counted* traffic bound, over
       cycles; ``bound_by`` says which, or that the vector engine has more work than any of them.
-    * ``ideal_fraction``: the larger of compute and *compulsory* external traffic, over cycles.
+    * ``compulsory_fraction``: the larger of compute and *compulsory* external traffic, over cycles.
     * ``model_macs``: of the model's operators, as its file has them; ``coverage``: multiply-accumulates
       simulated, the vector engine's too, over those. ``model_nodes``, ``folded_nodes``, ``host_nodes``: its
       operators, those that were computed at import, and those that neither were nor are on the device. None
@@ -115,7 +115,7 @@ class Summary:
     host_nodes: int | None
     peak_fraction: float
     roofline_fraction: float
-    ideal_fraction: float
+    compulsory_fraction: float
     bound_by: str
     bytes: dict[str, dict[str, int]]
     compulsory_bytes: int
@@ -261,7 +261,7 @@ def summarise(
         else None,
         peak_fraction=limits["compute"] / cycles,
         roofline_fraction=max(limits.values()) / cycles,
-        ideal_fraction=ideal / cycles,
+        compulsory_fraction=ideal / cycles,
         bound_by=max(vector, key=lambda name: vector[name]),
         bytes={
             level: {d: counts.get(f"{level}.{d}", 0) for d in ("read", "write")} for level in LEVELS

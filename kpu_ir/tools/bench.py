@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--allow-regression", action="store_true",
                      help="with --update: write an increase over 5 %% too")  # fmt: skip
     sub.add_argument("--file", default=None, help="the file (default: test/baselines.toml)")
-    sub = command("models", "whole models against theory and onnxruntime, into docs/models.md")
+    sub = command("models", "whole models against bound and onnxruntime, into docs/models.md")
     sub.add_argument("names", nargs="*", metavar="NAME",
                      help="which (default: all, and docs/models.md is written)")  # fmt: skip
     sub.add_argument("--out", default=None, help="write the page here")

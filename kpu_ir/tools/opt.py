@@ -26,7 +26,7 @@ from xdsl.utils.exceptions import (
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from kpu_ir.integrations.xdsl import PREFIX
-from kpu_ir.registry import DIALECTS, PASSES, PIPELINES, dialect_factory, pass_factory
+from kpu_ir.registry import ALIASES, DIALECTS, PASSES, PIPELINES, dialect_factory, pass_factory
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tools.opt_help import HelpFormatter
 
@@ -160,6 +160,7 @@ class KpuOptMain(xDSLOptMain):
     def _specs(self, text: str) -> Iterator[ArgSpec]:
         """Each pass with its options, those of pipelines one by one."""
         for spec in parse_pipeline(text):
+            spec = ArgSpec(ALIASES.get(spec.name, spec.name), spec.parameters)
             if spec.name not in PIPELINES:
                 yield spec
                 continue

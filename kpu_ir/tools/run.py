@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp, ShapedType
 
     from kpu_ir.machine import Machine
-    from kpu_ir.pipeline import Altitude, Compiled
+    from kpu_ir.pipeline import Compiled, Stage
     from kpu_ir.report.summary import Summary
     from kpu_ir.sim.program.program import Program
 
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     def option(name: str, help: str, **more: Any) -> None:
         p.add_argument(name, help=help, **more)
 
-    option("file", "a .onnx model, a .mlir module at any altitude, or a saved .kpu program")
+    option("file", "a .onnx model, a .mlir module at any level, or a saved .kpu program")
     option("--inputs", "arrays by input name (default: seeded random ones)", metavar="F.npz")
     option("--outputs", "write the outputs here", metavar="F.npz")
     option("--batch", "--inputs hold many items, stacked or along their first axis; so do --outputs",
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
            action="append", default=[], metavar="NAME=1x128")  # fmt: skip
     option("--no-values", "time only", action="store_true")
     option("--stepped", "step every operation instead of the closed form", action="store_true")
-    option("--emit", "print the IR at an altitude and stop", choices=["kernel", "tile", "dma"])
+    option("--emit", "print the IR at a level and stop", choices=["kernel", "tile", "dma"])
     option("--elide", "with --emit: leave out constants of more than N elements (default: 16), "
            "or 'none' of them", metavar="N")  # fmt: skip
     option("--json", "print one JSON object", action="store_true")
@@ -218,7 +218,7 @@ def check_options(args: argparse.Namespace) -> None:
             raise KpuError(f"--{other} and --{option} would write the same file", name)
 
 
-def check_altitude(args: argparse.Namespace, at: Altitude) -> None:
+def check_level(args: argparse.Namespace, at: Stage) -> None:
     """Refuse options for stages that the module has behind it."""
     for option in ("fuse", "search", "objective"):
         if at != "kernel" and getattr(args, option):
@@ -242,7 +242,7 @@ def obtain(
 ) -> tuple[Compiled, dict[str, Any] | None]:
     """The program, saved or kept or compiled now, and the inputs that were given, checked."""
     from kpu_ir.machine import Machine
-    from kpu_ir.pipeline import Options, altitude_of, check_inputs, compile, ports, read
+    from kpu_ir.pipeline import Options, check_inputs, compile, ports, read, stage_of
     from kpu_ir.program.cache import key_of, through
     from kpu_ir.program.saved import open
 
@@ -269,7 +269,7 @@ def obtain(
     def build() -> Compiled:
         with placed(args.file):
             module = read(args.file, shapes)
-        check_altitude(args, altitude_of(module))
+        check_level(args, stage_of(module))
         check(ports(module))  # before the compilation, which takes longer
         wanted = target(args, module, machine)
         with placed(args.file):
@@ -282,7 +282,7 @@ def obtain(
         compiled = open(args.file)
     else:
         compiled = through(key, args.file, build)
-        check_altitude(args, next(iter(compiled.stages)))
+        check_level(args, next(iter(compiled.stages)))
     compiled.source = args.file
     check([(port.name, port.type) for port in compiled.program.inputs])
     return compiled, given
@@ -440,7 +440,7 @@ def simulate(
 
     began = time.perf_counter()
     say("timing")
-    timing = compiled.time(closed=not stepped)
+    timing = compiled.time(fast_forward=not stepped)
     outputs: dict[str, Any] = {}
     if inputs is not None:
         say("simulating values")

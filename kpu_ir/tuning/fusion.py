@@ -1,6 +1,6 @@
 """Whether to fuse, decided by simulating both.
 
-Each group that ``kernel-group`` makes is compiled twice, as one program and as the programs that
+Each group that ``kernel-fusion-candidates`` makes is compiled twice, as one program and as the programs that
 its operations would be otherwise, with schedules searched for each; the simulator says which is
 better. Equal groups are decided once.
 """
@@ -17,7 +17,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 
 from kpu_ir.dialects import kernel
-from kpu_ir.passes.kernel_group import ATTRIBUTE, ungroup
+from kpu_ir.passes.kernel_fusion_candidates import ATTRIBUTE, ungroup
 from kpu_ir.passes.kernel_outline import captured
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.support.errors import KpuError
@@ -28,7 +28,7 @@ TIE = 0.01
 percent of time is less than what the transfers cost in energy."""
 
 Measure = Callable[[ModuleOp], Timing]
-"""The time of a module at the ``kernel`` altitude, as it stands (no more grouping)."""
+"""The time of a module at the ``kernel`` level, as it stands (no more grouping)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +199,7 @@ def _why(op: Operation, user: Operation, users: int) -> str:
 
 
 @dataclass(frozen=True)
-class FusePass(ModulePass):
+class KernelFuseByCostPass(ModulePass):
     """Group what could stay on chip, simulate both ways, and keep the better one.
 
     ``report`` prints a remark on stderr for every group and every pair that is not one.
@@ -219,7 +219,7 @@ class FusePass(ModulePass):
     ```
     """
 
-    name = "kpu-fuse"
+    name = "kernel-fuse-by-cost"
     mode: str = "full"
     report: bool = False
     objective: str = "cycles"
@@ -232,10 +232,12 @@ class FusePass(ModulePass):
         from kpu_ir.pipeline import Options, fuse
 
         if self.mode not in ("none", "epilogue", "full"):
-            raise KpuError(f"kpu-fuse: mode cannot be '{self.mode}'", hint="none, epilogue or full")
+            raise KpuError(
+                f"kernel-fuse-by-cost: mode cannot be '{self.mode}'", hint="none, epilogue or full"
+            )
         if self.objective not in ("cycles", "bytes", "energy", "edp"):
             raise KpuError(
-                f"kpu-fuse: objective cannot be '{self.objective}'",
+                f"kernel-fuse-by-cost: objective cannot be '{self.objective}'",
                 hint="cycles, bytes, energy or edp",
             )
         options = Options(fuse=self.mode, objective=self.objective)  # pyright: ignore

@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 from xdsl.dialects.func import FuncOp
 
-from kpu_ir.lowering.kernel_to_tile import Cut, lower_kernel
-from kpu_ir.lowering.schedule import L3_BYTES, RESIDENT, Schedule, l3_bytes, narrowed
+from kpu_ir.lowering.kernel_to_tile import TilingStrategy, lower_kernel
+from kpu_ir.lowering.schedule import L3_BYTES, PINNED, Schedule, l3_bytes, narrowed
 from kpu_ir.lowering.space import Candidate
 from kpu_ir.lowering.tile_to_dma import lower_tile
 from kpu_ir.machine import Machine
@@ -40,7 +40,7 @@ BUDGET: dict[str, int] = {"quick": 24, "full": 400}
 LEAN: dict[str, int] = {"quick": 8, "full": 100}
 """How many of those that promise as much and move less are simulated besides."""
 
-BESIDE: dict[str, int] = {"quick": 6, "full": 60}
+PINNED_BUDGET: dict[str, int] = {"quick": 6, "full": 60}
 """How many candidates are simulated for a kernel that leaves a part of L3 to tensors."""
 
 CLIMBS: dict[str, int] = {"quick": 2, "full": 10}
@@ -53,7 +53,7 @@ TIE = {"quick": 0.0045, "full": 0.0}
 """Results whose first figures differ by no more than this share are a tie, which goes to the smaller
 second figure: half a percent of the cycles is not worth twice the bytes."""
 
-VERSION = 14
+VERSION = 15
 """Of the cache; raised whenever a schedule could come out differently."""
 
 
@@ -76,10 +76,12 @@ def score(timing: Timing, machine: Machine, objective: Objective) -> tuple[float
             return (energy(timing.counts, machine).total * timing.cycles, timing.cycles)
 
 
-def time_schedule(func: FuncOp, cut: Cut, schedule: Schedule, machine: Machine) -> Timing:
+def time_schedule(
+    func: FuncOp, strategy: TilingStrategy, schedule: Schedule, machine: Machine
+) -> Timing:
     """The time of one kernel alone, with this schedule. Raises ``KpuError`` where it does not
     fit."""
-    lowered = lower_tile(lower_kernel(func, cut, schedule), machine)
+    lowered = lower_tile(lower_kernel(func, strategy, schedule), machine)
     return time_program(kernel_program(lowered, machine))
 
 
@@ -168,7 +170,7 @@ class Search:
         body = "\n".join(str(op) for op in func.body.block.ops)
         parts = [str(func.function_type), body, self.machine.to_dict(), self.objective, self.effort]
         parts += [
-            str(func.attributes[name]) for name in (RESIDENT, L3_BYTES) if name in func.attributes
+            str(func.attributes[name]) for name in (PINNED, L3_BYTES) if name in func.attributes
         ]
         text = json.dumps(parts)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -190,7 +192,7 @@ class Search:
             if answer is not None:
                 self.cache.put(key, schedule_from(answer))
 
-    def choose(self, func: FuncOp, cut: Cut) -> Schedule:
+    def choose(self, func: FuncOp, strategy: TilingStrategy) -> Schedule:
         """The best schedule found; the default where none of the candidates fits."""
         assert self.cache is not None
         key = self.key(func)
@@ -202,29 +204,29 @@ class Search:
         collecting = gc.isenabled()
         gc.disable()
         try:
-            chosen = self.search(func, cut)
+            chosen = self.search(func, strategy)
         finally:
             if collecting:
                 gc.enable()
         self.cache.put(key, chosen)
         return chosen
 
-    def search(self, func: FuncOp, cut: Cut) -> Schedule:
+    def search(self, func: FuncOp, strategy: TilingStrategy) -> Schedule:
         """Try candidates in the simulator: the most promising, then those that promise about as
         much and move less, then what is around the one that has won so far."""
         room = l3_bytes(func, self.machine)
         machine = narrowed(self.machine, room)
-        default = cut.default(machine)
+        default = strategy.default(machine)
         if self.objective in ("bytes", "energy"):
-            pool = sorted(cut.candidates(machine), key=lambda c: (c.bytes, c.guess))
+            pool = sorted(strategy.candidates(machine), key=lambda c: (c.bytes, c.guess))
         else:
             # Among those that promise about as much (half a percent), the one that moves least.
-            pool = cut.candidates(machine)
+            pool = strategy.candidates(machine)
             step = max(1, min((c.guess for c in pool), default=1) // 200)
             pool = sorted(pool, key=lambda c: (c.guess // step, c.bytes, c.guess))
-        tried = _Tried(func, cut, self)
+        tried = _Tried(func, strategy, self)
         if room < self.machine.l3.bytes:
-            return self._beside(func, pool, tried, default)
+            return self._with_pins(func, pool, tried, default)
         few = BUDGET[self.effort] // 6
         self._try(pool, tried, {"os": BUDGET[self.effort], "ws": few, "is": few})
         if tried.results:
@@ -246,7 +248,7 @@ class Search:
             tried.run(replace(tried.best[1], **changed))
         return tried.best[1]
 
-    def _beside(
+    def _with_pins(
         self, func: FuncOp, pool: Sequence[Candidate], tried: _Tried, default: Schedule
     ) -> Schedule:
         """The best of a few schedules beside tensors that stand in L3: those like the one that the
@@ -254,7 +256,7 @@ class Search:
         tensors, and do not hold here."""
         assert self.cache is not None
         plain = func.clone()
-        for name in (RESIDENT, L3_BYTES):
+        for name in (PINNED, L3_BYTES):
             plain.attributes.pop(name, None)
         known = self.cache.get(self.key(plain)) or default
         near = ["" if place == "l3" else place for place in (known.lhs, known.rhs)]
@@ -262,7 +264,7 @@ class Search:
             for depth in dict.fromkeys((known.l3_depth, 2)):
                 tried.run(replace(known, lhs=lhs, rhs=rhs, l3_depth=depth))
         left = [c for c in pool if "l3" not in (c.schedule.lhs, c.schedule.rhs)]
-        for candidate in left[: BESIDE[self.effort]]:
+        for candidate in left[: PINNED_BUDGET[self.effort]]:
             if not tried.knows(candidate.schedule):
                 tried.run(candidate.schedule)
         if not tried.results:
@@ -311,10 +313,10 @@ class Search:
 
     def _refinements(self, schedule: Schedule) -> Sequence[tuple[str, int]]:
         """Buffer depths and lateness around the best schedule."""
-        late = schedule.late
+        defer = schedule.defer
         return [
-            ("late", late + 3),
-            ("late", max(1, late - 3)),
+            ("defer", defer + 3),
+            ("defer", max(1, defer - 3)),
             ("out_depth", schedule.out_depth + 2),
             ("depth", schedule.depth + 1),
             ("l3_depth", schedule.l3_depth + 2),
@@ -326,7 +328,7 @@ class _Tried:
     """What has been simulated of one kernel."""
 
     func: FuncOp
-    cut: Cut
+    strategy: TilingStrategy
     search: Search
     results: list[tuple[tuple[float, float], Schedule]] = field(
         default_factory=list[tuple[tuple[float, float], Schedule]]
@@ -341,7 +343,7 @@ class _Tried:
         search = self.search
         search.tried += 1
         try:
-            timing = time_schedule(self.func, self.cut, schedule, search.machine)
+            timing = time_schedule(self.func, self.strategy, schedule, search.machine)
         except KpuError:
             return False
         self.results.append((score(timing, search.machine, search.objective), schedule))

@@ -1,4 +1,4 @@
-"""The reference of the kernel altitude against NumPy."""
+"""The reference of the kernel level against NumPy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kpu_ir.support.errors import KpuError
 
 
 def parse(text: str) -> ModuleOp:
-    """A verified module at the kernel altitude."""
+    """A verified module at the kernel level."""
     context = Context()
     for dialect in (Builtin, Func, Arith, Math, Kernel):
         context.load_dialect(dialect)

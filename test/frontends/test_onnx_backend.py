@@ -206,7 +206,7 @@ def document(outcomes: Sequence[Outcome]) -> str:
 
 
 def on_reference(module: ModuleOp, inputs: dict[str, Any]) -> Sequence[Any]:
-    """The kernel altitude's own meaning."""
+    """The kernel level's own meaning."""
     module.verify()
     return evaluate(module, inputs)
 

@@ -48,10 +48,10 @@ def mutate(data: bytes, size: int, seed: int) -> bytes:
 
 
 def seeds() -> Iterator[bytes]:
-    """Programs at each altitude, and the files of the IR tests."""
+    """Programs at each level, and the files of the IR tests."""
     for program in fuzz_saved.programs():
-        for altitude in ("kernel", "tile", "dma"):
-            yield program.ir(altitude).encode()
+        for level in ("kernel", "tile", "dma"):
+            yield program.ir(level).encode()
     for path in sorted((Path(__file__).parents[1] / "dialects").rglob("*.mlir")):
         for piece in path.read_text().split("// -----"):
             yield piece.encode()

@@ -39,8 +39,8 @@ def run(data: bytes) -> None:
     path = folder().file("p.kpu", data)
     try:
         program = kpu_ir.open(path)
-        for altitude in program.stages:
-            program.ir(altitude)
+        for level in program.stages:
+            program.ir(level)
         assert program.cycles >= 0
     except KpuError as e:
         harness.clean(e)
@@ -173,7 +173,7 @@ def programs() -> Iterator[kpu_ir.pipeline.Compiled]:
 
 
 def seeds() -> Iterator[bytes]:
-    """Saved programs, and one without the altitudes that are not needed to run it."""
+    """Saved programs, and one without the levels that are not needed to run it."""
     for program in programs():
         path = folder().path / "seed.kpu"
         path.unlink(missing_ok=True)

@@ -5,7 +5,7 @@
 // CHECK:      tile.for %b = 0 to 2 step 1 {
 // CHECK-NEXT:   tile.for %m = 0 to 64 step 32 {
 // CHECK:          %q_1 = tile.load
-// CHECK:          %k_1 = tile.load %{{.*}} keep(%m) permuted [0, 2, 1]
+// CHECK:          %k_1 = tile.load %{{.*}} reuse(%m) permuted [0, 2, 1]
 // CHECK:          tile.matmul output_stationary %q_1, %k_1 into %scores
 // CHECK:          tile.reduce max %scores into %top axes [2]
 // CHECK:          tile.for %n = 32 to 64 step 32 {

@@ -22,7 +22,7 @@
 // CHECK-NEXT:        tile.store %acc, %{{.*}} [%m, %n]
 // CHECK-NEXT:        tile.store %[[ACC1]], %{{.*}} [%m, %[[N1]]]
 // CHECK-NEXT:        tile.store %[[ACC2]], %{{.*}} [%m, %[[N2]]]
-func.func private @beside(%a: tensor<64x64xf32>, %b: tensor<64x96xf32>) -> tensor<64x96xf32> attributes {kpu.schedule = {tile = [32, 16, 32], out_depth = 1, beside = 3}} {
+func.func private @beside(%a: tensor<64x64xf32>, %b: tensor<64x96xf32>) -> tensor<64x96xf32> attributes {kpu.schedule = {tile = [32, 16, 32], out_depth = 1, unroll_n = 3}} {
   %p = kernel.matmul %a, %b : (tensor<64x64xf32>, tensor<64x96xf32>) -> tensor<64x96xf32>
   func.return %p : tensor<64x96xf32>
 }

@@ -37,8 +37,8 @@
 // KEPT-LABEL: func.func private @matmul_0
 // KEPT-SAME:   lhs = "l2", rhs = "l3"
 // KEPT:        tile.for %k = 0 to 64 step 16 {
-// KEPT-NEXT:     %lhs = tile.load %a [%m, %k] keep(%n) : memref<128x64xf32> -> !tile.tile<32x16xf32, l2>
-// KEPT-NEXT:     %rhs3 = tile.load %b [%k, %n] keep(%m) : memref<64x96xf32> -> !tile.tile<16x48xf32, l3>
+// KEPT-NEXT:     %lhs = tile.load %a [%m, %k] reuse(%n) : memref<128x64xf32> -> !tile.tile<32x16xf32, l2>
+// KEPT-NEXT:     %rhs3 = tile.load %b [%k, %n] reuse(%m) : memref<64x96xf32> -> !tile.tile<16x48xf32, l3>
 // KEPT-NEXT:     %rhs = tile.load %rhs3 [0, 0] : !tile.tile<16x48xf32, l3> -> !tile.tile<16x48xf32, l2>
 
 // Columns outside, another dataflow, the right operand kept in L2 while the rows run.
@@ -48,7 +48,7 @@
 // COLUMNS-NEXT:      tile.for %m = 0 to 128 step 32 {
 // COLUMNS-NEXT:        %acc = tile.alloc
 // COLUMNS-NEXT:        tile.for %k = 0 to 64 step 16 {
-// COLUMNS-NEXT:          %rhs = tile.load %b [%k, %n] keep(%m) : memref<64x96xf32> -> !tile.tile<16x48xf32, l2>
+// COLUMNS-NEXT:          %rhs = tile.load %b [%k, %n] reuse(%m) : memref<64x96xf32> -> !tile.tile<16x48xf32, l2>
 // COLUMNS-NEXT:          %lhs = tile.load %a [%m, %k]
 // COLUMNS-NEXT:          tile.matmul weight_stationary %lhs, %rhs into %acc over(%k) :
 func.func @main(%a: tensor<128x64xf32>, %b: tensor<64x96xf32>) -> tensor<128x96xf32> {
@@ -64,7 +64,7 @@ func.func private @matmul_0(%a: tensor<128x64xf32>, %b: tensor<64x96xf32>) -> te
 
 // A map behind the product becomes its epilogue. The bias does not depend on the row: it is kept.
 // CHECK-LABEL: func.func private @epilogue(%a: memref<128x64xf32>, %b: memref<64x96xf32>, %bias: memref<1x96xf32>, %{{.*}}: memref<128x96xf32>)
-// CHECK:           %extra = tile.load %bias [0, %n] keep(%m) : memref<1x96xf32> -> !tile.tile<1x48xf32, l2>
+// CHECK:           %extra = tile.load %bias [0, %n] reuse(%m) : memref<1x96xf32> -> !tile.tile<1x48xf32, l2>
 // CHECK-NEXT:      %acc = tile.alloc
 // CHECK-NEXT:      tile.matmul output_stationary %lhs, %rhs into %acc : {{.*}} with %extra : !tile.tile<1x48xf32, l2> epilogue {
 // CHECK-NEXT:      ^{{.*}}(%[[P:.*]]: f32, %[[Q:.*]]: f32):

@@ -37,7 +37,7 @@ def test_a_chain_takes_two_tensors_at_a_time() -> None:
         got, expected = program(x=x, w=w), program.reference({"x": x, "w": w})
         for name in got:
             np.testing.assert_allclose(got[name], expected[name], atol=1e-6)
-        assert program.time(closed=False).cycles == program.cycles
+        assert program.time(fast_forward=False).cycles == program.cycles
     assert sizes[4] == sizes[12]
 
 

@@ -26,8 +26,8 @@
 // CHECK-NEXT:        %acc = dma.acquire @acc : !tile.tile<32x48xf32, l2>
 // CHECK-NEXT:        dma.matmul output_stationary %lhs, %rhs into %acc : {{.*}} epilogue {
 // CHECK:               dma.yield %{{.*}} : f32
-// CHECK:             %acc_l3 = dma.move %acc [0, 0] into @acc_l3 late 1 : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
-// CHECK-NEXT:        dma.write %acc_l3, %c [%m, %n] late 2 : !tile.tile<32x48xf32, l3> -> memref<128x96xf32>
+// CHECK:             %acc_l3 = dma.move %acc [0, 0] into @acc_l3 defer 1 : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+// CHECK-NEXT:        dma.write %acc_l3, %c [%m, %n] defer 2 : !tile.tile<32x48xf32, l3> -> memref<128x96xf32>
 func.func private @product(%a: memref<128x64xf32>, %b: memref<96x64xf32>, %c: memref<128x96xf32>) {
   tile.for %m = 0 to 128 step 32 {
     %lhs = tile.load %a[%m, 0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l2>
@@ -56,9 +56,9 @@ func.func private @product(%a: memref<128x64xf32>, %b: memref<96x64xf32>, %c: me
 // CHECK-DAG:     dma.ring @lhs, 4 x <32x16xf32, l2> at 12288
 // CHECK-DAG:     dma.ring @rhs3, 8 x <16x48xf32, l3> at 4096
 // CHECK-DAG:     dma.ring @rhs, 2 x <16x48xf32, l2> at 20480
-// CHECK:         %lhs_l3 = dma.fetch %a [%m, %k] into @lhs_l3 keep(%n) : memref<128x64xf32>
-// CHECK-NEXT:    %lhs = dma.move %lhs_l3 [0, 0] into @lhs keep(%n) :
-// CHECK-NEXT:    %rhs3 = dma.fetch %b [%k, %n] into @rhs3 keep(%m) :
+// CHECK:         %lhs_l3 = dma.fetch %a [%m, %k] into @lhs_l3 reuse(%n) : memref<128x64xf32>
+// CHECK-NEXT:    %lhs = dma.move %lhs_l3 [0, 0] into @lhs reuse(%n) :
+// CHECK-NEXT:    %rhs3 = dma.fetch %b [%k, %n] into @rhs3 reuse(%m) :
 // CHECK-NEXT:    %rhs = dma.move %rhs3 [0, 0] into @rhs :
 // CHECK-NEXT:    dma.matmul output_stationary %lhs, %rhs into %acc over(%k) :
 func.func private @kept(%a: memref<128x64xf32>, %b: memref<64x96xf32>, %c: memref<128x96xf32>) {
@@ -66,8 +66,8 @@ func.func private @kept(%a: memref<128x64xf32>, %b: memref<64x96xf32>, %c: memre
     tile.for %n = 0 to 96 step 48 {
       %acc = tile.alloc : !tile.tile<32x48xf32, l2>
       tile.for %k = 0 to 64 step 16 {
-        %lhs = tile.load %a[%m, %k] keep(%n) : memref<128x64xf32> -> !tile.tile<32x16xf32, l2>
-        %rhs3 = tile.load %b[%k, %n] keep(%m) : memref<64x96xf32> -> !tile.tile<16x48xf32, l3>
+        %lhs = tile.load %a[%m, %k] reuse(%n) : memref<128x64xf32> -> !tile.tile<32x16xf32, l2>
+        %rhs3 = tile.load %b[%k, %n] reuse(%m) : memref<64x96xf32> -> !tile.tile<16x48xf32, l3>
         %rhs = tile.load %rhs3[0, 0] : !tile.tile<16x48xf32, l3> -> !tile.tile<16x48xf32, l2>
         tile.matmul output_stationary %lhs, %rhs into %acc over(%k)
           : !tile.tile<32x16xf32, l2>, !tile.tile<16x48xf32, l2> -> !tile.tile<32x48xf32, l2>
@@ -93,8 +93,8 @@ func.func private @kept(%a: memref<128x64xf32>, %b: memref<64x96xf32>, %c: memre
 // CHECK:         dma.reduce max %in into %m axes [1] :
 // CHECK:         dma.map %in, %m into %e :
 // CHECK:         dma.move %e [0, 0] into @e_l3 : !tile.tile<8x1000xf32, l2>
-// CHECK-NEXT:    dma.write %e_l3, %y [0, %i] late 1 :
-func.func private @row(%x: memref<8x64000xf32>, %y: memref<8x64000xf32>) attributes {kpu.schedule = {tile = [8, 1000], depth = 3, l3_depth = 4, out_depth = 2, late = 0}} {
+// CHECK-NEXT:    dma.write %e_l3, %y [0, %i] defer 1 :
+func.func private @row(%x: memref<8x64000xf32>, %y: memref<8x64000xf32>) attributes {kpu.schedule = {tile = [8, 1000], depth = 3, l3_depth = 4, out_depth = 2, defer = 0}} {
   tile.for %i = 0 to 64000 step 1000 {
     %in = tile.load %x[0, %i] low [0, 1000] fill -1.0 : f64 : memref<8x64000xf32> -> !tile.tile<8x1000xf32, l2>
     %m = tile.alloc : !tile.tile<8x1xf32, l2>

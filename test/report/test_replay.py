@@ -12,7 +12,7 @@ from kpu_ir.sim.program.program import load_program
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.parsing import parse_module
 
-from ..test_altitudes import MACHINES, draw_graph, lowered
+from ..test_levels import MACHINES, draw_graph, lowered
 
 DRAWS = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -57,8 +57,8 @@ func.func @kernel(%x: memref<64x48xf32>, %y: memref<64x1xf32>) {
     %x2 = dma.move %x3[0, 0] into @x2 on [0] : !tile.tile<8x48xf32, l3> -> !tile.tile<8x48xf32, l2>
     %m2 = dma.acquire @m2 : !tile.tile<8x1xf32, l2>
     dma.reduce max %x2 into %m2 axes [1] : !tile.tile<8x48xf32, l2> -> !tile.tile<8x1xf32, l2>
-    %m3 = dma.move %m2[0, 0] into @m3 on [1, 2] late 1 : !tile.tile<8x1xf32, l2> -> !tile.tile<8x1xf32, l3>
-    dma.write %m3, %y[%i, 0] on [2] late 2 : !tile.tile<8x1xf32, l3> -> memref<64x1xf32>
+    %m3 = dma.move %m2[0, 0] into @m3 on [1, 2] defer 1 : !tile.tile<8x1xf32, l2> -> !tile.tile<8x1xf32, l3>
+    dma.write %m3, %y[%i, 0] on [2] defer 2 : !tile.tile<8x1xf32, l3> -> memref<64x1xf32>
   }
   func.return
 }

@@ -20,7 +20,7 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import dtype_of
 from kpu_ir.text.parsing import parse_module
 
-from ..test_altitudes import MACHINES, draw_chain, draw_graph, draw_layer, lowered
+from ..test_levels import MACHINES, draw_chain, draw_graph, draw_layer, lowered
 
 DRAWS = settings(
     max_examples=int(os.environ.get("KPU_DRAWS", "60")),

@@ -16,9 +16,9 @@
 // RUN: not kpu-opt %S/data/split.mlir --split-input-file 2>&1 | filecheck %s --check-prefix SPLIT
 // SPLIT:      split.mlir:7:3: kernel.reshape: expected a result of 8 elements
 
-// RUN: not kpu-opt %S/data/syntax.mlir -p kernel-fues 2>&1 | filecheck %s --check-prefix PASS
-// PASS:      kpu-opt: error: there is no pass 'kernel-fues'
-// PASS-NEXT: hint: did you mean 'kernel-fuse'?
+// RUN: not kpu-opt %S/data/syntax.mlir -p kernel-fodl 2>&1 | filecheck %s --check-prefix PASS
+// PASS:      kpu-opt: error: there is no pass 'kernel-fodl'
+// PASS-NEXT: hint: did you mean 'kernel-fold'?
 
 // RUN: not kpu-opt %S/data/none.mlir 2>&1 | filecheck %s --check-prefix FILE
 // FILE: kpu-opt: error: {{.*}}none.mlir: cannot be read: No such file or directory

@@ -6,9 +6,9 @@
 // RUN: kpu-opt %s -p to-dma --elide 0 | filecheck %s --check-prefix DMA
 
 // The plain name, the prefixed one, and that of the plugin in upstream's tool are one pass.
-// RUN: kpu-opt %s -p kernel-fuse | filecheck %s --check-prefix FUSED
-// RUN: kpu-opt %s -p kpu-kernel-fuse | filecheck %s --check-prefix FUSED
-// RUN: xdsl-opt %s -p kpu-kernel-fuse | filecheck %s --check-prefix FUSED
+// RUN: kpu-opt %s -p kernel-fuse-elementwise | filecheck %s --check-prefix FUSED
+// RUN: kpu-opt %s -p kpu-kernel-fuse-elementwise | filecheck %s --check-prefix FUSED
+// RUN: xdsl-opt %s -p kpu-kernel-fuse-elementwise | filecheck %s --check-prefix FUSED
 
 // ALONE-NOT: ms
 // ALONE:     func.func @main

@@ -184,7 +184,7 @@ def test_every_section_is_a_command() -> None:
 
 # -- baselines ------------------------------------------------------------------------------------
 
-SCHEDULE = Schedule(tile=(32, 32, 64), lhs="l3", late=3)
+SCHEDULE = Schedule(tile=(32, 32, 64), lhs="l3", defer=3)
 ONE = baseline.Baseline(1000, 5000, 123456.7, {"matmul_0": SCHEDULE})
 
 

@@ -152,8 +152,8 @@ def test_times_are_no_part_of_the_ir(file: Path, capsys: pytest.CaptureFixture[s
     ("options", "message"),
     [
         (["-p", "to-dma{a=1}"], "the pipeline 'to-dma' has no options"),
-        (["-p", "kernel-fuse{"], "pass-pipeline:1:13"),
-        (["-p", "kernel-fuse{nothing=1}"], "pass 'kernel-fuse': "),
+        (["-p", "kernel-fold{"], "pass-pipeline:1:13"),
+        (["-p", "kernel-fuse-elementwise{nothing=1}"], "pass 'kernel-fuse-elementwise': "),
         (["-t", "mlir{nothing=1}"], "target 'mlir': "),
         (["--machine", "minmal"], "did you mean 'minimal'?"),
         (["--set", "l2.banks=0"], "'l2.banks' must be positive"),

@@ -1,4 +1,4 @@
-"""The ``kernel`` altitude: what is computed.
+"""The ``kernel`` level: what is computed.
 
 Values are builtin tensors of static shape, operations are pure. There are no loops, no memory and
 no order here beyond what data needs. A contraction is a named operation with an explicit

@@ -1,4 +1,4 @@
-"""The ``tile`` altitude: how a kernel is cut.
+"""The ``tile`` level: how a kernel is cut.
 
 A kernel is a ``func.func`` on memrefs (inputs, then outputs) whose body is a nest of ``tile.for``
 loops. ``tile.load`` brings a block of a tensor to a memory level, ``tile.matmul`` and ``tile.map``
@@ -10,7 +10,7 @@ meaning. There are no addresses and no engines here, and nothing says what overl
 store that hangs over the end of its tensor is clipped there, and operations work on the clipped
 extents.
 
-**Keeping.** ``keep(%j)`` on a load says that the value, which does not depend on ``%j``, is loaded
+**Reuse.** ``reuse(%j)`` on a load says that the value, which does not depend on ``%j``, is loaded
 in the first trip of that loop and stays on chip for the others. On an allocation it says that the
 room, and what stands there, is that of the first trip: partial sums over a loop outside of others.
 Such sums may stand in L3: ``tile.load .. after(%j)`` brings them to L2 (nothing in the first trip),
@@ -36,7 +36,7 @@ from kpu_ir.dialects.tile.ops import (
     YieldOp,
 )
 from kpu_ir.dialects.tile.types import (
-    RESIDENT,
+    PINNED,
     Dataflow,
     DataflowAttr,
     Level,
@@ -47,14 +47,14 @@ from kpu_ir.dialects.tile.types import (
     Window,
     WindowAttr,
     integers,
-    is_resident,
+    is_pinned,
     padding_of,
     permutation_of,
     unpermuted,
 )
 
 __all__ = [
-    "RESIDENT",
+    "PINNED",
     "AllocOp",
     "BufferOp",
     "ConstantOp",
@@ -78,7 +78,7 @@ __all__ = [
     "WindowOp",
     "YieldOp",
     "integers",
-    "is_resident",
+    "is_pinned",
     "padding_of",
     "permutation_of",
     "unpermuted",

@@ -1,6 +1,6 @@
 """What is computed on tiles: operands, assembly and checks that ``tile`` and ``dma`` share.
 
-The two altitudes differ in where tiles stand and who moves them, not in what a product or a map is.
+The two levels differ in where tiles stand and who moves them, not in what a product or a map is.
 """
 
 from __future__ import annotations

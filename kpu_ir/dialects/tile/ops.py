@@ -1,4 +1,4 @@
-"""The ``tile`` altitude: how a kernel is cut.
+"""The ``tile`` level: how a kernel is cut.
 
 A kernel is a ``func.func`` on memrefs (inputs, then outputs) whose body is a nest of ``tile.for``
 loops. ``tile.load`` brings a block of a tensor to a memory level, ``tile.matmul`` and ``tile.map``
@@ -10,7 +10,7 @@ meaning. There are no addresses and no engines here, and nothing says what overl
 store that hangs over the end of its tensor is clipped there, and operations work on the clipped
 extents.
 
-**Keeping.** ``keep(%j)`` on a load says that the value, which does not depend on ``%j``, is loaded
+**Reuse.** ``reuse(%j)`` on a load says that the value, which does not depend on ``%j``, is loaded
 in the first trip of that loop and stays on chip for the others. On an allocation it says that the
 room, and what stands there, is that of the first trip: partial sums over a loop outside of others.
 Such sums may stand in L3: ``tile.load .. after(%j)`` brings them to L2 (nothing in the first trip),
@@ -66,7 +66,7 @@ from kpu_ir.dialects.tile.types import (
     Level,
     TileType,
     integers,
-    is_resident,
+    is_pinned,
     mixed_indices,
     padding_attr,
     permuted_attr,
@@ -78,7 +78,7 @@ from kpu_ir.dialects.tile.types import (
 
 @irdl_op_definition
 class ForOp(IRDLOperation):
-    """A loop with constant bounds; the nest stays the same at the ``dma`` altitude.
+    """A loop with constant bounds; the nest stays the same at the ``dma`` level.
 
     ```mlir
     tile.for %i = 0 to 128 step 32 {
@@ -251,7 +251,7 @@ class ViewOp(IRDLOperation):
 class LoadOp(MemoryOperation):
     """Bring a block of a tensor, or of a larger tile, to a memory level.
 
-    ``keep(%j)``: loaded in the first trip of the loop of ``%j`` only. ``permuted [1, 0]``:
+    ``reuse(%j)``: loaded in the first trip of the loop of ``%j`` only. ``permuted [1, 0]``:
     dimension i of the result is dimension ``permuted[i]`` of the block; at most two dimensions of
     more than one element change places. ``low``, ``high``: elements around the tensor that read as
     ``fill`` (default 0); offsets count from the padding.
@@ -264,14 +264,14 @@ class LoadOp(MemoryOperation):
     %a3 = tile.load %a[%i, 0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
     %a2 = tile.load %a3[0, 0] : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
     %x = tile.load %x0[0, %h] low [0, 1] high [0, 1] : memref<8x30xf32> -> !tile.tile<8x10xf32, l2>
-    %b = tile.load %b0[%j, 0] keep(%i) permuted [1, 0] : memref<96x64xf32> -> !tile.tile<64x48xf32, l2>
+    %b = tile.load %b0[%j, 0] reuse(%i) permuted [1, 0] : memref<96x64xf32> -> !tile.tile<64x48xf32, l2>
     ```
     """
 
     name = "tile.load"
     source = operand_def(base(MemRefType) | base(TileType))
     offsets = var_operand_def(IndexType())
-    kept = var_operand_def(IndexType())
+    reused = var_operand_def(IndexType())
     by = opt_operand_def(MemRefType)
     after = opt_operand_def(IndexType())
     static_offsets = prop_def(DenseArrayBase)
@@ -284,7 +284,7 @@ class LoadOp(MemoryOperation):
     custom_directives = (DynamicIndexList,)
     assembly_format = (
         "$source custom<DynamicIndexList>($offsets, $static_offsets) (`by` $by^ `:` type($by))? "
-        "(`keep` `(` $kept^ `)`)? (`after` `(` $after^ `)`)? (`permuted` $permuted^)? (`low` $low^)? "
+        "(`reuse` `(` $reused^ `)`)? (`after` `(` $after^ `)`)? (`permuted` $permuted^)? (`low` $low^)? "
         "(`high` $high^)? (`fill` $fill^)? attr-dict "
         "`:` type($source) `->` type($result)"
     )
@@ -294,7 +294,7 @@ class LoadOp(MemoryOperation):
         source: SSAValue,
         indices: Sequence[int | SSAValue],
         type: TileType,
-        kept: Sequence[SSAValue] = (),
+        reused: Sequence[SSAValue] = (),
         permuted: Sequence[int] | None = None,
         low: Sequence[int] | None = None,
         high: Sequence[int] | None = None,
@@ -306,7 +306,7 @@ class LoadOp(MemoryOperation):
         dynamic, static = split_indices(indices)
         listed, later = ([] if v is None else [v] for v in (by, after))
         super().__init__(
-            operands=[source, dynamic, kept, listed, later],
+            operands=[source, dynamic, reused, listed, later],
             properties={
                 "static_offsets": static,
                 "permuted": permuted_attr(permuted),
@@ -332,7 +332,7 @@ class LoadOp(MemoryOperation):
         verify_access(
             "tile.load", offsets, source, self.result.type, self.permuted, self.low, self.high
         )
-        if is_resident(self.source.type) and (
+        if is_pinned(self.source.type) and (
             self.permuted or self.result.type.level.data != Level.L2
         ):
             raise VerifyException("tile.load from a tensor in l3 goes to l2, and does not permute")
@@ -342,9 +342,9 @@ class LoadOp(MemoryOperation):
             source.level.data != Level.L3 or self.result.type.level.data != Level.L2
         ):
             raise VerifyException("tile.load from a tile goes from l3 to l2")
-        if self.after is not None and (self.kept or not isinstance(source, TileType)):
+        if self.after is not None and (self.reused or not isinstance(source, TileType)):
             raise VerifyException(
-                "tile.load: sums that are loaded again stand in l3, and are not kept"
+                "tile.load: sums that are loaded again stand in l3, and are not reused"
             )
 
 
@@ -352,23 +352,23 @@ class LoadOp(MemoryOperation):
 class AllocOp(MemoryOperation):
     """Room on chip for a result; a ``matmul`` or a ``map`` writes ``into`` it.
 
-    ``keep(%j)``: in later trips of that loop, the room of its first trip and what stands there. Room
+    ``reuse(%j)``: in later trips of that loop, the room of its first trip and what stands there. Room
     in L3 is written by ``tile.store`` and read by ``tile.load``.
 
     ```mlir
     %c = tile.alloc : !tile.tile<32x48xf32, l2>
-    %s = tile.alloc keep(%j) : !tile.tile<32x48xf32, l3>
+    %s = tile.alloc reuse(%j) : !tile.tile<32x48xf32, l3>
     ```
     """
 
     name = "tile.alloc"
-    kept = var_operand_def(IndexType())
+    reused = var_operand_def(IndexType())
     result = result_def(TileType)
-    assembly_format = "(`keep` `(` $kept^ `)`)? attr-dict `:` type($result)"
+    assembly_format = "(`reuse` `(` $reused^ `)`)? attr-dict `:` type($result)"
 
-    def __init__(self, type: TileType, kept: Sequence[SSAValue] = ()) -> None:
+    def __init__(self, type: TileType, reused: Sequence[SSAValue] = ()) -> None:
         """Room for ``type``."""
-        super().__init__(operands=[kept], result_types=[type])
+        super().__init__(operands=[reused], result_types=[type])
 
 
 @irdl_op_definition
@@ -527,7 +527,7 @@ class StoreOp(MemoryOperation):
                     "tile.store to a tile goes from l2 to what was allocated in l3"
                 )
         block = source
-        if is_resident(target) and (self.permuted or source.level.data != Level.L2):
+        if is_pinned(target) and (self.permuted or source.level.data != Level.L2):
             raise VerifyException(
                 "tile.store to a tensor in l3 comes from l2, and does not permute"
             )

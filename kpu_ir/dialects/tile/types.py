@@ -277,13 +277,13 @@ def unpermuted(shape: Sequence[int], permutation: Sequence[int]) -> tuple[int, .
     return tuple(result)
 
 
-RESIDENT = StringAttr("l3")
+PINNED = StringAttr("l3")
 """The memory space of a tensor that stands in L3; external memory is that of no name."""
 
 
-def is_resident(type: Attribute) -> bool:
+def is_pinned(type: Attribute) -> bool:
     """Whether a tensor stands in L3."""
-    return isinstance(type, MemRefType) and type.memory_space == RESIDENT
+    return isinstance(type, MemRefType) and type.memory_space == PINNED
 
 
 def verify_access(
@@ -331,8 +331,8 @@ def verify_gather(op: Operation, source: Attribute, by: SSAValue) -> MemRefType:
     if (
         not isinstance(source, MemRefType)
         or len(source.get_shape()) < 2
-        or is_resident(source)
-        or is_resident(indices)
+        or is_pinned(source)
+        or is_pinned(indices)
     ):
         raise VerifyException(
             f"{op.name}: only external memory of rank 2 or more is read by a list"

@@ -1,4 +1,4 @@
-"""linalg on tensors, as torch-mlir and IREE print it in generic form, to the ``kernel`` altitude.
+"""linalg on tensors, as torch-mlir and IREE print it in generic form, to the ``kernel`` level.
 
 ``access`` brings every structured operation into one form, ``recognise`` says what it is
 (``products``, ``windows``: the kinds with a kernel of their own), ``scalars`` writes its body,

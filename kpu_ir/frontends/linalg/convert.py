@@ -1,4 +1,4 @@
-"""``linalg-to-kernel``: a function of linalg on tensors becomes ``@main`` at the kernel altitude."""
+"""``linalg-to-kernel``: a function of linalg on tensors becomes ``@main`` at the kernel level."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONNX models become the ``kernel`` altitude.
+"""ONNX models become the ``kernel`` level.
 
 ``load`` reads files, ``importer`` walks the graph, ``work`` counts what nodes compute, and the
 operators stand in tables by family: ``elementwise``, ``products``, ``shapes``, ``networks``

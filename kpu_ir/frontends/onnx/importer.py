@@ -1,4 +1,4 @@
-"""From an ONNX graph to the ``kernel`` altitude.
+"""From an ONNX graph to the ``kernel`` level.
 
 Nodes are taken in topological order. What is known at import (initialisers, constants, shapes, and
 what follows from them) is kept as NumPy arrays and folded by ONNX's own reference, so arithmetic on

@@ -1,4 +1,4 @@
-"""Networks in Python: ``Graph`` makes the ``kernel`` altitude, and says at once what does not fit.
+"""Networks in Python: ``Graph`` makes the ``kernel`` level, and says at once what does not fit.
 
 >>> g = Graph()
 >>> x = g.input("x", (8, 64))
@@ -318,7 +318,7 @@ def _flat(numbers: Sequence[int | Sequence[int]]) -> list[int]:
 
 
 class Graph(Layers):
-    """A function at the kernel altitude, under construction."""
+    """A function at the kernel level, under construction."""
 
     def __init__(self, name: str = "main") -> None:
         """An empty graph, which becomes the function ``@name``."""

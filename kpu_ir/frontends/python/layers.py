@@ -1,4 +1,4 @@
-"""The layers of networks, for ``Graph``: what they are called, made of the kernel altitude's
+"""The layers of networks, for ``Graph``: what they are called, made of the kernel level's
 operations."""
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class Fetch:
     by: int | None = None
 
     @property
-    def resident(self) -> bool:
+    def pinned(self) -> bool:
         """Whether the tensor stands in L3."""
         return self.ring.level == "l2"
 
@@ -111,7 +111,7 @@ class Move:
     out: int
     permutation: tuple[int, ...]
     channels: tuple[int, ...] | None
-    late: int
+    defer: int
     moves: bool
     bytes: int
     inward: bool
@@ -142,7 +142,7 @@ class Put:
     into: int
     extents: tuple[int, ...]
     channels: tuple[int, ...] | None
-    late: int
+    defer: int
     bytes: int
 
 
@@ -240,7 +240,7 @@ class Windowed:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """L3 to external, or L2 to a tensor in L3 (``resident``)."""
+    """L3 to external, or L2 to a tensor in L3 (``pinned``)."""
 
     op: Operation
     source: int
@@ -248,9 +248,9 @@ class Write:
     offsets: tuple[Affine, ...]
     extents: tuple[int, ...]
     channels: tuple[int, ...] | None
-    late: int
+    defer: int
     bytes: int
-    resident: bool = False
+    pinned: bool = False
 
 
 Vector = Map | Reduce | Windowed
@@ -260,7 +260,7 @@ Node = Loop | Step
 
 def carrier(step: Fetch | Move | Put | Write) -> str:
     """The engines that carry a transfer: ``dma`` or ``mover``."""
-    if isinstance(step, Fetch | Write) and not step.resident:
+    if isinstance(step, Fetch | Write) and not step.pinned:
         return "dma"
     return "mover"
 

@@ -13,7 +13,7 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, BlockArgument, Operation, SSAValue
 
 from kpu_ir.dialects import dma, tile
-from kpu_ir.dialects.tile import is_resident, padding_of, permutation_of, unpermuted
+from kpu_ir.dialects.tile import is_pinned, padding_of, permutation_of, unpermuted
 from kpu_ir.sim.program.plan import (
     Acquire,
     Affine,
@@ -153,7 +153,7 @@ class _Planner:
                     bounds = tuple(a + n for a, n in zip(floors, bounds))
                     accesses.append(_Access(offsets, size, outer, floors, bounds))
             if isinstance(op, dma.FetchOp | dma.MoveOp | dma.AcquireOp):
-                first |= var in op.kept
+                first |= var in op.reused
             if isinstance(op, dma.MoveOp):
                 first |= op.after is loop.induction_var
             if isinstance(op, dma.MoveOp | dma.WriteOp):
@@ -252,7 +252,7 @@ class _Planner:
                 case _ if op.name.startswith("arith."):
                     pass
                 case _:
-                    raise KpuError("this operation does not belong at the dma altitude", place(op))
+                    raise KpuError("this operation does not belong at the dma level", place(op))
 
     def _register(self, value: SSAValue) -> int:
         return self.registers.setdefault(value, len(self.registers))
@@ -286,8 +286,8 @@ class _Planner:
             extents.append(min(size, limit - at))
         return tuple(extents) if min(extents, default=1) > 0 else None
 
-    def _moves(self, kept: Sequence[SSAValue]) -> bool:
-        return all(self.edge[self.variables[v]][0] for v in kept)
+    def _moves(self, reused: Sequence[SSAValue]) -> bool:
+        return all(self.edge[self.variables[v]][0] for v in reused)
 
     def _channels(
         self, op: dma.FetchOp | dma.MoveOp | dma.PutOp | dma.WriteOp
@@ -336,7 +336,7 @@ class _Planner:
             ring,
             self._register(op.result),
             self._channels(op),
-            self._moves(op.kept),
+            self._moves(op.reused),
             element_bytes(ring.element, product(inside)) + listed,
             low if hangs else None,
             op.fill.value.data if op.fill else 0.0,
@@ -366,7 +366,7 @@ class _Planner:
         self.extents[op.result] = extents
         self.written.add(op.result)
         ring = self._named(op, op.ring)
-        late = op.late.value.data if op.late else 0
+        defer = op.defer.value.data if op.defer else 0
         yield Move(
             op,
             self._register(op.source),
@@ -377,8 +377,8 @@ class _Planner:
             self._register(op.result),
             permutation,
             self._channels(op),
-            late,
-            self._moves(op.kept),
+            defer,
+            self._moves(op.reused),
             element_bytes(ring.element, product(extents)),
             ring.level == "l2",
         )
@@ -395,17 +395,17 @@ class _Planner:
         self.extents[op.result] = None
         ring, out = self._named(op, op.ring), self._register(op.result)
         shape = op.result.type.get_shape()
-        if not op.kept:
+        if not op.reused:
             return Acquire(op, ring, out, shape)
         around: list[SSAValue] = []
         parent = op.parent_op()
         while isinstance(parent, tile.ForOp):
-            if parent.induction_var not in op.kept:
+            if parent.induction_var not in op.reused:
                 around.append(parent.induction_var)
             parent = parent.parent_op()
         cell = (op, *(self.value[self.variables[v]] for v in around))
         self.cells[op.result] = cell
-        fresh = self._moves(op.kept)
+        fresh = self._moves(op.reused)
         if fresh:
             self.held.pop(cell, None)
         elif cell in self.held:
@@ -425,7 +425,7 @@ class _Planner:
             self._into(op, op.into, source),
             source,
             self._channels(op),
-            op.late.value.data if op.late else 0,
+            op.defer.value.data if op.defer else 0,
             element_bytes(element, product(source)),
         )
 
@@ -590,9 +590,9 @@ class _Planner:
             offsets,
             extents,
             self._channels(op),
-            op.late.value.data if op.late else 0,
+            op.defer.value.data if op.defer else 0,
             element_bytes(target.type.element_type, product(extents)),
-            is_resident(target.type),
+            is_pinned(target.type),
         )
 
     def plan(self) -> Plan:

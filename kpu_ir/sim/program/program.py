@@ -218,8 +218,8 @@ class _Loader:
     ) -> int:
         assert isinstance(type, MemRefType)
         size = element_bytes(type.element_type, type.element_count())
-        if tile.is_resident(type):
-            return self.resident(name, type, size, address)
+        if tile.is_pinned(type):
+            return self.pinned(name, type, size, address)
         at = self.end if address is None else address
         self.end = max(self.end, (at + size + 63) // 64 * 64)
         if self.end > self.machine.external.bytes:
@@ -233,7 +233,7 @@ class _Loader:
         self.buffers.append(Buffer(len(self.buffers), name, type, size, kind, at, value))
         return len(self.buffers) - 1
 
-    def resident(self, name: str, type: MemRefType, size: int, address: int | None) -> int:
+    def pinned(self, name: str, type: MemRefType, size: int, address: int | None) -> int:
         """A tensor in L3; without an address, below those that have none either."""
         room = self.machine.l3.bytes
         at = address

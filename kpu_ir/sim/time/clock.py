@@ -150,7 +150,7 @@ class Slots:
 
 
 @dataclass(slots=True)
-class Residents:
+class PinnedSlots:
     """Tensors in L3, and what else stands where they do at other times: ``of_slots`` the tensors of
     a plan's slots, ``slots_of`` the slots of a tensor, ``others`` tensors that share bytes."""
 
@@ -162,9 +162,9 @@ class Residents:
     others: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
 
     @staticmethod
-    def of(program: Program, slots: Slots) -> Residents:
+    def of(program: Program, slots: Slots) -> PinnedSlots:
         """Those of a program."""
-        found = Residents({b.index for b in program.buffers if b.level == "l3"})
+        found = PinnedSlots({b.index for b in program.buffers if b.level == "l3"})
         ranges = [
             (b.index, b.address, b.address + b.bytes) for b in program.buffers if b.level == "l3"
         ]

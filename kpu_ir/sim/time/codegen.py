@@ -36,20 +36,20 @@ if TYPE_CHECKING:
 class PlanCompiler:
     """Emits one plan's code."""
 
-    def __init__(self, model: TimeModel, plan: Plan, closed: bool) -> None:
-        """For one plan of ``model``; ``closed``: its loops may jump."""
-        self.model, self.plan, self.closed = model, plan, closed
+    def __init__(self, model: TimeModel, plan: Plan, fast_forward: bool) -> None:
+        """For one plan of ``model``; ``fast_forward``: its loops may jump."""
+        self.model, self.plan, self.fast_forward = model, plan, fast_forward
         self.lines: list[str] = []
         self.indent = 1
         self.loops: list[Callable[[], None]] = []
         self.ring_of = rings_of(plan)
-        late: list[Move | Put | Write] = [
-            s for s in steps(plan.body) if isinstance(s, Move | Put | Write) and s.late
+        defer: list[Move | Put | Write] = [
+            s for s in steps(plan.body) if isinstance(s, Move | Put | Write) and s.defer
         ]
-        self.late_rings = {self.ring_of[s.source].index for s in late}
-        self.late_rings |= {s.ring.index for s in late if isinstance(s, Move)}
-        self.late_rings |= {self.ring_of[s.into].index for s in late if isinstance(s, Put)}
-        self.has_late = bool(late)
+        self.deferred_rings = {self.ring_of[s.source].index for s in defer}
+        self.deferred_rings |= {s.ring.index for s in defer if isinstance(s, Move)}
+        self.deferred_rings |= {self.ring_of[s.into].index for s in defer if isinstance(s, Put)}
+        self.has_deferred = bool(defer)
         self.mapped = {s.into for s in steps(plan.body) if isinstance(s, Map | Reduce | Windowed)}
         self.mapped |= {s.out for s in steps(plan.body) if isinstance(s, Move)}
         put = {s.into for s in steps(plan.body) if isinstance(s, Put)}
@@ -95,7 +95,7 @@ class PlanCompiler:
         self.emit(f"count[{number}] += 1")
 
     def _slot(self, ring: Ring, out: int, settle: bool = True) -> None:
-        """Take the ring's next slot; ``settle``: what is late with it is due."""
+        """Take the ring's next slot; ``settle``: what is defer with it is due."""
         base = self.model.slots.base[ring.index]
         r, last = ring.index, ring.depth - 1
         if last:
@@ -103,7 +103,7 @@ class PlanCompiler:
         else:
             self.emit(f"s = {base}")
         self.emit(f"reg[{out}] = s")
-        if settle and ring.index in self.late_rings:
+        if settle and ring.index in self.deferred_rings:
             self.emit("if pending[s]: settle(s)")
 
     def _producer(self, register: int) -> str:
@@ -112,7 +112,7 @@ class PlanCompiler:
     def _operand(self, register: int, engine: Engine, name: str) -> None:
         ring = self.ring_of[register]
         self.emit(f"{name} = reg[{register}]")
-        if ring.index in self.late_rings:
+        if ring.index in self.deferred_rings:
             self.emit(f"if pending[{name}]: settle({name})")
         self._wait(
             f"ready[{name}]", engine, f"operand @{ring.name} from {self._producer(register)}"
@@ -153,19 +153,19 @@ class PlanCompiler:
                         self._wait(f"written[bind[{step.by}]]", main, "tensor of an earlier kernel")
                     self._finish(step, held, spent, "s")
                     self.emit(f"ready[s] = free[s] = t + {spent.latency}")
-                    if step.resident:
+                    if step.pinned:
                         touched.used_buffers.add(step.buffer)
                         self.emit(f"b = bind[{step.buffer}]; x = t + {spent.occupancy}")
                         self.emit("if x > used[b]: used[b] = x")
             case Move():
-                if step.late:
-                    self._late_move(step, spent, held)
+                if step.defer:
+                    self._deferred_move(step, spent, held)
                 else:
                     if spent and main:
                         self.emit(f"q = reg[{step.source}]")
                     self._slot(step.ring, step.out)
                     if spent and main:
-                        if self.ring_of[step.source].index in self.late_rings:
+                        if self.ring_of[step.source].index in self.deferred_rings:
                             self.emit("if pending[q]: settle(q)")
                         self._move(step, spent, held)
                 if main:
@@ -176,13 +176,13 @@ class PlanCompiler:
                 touched.reads.add((main.index, step.source))
                 touched.written.add(step.into)
                 self.emit(f"q = reg[{step.source}]; s = reg[{step.into}]")
-                if step.late:
-                    name = f"late{self.model.fresh()}"
+                if step.defer:
+                    name = f"deferred{self.model.fresh()}"
                     self._deferred(name, lambda: self._move(step, spent, held))
-                    self.emit(f"defer({step.late}, {name}, q, s, -1)")
+                    self.emit(f"defer({step.defer}, {name}, q, s, -1)")
                 else:
                     for slot, register in (("q", step.source), ("s", step.into)):
-                        if self.ring_of[register].index in self.late_rings:
+                        if self.ring_of[register].index in self.deferred_rings:
                             self.emit(f"if pending[{slot}]: settle({slot})")
                     self._move(step, spent, held)
             case Write():
@@ -190,13 +190,13 @@ class PlanCompiler:
                 assert main is not None
                 touched.reads.add((main.index, step.source))
                 touched.written_buffers.add(step.buffer)
-                if step.resident:
+                if step.pinned:
                     touched.room.add((main.index, step.buffer))
-                if step.late:
-                    self._late_write(step, spent, held)
+                if step.defer:
+                    self._deferred_write(step, spent, held)
                 else:
                     self.emit(f"q = reg[{step.source}]; b = bind[{step.buffer}]")
-                    if self.ring_of[step.source].index in self.late_rings:
+                    if self.ring_of[step.source].index in self.deferred_rings:
                         self.emit("if pending[q]: settle(q)")
                     self._write(step, spent, held)
             case Matmul():
@@ -239,7 +239,7 @@ class PlanCompiler:
         ring = self.ring_of[register]
         self.emit(f"s = reg[{register}]")
         if register in self.begun and not (isinstance(step, Matmul) and step.accumulate):
-            if ring.index in self.late_rings:
+            if ring.index in self.deferred_rings:
                 self.emit("if pending[s]: settle(s)")
             self._wait("free[s]", engine, f"slot @{ring.name}")
         elif not (isinstance(step, Matmul) and step.accumulate):
@@ -267,31 +267,31 @@ class PlanCompiler:
         source = self.ring_of[step.source].name
         self._start(held)
         self._wait("ready[q]", main, f"operand @{source} from {self._producer(step.source)}")
-        if step.resident:
+        if step.pinned:
             self._wait("used[b]", main, "tensor of an earlier kernel")
         self._finish(step, held, spent, "q")
         self._done("q", spent.occupancy)
         self.emit(f"x = t + {spent.latency}", "if x > written[b]: written[b] = x")
 
     def _deferred(self, name: str, emit: Callable[[], None]) -> None:
-        """Define a function that issues a late operation."""
+        """Define a function that issues a deferred operation."""
         outer, self.lines, depth, self.indent = self.lines, [], self.indent, 2
         emit()
         body, self.lines, self.indent = self.lines, outer, depth
         self.prologue += [f"    def {name}(q, s, b):", *body]
 
-    def _late_move(self, step: Move, spent: Cost | None, held: list[Held]) -> None:
+    def _deferred_move(self, step: Move, spent: Cost | None, held: list[Held]) -> None:
         assert spent
-        name = f"late{self.model.fresh()}"
+        name = f"deferred{self.model.fresh()}"
         self._deferred(name, lambda: self._move(step, spent, held))
         self.emit(f"q = reg[{step.source}]")
         self._slot(step.ring, step.out)
-        self.emit(f"defer({step.late}, {name}, q, s, -1)")
+        self.emit(f"defer({step.defer}, {name}, q, s, -1)")
 
-    def _late_write(self, step: Write, spent: Cost, held: list[Held]) -> None:
-        name = f"late{self.model.fresh()}"
+    def _deferred_write(self, step: Write, spent: Cost, held: list[Held]) -> None:
+        name = f"deferred{self.model.fresh()}"
         self._deferred(name, lambda: self._write(step, spent, held))
-        self.emit(f"defer({step.late}, {name}, reg[{step.source}], -1, bind[{step.buffer}])")
+        self.emit(f"defer({step.defer}, {name}, reg[{step.source}], -1, bind[{step.buffer}])")
 
     # -- blocks and loops -------------------------------------------------------------------------
 
@@ -305,7 +305,7 @@ class PlanCompiler:
             name = f"body{self.model.fresh()}"
             outer, self.lines, depth, self.indent = self.lines, [], self.indent, 2
             inside = self.block(node.body)
-            if node.innermost and self.has_late:
+            if node.innermost and self.has_deferred:
                 self.emit("tick[0] += 1", "if queue and queue[0][0] <= tick[0]: issue()")
             body, self.lines, self.indent = self.lines, outer, depth
             self.prologue += [f"    def {name}():", *(body or ["        pass"])]
@@ -323,7 +323,7 @@ class PlanCompiler:
         self.prologue: list[str] = []
         self.touched: list[Touched] = []
         total = self.block(self.plan.body)
-        if self.has_late:
+        if self.has_deferred:
             self.emit("drain()")
         source = "\n".join(
             [
@@ -376,7 +376,7 @@ class PlanCompiler:
                     body()
 
             return traced
-        if not self.closed or trips < SHORT:
+        if not self.fast_forward or trips < SHORT:
             trip = range(trips)
 
             def stepped() -> None:

@@ -10,8 +10,8 @@ Whatever the order of its m*n*k multiply-adds (no Strassen), c = a b moves at le
 
 words. The last is published without its condition but does not hold for a short k: at m = k = 10,
 n = 1000, S = 130, a stays, columns of b come and columns of c go, 20,100 words in all; it says
-27,542. A resident panel of a (m' x k <= S) moves m*k + m*n*k*k/S + m*n words, which is less as long
-as k < 2*sqrt(S); past that a resident block of c is best, and that is what the bound says.
+27,542. A pinned panel of a (m' x k <= S) moves m*k + m*n*k*k/S + m*n words, which is less as long
+as k < 2*sqrt(S); past that a pinned block of c is best, and that is what the bound says.
 """
 
 from __future__ import annotations

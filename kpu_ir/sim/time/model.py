@@ -35,7 +35,7 @@ from kpu_ir.sim.program.plan import (
     steps,
 )
 from kpu_ir.sim.program.program import Call, Program
-from kpu_ir.sim.time.clock import CallTiming, Engine, Held, Residents, Slots, Timing, engines_of
+from kpu_ir.sim.time.clock import CallTiming, Engine, Held, PinnedSlots, Slots, Timing, engines_of
 from kpu_ir.sim.time.codegen import PlanCompiler
 from kpu_ir.sim.time.durations import Cost
 
@@ -100,7 +100,7 @@ class TimeModel:
     def __init__(
         self,
         program: Program,
-        closed: bool = True,
+        fast_forward: bool = True,
         tracing: bool = False,
         observer: Callable[[Event], None] | None = None,
     ) -> None:
@@ -108,7 +108,7 @@ class TimeModel:
         it to ``observer``."""
         tracing = tracing or observer is not None
         self.program, self.tracing = program, tracing
-        self.closed = closed and not tracing
+        self.fast_forward = fast_forward and not tracing
         self.memory: dict[tuple[object, ...], _Effect] = {}
         self.engines = engines_of(program)
         self.slots = Slots.of(program.plans)
@@ -138,10 +138,10 @@ class TimeModel:
             [],
             [0],
         )
-        self.residents = Residents.of(program, self.slots)
+        self.pinned_slots = PinnedSlots.of(program, self.slots)
         self.producers = self._producers()
         self.code: dict[str, tuple[Callable[[], None], int]] = {
-            p.name: PlanCompiler(self, p, self.closed).compile() for p in program.plans
+            p.name: PlanCompiler(self, p, self.fast_forward).compile() for p in program.plans
         }
         self.own_slots = {
             p.name: [
@@ -199,21 +199,21 @@ class TimeModel:
         """Hand one operation of a trace to the observer."""
         self.observer(Event(operation, start, cause, self.call, tuple(self.at), slots))
 
-    # -- late operations --------------------------------------------------------------------------
+    # -- deferred operations --------------------------------------------------------------------------
 
     def defer(
         self,
-        late: int,
+        steps: int,
         function: Callable[[int, int, int], None],
         source: int,
         slot: int,
         buffer: int,
     ) -> None:
-        """Queue a late operation."""
+        """Queue a deferred operation."""
         s = self.state
         if self.tracing:
             function = self._from_here(function)
-        due = s.tick[0] + late
+        due = s.tick[0] + steps
         if s.queue and s.queue[-1][0] > due:
             due = s.queue[-1][0]
         s.queue.append((due, function, source, slot, buffer))
@@ -224,7 +224,7 @@ class TimeModel:
     def _from_here(
         self, function: Callable[[int, int, int], None]
     ) -> Callable[[int, int, int], None]:
-        """A late operation that a trace finds where it stands, not where it is issued."""
+        """A deferred operation that a trace finds where it stands, not where it is issued."""
         at = self.at[:]
 
         def issued(source: int, slot: int, buffer: int) -> None:
@@ -276,16 +276,16 @@ class TimeModel:
                 latest = max(s.free[o] for o in others)
                 if latest > s.free[slot]:
                     s.free[slot] = latest
-            if self.residents.buffers:
+            if self.pinned_slots.buffers:
                 self._share(call)
             s.bind[: len(call.arguments)] = call.arguments
-            calls.append(self._again(call) if self.closed else self._run_call(call))
+            calls.append(self._again(call) if self.fast_forward else self._run_call(call))
         return self._timing(tuple(calls))
 
     def _share(self, call: Call) -> None:
         """What a call puts where a tensor in L3 stood waits for that one's readers, and the other
         way round."""
-        s, shared = self.state, self.residents
+        s, shared = self.state, self.pinned_slots
         for slot, buffers in shared.of_slots.get(call.plan.name, ()):
             s.free[slot] = max(s.free[slot], *(max(s.used[b], s.written[b]) for b in buffers))
         for b in call.arguments:
@@ -316,7 +316,7 @@ class TimeModel:
         entry = [max(x - base, 0) for x in s.T]
         entry += [max(s.free[q] - base, 0) for q in slots]
         entry += [max(s.written[b] - base, 0) for b in tensors]
-        near = [b for b in tensors if b in self.residents.buffers]
+        near = [b for b in tensors if b in self.pinned_slots.buffers]
         entry += [max(s.used[b] - base, 0) for b in near]
         entry += [call.arguments.index(b) for b in near]
         aliases = tuple(call.arguments.index(b) for b in call.arguments)
@@ -401,12 +401,12 @@ class TimeModel:
         )
 
 
-def time_program(program: Program, closed: bool = True) -> Timing:
-    """Cycles of a program: by its repetitions (``closed``) or stepped operation by operation."""
-    return TimeModel(program, closed).run()
+def time_program(program: Program, fast_forward: bool = True) -> Timing:
+    """Cycles of a program: by its repetitions (``fast_forward``) or stepped operation by operation."""
+    return TimeModel(program, fast_forward).run()
 
 
 def trace_program(program: Program) -> tuple[TimeModel, Timing]:
     """A stepped run that keeps every operation in ``model.events``."""
-    model = TimeModel(program, closed=False, tracing=True)
+    model = TimeModel(program, fast_forward=False, tracing=True)
     return model, model.run()

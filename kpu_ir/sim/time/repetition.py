@@ -80,7 +80,7 @@ class Repetition:
         outside = {(e, r) for e, r in inside.reads if r not in inside.outs and r not in self.sums}
         self.still = sorted(outside)
         self.touched_outside = sorted({r for _, r in outside})
-        self.kept = [
+        self.reused = [
             (e, base, base + d)
             for r, base, d, _, filled in self.rings
             if not filled
@@ -101,7 +101,7 @@ class Repetition:
         T, ready = s.T, s.ready
         return (
             all(ready[s.reg[r]] <= T[e] for e, r in self.still)
-            and all(max(ready[a:b]) <= T[e] for e, a, b in self.kept)
+            and all(max(ready[a:b]) <= T[e] for e, a, b in self.reused)
             and all(s.written[s.bind[b]] <= T[e] for e, b in self.still_buffers)
             and all(s.used[s.bind[b]] <= T[e] for e, b in self.still_rooms)
         )

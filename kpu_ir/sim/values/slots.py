@@ -189,7 +189,7 @@ class SlotRunner(Runner):
 
     def _content(self, step: Fetch | Move) -> Callable[[], tuple[int, ...]]:
         """What a kept tile's slot holds: which operation filled it, at which offsets."""
-        kept = bool(step.op.kept)  # pyright: ignore
+        kept = bool(step.op.reused)  # pyright: ignore
         if not kept:
             return lambda: ()
         offsets = self._index(step.offsets)
@@ -220,7 +220,7 @@ class SlotRunner(Runner):
         slices, buffers, b = self._slices(step.offsets, step.extents), self.buffers, step.buffer
         registers, out, masks, op = self.views, step.out, self.masks, step.op
         content, slot, held = self.content, self.slot, self._content(step)
-        kept = bool(step.op.kept)  # pyright: ignore
+        kept = bool(step.op.reused)  # pyright: ignore
         copyto = np.copyto
 
         if step.low is not None:
@@ -262,7 +262,7 @@ class SlotRunner(Runner):
         registers, out, buffers, b = self.views, step.out, self.buffers, step.buffer
         masks, op = self.masks, step.op
         content, slot, held = self.content, self.slot, self._content(step)
-        kept = bool(step.op.kept)  # pyright: ignore
+        kept = bool(step.op.reused)  # pyright: ignore
 
         def fetch() -> None:
             take()
@@ -284,7 +284,7 @@ class SlotRunner(Runner):
         registers, out, permutation = self.views, step.out, step.permutation
         permuted = permutation != tuple(range(len(permutation)))
         content, slot, held = self.content, self.slot, self._content(step)
-        kept = bool(step.op.kept)  # pyright: ignore
+        kept = bool(step.op.reused)  # pyright: ignore
         copyto = np.copyto
 
         def move() -> None:

@@ -1,6 +1,6 @@
 // RUN: kpu-opt %s --verify-diagnostics --split-input-file | filecheck %s
 
-// One mistake for each thing that a verifier of the dma altitude asks for.
+// One mistake for each thing that a verifier of the dma level asks for.
 
 // CHECK: dma.ring: depth must be at least 1, got 0
 func.func @ring_depth() {
@@ -190,24 +190,24 @@ func.func @move_channels() {
 
 // -----
 
-// CHECK: dma.move: late counts steps from 0, got -1
+// CHECK: dma.move: defer counts steps from 0, got -1
 func.func @move_late() {
   dma.ring @a, 1 x <32x64xf32, l3> at 0
   dma.ring @t, 1 x <16x64xf32, l2> at 4096
   %a = dma.acquire @a : !tile.tile<32x64xf32, l3>
-  %t = dma.move %a[0, 0] into @t late -1 : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
+  %t = dma.move %a[0, 0] into @t defer -1 : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
   func.return
 }
 
 // -----
 
-// CHECK: dma.move: a move that is kept cannot be late
+// CHECK: dma.move: a move that is reused cannot be deferred
 func.func @move_kept_late() {
   dma.ring @a, 1 x <32x64xf32, l3> at 0
   dma.ring @t, 1 x <16x64xf32, l2> at 0
   %a = dma.acquire @a : !tile.tile<32x64xf32, l3>
   tile.for %i = 0 to 4 step 1 {
-    %t = dma.move %a[0, 0] into @t keep(%i) late 1 : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
+    %t = dma.move %a[0, 0] into @t reuse(%i) defer 1 : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
   }
   func.return
 }
@@ -707,23 +707,23 @@ func.func @write_channels(%y: memref<128x64xf32>) {
 
 // -----
 
-// CHECK: dma.write: late counts steps from 0, got -2
+// CHECK: dma.write: defer counts steps from 0, got -2
 func.func @write_late(%y: memref<128x64xf32>) {
   dma.ring @c, 1 x <32x64xf32, l3> at 0
   %c = dma.acquire @c : !tile.tile<32x64xf32, l3>
-  dma.write %c, %y[0, 0] late -2 : !tile.tile<32x64xf32, l3> -> memref<128x64xf32>
+  dma.write %c, %y[0, 0] defer -2 : !tile.tile<32x64xf32, l3> -> memref<128x64xf32>
   func.return
 }
 
 // -----
 
-// CHECK: dma.move: what is moved after the first trip is not late or kept
+// CHECK: dma.move: what is moved after the first trip is not deferred or reused
 func.func @move_after_late() {
   dma.ring @s, 2 x <32x48xf32, l3> at 0
   dma.ring @p, 2 x <32x48xf32, l2> at 0
   tile.for %k = 0 to 4 step 1 {
-    %s = dma.acquire @s keep(%k) : !tile.tile<32x48xf32, l3>
-    %p = dma.move %s[0, 0] into @p after(%k) late 1 : !tile.tile<32x48xf32, l3> -> !tile.tile<32x48xf32, l2>
+    %s = dma.acquire @s reuse(%k) : !tile.tile<32x48xf32, l3>
+    %p = dma.move %s[0, 0] into @p after(%k) defer 1 : !tile.tile<32x48xf32, l3> -> !tile.tile<32x48xf32, l2>
   }
   func.return
 }

@@ -17,10 +17,10 @@ func.func @kernel(%a: memref<128x64xf32>, %b: memref<96x64xf32>, %y: memref<128x
     // CHECK-NEXT: %a2 = dma.move %a3 [0, 0] into @a2 : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
     %a2 = dma.move %a3[0, 0] into @a2 : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
     tile.for %j = 0 to 96 step 48 {
-      // CHECK: %b3 = dma.fetch %b [%j, 0] into @b3 keep(%i) on [0, 1] : memref<96x64xf32> -> !tile.tile<48x64xf32, l3>
-      %b3 = dma.fetch %b[%j, 0] into @b3 keep(%i) on [0, 1] : memref<96x64xf32> -> !tile.tile<48x64xf32, l3>
-      // CHECK-NEXT: %b2 = dma.move %b3 [0, 0] into @b2 keep(%i) permuted [1, 0] : !tile.tile<48x64xf32, l3> -> !tile.tile<64x48xf32, l2>
-      %b2 = dma.move %b3[0, 0] into @b2 keep(%i) permuted [1, 0] : !tile.tile<48x64xf32, l3> -> !tile.tile<64x48xf32, l2>
+      // CHECK: %b3 = dma.fetch %b [%j, 0] into @b3 reuse(%i) on [0, 1] : memref<96x64xf32> -> !tile.tile<48x64xf32, l3>
+      %b3 = dma.fetch %b[%j, 0] into @b3 reuse(%i) on [0, 1] : memref<96x64xf32> -> !tile.tile<48x64xf32, l3>
+      // CHECK-NEXT: %b2 = dma.move %b3 [0, 0] into @b2 reuse(%i) permuted [1, 0] : !tile.tile<48x64xf32, l3> -> !tile.tile<64x48xf32, l2>
+      %b2 = dma.move %b3[0, 0] into @b2 reuse(%i) permuted [1, 0] : !tile.tile<48x64xf32, l3> -> !tile.tile<64x48xf32, l2>
       // CHECK-NEXT: %c = dma.acquire @c2 : !tile.tile<16x48xf32, l2>
       %c = dma.acquire @c2 : !tile.tile<16x48xf32, l2>
       // CHECK-NEXT: dma.matmul output_stationary %a2, %b2 into %c over(%j) : {{.*}} epilogue {
@@ -39,10 +39,10 @@ func.func @kernel(%a: memref<128x64xf32>, %b: memref<96x64xf32>, %y: memref<128x
         %s = arith.addf %p, %p : f32
         dma.yield %s : f32
       }
-      // CHECK: %c3 = dma.move %d [0, 0] into @c3 on [3] late 1 : !tile.tile<16x48xf32, l2> -> !tile.tile<16x48xf32, l3>
-      %c3 = dma.move %d[0, 0] into @c3 on [3] late 1 : !tile.tile<16x48xf32, l2> -> !tile.tile<16x48xf32, l3>
-      // CHECK-NEXT: dma.write %c3, %y [%i, %j] late 2 : !tile.tile<16x48xf32, l3> -> memref<128x96xf32>
-      dma.write %c3, %y[%i, %j] late 2 : !tile.tile<16x48xf32, l3> -> memref<128x96xf32>
+      // CHECK: %c3 = dma.move %d [0, 0] into @c3 on [3] defer 1 : !tile.tile<16x48xf32, l2> -> !tile.tile<16x48xf32, l3>
+      %c3 = dma.move %d[0, 0] into @c3 on [3] defer 1 : !tile.tile<16x48xf32, l2> -> !tile.tile<16x48xf32, l3>
+      // CHECK-NEXT: dma.write %c3, %y [%i, %j] defer 2 : !tile.tile<16x48xf32, l3> -> memref<128x96xf32>
+      dma.write %c3, %y[%i, %j] defer 2 : !tile.tile<16x48xf32, l3> -> memref<128x96xf32>
     }
   }
   func.return
@@ -76,8 +76,8 @@ func.func @writes(%y: memref<128x96xf32>) {
       // CHECK: %c = dma.acquire @c : !tile.tile<16x48xf32, l2>
       %c = dma.acquire @c : !tile.tile<16x48xf32, l2>
       %c3 = dma.move %c[0, 0] into @c3 : !tile.tile<16x48xf32, l2> -> !tile.tile<16x48xf32, l3>
-      // CHECK: dma.write %c3, %y [%i, %j] on [0] late 2 : !tile.tile<16x48xf32, l3> -> memref<128x96xf32>
-      dma.write %c3, %y[%i, %j] on [0] late 2 : !tile.tile<16x48xf32, l3> -> memref<128x96xf32>
+      // CHECK: dma.write %c3, %y [%i, %j] on [0] defer 2 : !tile.tile<16x48xf32, l3> -> memref<128x96xf32>
+      dma.write %c3, %y[%i, %j] on [0] defer 2 : !tile.tile<16x48xf32, l3> -> memref<128x96xf32>
     }
   }
   func.return
@@ -135,16 +135,16 @@ func.func @sums(%y: memref<64x48xf32>) {
   dma.ring @p, 2 x <32x48xf32, l2> at 0
   tile.for %k = 0 to 4 step 1 {
     tile.for %i = 0 to 64 step 32 {
-      // CHECK: %s = dma.acquire @s keep(%k) : !tile.tile<32x48xf32, l3>
-      %s = dma.acquire @s keep(%k) : !tile.tile<32x48xf32, l3>
+      // CHECK: %s = dma.acquire @s reuse(%k) : !tile.tile<32x48xf32, l3>
+      %s = dma.acquire @s reuse(%k) : !tile.tile<32x48xf32, l3>
       // CHECK: %p = dma.move %s [0, 0] into @p after(%k) : !tile.tile<32x48xf32, l3> -> !tile.tile<32x48xf32, l2>
       %p = dma.move %s[0, 0] into @p after(%k) : !tile.tile<32x48xf32, l3> -> !tile.tile<32x48xf32, l2>
-      // CHECK: dma.put %p, %s on [0, 1] late 2 : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
-      dma.put %p, %s on [0, 1] late 2 : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+      // CHECK: dma.put %p, %s on [0, 1] defer 2 : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+      dma.put %p, %s on [0, 1] defer 2 : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
       // CHECK: %o = dma.move %p [0, 0] into @o over(%k) : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
       %o = dma.move %p[0, 0] into @o over(%k) : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
-      // CHECK: dma.write %o, %y [%i, 0] over(%k) late 3 : !tile.tile<32x48xf32, l3> -> memref<64x48xf32>
-      dma.write %o, %y[%i, 0] over(%k) late 3 : !tile.tile<32x48xf32, l3> -> memref<64x48xf32>
+      // CHECK: dma.write %o, %y [%i, 0] over(%k) defer 3 : !tile.tile<32x48xf32, l3> -> memref<64x48xf32>
+      dma.write %o, %y[%i, 0] over(%k) defer 3 : !tile.tile<32x48xf32, l3> -> memref<64x48xf32>
     }
   }
   func.return
@@ -157,8 +157,8 @@ func.func @near(%h: memref<128x64xf32, "l3">, %y: memref<128x64xf32, "l3">) {
   tile.for %i = 0 to 128 step 32 {
     // CHECK: %a = dma.fetch %h [%i, 0] into @h : memref<128x64xf32, "l3"> -> !tile.tile<32x64xf32, l2>
     %a = dma.fetch %h[%i, 0] into @h : memref<128x64xf32, "l3"> -> !tile.tile<32x64xf32, l2>
-    // CHECK-NEXT: dma.write %a, %y [%i, 0] late 1 : !tile.tile<32x64xf32, l2> -> memref<128x64xf32, "l3">
-    dma.write %a, %y[%i, 0] late 1 : !tile.tile<32x64xf32, l2> -> memref<128x64xf32, "l3">
+    // CHECK-NEXT: dma.write %a, %y [%i, 0] defer 1 : !tile.tile<32x64xf32, l2> -> memref<128x64xf32, "l3">
+    dma.write %a, %y[%i, 0] defer 1 : !tile.tile<32x64xf32, l2> -> memref<128x64xf32, "l3">
   }
   func.return
 }

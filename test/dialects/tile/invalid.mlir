@@ -1,6 +1,6 @@
 // RUN: kpu-opt %s --verify-diagnostics --split-input-file | filecheck %s
 
-// One mistake for each thing that a verifier of the tile altitude asks for.
+// One mistake for each thing that a verifier of the tile level asks for.
 
 // CHECK: tile.for has one block argument, of type index
 func.func @for_argument() {
@@ -560,7 +560,7 @@ func.func @store_larger(%y: memref<128x40xf32>) {
 
 // -----
 
-// CHECK: tile.load: sums that are loaded again stand in l3, and are not kept
+// CHECK: tile.load: sums that are loaded again stand in l3, and are not reused
 func.func @load_after(%a: memref<64x48xf32>) {
   tile.for %k = 0 to 64 step 32 {
     %p = tile.load %a[%k, 0] after(%k) : memref<64x48xf32> -> !tile.tile<32x48xf32, l2>

@@ -26,8 +26,8 @@ func.func @kernel(%a: memref<128x64xf32>, %b: memref<100x64xf32>, %v: memref<1x1
     %a2 = tile.load %a3[0, 0] : !tile.tile<32x64xf32, l3> -> !tile.tile<32x64xf32, l2>
     // CHECK-NEXT: tile.for %j = 0 to 100 step 48 {
     tile.for %j = 0 to 100 step 48 {
-      // CHECK-NEXT: %b2 = tile.load %b [%j, 0] keep(%i) permuted [1, 0] : memref<100x64xf32> -> !tile.tile<64x48xf32, l2>
-      %b2 = tile.load %b[%j, 0] keep(%i) permuted [1, 0] : memref<100x64xf32> -> !tile.tile<64x48xf32, l2>
+      // CHECK-NEXT: %b2 = tile.load %b [%j, 0] reuse(%i) permuted [1, 0] : memref<100x64xf32> -> !tile.tile<64x48xf32, l2>
+      %b2 = tile.load %b[%j, 0] reuse(%i) permuted [1, 0] : memref<100x64xf32> -> !tile.tile<64x48xf32, l2>
       // CHECK-NEXT: %c = tile.alloc : !tile.tile<32x48xf32, l2>
       %c = tile.alloc : !tile.tile<32x48xf32, l2>
       // CHECK-NEXT: tile.for %k = 0 to 2 step 1 {
@@ -130,9 +130,9 @@ func.func @sums(%a0: memref<64x256xf32>, %b0: memref<256x48xf32>, %y: memref<64x
   tile.for %k = 0 to 256 step 64 {
     tile.for %i = 0 to 64 step 32 {
       %a = tile.load %a0[%i, %k] : memref<64x256xf32> -> !tile.tile<32x64xf32, l2>
-      %b = tile.load %b0[%k, 0] keep(%i) : memref<256x48xf32> -> !tile.tile<64x48xf32, l2>
-      // CHECK: %s = tile.alloc keep(%k) : !tile.tile<32x48xf32, l3>
-      %s = tile.alloc keep(%k) : !tile.tile<32x48xf32, l3>
+      %b = tile.load %b0[%k, 0] reuse(%i) : memref<256x48xf32> -> !tile.tile<64x48xf32, l2>
+      // CHECK: %s = tile.alloc reuse(%k) : !tile.tile<32x48xf32, l3>
+      %s = tile.alloc reuse(%k) : !tile.tile<32x48xf32, l3>
       // CHECK: %p = tile.load %s [0, 0] after(%k) : !tile.tile<32x48xf32, l3> -> !tile.tile<32x48xf32, l2>
       %p = tile.load %s[0, 0] after(%k) : !tile.tile<32x48xf32, l3> -> !tile.tile<32x48xf32, l2>
       tile.matmul output_stationary %a, %b into %p over(%k)

@@ -19,8 +19,8 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from kpu_ir.dialects import kernel
-from kpu_ir.lowering.kernel_to_tile import Cut, memref_of, recognise
-from kpu_ir.lowering.schedule import L3_BYTES, RESIDENT, Schedule
+from kpu_ir.lowering.kernel_to_tile import TilingStrategy, memref_of, recognise
+from kpu_ir.lowering.schedule import L3_BYTES, PINNED, Schedule
 from kpu_ir.lowering.tile_to_dma import Span, highest, size_of
 from kpu_ir.machine import Machine
 from kpu_ir.support.errors import KpuError
@@ -39,7 +39,7 @@ ROOMS = 16
 GROUP = "tensor in L3"
 """What a choice of this kind is called."""
 
-Choose = Callable[[FuncOp, Cut], Schedule]
+Choose = Callable[[FuncOp, TilingStrategy], Schedule]
 """The schedule of a kernel's function."""
 
 Prefer = Callable[[Cost, Cost, str], bool]
@@ -47,10 +47,10 @@ Prefer = Callable[[Cost, Cost, str], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class _Beside:
+class _Pins:
     """What a kernel has in L3: which of its arguments and results, and how much is left."""
 
-    resident: tuple[int, ...]
+    pinned: tuple[int, ...]
     room: int
 
 
@@ -110,52 +110,52 @@ class _Decision:
     objective: str
     prefer: Prefer
     calls: list[CallOp] = field(default_factory=list[CallOp])
-    beside: list[_Beside] = field(default_factory=list[_Beside])
+    pins: list[_Pins] = field(default_factory=list[_Pins])
     taken: list[Span] = field(default_factory=list[Span])
-    costs: dict[tuple[str, _Beside], Cost | None] = field(
-        default_factory=dict[tuple[str, _Beside], Cost | None]
+    costs: dict[tuple[str, _Pins], Cost | None] = field(
+        default_factory=dict[tuple[str, _Pins], Cost | None]
     )
 
     def __post_init__(self) -> None:
         self.funcs = {op.sym_name.data: op for op in self.module.ops if isinstance(op, FuncOp)}
         self.main = self.funcs["main"]
         self.calls = [op for op in self.main.body.block.ops if isinstance(op, CallOp)]
-        self.beside = [_Beside((), self.machine.l3.bytes)] * len(self.calls)
+        self.pins = [_Pins((), self.machine.l3.bytes)] * len(self.calls)
 
     def callee(self, call: int) -> str:
         """The name of a call's function."""
         return self.calls[call].callee.root_reference.data
 
-    def variant(self, name: str, beside: _Beside) -> FuncOp:
+    def variant(self, name: str, pins: _Pins) -> FuncOp:
         """A function as it is beside tensors in L3."""
         func = self.funcs[name].clone()
-        func.attributes[RESIDENT] = DenseArrayBase.from_list(i64, list(beside.resident))
-        func.attributes[L3_BYTES] = IntegerAttr(beside.room, i64)
+        func.attributes[PINNED] = DenseArrayBase.from_list(i64, list(pins.pinned))
+        func.attributes[L3_BYTES] = IntegerAttr(pins.room, i64)
         return func
 
-    def cost(self, name: str, beside: _Beside) -> Cost | None:
+    def cost(self, name: str, pins: _Pins) -> Cost | None:
         """What a kernel takes alone; None where it cannot be built."""
-        key = name, beside
+        key = name, pins
         if key not in self.costs:
-            plain = beside == _Beside((), self.machine.l3.bytes)
-            func = self.funcs[name] if plain else self.variant(name, beside)
+            plain = pins == _Pins((), self.machine.l3.bytes)
+            func = self.funcs[name] if plain else self.variant(name, pins)
             try:
-                cut = recognise(func)
-                timing = time_schedule(func, cut, self.choose(func, cut), self.machine)
+                strategy = recognise(func)
+                timing = time_schedule(func, strategy, self.choose(func, strategy), self.machine)
                 self.costs[key] = Cost(timing.cycles, external_bytes(timing), 1)
             except KpuError:
                 self.costs[key] = None
         return self.costs[key]
 
-    def total(self, first: int, beside: Sequence[_Beside]) -> Cost | None:
+    def total(self, first: int, pins: Sequence[_Pins]) -> Cost | None:
         """What the calls from ``first`` on take, one after the other."""
         cycles = moved = 0
-        for call, one in enumerate(beside, first):
+        for call, one in enumerate(pins, first):
             cost = self.cost(self.callee(call), one)
             if cost is None:
                 return None
             cycles, moved = cycles + cost.cycles, moved + cost.bytes
-        return Cost(cycles, moved, len(beside))
+        return Cost(cycles, moved, len(pins))
 
     def weigh(self, tensor: _Tensor) -> Choice | None:
         """Keep a tensor in L3 if that is better; None where there is no room for it."""
@@ -166,17 +166,17 @@ class _Decision:
         if at < room // LEAST or last - first > LONGEST:
             return None
         left = at // (room // ROOMS) * (room // ROOMS)
-        now = self.beside[first : last + 1]
-        then: list[_Beside] = []
+        now = self.pins[first : last + 1]
+        then: list[_Pins] = []
         for call, one in enumerate(now, first):
             mine = (position for c, position in tensor.uses if c == call)
-            then.append(_Beside(tuple(sorted({*one.resident, *mine})), min(one.room, left)))
+            then.append(_Pins(tuple(sorted({*one.pinned, *mine})), min(one.room, left)))
         apart, together = self.total(first, now), self.total(first, then)
         if apart is None:
             return None
         keep = together is not None and self.prefer(together, apart, self.objective)
         if keep:
-            self.beside[first : last + 1] = then
+            self.pins[first : last + 1] = then
             self.taken.append((at, at + tensor.bytes, first, last))
         why = "" if together else "a kernel reads or writes it in another order, or has no room"
         return Choice(GROUP, self.where(first, last), keep, together, apart, why)
@@ -191,19 +191,19 @@ class _Decision:
         return " .. ".join(dict.fromkeys(names))
 
     def rewrite(self) -> None:
-        """A function for each kernel and what it is beside, called where it is."""
-        plain = _Beside((), self.machine.l3.bytes)
-        made: dict[tuple[str, _Beside], str] = {}
-        for call, beside in zip(self.calls, self.beside):
+        """A function for each kernel and what it is pins, called where it is."""
+        plain = _Pins((), self.machine.l3.bytes)
+        made: dict[tuple[str, _Pins], str] = {}
+        for call, pins in zip(self.calls, self.pins):
             name = call.callee.root_reference.data
-            if beside == plain:
+            if pins == plain:
                 continue
-            if (name, beside) not in made:
-                func = self.variant(name, beside)
-                made[name, beside] = new = f"{name}_beside_{len(made)}"
+            if (name, pins) not in made:
+                func = self.variant(name, pins)
+                made[name, pins] = new = f"{name}_pinned_{len(made)}"
                 func.properties["sym_name"] = type(func.sym_name)(new)
                 Rewriter.insert_op(func, InsertPoint.before(self.funcs[name]))
-            call.properties["callee"] = type(call.callee)(made[name, beside])
+            call.properties["callee"] = type(call.callee)(made[name, pins])
         called = {call.callee.root_reference.data for call in self.calls}
         for name, func in self.funcs.items():
             if name != "main" and name not in called:
@@ -211,7 +211,7 @@ class _Decision:
                 func.erase()
 
 
-def reside(
+def pin(
     module: ModuleOp,
     machine: Machine,
     choose: Choose,
@@ -221,7 +221,7 @@ def reside(
     """Keep tensors between the kernels of an outlined module in L3 where that is better, as
     ``prefer`` says of what both ways take.
 
-    A kernel that has any beside it becomes a function of its own, with ``kpu.resident`` and
+    A kernel that has any pins it becomes a function of its own, with ``kpu.pinned`` and
     ``kpu.l3_bytes``; what was weighed is returned.
     """
     decision = _Decision(module, machine, choose, objective, prefer)
@@ -232,7 +232,7 @@ def reside(
 
 
 @dataclass(frozen=True)
-class ResidePass(ModulePass):
+class KernelPinL3Pass(ModulePass):
     """Keep what stands between two kernels in L3, where the simulator says that it pays.
 
     ``report`` prints a remark on stderr for every tensor that was weighed. ``search`` is how long
@@ -249,12 +249,12 @@ class ResidePass(ModulePass):
     After: the result of the first and the argument of the second are in L3, of which their tiles
     take no more than 491520 bytes.
     ```mlir
-    func.func private @first_beside_0(...) attributes {kpu.resident = array<i64: 1>, kpu.l3_bytes = 491520 : i64}
-    func.func private @second_beside_1(...) attributes {kpu.resident = array<i64: 0>, kpu.l3_bytes = 491520 : i64}
+    func.func private @first_pinned_0(...) attributes {kpu.pinned = array<i64: 1>, kpu.l3_bytes = 491520 : i64}
+    func.func private @second_pinned_1(...) attributes {kpu.pinned = array<i64: 0>, kpu.l3_bytes = 491520 : i64}
     ```
     """
 
-    name = "kpu-reside"
+    name = "kernel-pin-l3"
     report: bool = False
     search: str = "quick"
     objective: str = "cycles"
@@ -267,6 +267,6 @@ class ResidePass(ModulePass):
         machine = machine_of(op)
         options = Options(search=self.search, objective=self.objective)  # pyright: ignore
         choose = chooser(machine, options, lambda stage: None)
-        for choice in reside(op, machine, choose, self.objective):
+        for choice in pin(op, machine, choose, self.objective):
             if self.report:
                 print(f"remark: {choice}", file=sys.stderr)

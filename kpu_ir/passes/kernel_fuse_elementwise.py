@@ -1,4 +1,4 @@
-"""``kernel-fuse``: operations that become one program are put into one ``kernel.fused``."""
+"""``kernel-fuse-elementwise``: operations that become one program are put into one ``kernel.fused``."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def epilogue_of(op: Operation) -> list[Operation]:
 
 
 @dataclass(frozen=True)
-class KernelFusePass(ModulePass):
+class KernelFuseElementwisePass(ModulePass):
     """Fuse elementwise functions onto the product before them, and with each other.
 
     Before:
@@ -103,7 +103,7 @@ class KernelFusePass(ModulePass):
     A value with another user is not swallowed.
     """
 
-    name = "kernel-fuse"
+    name = "kernel-fuse-elementwise"
     mode: Literal["none", "epilogue"] = "epilogue"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:

@@ -1,5 +1,5 @@
-// RUN: kpu-opt %s -p kernel-fuse --split-input-file | filecheck %s
-// RUN: kpu-opt %s -p "kernel-fuse{mode=none}" --split-input-file | filecheck %s --check-prefix NONE
+// RUN: kpu-opt %s -p kernel-fuse-elementwise --split-input-file | filecheck %s
+// RUN: kpu-opt %s -p "kernel-fuse-elementwise{mode=none}" --split-input-file | filecheck %s --check-prefix NONE
 // NONE-NOT: kernel.fused
 
 // The example of the pass: a bias and an activation follow the product that they belong to.

@@ -1,4 +1,4 @@
-// RUN: kpu-opt %s -p kernel-group --split-input-file | filecheck %s
+// RUN: kpu-opt %s -p kernel-fusion-candidates --split-input-file | filecheck %s
 
 // A product whose only use, after a map, is as the rows of another one.
 // CHECK-LABEL: @chain

@@ -1,4 +1,4 @@
-"""The three altitudes agree on every value, and the two readings of time on every figure."""
+"""The three levels agree on every value, and the two readings of time on every figure."""
 
 import dataclasses
 import os
@@ -20,7 +20,7 @@ from kpu_ir.sim.program.program import load_program
 from kpu_ir.sim.time.model import time_program, trace_program
 from kpu_ir.sim.values.values import run_program
 from kpu_ir.support.errors import KpuError
-from kpu_ir.tuning.residence import reside
+from kpu_ir.tuning.pinning import pin
 
 MACHINES = {name: Machine.preset(name) for name in ("default", "minimal", "large")}
 DRAWS = settings(
@@ -89,19 +89,21 @@ def with_drawn_schedules(draw, module, machine) -> None:
             continue
         cut = recognise(func)
         space = cut.candidates(machine)
-        always = cut.kind in ("attention", "back-to-back", "siblings")
+        always = cut.kind in ("attention", "back-to-back", "horizontal")
         if space and (always or draw(st.booleans())):
             chosen = space[draw(st.integers(0, len(space) - 1))].schedule
             chosen = dataclasses.replace(
-                chosen, late=draw(st.integers(0, 9)), depth=draw(st.sampled_from([1, chosen.depth]))
+                chosen,
+                defer=draw(st.integers(0, 9)),
+                depth=draw(st.sampled_from([1, chosen.depth])),
             )
             if cut.kind in ("attention", "back-to-back"):
                 chosen = dataclasses.replace(chosen, **draw_blocks(draw, cut))
             elif cut.kind == "contraction":
                 chosen = dataclasses.replace(
-                    chosen, beside=draw(st.integers(1, 4)), out_depth=draw(st.integers(1, 2))
+                    chosen, unroll_n=draw(st.integers(1, 4)), out_depth=draw(st.integers(1, 2))
                 )
-            elif cut.kind == "siblings":
+            elif cut.kind == "horizontal":
                 tile = tuple(draw(st.integers(1, n)) for n in cut.extents)
                 chosen = dataclasses.replace(chosen, tile=tile)
             func.attributes[ATTRIBUTE] = chosen.to_attr()
@@ -139,7 +141,7 @@ def lowered(draw, graph: Graph, machine: Machine, fuse: str = ""):
         def given_schedule(func, cut):
             return schedule_of(func, cut, machine)
 
-        reside(module, machine, given_schedule, "cycles", lambda new, old, objective: True)
+        pin(module, machine, given_schedule, "cycles", lambda new, old, objective: True)
     stages = lower(module, machine, Options(search="none"))
     return source, stages["tile"], load_program(stages["dma"], machine)
 
@@ -147,7 +149,7 @@ def lowered(draw, graph: Graph, machine: Machine, fuse: str = ""):
 def check_time(program, whole: bool = True) -> None:
     """Closed equals stepped in every figure; nothing is faster than it can be; each engine's parts
     add up."""
-    closed, stepped = time_program(program), time_program(program, closed=False)
+    closed, stepped = time_program(program), time_program(program, fast_forward=False)
     for field in dataclasses.fields(closed):
         if field.name != "stepped":
             assert getattr(closed, field.name) == getattr(stepped, field.name), field.name
@@ -198,7 +200,7 @@ def check_residents(program) -> None:
     for event in model.events:
         step, _, held = model.operations[event.operation]
         end = event.start + held[0].end
-        if isinstance(step, Fetch | Write) and step.resident:
+        if isinstance(step, Fetch | Write) and step.pinned:
             buffer = program.calls[event.call].arguments[step.buffer]
             uses[buffer].append((event.start, end))
         slots += [(event.call, event.start, end, s) for s in event.slots if s in places]

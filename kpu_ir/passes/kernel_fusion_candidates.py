@@ -1,4 +1,4 @@
-"""``kernel-group``: operations whose intermediate values could stay on chip, as one program."""
+"""``kernel-fusion-candidates``: operations whose intermediate values could stay on chip, as one program."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.passes.kernel_decompose import attention
-from kpu_ir.passes.kernel_fuse import epilogue_of, fuse, only_user
+from kpu_ir.passes.kernel_fuse_elementwise import epilogue_of, fuse, only_user
 
 ATTRIBUTE = "kernel.group"
 """The attribute of a ``kernel.fused`` that says why its operations stand together."""
@@ -99,7 +99,7 @@ def back_to_back(op: Operation) -> list[Operation]:
     return [op, *middle, second, *epilogue_of(second)]
 
 
-def siblings_of(op: Operation) -> list[list[Operation]]:
+def horizontal_of(op: Operation) -> list[list[Operation]]:
     """Products of one shape that share their left operand, each with the maps after it; ``op`` is
     the first of them."""
     if not isinstance(op, kernel.MatmulOp) or len(op.result.type.get_shape()) != 2:
@@ -160,18 +160,18 @@ def _in_block(op: Operation, block: Block) -> Operation:
     return op
 
 
-def group_siblings(block: Block) -> None:
+def group_horizontal(block: Block) -> None:
     """Group products that share their left operand."""
     for op in list(block.ops):
         if op.parent_block() is not block:
             continue
-        branches = siblings_of(op)
+        branches = horizontal_of(op)
         anchor = place_for(branches) if branches else None
         if anchor is None:
             continue
         outputs = [branch[-1].results[0] for branch in branches]
         members = [one for branch in branches for one in branch]
-        fuse(members, outputs, anchor).attributes[ATTRIBUTE] = StringAttr("siblings")
+        fuse(members, outputs, anchor).attributes[ATTRIBUTE] = StringAttr("horizontal")
 
 
 KINDS: tuple[tuple[str, Callable[[Operation], list[Operation]]], ...] = (
@@ -209,11 +209,11 @@ def ungroup(fused: kernel.FusedOp) -> None:
 
 
 @dataclass(frozen=True)
-class KernelGroupPass(ModulePass):
+class KernelFusionCandidatesPass(ModulePass):
     """Group what could stay on chip: an attention; two products, one after the other; products that
     share their left operand.
 
-    A value with another user is not swallowed. ``kpu-fuse`` decides by simulation which groups
+    A value with another user is not swallowed. ``kernel-fuse-by-cost`` decides by simulation which groups
     remain; here every one is made.
 
     Before:
@@ -233,7 +233,7 @@ class KernelGroupPass(ModulePass):
     ```
     """
 
-    name = "kernel-group"
+    name = "kernel-fusion-candidates"
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Group in every function."""
@@ -245,4 +245,4 @@ class KernelGroupPass(ModulePass):
                 for block in func.body.blocks:
                     for name, members in list(groups(block)):
                         fuse(members).attributes[ATTRIBUTE] = StringAttr(name)
-                    group_siblings(block)
+                    group_horizontal(block)

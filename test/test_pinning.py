@@ -61,7 +61,7 @@ def test_a_block_keeps_what_is_between_its_kernels():
     for stepped in (False, True):
         got = ValueModel(with_.program, stepped).run({"x": x})["y"]
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5)
-    assert time_program(with_.program, closed=False).cycles == with_.cycles
+    assert time_program(with_.program, fast_forward=False).cycles == with_.cycles
 
 
 def test_the_choice_says_what_both_ways_take():

@@ -34,7 +34,7 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Siblings:
+class HorizontalFusion:
     """``out_p[m, n] = maps_p(sum over k of lhs[m, k] rhs_p[k, n])`` for each of several ``p``.
 
     A tile of the left operand is loaded once for all of them. ``tile`` of its schedule is (m, n, k).
@@ -44,10 +44,10 @@ class Siblings:
     results: tuple[tuple[Shape, Attribute], ...]
     lhs: Operand
     branches: tuple[Branch, ...]
-    kind: ClassVar[str] = "siblings"
+    kind: ClassVar[str] = "horizontal"
 
     @staticmethod
-    def of(func: FuncOp, operations: Sequence[Operation]) -> Siblings | None:
+    def of(func: FuncOp, operations: Sequence[Operation]) -> HorizontalFusion | None:
         """Products of rank 2 and of one shape with a common left operand, each with its maps, all
         of them returned; None for anything else."""
         args = list(func.body.block.args)
@@ -91,7 +91,7 @@ class Siblings:
         if len(shapes) != len(args):
             return None
         kinds = [tensor_type(v).element_type for v in last.operands]
-        return Siblings(
+        return HorizontalFusion(
             tuple(shapes[i] for i in range(len(args))),
             tuple((tuple(shape), kind) for kind in kinds),
             lhs,
