@@ -7,10 +7,12 @@ JOBS ?= 2
 FUZZ_SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lit pytest nightly fuzz check bench clean
+.PHONY: help venv demo test lit pytest nightly fuzz check bench docs docs-pages clean
 
 help: ## what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo 'Each makes .venv first, where it is missing. Variables: PYTHON=python3 JOBS=$(JOBS) FUZZ_SECONDS=$(FUZZ_SECONDS) KPU_DRAWS=3000'
+	@echo 'One test: .venv/bin/python -m pytest -n 0 test/test_search.py; .venv/bin/lit -v test/passes/kernel-fold.mlir'
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -43,12 +45,22 @@ fuzz: $(STAMP) ## loader, saved programs and IR against atheris, FUZZ_SECONDS ov
 	@$(BIN)/python -m pip install --quiet --group fuzz
 	@$(BIN)/python test/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
-check: $(STAMP) ## ruff and pyright
+check: $(STAMP) ## ruff's rules and format, pyright strict
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { echo 'not formatted: $(BIN)/ruff format .'; exit 1; }
 	@$(BIN)/pyright
 
 bench: $(STAMP) ## measure cycles and tools, write docs/benchmarks.md
 	@$(BIN)/kpu-bench all
+
+docs: $(STAMP) ## the site of all docs, build/docs/index.html; a warning is an error
+	@$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
+	@echo build/docs/index.html
+
+docs-pages: $(STAMP) ## write docs/reference and the README's blocks from the code
+	@$(BIN)/python docs/make_pages.py
+	@$(BIN)/python docs/make_readme.py
 
 clean: ## remove what was made
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

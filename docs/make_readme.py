@@ -1,7 +1,8 @@
 """Write into README.md what its commands print: ``python docs/make_readme.py``.
 
-Blocks between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` are generated: the IR of the README's own
-Python example at each level, what ``make demo`` prints, the presets, whole models as docs/models.md has them. ``test/test_readme.py`` holds them equal.
+Blocks between ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` are generated: the IR of the
+README's own Python example at each level, what ``make demo`` prints, the presets, whole models as
+docs/models.md has them. ``test/test_readme.py`` holds them equal.
 """
 
 from __future__ import annotations

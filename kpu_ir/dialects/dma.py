@@ -166,7 +166,7 @@ class FetchOp(EngineOperation):
     %e3 = dma.fetch %table[0, %i, 0] by %list : memref<128xi64> into @e3
       : memref<1x1000x64xf32> -> !tile.tile<1x16x64xf32, l3>
     %a3 = dma.fetch %a[%i, 0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
-    %x3 = dma.fetch %x[0, %h] into @x3 low [0, 1] high [0, 1] : memref<8x30xf32> -> !tile.tile<8x10xf32, l3>
+    %x3 = dma.fetch %x[0, %w] into @x3 low [0, 1] high [0, 1] : memref<8x30xf32> -> !tile.tile<8x10xf32, l3>
     %b3 = dma.fetch %b[0, %j] into @b3 reuse(%i) on [0, 1] : memref<64x96xf32> -> !tile.tile<64x48xf32, l3>
     %h2 = dma.fetch %h[%i, 0] into @h2 : memref<128x64xf32, "l3"> -> !tile.tile<32x64xf32, l2>
     ```

@@ -234,15 +234,20 @@ class KernelToTilePass(ModulePass):
       func.return
     }
     ```
-    ``tile`` and ``dataflow``, where given, hold for every product of the module.
+    The options, where given, hold for every product of the module.
     """
 
     name = "kernel-to-tile"
     tile: tuple[int, ...] | None = None
+    """Extents m, n and k of the tiles in L2."""
     dataflow: str | None = None
+    """What stays in the array: ``os``, ``ws`` or ``is``."""
     order: str | None = None
+    """The loops from outside: ``mn`` or ``nm``."""
     lhs: str | None = None
+    """Where the left operand stays while the loop that it does not depend on runs: ``l3``, ``l2``."""
     rhs: str | None = None
+    """The same of the right operand."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Lower the module."""

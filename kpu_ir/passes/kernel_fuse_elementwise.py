@@ -105,6 +105,7 @@ class KernelFuseElementwisePass(ModulePass):
 
     name = "kernel-fuse-elementwise"
     mode: Literal["none", "epilogue"] = "epilogue"
+    """``epilogue``: onto products and other kernels too; ``none``: nothing is fused."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Rewrite every function."""

@@ -202,8 +202,6 @@ def _why(op: Operation, user: Operation, users: int) -> str:
 class KernelFuseByCostPass(ModulePass):
     """Group what could stay on chip, simulate both ways, and keep the better one.
 
-    ``report`` prints a remark on stderr for every group and every pair that is not one.
-
     Before:
     ```mlir
     %h = kernel.matmul %x, %w : (tensor<64x32xf32>, tensor<32x128xf32>) -> tensor<64x128xf32>
@@ -221,8 +219,11 @@ class KernelFuseByCostPass(ModulePass):
 
     name = "kernel-fuse-by-cost"
     mode: str = "full"
+    """``none``, ``epilogue`` or ``full``, as ``fuse`` of ``Options``."""
     report: bool = False
+    """Print a remark on stderr for every group, and for every pair that is not one."""
     objective: str = "cycles"
+    """What must be better: ``cycles``, ``bytes``, ``energy`` or ``edp``."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Fuse the module."""

@@ -235,9 +235,6 @@ def pin(
 class KernelPinL3Pass(ModulePass):
     """Keep what stands between two kernels in L3, where the simulator says that it pays.
 
-    ``report`` prints a remark on stderr for every tensor that was weighed. ``search`` is how long
-    schedules are looked for: ``none``, ``quick`` or ``full``.
-
     Before:
     ```mlir
     func.func @main(%x: tensor<16x64xf32>) -> tensor<16x64xf32> {
@@ -256,8 +253,11 @@ class KernelPinL3Pass(ModulePass):
 
     name = "kernel-pin-l3"
     report: bool = False
+    """Print a remark on stderr for every tensor that was weighed."""
     search: str = "quick"
+    """How long schedules are looked for: ``none``, ``quick`` or ``full``."""
     objective: str = "cycles"
+    """What must be better: ``cycles``, ``bytes``, ``energy`` or ``edp``."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Decide for the module."""

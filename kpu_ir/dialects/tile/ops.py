@@ -468,7 +468,7 @@ class StoreOp(MemoryOperation):
     tile.store %h, %z[%i, 3, 0] permuted [1, 0, 2]
       : !tile.tile<1x32x64xf32, l2> -> memref<128x12x64xf32>
     tile.store %p, %s[0, 0] : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
-    tile.store %s, %y[%i, 0] over(%j) : !tile.tile<32x48xf32, l3> -> memref<128x48xf32>
+    tile.store %s, %w[%i, 0] over(%j) : !tile.tile<32x48xf32, l3> -> memref<128x48xf32>
     ```
 
     The target may be a tile in L3 that was allocated: the whole of it. ``over(%j)``: only in the

@@ -1,0 +1,32 @@
+"""The unit of each key of a machine, as docs/reference/machine.md shows it."""
+
+UNITS = {
+    "name": "",
+    "clock_hz": "Hz",
+    "fabric.rows": "PEs",
+    "fabric.columns": "PEs",
+    "fabric.macs": "MAC / (PE x cycle)",
+    "fabric.chained": "true, false",
+    "vector.lanes": "elements",
+    "vector.initiation_interval": "cycles",
+    "external.bytes": "bytes",
+    "external.latency": "cycles",
+    "dma.channels": "engines",
+    "dma.bytes_per_cycle": "bytes / cycle",
+    "l3.tiles": "memories",
+    "l3.tile_bytes": "bytes",
+    "mover.channels": "engines",
+    "mover.bytes_per_cycle": "bytes / cycle",
+    "l2.banks": "memories",
+    "l2.bank_bytes": "bytes",
+    "streamer.bytes_per_cycle": "bytes / cycle",
+    "l1.buffers": "memories",
+    "l1.buffer_bytes": "bytes",
+    "energy.external": "pJ / byte",
+    "energy.l3": "pJ / byte",
+    "energy.l2": "pJ / byte",
+    "energy.l1": "pJ / byte",
+    "energy.mac": "pJ / MAC",
+    "energy.vector": "pJ / operation",
+}
+"""A key that has no unit here fails test/docs/test_pages.py."""
