@@ -206,7 +206,6 @@ def test_the_compiler_is_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (root / "inner").mkdir(parents=True)
     source = root / "inner" / "a.py"
     source.write_text("x = 1\n")
-    (root / "__init__.py").write_text("")
     monkeypatch.setattr(kpu_ir, "__file__", str(root / "__init__.py"))
 
     def digest(loaded: float = 1e12) -> str | None:

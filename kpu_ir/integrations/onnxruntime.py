@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kpu_ir.report.profile import WIDE, advances
+from kpu_ir.report.screen import words
 from kpu_ir.report.summary import differences
 from kpu_ir.sim.program.plan import Write, steps
 from kpu_ir.sim.values.values import ValueModel
@@ -122,22 +123,22 @@ class Comparison:
 
     def __rich__(self) -> Table:
         table = Table(box=None, padding=(0, 2), header_style="dim")
-        words = ("layer", "operators", "tensor", "kernel", "")
+        named = ("layer", "operators", "tensor", "kernel", "")
         for name in ("no", "layer", "operators", "tensor", "kernel", "cycles", "difference",
                      "of largest", ""):  # fmt: skip
             table.add_column(
                 name if name != "no" else "",
-                justify="left" if name in words else "right",
+                justify="left" if name in named else "right",
                 overflow="fold",
             )
         first = self.first
         for r in self.rows:
             table.add_row(
                 str(r.number),
-                r.layer,
-                some(r.operators),
-                r.tensor,
-                some(r.kernels),
+                words(r.layer),
+                words(some(r.operators)),
+                words(r.tensor),
+                words(some(r.kernels)),
                 f"{r.cycles:,}",
                 f"{r.max_abs_error:.3g}",
                 f"{r.max_rel_error:.3g}",
@@ -147,7 +148,7 @@ class Comparison:
         return table
 
     def __str__(self) -> str:
-        out = Console(file=StringIO(), width=WIDE, highlight=False)
+        out = Console(file=StringIO(), width=WIDE, highlight=False, markup=False)
         with out.capture() as captured:
             out.print(self)
         return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())

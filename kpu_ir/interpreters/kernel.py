@@ -29,6 +29,7 @@ from kpu_ir.dialects.kernel import shape_text, tensor_type
 from kpu_ir.scalar.body import Body, compile_body
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array, array_of, dtype_of
+from kpu_ir.text.places import place_of
 
 Precision = type[np.floating[Any]] | None
 Method = Callable[..., Sequence[Array]]
@@ -73,7 +74,7 @@ def run_operation(op: Operation, operands: Sequence[Array], run: Evaluation) -> 
     """The results of one operation."""
     method = METHODS.get(type(op))
     if method is None:
-        raise KpuError(f"{op.name} has no reference at the kernel level", str(op.location))
+        raise KpuError(f"{op.name} has no reference at the kernel level", place_of(op))
     return method(op, operands, run)
 
 

@@ -20,6 +20,7 @@ from kpu_ir.dialects import tile
 from kpu_ir.scalar.body import compile_body
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import array_of, dtype_of, fill_of
+from kpu_ir.text.places import place_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -166,12 +167,12 @@ class _Evaluation:
                     source = source.transpose(tile.permutation_of(op.permuted, source.ndim))
                     target = self.block_of(self.full(op.target), self.at(op.indices), source.shape)
                     if target is None or target.shape != source.shape:
-                        raise KpuError("a tile hangs over the end of its tensor", str(op.location))
+                        raise KpuError("a tile hangs over the end of its tensor", place_of(op))
                     target[...] = source
             case ReturnOp() | arith.ConstantOp() | arith.AddiOp() | arith.SubiOp() | arith.MuliOp():
                 pass
             case _:
-                raise KpuError(f"{op.name} does not belong at the tile level", str(op.location))
+                raise KpuError(f"{op.name} does not belong at the tile level", place_of(op))
 
     def repeated(self, op: tile.MapOp, out: tile.TileType, shape: Sequence[int]) -> list[int]:
         """A map's extents: where every input is one element wide, those of its type."""

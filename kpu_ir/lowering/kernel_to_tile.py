@@ -34,6 +34,7 @@ from kpu_ir.lowering.schedule import (
 from kpu_ir.machine import Machine
 from kpu_ir.machine.attr import machine_of
 from kpu_ir.support.errors import KpuError
+from kpu_ir.text.places import at_call, place_of
 
 TilingStrategy = (
     Attention
@@ -97,6 +98,7 @@ def lower_kernel(func: FuncOp, strategy: TilingStrategy, schedule: Schedule) -> 
     lowered = FuncOp(
         func.sym_name.data, FunctionType.from_lists(types, []), Region(block), visibility="private"
     )
+    lowered.location = func.location
     lowered.attributes[ATTRIBUTE] = schedule.to_attr()
     if L3_BYTES in func.attributes:
         lowered.attributes[L3_BYTES] = func.attributes[L3_BYTES]
@@ -154,7 +156,7 @@ class MainLowering:
                     build.insert(ReturnOp(*(self.memory[v] for v in op.operands)))
                 case _:
                     raise KpuError(
-                        f"{op.name} stands in @main", str(op.location), "run kernel-outline first"
+                        f"{op.name} stands in @main", place_of(op), "run kernel-outline first"
                     )
         results = [self.memory[v].type for v in old.last_op.operands] if old.last_op else []
         lowered = FuncOp(
@@ -164,6 +166,7 @@ class MainLowering:
             arg_attrs=func.arg_attrs,
             res_attrs=func.res_attrs,
         )
+        lowered.location = func.location
         return lowered
 
     def call(self, build: Builder, op: CallOp) -> None:
@@ -191,7 +194,10 @@ def lower_module(module: ModuleOp, choose: Callable[[FuncOp, TilingStrategy], Sc
     """Lower every kernel with the schedule that ``choose`` gives it, and ``@main``."""
     funcs = [op for op in module.ops if isinstance(op, FuncOp)]
     kernels = [f for f in funcs if f.sym_name.data != "main"]
-    strategies = {f.sym_name.data: recognise(f) for f in kernels}
+    strategies: dict[str, TilingStrategy] = {}
+    for func in kernels:
+        with at_call(func):
+            strategies[func.sym_name.data] = recognise(func)
     pinned = {f.sym_name.data: pinned_of(f) for f in kernels}
     lowered: list[Operation] = []
     for func in funcs:
@@ -199,7 +205,8 @@ def lower_module(module: ModuleOp, choose: Callable[[FuncOp, TilingStrategy], Sc
             lowered.append(MainLowering(strategies, pinned).lower(func))
         else:
             strategy = strategies[func.sym_name.data]
-            lowered.append(lower_kernel(func, strategy, choose(func, strategy)))
+            with at_call(func):
+                lowered.append(lower_kernel(func, strategy, choose(func, strategy)))
     build = Builder(InsertPoint.at_end(module.body.block))
     for func, new in zip(funcs, lowered):
         func.detach()

@@ -18,6 +18,7 @@ from xdsl.ir import Attribute, Operation
 
 from kpu_ir.machine import Machine
 from kpu_ir.support.errors import KpuError
+from kpu_ir.text.places import place_of
 
 ATTRIBUTE = "kpu.schedule"
 """The attribute of a kernel's function that holds its schedule."""
@@ -37,7 +38,7 @@ def pinned_of(func: Operation) -> tuple[int, ...]:
     if attr is None:
         return ()
     if not isinstance(attr, DenseArrayBase):
-        raise KpuError(f"{PINNED} is array<i64: positions>, got {attr}", str(func.location))
+        raise KpuError(f"{PINNED} is array<i64: positions>, got {attr}", place_of(func))
     return tuple(int(n) for n in attr.iter_values())
 
 
@@ -49,7 +50,7 @@ def l3_bytes(func: Operation, machine: Machine) -> int:
     if not isinstance(attr, IntegerAttr) or not 0 <= attr.value.data <= machine.l3.bytes:
         raise KpuError(
             f"{L3_BYTES} is a number of bytes up to {machine.l3.bytes}, got {attr}",
-            str(func.location),
+            place_of(func),
         )
     return attr.value.data
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -22,6 +22,7 @@ from kpu_ir.machine import Machine
 from kpu_ir.machine.attr import machine_of
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import bits_of
+from kpu_ir.text.places import at_call, place_of
 
 ALIGNMENT = 64
 """Slots begin at multiples of this many bytes."""
@@ -69,6 +70,17 @@ class _Rings:
                 )
 
 
+def placed(old: Block, new: Block) -> Iterator[Operation]:
+    """The operations of a block; what is appended to ``new`` for one stands where that stood."""
+    for op in old.ops:
+        last = new.last_op
+        yield op
+        made = new.last_op
+        while made is not None and made is not last:
+            made.location = op.location
+            made = made.prev_op
+
+
 def trips(value: SSAValue) -> int:
     """How often the loop of an induction variable runs."""
     loop = value.owner.parent_op() if isinstance(value.owner, Block) else None
@@ -95,7 +107,7 @@ class _Lowering:
                 if outermost is not None and fills != count:
                     raise KpuError(
                         "keep: between loops that a tile stays over stands one that changes it",
-                        str(op.location),
+                        place_of(op),
                         "keep it over loops that stand directly inside each other",
                     )
                 outermost, fills = parent, count
@@ -129,12 +141,13 @@ class _Lowering:
             Region(block),
             visibility=self.func.sym_visibility,
         )
+        lowered.location = self.func.location
         lowered.attributes.update(self.func.attributes)
         return lowered
 
     def block(self, old: Block, build: Builder) -> None:
         """Lower each operation of a block."""
-        for op in old.ops:
+        for op in placed(old, build.insertion_point.block):
             match op:
                 case tile.ForOp():
                     r = op.bounds
@@ -194,7 +207,7 @@ class _Lowering:
                 case _ if op.name.startswith("arith."):
                     build.insert(op.clone(self.values))
                 case _:
-                    raise KpuError(f"{op.name} does not belong in a kernel", str(op.location))
+                    raise KpuError(f"{op.name} does not belong in a kernel", place_of(op))
 
     def mapped(self, *values: SSAValue) -> list[SSAValue]:
         """The new values of old ones."""
@@ -242,14 +255,14 @@ class _Lowering:
         if by is not None and is_pinned(by.type):
             raise KpuError(
                 "a list that rows are chosen by is in external memory",
-                str(op.location),
+                place_of(op),
                 "keep it there",
             )
         if is_pinned(source.type):
             if type.level.data != Level.L2 or op.permuted or by is not None:
                 raise KpuError(
                     "a tensor that stands in L3 is loaded to L2 as it is",
-                    str(op.location),
+                    place_of(op),
                     "keep it in external memory",
                 )
             ring = self.rings.new(name, type, self.depth(op, op.reused, self.schedule.depth))
@@ -299,7 +312,7 @@ class _Lowering:
             if source.type.level.data != Level.L2 or op.permuted:
                 raise KpuError(
                     "a tensor that stands in L3 is stored from L2 as it is",
-                    str(op.location),
+                    place_of(op),
                     "keep it in external memory",
                 )
             write = dma.WriteOp(source, target, self.indices(op.indices), defer=defer, over=over)
@@ -453,7 +466,8 @@ class TileToDmaPass(ModulePass):
             if func.sym_name.data == "main" and func.function_type.outputs.data:
                 place_buffers(func, machine)
                 continue
-            lowered = lower_tile(func, machine)
+            with at_call(func):
+                lowered = lower_tile(func, machine)
             Builder(InsertPoint.before(func)).insert(lowered)
             func.detach()
             func.erase(safe_erase=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.files import read_text
 
 PRESETS = Path(__file__).parent / "presets"
 """The folder of the machines that ship with the package."""
@@ -243,15 +245,10 @@ class Machine:
         Raises ``KpuError`` that names the key that is wrong.
         """
         path = Path(name_or_path)
-        if isinstance(name_or_path, str) and path.suffix != ".toml" and not path.is_file():
-            return Machine.preset(name_or_path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as e:
-            raise KpuError(f"cannot be read: {e.strerror or e}", str(path)) from None
-        except UnicodeDecodeError:
-            raise KpuError("cannot be read: it is not UTF-8 text", str(path)) from None
-        return _from_toml(text, str(path), path.stem)
+        named = isinstance(name_or_path, str) and path.suffix != ".toml"
+        if named and (os.path.isdir(path) or not os.path.exists(path)):
+            return Machine.preset(str(name_or_path))
+        return _from_toml(read_text(path, LARGEST_FILE), str(path), path.stem)
 
     def with_settings(self, settings: Iterable[str] | Mapping[str, Any]) -> Machine:
         """This machine with some values changed: ``["l2.banks=4"]``, ``{"l2.banks": 4}``.
@@ -304,8 +301,19 @@ BY_TYPE = {"fabric.macs": int, "energy.mac": float}
 LARGEST = 1 << 62
 """Integers travel as ``i64``."""
 
-MOST = {"dma.channels": 4096, "mover.channels": 4096}
-"""Each channel is simulated as one."""
+LARGEST_FILE = 1 << 20
+"""Bytes of a description."""
+
+LONGEST_NAME = 200
+"""Characters of what reports call a machine."""
+
+MOST = {
+    "dma.channels": 4096,
+    "mover.channels": 4096,
+    "fabric.rows": 1 << 14,
+    "fabric.columns": 1 << 14,
+}
+"""Each channel is simulated as one; an array of more than a quarter of a billion elements is none."""
 
 
 def _parsed(text: str) -> Any:
@@ -379,6 +387,8 @@ def _checked(path: str, value: Any, kind: type) -> Any:
         if not isinstance(value, kind):
             expected = "true or false" if kind is bool else "a string"
             raise KpuError(f"'{path}' must be {expected}, got {value!r}")
+        if isinstance(value, str) and len(value) > LONGEST_NAME:
+            raise KpuError(f"'{path}' must have at most {LONGEST_NAME} characters")
         return value
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if number and isinstance(value, int) and abs(value) > LARGEST:  # no float holds any of them

@@ -62,7 +62,7 @@ def _watched(items: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
 
     total = len(items) if isinstance(items, Sized) else None
     columns = (TextColumn("running"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True, markup=False), transient=True) as bar:
         yield from bar.track(items, total=total)
 
 
@@ -106,7 +106,13 @@ def stack(
     return result
 
 
+MOST_ITEMS = 1 << 20
+"""Of a batch: each is an array of its own."""
+
+
 def _pieces(name: str, array: Array, shape: tuple[int, ...]) -> list[Array]:
+    if array.ndim and len(array) > MOST_ITEMS * max(1, shape[0] if shape else 1):
+        raise KpuError(f"input '{name}': a batch holds at most {MOST_ITEMS:,} items")
     if array.shape[1:] == shape:
         return list(array)
     if shape and array.shape[1:] == shape[1:] and shape[0] and len(array) % shape[0] == 0:

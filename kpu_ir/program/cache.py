@@ -1,7 +1,8 @@
 """Compiled programs kept between runs, in saved form (``saved.py``), by what they depend on.
 
 The key is a hash of the model's files, the machine, the options, our own sources and the packages
-that compile: a changed compiler finds nothing. Entries are whole files put in place in one step and
+that compile: a changed compiler finds nothing. An entry holds its key; one that holds another, or
+that others may have written, is not used. Entries are whole files put in place in one step and
 checked when they are read, so that processes need no lock: two that compile the same write the same.
 The least recently used ones are removed beyond a size (``KPU_IR_CACHE_BYTES``, 0 for no cache).
 """
@@ -10,11 +11,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
@@ -25,6 +26,9 @@ import kpu_ir
 from kpu_ir import LOADED
 from kpu_ir.machine import Machine
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.files import LARGEST_TEXT, PART, distrusted, opened, read_bytes, remove_if_left
+from kpu_ir.support.names import shown
+from kpu_ir.support.numbers import number_from
 from kpu_ir.tuning.search import cache_path
 
 if TYPE_CHECKING:
@@ -43,10 +47,7 @@ STALE_SECONDS = 24 * 3600
 
 def limit() -> int:
     """Bytes that the cache may hold (``KPU_IR_CACHE_BYTES``)."""
-    text = os.environ.get("KPU_IR_CACHE_BYTES", "")
-    if text and not text.isdecimal():
-        raise KpuError(f"KPU_IR_CACHE_BYTES is '{text}'", hint="a number of bytes, 0 for no cache")
-    return int(text) if text else DEFAULT_BYTES
+    return number_from("KPU_IR_CACHE_BYTES", DEFAULT_BYTES, "a number of bytes, 0 for no cache")
 
 
 @cache
@@ -71,9 +72,7 @@ def compiler_digest() -> str | None:
 
 def file_digest(path: Path) -> bytes:
     """SHA-256 of a file."""
-    if not path.is_file():
-        raise KpuError("expected a file", str(path))
-    with path.open("rb") as file:
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").digest()
 
 
@@ -82,23 +81,20 @@ def elsewhere(path: Path) -> list[Path]:
 
     A file that has any holds the word ``location``, the key of their names; parsing is for those.
     """
-    with path.open("rb") as file:
-        if not path.stat().st_size:
-            return []
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            if data.find(b"location") < 0:
-                return []
+    if b"location" not in read_bytes(path, LARGEST_TEXT):
+        return []
     from kpu_ir.frontends.onnx.load import read_model
 
     folder = path.parent.resolve()
     found: dict[Path, None] = {}
     for tensor in _tensors(read_model(path).graph):
         for entry in tensor.external_data:
+            if entry.key != "location":
+                continue
             file = (folder / entry.value).resolve()
-            if entry.key == "location" and not file.is_relative_to(folder):
+            if not file.is_relative_to(folder):
                 raise KpuError("data outside the model's folder", str(file))
-            if entry.key == "location":
-                found[file] = None
+            found[file] = None
     return list(found)
 
 
@@ -137,7 +133,7 @@ def key_of(
     try:
         files = [model, *(elsewhere(model) if model.suffix == ".onnx" else ())]
         digests = [file_digest(f).hex() for f in files]
-    except (OSError, KpuError):  # reading it says better what is wrong
+    except (OSError, ValueError, KpuError):  # reading it says better what is wrong
         return None
     given: dict[str, Any] = {
         "compiler": compiler,
@@ -168,19 +164,28 @@ class CompileCache:
         from kpu_ir.program.saved import open
 
         path = self.folder / f"{key}{SUFFIX}"
-        if not path.is_file():
-            return None
         try:
-            found = open(path)
-            os.utime(path)
-        except KpuError as e:
-            print(f"{e.where or path}: {e.message}; compiled again", file=sys.stderr)
-            path.unlink(missing_ok=True)
+            if not path.is_file():
+                return None
+            self.trust()
+            refused = distrusted(path)
+            if refused:
+                raise KpuError(refused, str(path))
+            found = open(path, key)
+        except (KpuError, OSError) as e:  # damaged, another's, removed meanwhile
+            print(shown(f"{path}: {_why(e)}; compiled again"), file=sys.stderr)
             return None
-        except OSError:  # removed meanwhile, or a folder that may only be read
-            return None if not path.is_file() else open(path)
+        with suppress(OSError):  # a folder that may only be read
+            os.utime(path)
         found.source = source
         return found
+
+    def trust(self) -> None:
+        """Raise ``KpuError`` where others may have written to the folder."""
+        for folder in (self.folder.parent, self.folder):
+            refused = distrusted(folder)
+            if refused:
+                raise KpuError(f"the folder is not used: {refused}", str(folder))
 
     def put(self, key: str, compiled: Compiled) -> None:
         """Keep a program, and remove what was not used for longest beyond the limit.
@@ -192,11 +197,13 @@ class CompileCache:
         if weight_bytes(compiled) > self.limit:
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            save(compiled, self.folder / f"{key}{SUFFIX}")
+            self.folder.parent.mkdir(0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(0o700, exist_ok=True)
+            self.trust()
+            save(compiled, self.folder / f"{key}{SUFFIX}", key)
             self.shrink()
         except (OSError, KpuError) as e:
-            print(f"{self.folder}: program not kept ({e})", file=sys.stderr)
+            print(shown(f"{self.folder}: program not kept ({_why(e)})"), file=sys.stderr)
 
     def shrink(self) -> None:
         """Remove the least recently used entries beyond the limit, and what writers left that were
@@ -210,6 +217,8 @@ class CompileCache:
                     entries.append((found.st_mtime, found.st_size, path))
                 elif path.name.startswith(".") and now - found.st_mtime > STALE_SECONDS:
                     path.unlink()
+                elif path.name.endswith(PART):
+                    remove_if_left(path)
             except FileNotFoundError:  # another process was faster
                 continue
         total = 0
@@ -217,6 +226,10 @@ class CompileCache:
             total += size
             if total > self.limit:
                 path.unlink(missing_ok=True)
+
+
+def _why(error: KpuError | OSError) -> str:
+    return error.message if isinstance(error, KpuError) else str(error.strerror or error)
 
 
 def weight_bytes(compiled: Compiled) -> int:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.files import write_atomically
+from kpu_ir.support.files import read_bytes, writing
 
 MAGIC = b"\x89KPU\r\n\x1a\n"
 """Like PNG's: no text, and spoilt by whatever changes line ends."""
@@ -50,7 +49,12 @@ def aligned(offset: int) -> int:
     return -(-offset // ALIGNMENT) * ALIGNMENT
 
 
-def write(path: str | Path, header: Mapping[str, Any], parts: Mapping[str, memoryview]) -> None:
+def write(
+    path: str | Path,
+    header: Mapping[str, Any],
+    parts: Mapping[str, memoryview],
+    mode: int = 0o666,
+) -> None:
     """Write a file, whole or not at all. Raises ``KpuError`` if it cannot."""
     table = [[name, len(p), hashlib.sha256(p).hexdigest()] for name, p in parts.items()]
     text = json.dumps({**header, "parts": table}, allow_nan=False, sort_keys=True).encode()
@@ -65,16 +69,21 @@ def write(path: str | Path, header: Mapping[str, Any], parts: Mapping[str, memor
             yield part
             at = aligned(at) + len(part)
 
-    write_atomically(path, chunks())
+    with writing(path, mode) as file:
+        file.writelines(chunks())
 
 
 def read(path: str | Path) -> Container:
-    """The checked contents of a file, mapped into memory: parts are read-only views of it.
+    """The checked contents of a file: parts are read-only views of what was read.
 
+    It is read and not mapped: what is checked here stays what runs, whatever becomes of the file.
     Raises ``KpuError`` for a file that is truncated, changed, of another kind or a newer version.
     """
     where = str(path)
-    header, at, data = _header(_mapped(path), where)
+    content = read_bytes(path)
+    if not content:
+        raise KpuError("truncated: the file is empty", where, AGAIN)
+    header, at, data = _header(memoryview(content), where)
     end = at
     spans: dict[str, tuple[int, int, str]] = {}
     for name, size, digest in _table(header.pop("parts", None), where):
@@ -103,22 +112,6 @@ def _table(table: Any, where: str) -> list[tuple[str, int, str]]:
     if len({row[0] for row in rows}) < len(rows):
         raise KpuError("damaged: two of its parts have one name", where, AGAIN)
     return [(row[0], row[1], row[2]) for row in rows]
-
-
-def _mapped(path: str | Path) -> memoryview:
-    """The bytes of a file."""
-    where = Path(path)
-    if not where.exists():
-        raise KpuError("there is no such file", str(path))
-    if not where.is_file():
-        raise KpuError("expected a file", str(path))
-    try:
-        with where.open("rb") as file:
-            if not where.stat().st_size:
-                raise KpuError("truncated: the file is empty", str(path), AGAIN)
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except OSError as e:
-        raise KpuError(f"cannot be read: {e.strerror or e}", str(path)) from None
 
 
 def _header(data: memoryview, where: str) -> tuple[dict[str, Any], int, memoryview]:

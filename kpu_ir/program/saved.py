@@ -1,14 +1,14 @@
 """Saved programs: one file with the IR at each stage, weights, machine and options.
 
 The IR is text whose constants are handles (``dense_resource<w3>``) of parts of the file; the parts
-are the weights' bytes, each kept once, and are mapped into memory when the file is opened.
+are the weights' bytes, each kept once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from io import StringIO
 from pathlib import Path
@@ -19,6 +19,8 @@ from xdsl.dialects.builtin import (
     BytesAttr,
     DenseIntOrFPElementsAttr,
     DenseResourceAttr,
+    FileLineColLoc,
+    IntAttr,
     ModuleOp,
     NameLoc,
     NoneAttr,
@@ -37,6 +39,7 @@ from kpu_ir.registry import context
 from kpu_ir.sim.program.program import load_program
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.parsing import STUMBLES, LocatedParser, early_use, error_at, parse_error
+from kpu_ir.text.places import node_location
 from kpu_ir.text.printing import ELIDED
 from kpu_ir.tuning.fusion import Choice, Cost
 
@@ -99,6 +102,8 @@ class _Writer(Printer):
 class _Reader(LocatedParser):
     """Reads handles as the constants that they stand for."""
 
+    located = False
+
     def __init__(
         self, ctx: Context, text: str, name: str, weights: Mapping[str, memoryview]
     ) -> None:
@@ -113,7 +118,7 @@ class _Reader(LocatedParser):
         data = self.weights.get(resource.resource_handle.data)
         if data is None:
             return resource
-        # BytesAttr says bytes; a view of the mapped file reads the same and is not copied.
+        # BytesAttr says bytes; a view of the file reads the same and is not copied.
         value = DenseIntOrFPElementsAttr(cast(Any, resource.type), BytesAttr(cast(bytes, data)))
         size = cast(Any, resource.type).element_type.compile_time_size
         if len(data) != size * value.type.element_count():
@@ -129,20 +134,44 @@ def _constants(module: ModuleOp) -> Iterator[DenseIntOrFPElementsAttr]:
                 yield attribute
 
 
-def _nodes(module: ModuleOp) -> list[tuple[int, str]]:
-    """Operations by their number that know their node's name, which IR text does not hold."""
-    return [
-        (number, op.location.desc.data)
-        for number, op in enumerate(module.walk())
-        if isinstance(op.location, NameLoc)
-    ]
+def _places(module: ModuleOp) -> list[list[Any]]:
+    """Operations by their number that know their place, which IR text does not hold: a node's name
+    and operator, or file, line and column."""
+    places: list[list[Any]] = []
+    for number, op in enumerate(module.walk()):
+        match op.location:
+            case NameLoc(desc=name, child=NameLoc(desc=kind)):
+                places.append([number, name.data, kind.data])
+            case NameLoc(desc=name):
+                places.append([number, name.data])
+            case FileLineColLoc(filename=file, line=line, column=column):
+                places.append([number, file.data, line.data, column.data])
+            case _:
+                pass
+    return places
 
 
-def save(compiled: Compiled, path: str | Path) -> None:
-    """Write a program to a file, whole or not at all. Raises ``KpuError`` if it cannot."""
+def _location(place: Sequence[Any]) -> FileLineColLoc | NameLoc:
+    """The location in a row of ``_places``, without its number."""
+    match place:
+        case [str(name)]:
+            return NameLoc(StringAttr(name), NoneAttr())
+        case [str(name), str(kind)]:
+            return node_location(name, kind)
+        case [str(file), int(line), int(column)]:
+            return FileLineColLoc(StringAttr(file), IntAttr(line), IntAttr(column))
+        case _:
+            raise ValueError("a place of an operation")
+
+
+def save(compiled: Compiled, path: str | Path, key: str | None = None) -> None:
+    """Write a program to a file, whole or not at all. Raises ``KpuError`` if it cannot.
+
+    ``key``: what a cache keeps it under, which ``open`` is asked for; only we may read it then.
+    """
     weights = _Weights()
     text: dict[str, memoryview] = {}
-    nodes: dict[str, list[tuple[int, str]]] = {}
+    nodes: dict[str, list[list[Any]]] = {}
     for stage in STAGES:
         module = compiled.stages.get(stage)
         if module is None:
@@ -154,7 +183,7 @@ def save(compiled: Compiled, path: str | Path) -> None:
         stream = StringIO()
         _Writer(stream=stream, weights=weights).print_op(module)
         text[stage] = memoryview(stream.getvalue().encode())
-        nodes[stage] = _nodes(module)
+        nodes[stage] = _places(module)
     header = {
         "writer": __version__,
         "source": compiled.source,
@@ -163,12 +192,16 @@ def save(compiled: Compiled, path: str | Path) -> None:
         "fusion": [asdict(choice) for choice in compiled.fusion],
         "nodes": nodes,
     }
-    container.write(path, header, {**text, **weights.parts})
+    if key is not None:
+        header["key"] = key
+    mode = 0o666 if key is None else 0o600
+    container.write(path, header, {**text, **weights.parts}, mode)
 
 
-def open(path: str | Path) -> Compiled:
+def open(path: str | Path, key: str | None = None) -> Compiled:
     """A program from a file that ``Compiled.save`` wrote: the same cycles, outputs, IR.
 
+    ``key``: what it must be the program of, where a cache keeps it.
     Raises ``KpuError`` for a file that is truncated, damaged, foreign or of a newer version.
     """
     from kpu_ir.pipeline import Compiled, Options
@@ -177,6 +210,8 @@ def open(path: str | Path) -> Compiled:
     where = str(path)
     found = container.read(path)
     header = found.header
+    if key is not None and header.get("key") != key:
+        raise KpuError("it is the program of another model", where)
     try:
         writer = str(header["writer"])
         machine = Machine.from_dict(header["machine"])
@@ -235,13 +270,15 @@ class _Stages(Mapping["Stage", ModuleOp]):
         path: str,
         writer: str,
         parts: Mapping[str, memoryview],
-        nodes: Mapping[Stage, list[tuple[int, str]]],
+        nodes: Mapping[Stage, list[list[Any]]],
     ) -> None:
         self.path, self.writer = path, writer
-        self.nodes: dict[Stage, dict[int, str]] = {
-            a: {int(n): str(name) for n, name in nodes[a]} for a in reversed(STAGES) if a in parts
+        self.places: dict[Stage, dict[int, FileLineColLoc | NameLoc]] = {
+            a: {int(n): _location(place) for n, *place in nodes[a]}
+            for a in reversed(STAGES)
+            if a in parts
         }
-        self.text: dict[Stage, memoryview] = {a: parts[a] for a in self.nodes}
+        self.text: dict[Stage, memoryview] = {a: parts[a] for a in self.places}
         self.weights = {name: part for name, part in parts.items() if name.startswith("w")}
         self.read: dict[Stage, ModuleOp] = {}
 
@@ -268,10 +305,10 @@ class _Stages(Mapping["Stage", ModuleOp]):
                 self.path,
                 f"it is from kpu-ir {self.writer}, this is {__version__}: compile the model again",
             ) from None
-        names = self.nodes[stage]
+        places = self.places[stage]
         for number, op in enumerate(module.walk()):
-            if number in names:
-                op.location = NameLoc(StringAttr(names[number]), NoneAttr())
+            if number in places:
+                op.location = places[number]
         return module
 
     def _parsed(self, stage: Stage) -> ModuleOp:

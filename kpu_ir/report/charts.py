@@ -85,7 +85,7 @@ def ticks(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     few = math.log10(high / low) < 3
     marks = [10.0**p * n for p in powers for n in ((1, 2, 5) if few else (1,))]
-    return [round(v, 12) for v in marks if low <= v <= high]
+    return [float(f"{v:.12g}") for v in marks if low <= v <= high]
 
 
 def roofline_chart(data: Roofline) -> str:

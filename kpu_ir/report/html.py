@@ -16,6 +16,7 @@ from kpu_ir.report.screen import NAMES, in_words, percent, size
 from kpu_ir.report.summary import Summary
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.support.files import write_atomically
+from kpu_ir.support.names import shown
 
 if TYPE_CHECKING:
     from kpu_ir.pipeline import Compiled
@@ -309,4 +310,4 @@ def report(compiled: Compiled, summary: Summary, command: str) -> str:
 
 def write_report(compiled: Compiled, summary: Summary, path: str | Path, command: str) -> None:
     """Write the page. Raises ``KpuError`` where it cannot."""
-    write_atomically(path, report(compiled, summary, command))
+    write_atomically(path, shown(report(compiled, summary, command), keep="\n\t"))

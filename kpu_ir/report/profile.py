@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kpu_ir.report.screen import NAMES, percent, size
+from kpu_ir.report.screen import NAMES, percent, size, words
 from kpu_ir.report.summary import Summary
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import write_atomically
@@ -154,20 +154,20 @@ class Profile:
             "external": size(sum(r.external_bytes for r in self.rows)),
             "uJ": f"{sum(r.energy_pj for r in self.rows) / 1e6:.2f}",
         }
-        words = ("layer", "kernel", "bound by")
+        named = ("layer", "kernel", "bound by")
         for name in ("", "layer", "kernel", "cycles", "share", "from", "to", "bound by",
                      "of bound", "external", "uJ"):  # fmt: skip
             table.add_column(
                 name,
                 footers.get(name, ""),
-                justify="left" if name in words else "right",
+                justify="left" if name in named else "right",
                 overflow="fold",
             )
         for r in self.rows:
             table.add_row(
                 str(r.number),
-                r.layer,
-                r.kernel,
+                words(r.layer),
+                words(r.kernel),
                 f"{r.cycles:,}",
                 percent(r.cycles, self.total),
                 f"{r.start:,}",
@@ -180,7 +180,7 @@ class Profile:
         return table
 
     def __str__(self) -> str:
-        out = Console(file=StringIO(), width=WIDE, highlight=False)
+        out = Console(file=StringIO(), width=WIDE, highlight=False, markup=False)
         with out.capture() as captured:
             out.print(self)
         return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
@@ -188,6 +188,6 @@ class Profile:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        out = Console(file=StringIO(), width=WIDE, highlight=False, record=True)
+        out = Console(file=StringIO(), width=WIDE, highlight=False, markup=False, record=True)
         out.print(self)
         return out.export_html(inline_styles=True, code_format="<pre>{code}</pre>")

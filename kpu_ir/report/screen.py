@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kpu_ir.report.summary import Summary
+from kpu_ir.support.names import shown
 
 if TYPE_CHECKING:
     from kpu_ir.integrations.onnxruntime import Comparison
@@ -68,12 +69,12 @@ def coverage(summary: Summary) -> str:
     part = "coverage: the model has no multiply-accumulates"
     if summary.coverage is not None:
         part = f"coverage {percent(summary.coverage, 1)} of the model's multiply-accumulates"
-    words = [f"{plural(nodes, 'operator')}, {folded} of them folded"]
+    parts = [f"{plural(nodes, 'operator')}, {folded} of them folded"]
     if host is not None:
         # Where one ran on the host, what is not simulated is its work.
         missing = max(0.0, 1 - summary.coverage) if host and summary.coverage is not None else 0.0
-        words.append(f"{plural(host, 'operator')} on the host, {percent(missing, 1)} of the work")
-    return "; ".join([part, *words])
+        parts.append(f"{plural(host, 'operator')} on the host, {percent(missing, 1)} of the work")
+    return "; ".join([part, *parts])
 
 
 def plural(number: int, word: str) -> str:
@@ -81,11 +82,18 @@ def plural(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
+def words(text: str, style: str = "") -> Text:
+    """Text for a console, as it is: no markup, and nothing that a terminal would obey."""
+    return Text(shown(text, keep="\n"), style=style)
+
+
 def console(stream: IO[str] | None = None) -> Console:
     """A console that is plain where the stream is no terminal or NO_COLOR is set."""
     out = stream or sys.stdout
     width = None if out.isatty() else 120
-    return Console(file=out, no_color="NO_COLOR" in os.environ, highlight=False, width=width)
+    return Console(
+        file=out, no_color="NO_COLOR" in os.environ, highlight=False, markup=False, width=width
+    )
 
 
 def show(summary: Summary, stream: IO[str] | None = None, profile: Profile | None = None) -> None:
@@ -98,22 +106,22 @@ def show_comparison(found: Comparison, stream: IO[str] | None = None) -> None:
     """Print the layers of a comparison, and which one is the first that differs."""
     out = console(stream)
     wrap = out.is_terminal
-    out.print(Text(f"{found.source} on {found.machine} against onnxruntime", style="bold"))
+    out.print(words(f"{found.source} on {found.machine} against onnxruntime", "bold"))
     if wrap:
         out.print(found)
     else:
-        out.print(Text(str(found).rstrip("\n")), soft_wrap=True)
+        out.print(words(str(found).rstrip("\n")), soft_wrap=True)
     if found.calls < found.of_calls:
         left = plural(found.of_calls - found.calls, "kernel call")
-        words = f"not compared: {left} of {found.of_calls}, whose results no tensor of the model is"
-        out.print(Text(words), soft_wrap=not wrap)
+        why = f"not compared: {left} of {found.of_calls}, whose results no tensor of the model is"
+        out.print(words(why), soft_wrap=not wrap)
     style = "bold red" if found.first else "bold"
-    out.print(Text(found.verdict(), style=style), soft_wrap=not wrap)
+    out.print(words(found.verdict(), style), soft_wrap=not wrap)
 
 
 def text(summary: Summary, width: int = 120) -> str:
     """The screen as plain text."""
-    out = Console(file=StringIO(), width=width, highlight=False)
+    out = Console(file=StringIO(), width=width, highlight=False, markup=False)
     with out.capture() as captured:
         render(summary, out, wrap=True)
     return captured.get()
@@ -121,7 +129,7 @@ def text(summary: Summary, width: int = 120) -> str:
 
 def html(summary: Summary) -> str:
     """The screen for a notebook: what ``_repr_html_`` shows."""
-    out = Console(file=StringIO(), width=120, highlight=False, record=True)
+    out = Console(file=StringIO(), width=120, highlight=False, markup=False, record=True)
     render(summary, out)
     return out.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 
@@ -131,8 +139,8 @@ def render(
 ) -> None:
     """Print a summary on a console; long lines broken at its width, if ``wrap``."""
 
-    def line(words: str, style: str = "") -> None:
-        out.print(Text(words, style=style), soft_wrap=not wrap)
+    def line(text: str, style: str = "") -> None:
+        out.print(words(text, style), soft_wrap=not wrap)
 
     line(f"{summary.source or 'program'} on {summary.machine}", "bold")
     line(
@@ -183,13 +191,13 @@ def render(
         if not engine["busy"]:
             continue
         waits = sorted(engine["stalls"].items(), key=lambda item: -item[1])[:3]
-        words = ", ".join(
+        waited = ", ".join(
             f"{percent(n, summary.cycles)} for {in_words(cause)}" for cause, n in waits
         )
         idle = engine["idle_before"] + engine["idle_after"]
         line(
             f"  {name:8} busy {percent(engine['busy'], summary.cycles):>7}, "
-            f"idle {percent(idle, summary.cycles):>6}{'; waited ' if words else ''}{words}"
+            f"idle {percent(idle, summary.cycles):>6}{'; waited ' if waited else ''}{waited}"
         )
     if profile is not None:
         line("where the cycles went", "bold")
@@ -227,8 +235,8 @@ def kernels(summary: Summary, out: Console) -> None:
     rows = summary.kernels[:KERNELS_SHOWN]
     for row in rows:
         table.add_row(
-            row.label,
-            row.kernel,
+            words(row.label),
+            words(row.kernel),
             f"{row.start:,}",
             f"{row.cycles:,}",
             percent(row.cycles, summary.cycles),

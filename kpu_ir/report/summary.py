@@ -17,6 +17,7 @@ from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.clock import CallTiming, Timing
 from kpu_ir.sim.time.energy import energy
 from kpu_ir.sim.time.io_bound import io_lower_bound
+from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import bits_of
 
 if TYPE_CHECKING:
@@ -155,6 +156,29 @@ def differences(got: Mapping[str, Array], expected: Mapping[str, Array]) -> tupl
     return min(absolute, sys.float_info.max), min(relative, sys.float_info.max)
 
 
+def check_figures(machine: Machine) -> None:
+    """Refuse a machine whose seconds or picojoules would be no numbers."""
+    if not SMALLEST <= machine.clock_hz <= LARGEST:
+        raise KpuError(
+            f"a clock of {machine.clock_hz:g} Hz gives no time that can be told",
+            "clock_hz",
+            f"from {SMALLEST:g} to {LARGEST:g}",
+        )
+    table = machine.energy
+    costs = (table.external, table.l3, table.l2, table.l1, table.vector, *table.mac.values())
+    if max(costs) > LARGEST:
+        raise KpuError(
+            f"an event of {max(costs):g} pJ gives no energy that can be told",
+            "energy",
+            f"at most {LARGEST:g}",
+        )
+
+
+SMALLEST, LARGEST = 1e-60, 1e60
+"""Between them lie a clock's frequency and an event's energy: what is divided and multiplied by them
+stays far from where floats end."""
+
+
 def io_bound_bytes(plan: Plan, macs: int, machine: Machine) -> int | None:
     """Bytes that a kernel must move to and from the chip in whatever order it works.
 
@@ -227,8 +251,10 @@ def summarise(
     simulate_seconds: float,
     errors: tuple[float, float] | None = None,
 ) -> Summary:
-    """The figures of a compiled program's run."""
+    """The figures of a compiled program's run. Raises ``KpuError`` where the machine's own are beyond
+    what can be calculated with."""
     program, machine = compiled.program, compiled.program.machine
+    check_figures(machine)
     counts = timing.counts
     limits = bounds(counts, machine)
     vector = {**limits, "vector": float(timing.busy.get("vector", 0))}

@@ -13,11 +13,10 @@ b/e (a kernel's call, which may overlap the next one).
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +27,8 @@ from kpu_ir.sim.program.plan import Acquire, Fetch, Loop, Matmul, Move, Node, Ri
 from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.clock import cost_at
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.files import writing
+from kpu_ir.support.numbers import whole_number
 
 ENGINES, RINGS, KERNELS = 1, 2, 3
 """The processes of the trace."""
@@ -219,28 +220,11 @@ def replacing(path: str | Path) -> Generator[IO[str]]:
 
     Devices and pipes are written to directly. Raises ``KpuError`` where it cannot be written.
     """
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise KpuError("the folder does not exist", str(target.parent), "make it first")
-    temporary = ""
-    try:
-        if target.exists() and not target.is_file():
-            with target.open("w", encoding="utf-8") as file:
-                yield file
-            return
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.fchmod(handle, 0o666 & ~mask)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            yield file
-        os.replace(temporary, target)
-        temporary = ""
-    except OSError as e:
-        raise KpuError(f"cannot be written: {e.strerror or e}", str(target)) from None
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
+    with writing(path) as file:
+        text = TextIOWrapper(file, encoding="utf-8", errors="backslashreplace")
+        yield text
+        text.flush()
+        text.detach()
 
 
 def write_trace(program: Program, path: str | Path, window: Interval | None = None) -> Written:
@@ -277,7 +261,7 @@ def operations(nodes: Sequence[Node], machine: Machine) -> int:
 
 def window_of(text: str) -> Interval:
     """``1000:2000`` as a window of cycles; ``KpuError`` for anything else."""
-    begin, sign, end = text.partition(":")
-    if not (sign and begin.isdecimal() and end.isdecimal() and int(begin) < int(end)):
+    begin, end = map(whole_number, text.partition(":")[::2])
+    if begin is None or end is None or begin >= end:
         raise KpuError(f"'{text}' is not a window", hint="write BEGIN:END in cycles, as 1000:2000")
-    return int(begin), int(end)
+    return begin, end

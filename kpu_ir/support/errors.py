@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from kpu_ir.support.names import shown
+
 
 class KpuError(Exception):
     """A mistake in what we were given: a model, an IR file, a machine, an option.
@@ -20,4 +25,17 @@ class KpuError(Exception):
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         hint = f"\n  hint: {self.hint}" if self.hint else ""
-        return f"{place}{self.message}{hint}"
+        return shown(f"{place}{self.message}{hint}", keep="\n\t")
+
+
+@contextmanager
+def within_limits(where: str | None = None) -> Generator[None]:
+    """What exceeds this process's memory, or nests deeper than Python does, as a ``KpuError``."""
+    try:
+        yield
+    except MemoryError:
+        raise KpuError(
+            "this needs more memory than there is", where, "a smaller model, or more memory"
+        ) from None
+    except RecursionError:
+        raise KpuError("this is nested too deeply", where) from None

@@ -5,7 +5,6 @@ Storage: ``i1`` is a byte holding 0 or 1, ``bf16``, ``f8...`` and ``i4`` are tho
 
 from __future__ import annotations
 
-import mmap
 from functools import cache
 from typing import Any, cast
 
@@ -125,7 +124,7 @@ def dense_of(array: Array) -> DenseIntOrFPElementsAttr:
 def bytes_of(array: Array) -> bytes:
     """The bytes of an array; those that it is a view of, if it shows all of them: weights are large.
 
-    Of a mapped file it is a ``memoryview``, which compares and hashes as its bytes do.
+    Those of a mapped file are copied: whoever writes to the file would change the program.
     """
     base: Any = array
     while isinstance(base.base, np.ndarray):
@@ -133,11 +132,6 @@ def bytes_of(array: Array) -> bytes:
     whole = array.flags.c_contiguous and not array.flags.writeable
     if whole and isinstance(base.base, bytes) and len(base.base) == array.nbytes:
         return base.base
-    if whole and isinstance(base, np.memmap) and array.flags.aligned and array.nbytes:
-        # Not of the array, which does not hash: of the pages, which begin before the file's offset.
-        before: int = cast(Any, base).offset % mmap.ALLOCATIONGRANULARITY
-        start = before + array.ctypes.data - base.ctypes.data
-        return cast(bytes, memoryview(cast(Any, base)._mmap)[start : start + array.nbytes])
     return np.ascontiguousarray(array).tobytes()
 
 

@@ -22,7 +22,6 @@ from xdsl.dialects.builtin import (
     IntAttr,
     IntegerType,
     ModuleOp,
-    NameLoc,
     StringAttr,
     UnknownLoc,
 )
@@ -34,6 +33,8 @@ from xdsl.utils.lexer import Input, Span
 from xdsl.utils.mlir_lexer import MLIRLexer, MLIRTokenKind
 
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.files import read_text
+from kpu_ir.text.places import caret, place_of
 from kpu_ir.text.printing import ELIDED
 
 FOREIGN = re.compile(r'"(linalg|tensor|tm_tensor|iree_linalg_ext|hal)\.')
@@ -94,6 +95,9 @@ class LocatedParser(Parser):
 
     _TensorLiteralElement = _Element
 
+    located = True
+    """Whether operations get places: not where the text is one that no person has seen."""
+
     refused: Span | None = None
     """Where the innermost type, attribute or operation begins whose verifier stopped the parser."""
 
@@ -129,7 +133,7 @@ class LocatedParser(Parser):
             self.refused = self.refused or span
             raise
         at = span.start
-        if isinstance(op.location, UnknownLoc):
+        if self.located and isinstance(op.location, UnknownLoc):
             line = bisect_right(self._line_starts, at)
             column = at - self._line_starts[line - 1] + 1
             op.location = FileLineColLoc(
@@ -246,7 +250,7 @@ def error_at(op: Operation | None, message: str, source: Source | None = None) -
     if isinstance(location, FileLineColLoc) and source and source.name == location.filename.data:
         line, column = source.line(location.line.data), location.column.data
         if line:
-            message = f"{message}\n  {line}\n  {' ' * (column - 1)}^"
+            message = f"{message}\n{caret(line, column)}"
     return KpuError(message, place_of(op))
 
 
@@ -291,19 +295,6 @@ def _jumps(op: Operation) -> bool:
     return region is not None and len(region.blocks) > 1
 
 
-def place_of(op: Operation | None) -> str | None:
-    """``file:line:column`` or ``node 'name' (Op)`` of an operation; its kind if it has no place."""
-    if op is None:
-        return None
-    match op.location:
-        case FileLineColLoc(filename=file, line=line, column=column):
-            return f"{file.data}:{line.data}:{column.data}"
-        case NameLoc(desc=name):
-            return f"node '{name.data}' ({op.name})"
-        case _:
-            return op.name
-
-
 def parse_module(text: str, name: str, ctx: Context) -> ModuleOp:
     """The verified module in ``text``. Raises ``KpuError`` with file, line, column and a caret."""
     try:
@@ -330,10 +321,7 @@ def parse_module(text: str, name: str, ctx: Context) -> ModuleOp:
 
 def load_module(path: str | Path, ctx: Context) -> ModuleOp:
     """The verified module in a file. Raises ``KpuError`` with file, line, column and a caret."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as e:
-        raise KpuError(f"cannot be read: {e.strerror or e}", str(path)) from None
-    except UnicodeDecodeError:
-        raise KpuError("cannot be read: it is not UTF-8 text", str(path)) from None
-    return parse_module(text, str(path), ctx)
+    module = parse_module(read_text(path), str(path), ctx)
+    if module.body.block.is_empty:
+        raise KpuError("it holds no operation", f"{path}:1:1")
+    return module

@@ -85,8 +85,10 @@ def progress(quiet: bool) -> Generator[Callable[[str], None]]:
         return
     from rich.console import Console
 
-    with Console(stderr=True).status("") as status:
-        yield status.update
+    from kpu_ir.report.screen import words
+
+    with Console(stderr=True, markup=False).status("") as status:
+        yield lambda what: status.update(words(what))
 
 
 def setting_of(args: argparse.Namespace, say: Callable[[str], None]) -> Setting:

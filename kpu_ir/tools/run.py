@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import io
-import os
 import shlex
 import sys
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.names import shown
+from kpu_ir.support.numbers import whole_number
+from kpu_ir.tools.guard import guarded
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp, ShapedType
@@ -44,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
            action="store_true")  # fmt: skip
     option("--tolerance", "with --compare: of a layer's largest value (default: 1e-4)",
            type=float)  # fmt: skip
-    option("--seed", "of the random inputs (default: 0)", type=int)
+    option("--seed", "of the random inputs (default: 0)", metavar="N")
     option("--machine", "a preset or a TOML file (default: the module's own, or 'default')")
     option("--set", "change one value of the machine, as l2.banks=4", action="append", default=[],
            metavar="KEY=VALUE", dest="settings")  # fmt: skip
@@ -80,29 +79,12 @@ def shapes_of(settings: Sequence[str]) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for setting in settings:
         name, sign, text = setting.rpartition("=")
-        try:
-            extents = tuple(int(n) for n in text.split("x")) if text else ()
-            if not sign or not name or min(extents, default=1) < 0:
-                raise ValueError
-        except ValueError:
-            raise KpuError(f"--shape '{setting}' is not a shape", hint="write name=1x128") from None
-        found[name] = extents
+        extents = [whole_number(n) for n in text.split("x")] if text else []
+        known = [n for n in extents if n is not None]
+        if not sign or not name or len(known) < len(extents):
+            raise KpuError(f"--shape '{setting}' is not a shape", hint="write name=1x128")
+        found[name] = tuple(known)
     return found
-
-
-def read_arrays(path: str) -> dict[str, Any]:
-    """The arrays of an .npz file."""
-    import numpy as np
-
-    if not Path(path).is_file():
-        raise KpuError("there is no such file", path)
-    if not zipfile.is_zipfile(path):
-        raise KpuError("not an .npz file", path, "write it with numpy.savez(path, name=array)")
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as e:
-        raise KpuError(f"cannot be read: {e}", path, "write it with numpy.savez") from None
 
 
 def random_inputs(program: Program, seed: int) -> dict[str, Any]:
@@ -131,12 +113,14 @@ def progress(quiet: bool) -> Generator[Callable[[str], None]]:
 
     from rich.console import Console
 
-    status = Console(stderr=True).status("reading")
+    from kpu_ir.report.screen import words
+
+    status = Console(stderr=True, markup=False).status("reading")
     timer = Timer(2, status.start)
     timer.daemon = True
     timer.start()
     try:
-        yield status.update
+        yield lambda stage: status.update(words(stage))
     finally:
         timer.cancel()
         timer.join()
@@ -167,10 +151,12 @@ def check_options(args: argparse.Namespace) -> None:
             if given(name):
                 flag, useless = (f"--{n.replace('_', '-')}" for n in (name, other))
                 raise KpuError(f"{useless} does nothing beside {flag}: {why}", hint="leave one out")
+    if args.seed is not None:
+        args.seed = _number("--seed", args.seed)
     if args.elide is not None and not args.emit:
         raise KpuError("--elide does nothing without --emit")
-    if args.elide not in (None, "none") and not args.elide.isdecimal():
-        raise KpuError(f"--elide '{args.elide}': expected a number of elements, or none")
+    if args.elide not in (None, "none"):
+        args.elide = _number("--elide", args.elide, " of elements, or none")
     if args.layers is not None and not args.profile:
         raise KpuError("--layers does nothing without --profile")
     if args.tolerance is not None:
@@ -218,6 +204,15 @@ def check_options(args: argparse.Namespace) -> None:
             raise KpuError(f"--{other} and --{option} would write the same file", name)
 
 
+def _number(option: str, text: str, of: str = "") -> int:
+    """The whole number that an option is given."""
+    number = whole_number(text)
+    if number is None:
+        short = text if len(text) <= 40 else f"{text[:40]}..."
+        raise KpuError(f"{option} '{short}': expected a number{of}", hint="digits only, up to 18")
+    return number
+
+
 def check_level(args: argparse.Namespace, at: Stage) -> None:
     """Refuse options for stages that the module has behind it."""
     for option in ("fuse", "search", "objective"):
@@ -227,14 +222,22 @@ def check_level(args: argparse.Namespace, at: Stage) -> None:
 
 @contextmanager
 def placed(file: str) -> Generator[None]:
-    """Errors get the file's name before the node's, where they do not have it yet."""
+    """Errors get the file's name before the node's, and the line that they are about, where they do
+    not have them yet."""
     try:
         yield
     except KpuError as e:
-        if e.where is None or (file not in e.where and e.where.startswith(("node", "tensor", "@"))):
+        from kpu_ir.support.files import read_text
+        from kpu_ir.text.places import with_line
+
+        if e.where is None or (file not in e.where and e.where.startswith(INSIDE)):
             where = f"{file}: {e.where}" if e.where else file
             raise KpuError(e.message, where, e.hint) from None
-        raise
+        raise with_line(e, file, lambda: read_text(file)) from None
+
+
+INSIDE = ("node", "the node", "tensor", "@")
+"""How places within a model begin."""
 
 
 def obtain(
@@ -243,25 +246,30 @@ def obtain(
     """The program, saved or kept or compiled now, and the inputs that were given, checked."""
     from kpu_ir.machine import Machine
     from kpu_ir.pipeline import Options, check_inputs, compile, ports, read, stage_of
+    from kpu_ir.program.arrays import ArrayFile, check_names
     from kpu_ir.program.cache import key_of, through
     from kpu_ir.program.saved import open
 
     shapes = shapes_of(args.shape)
     if shapes and args.file.endswith(".mlir"):
         raise KpuError("--shape does nothing for IR: its shapes are fixed", args.file)
-    given = read_arrays(args.inputs) if args.inputs else None
+    file = ArrayFile(args.inputs) if args.inputs else None
     chosen = {"fuse": args.fuse, "search": args.search, "objective": args.objective}
     options = Options(**{name: value for name, value in chosen.items() if value})
     machine = Machine.load(args.machine) if args.machine else None
 
-    def check(expected: Sequence[tuple[str, ShapedType]] | None) -> None:
+    def check(
+        expected: Sequence[tuple[str, ShapedType]] | None,
+        given: dict[str, Any] | None,
+        nan: bool = True,
+    ) -> None:
         if given is None or expected is None:
             return
         try:
             if args.batch:
-                check_items(expected, given)
+                check_items(expected, given, nan)
             else:
-                check_inputs(expected, given, nan=False)
+                check_inputs(expected, given, nan)
         except KpuError as e:
             place = f"{args.inputs}: {e.where}" if e.where else args.inputs
             raise KpuError(e.message, place, e.hint) from None
@@ -270,7 +278,8 @@ def obtain(
         with placed(args.file):
             module = read(args.file, shapes)
         check_level(args, stage_of(module))
-        check(ports(module))  # before the compilation, which takes longer
+        # Shapes and types, before the compilation, which takes longer.
+        check(ports(module), file.stand_ins() if file else None)
         wanted = target(args, module, machine)
         with placed(args.file):
             return compile(module, wanted, progress=say, options=options)
@@ -284,11 +293,18 @@ def obtain(
         compiled = through(key, args.file, build)
         check_level(args, next(iter(compiled.stages)))
     compiled.source = args.file
-    check([(port.name, port.type) for port in compiled.program.inputs])
+    expected = [(port.name, port.type) for port in compiled.program.inputs]
+    check(expected, file.stand_ins() if file else None)
+    given = file.read() if file else None
+    check(expected, given, nan=False)
+    if args.outputs:
+        check_names({port.name: port for port in compiled.program.outputs}, args.outputs)
     return compiled, given
 
 
-def check_items(expected: Sequence[tuple[str, ShapedType]], given: dict[str, Any]) -> None:
+def check_items(
+    expected: Sequence[tuple[str, ShapedType]], given: dict[str, Any], nan: bool
+) -> None:
     """Refuse a batch that is empty, or with an item that is not as expected."""
     from kpu_ir.pipeline import check_inputs
     from kpu_ir.program.batches import split
@@ -298,7 +314,7 @@ def check_items(expected: Sequence[tuple[str, ShapedType]], given: dict[str, Any
         raise KpuError("there are no items to run")
     for number, item in enumerate(items):
         try:
-            check_inputs(expected, item, nan=False)
+            check_inputs(expected, item, nan)
         except KpuError as e:
             raise KpuError(e.message, f"item {number}", e.hint) from None
 
@@ -321,7 +337,7 @@ def run(args: argparse.Namespace) -> int:
     with progress(args.json) as say:
         compiled, given = obtain(args, say)
         if args.emit:
-            limit = None if args.elide == "none" else int(args.elide or 16)
+            limit = None if args.elide == "none" else 16 if args.elide is None else args.elide
             print(compiled.ir(args.emit, limit), end="")
             return 0
         inputs, items = None, list[dict[str, Any]]()
@@ -333,15 +349,19 @@ def run(args: argparse.Namespace) -> int:
         elif not args.no_values:
             drawn = given or random_inputs(compiled.program, args.seed or 0)
             inputs = compiled.checked(drawn, nan=False)
-        profile = compiled.profile() if args.profile else None
+        with placed(args.file):
+            profile = compiled.profile() if args.profile else None
         if profile is not None and args.layers:
             profile = profile.filter(args.layers)
-        summary, outputs = simulate(compiled, inputs, args.stepped, say)
+        with placed(args.file):
+            summary, outputs = simulate(compiled, inputs, args.stepped, say)
     # Its bar takes the place of the line on what is being done.
     if args.batch and given is not None:
         outputs = run_items(compiled, given, items[1:], outputs, not args.json)
     with progress(args.json) as say:
         if args.outputs:
+            from kpu_ir.program.arrays import write_arrays
+
             write_arrays(args.outputs, outputs)
         written = write(args, compiled, summary, say)
     if args.json:
@@ -361,7 +381,7 @@ def run(args: argparse.Namespace) -> int:
 
     show(summary, profile=profile)
     for line in written:
-        print(line)
+        print(shown(line))
     return 0
 
 
@@ -453,38 +473,12 @@ def simulate(
     return summarise(compiled, timing, seconds, errors), outputs
 
 
-def write_arrays(path: str, arrays: dict[str, Any]) -> None:
-    """An .npz file, whole or not at all."""
-    import numpy as np
-
-    from kpu_ir.support.files import write_atomically
-
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:  # savez takes the name 'file' for itself
-        for name, array in arrays.items():
-            with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
-    write_atomically(path, buffer.getvalue())
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tool; 0, or 1 after a message on stderr, or where a layer differs."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     args = parser().parse_args(given)
     args.command = shlex.join(["kpu-run", *given])
-    try:
-        status = run(args)
-        sys.stdout.flush()
-    except KpuError as e:
-        print(f"kpu-run: error: {e}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # who read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        print("kpu-run: interrupted", file=sys.stderr)
-        return 130
-    return status
+    return guarded("kpu-run", lambda: run(args))
 
 
 if __name__ == "__main__":

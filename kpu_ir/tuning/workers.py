@@ -17,6 +17,8 @@ from typing import Any
 
 from xdsl.dialects.func import FuncOp
 
+from kpu_ir.support.numbers import whole_number
+
 FEW = 4
 """So many kernels are looked for faster here: a worker takes a second to start."""
 
@@ -27,9 +29,9 @@ each processor."""
 
 def workers() -> int:
     """How many processes may look for schedules."""
-    given = os.environ.get(WORKERS, "")
-    if given.isdigit():
-        return max(1, int(given))
+    given = whole_number(os.environ.get(WORKERS, ""))
+    if given is not None:
+        return max(1, given)
     usable = getattr(os, "sched_getaffinity", None)
     return len(usable(0)) if usable is not None else os.cpu_count() or 1
 

@@ -38,7 +38,7 @@ from kpu_ir.frontends.linalg.raising import raise_names
 from kpu_ir.frontends.linalg.recognise import Recogniser
 from kpu_ir.frontends.python.graph import Graph, Value, name_value
 from kpu_ir.support.errors import KpuError
-from kpu_ir.text.parsing import place_of
+from kpu_ir.text.places import place_of
 
 FUNCTIONS = ("func.func", "util.func")
 RETURNS = ("func.return", "util.return")

@@ -32,6 +32,7 @@ from kpu_ir.frontends.onnx.work import MODEL, macs, refuse
 from kpu_ir.frontends.python.graph import Graph, Value
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array, element_type_of
+from kpu_ir.text.places import node_location
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
@@ -311,7 +312,7 @@ class _Importer:
         missing = [n for n in proto.input if n and n not in self.tensors]
         assert not missing, missing
         inputs = [self.tensors[n] if n else None for n in proto.input]
-        self.graph.location = NameLoc(StringAttr(proto.name or proto.output[0]), NoneAttr())
+        self.graph.location = node_location(proto.name or proto.output[0], proto.op_type)
         try:
             results = self.results(proto, inputs)
             for name, result in zip(proto.output, results):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.files import LARGEST_TEXT, opened, read_bytes, read_exactly
 from kpu_ir.support.types import Array
 
 if TYPE_CHECKING:
@@ -31,12 +33,7 @@ def onnx_package() -> Any:
 def read_model(path: Path) -> ModelProto:
     """The model in a file, without the data that it keeps elsewhere."""
     onnx = onnx_package()
-    if path.is_dir():
-        raise KpuError("expected an ONNX file, got a folder", str(path))
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise KpuError(f"cannot read the file: {error.strerror}", str(path)) from None
+    data = read_bytes(path, LARGEST_TEXT)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
@@ -100,7 +97,7 @@ def with_data(tensor: TensorProto, folder: Path | None) -> TensorProto:
 
 
 def _external_data(tensor: TensorProto, folder: Path | None) -> Array | None:
-    """External data as a view of the file, nothing copied; None where its bytes are not an array."""
+    """External data, read once; None where its bytes are not an array."""
     from onnx.helper import tensor_dtype_to_np_dtype
 
     if sys.byteorder != "little" or tensor.data_type not in _whole_types():
@@ -109,11 +106,13 @@ def _external_data(tensor: TensorProto, folder: Path | None) -> Array | None:
     dtype = np.dtype(tensor_dtype_to_np_dtype(tensor.data_type))
     shape = tuple(tensor.dims)
     size = dtype.itemsize * math.prod(shape)
-    if size == 0 or offset % dtype.itemsize or length not in (-1, size):
+    if size <= 0 or length not in (-1, size):
         return None
-    if offset + size > file.stat().st_size:
-        return None  # says below how much is missing
-    return np.memmap(file, dtype, "r", offset, shape)
+    with opened(file) as stream:
+        if offset + size > os.fstat(stream.fileno()).st_size:
+            return None  # says below how much is missing
+        stream.seek(offset)
+        return np.frombuffer(read_exactly(stream, size, str(file)), dtype).reshape(shape)
 
 
 def _whole_types() -> set[int]:
@@ -156,9 +155,11 @@ def _external_place(tensor: TensorProto, folder: Path | None) -> tuple[Path, int
 def _with_external_data(tensor: TensorProto, folder: Path | None) -> TensorProto:
     """A copy of the tensor that holds its data."""
     file, offset, length = _external_place(tensor, folder)
-    with file.open("rb") as stream:
-        stream.seek(min(offset, file.stat().st_size))
-        data = stream.read(min(length, file.stat().st_size))
+    with opened(file) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        stream.seek(min(offset, size))
+        left = size - min(offset, size)
+        data = read_exactly(stream, left if length < 0 else min(length, left), str(file))
     if 0 <= length != len(data):
         raise KpuError(
             f"tensor {tensor.name!r} needs {length} bytes at {offset} of {file.name!r}, "

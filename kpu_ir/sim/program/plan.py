@@ -18,6 +18,7 @@ from xdsl.ir import Attribute, Block, Operation
 from kpu_ir.dialects import dma
 from kpu_ir.dialects.tile import Window
 from kpu_ir.support.types import bits_of
+from kpu_ir.text.places import place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,10 +293,8 @@ def rings_of(plan: Plan) -> dict[int, Ring]:
     return {s.out: s.ring for s in steps(plan.body) if isinstance(s, Fetch | Move | Acquire)}
 
 
-def place(op: Operation) -> str:
-    """Where an operation stands, for messages."""
-    location = getattr(op, "location", None)
-    return f"{location} ({op.name})" if location is not None else op.name
+place = place_of
+"""Where an operation stands, for messages."""
 
 
 def element_bytes(element: Attribute, count: int) -> int:

@@ -26,6 +26,7 @@ from kpu_ir.machine import Machine
 from kpu_ir.sim.program.plan import Fetch, Plan, Ring, Write, element_bytes, place, steps
 from kpu_ir.sim.program.planner import RingCounter, plan_function
 from kpu_ir.support.errors import KpuError
+from kpu_ir.text.places import at_call, place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,12 @@ class Buffer:
 @dataclass(frozen=True, slots=True)
 class Call:
     """One kernel on buffers, in order of its parameters. ``label`` is the node's name, if there is
-    one."""
+    one; ``where`` is the place that messages name."""
 
     plan: Plan
     arguments: tuple[int, ...]
     label: str
+    where: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +210,9 @@ class _Loader:
         if name not in self.plans:
             if name not in self.funcs:
                 raise KpuError(f"there is no function @{name}", place(op))
-            plan = plan_function(self.funcs[name], self.rings)
-            _fits(plan, self.machine)
+            with at_call(place_of(op)):
+                plan = plan_function(self.funcs[name], self.rings)
+                _fits(plan, self.machine)
             self.plans[name] = plan
         return self.plans[name]
 
@@ -275,7 +278,8 @@ class _Loader:
                     plan = self.plan(op.callee.root_reference.data, op)
                     where = op.location
                     label = where.desc.data if isinstance(where, NameLoc) else plan.name
-                    calls.append(Call(plan, tuple(self.values[v] for v in op.arguments), label))
+                    arguments = tuple(self.values[v] for v in op.arguments)
+                    calls.append(Call(plan, arguments, label, place_of(op)))
                 case ReturnOp():
                     attrs = func.res_attrs.data if func.res_attrs else None
                     names = port_names(attrs, [None] * len(op.operands), "result")

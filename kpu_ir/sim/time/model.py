@@ -26,6 +26,7 @@ from kpu_ir.sim.program.plan import (
     Map,
     Matmul,
     Move,
+    Plan,
     Put,
     Reduce,
     Step,
@@ -38,6 +39,7 @@ from kpu_ir.sim.program.program import Call, Program
 from kpu_ir.sim.time.clock import CallTiming, Engine, Held, PinnedSlots, Slots, Timing, engines_of
 from kpu_ir.sim.time.codegen import PlanCompiler
 from kpu_ir.sim.time.durations import Cost
+from kpu_ir.text.places import at_call
 
 
 @dataclass(slots=True)
@@ -140,9 +142,7 @@ class TimeModel:
         )
         self.pinned_slots = PinnedSlots.of(program, self.slots)
         self.producers = self._producers()
-        self.code: dict[str, tuple[Callable[[], None], int]] = {
-            p.name: PlanCompiler(self, p, self.fast_forward).compile() for p in program.plans
-        }
+        self.code = {plan.name: self._compiled(plan) for plan in program.plans}
         self.own_slots = {
             p.name: [
                 q
@@ -151,6 +151,12 @@ class TimeModel:
             ]
             for p in program.plans
         }
+
+    def _compiled(self, plan: Plan) -> tuple[Callable[[], None], int]:
+        """The code of a plan; what it cannot be timed for is said at its first call."""
+        calls = (call.where for call in self.program.calls if call.plan is plan)
+        with at_call(next(calls, None)):
+            return PlanCompiler(self, plan, self.fast_forward).compile()
 
     def _producers(self) -> dict[int, str]:
         """Which engine fills each ring."""

@@ -21,6 +21,7 @@ from kpu_ir.sim.values.slots import Memory, SlotRunner
 from kpu_ir.sim.values.wide import widen
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import array_of, dtype_of
+from kpu_ir.text.places import at_call
 
 
 class ValueModel:
@@ -69,7 +70,8 @@ class ValueModel:
                 data[i] = np.empty(buffer.type.element_count(), dtype_of(buffer.type.element_type))
                 masks[i] = np.zeros(data[i].size, np.bool_)
         for number, call in enumerate(program.calls):
-            self._call(call, data, masks)
+            with at_call(call.where):
+                self._call(call, data, masks)
             if observe is not None:
                 observe(number, data)
         for port in program.outputs:

@@ -1,0 +1,70 @@
+"""Around a command: its streams, and what it prints where it cannot go on."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable
+
+from kpu_ir.support.errors import KpuError, within_limits
+from kpu_ir.support.names import shown
+
+
+def guarded(tool: str, work: Callable[[], int]) -> int:
+    """Run a command: its exit status, 1 after one message on stderr where the input, a limit of this
+    process or the streams are in the way. Every other exception is a bug of ours.
+
+    Whoever reads our output may stop when they have seen enough: that is no error.
+    """
+    _streams()
+    try:
+        if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
+            sys.stdout = _nowhere()
+            raise KpuError("standard output is closed", hint="redirect it to /dev/null")
+        with within_limits():
+            status = work()
+        sys.stdout.flush()
+        return status
+    except KpuError as e:
+        return _fail(tool, str(e))
+    except BrokenPipeError:
+        _discard()
+        return 0
+    except OSError as e:  # of streams and folders: files say theirs as KpuErrors
+        _discard()
+        what = "standard output cannot be written" if e.filename is None else str(e.filename)
+        return _fail(tool, f"{shown(what)}: {e.strerror or e}")
+    except KeyboardInterrupt:
+        print(f"{tool}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _fail(tool: str, message: str) -> int:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard()
+    print(f"{tool}: error: {message}", file=sys.stderr)
+    return 1
+
+
+def _streams() -> None:
+    """Streams that show any name: what their encoding does not have is spelled out."""
+    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison]
+        sys.stderr = _nowhere()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _nowhere() -> io.TextIOWrapper:
+    return open(os.devnull, "w", encoding="utf-8")
+
+
+def _discard() -> None:
+    """Let what is still buffered go nowhere: Python would try again at its end."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # no real stream: a test's
+        pass
