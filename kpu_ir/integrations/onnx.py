@@ -47,12 +47,22 @@ SHAPE_INPUTS: Mapping[str, Sequence[int]] = {
             *("Squeeze", "Tile", "TopK", "Trilu", "Unsqueeze", "Upsample"),
             *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean"),
             *("ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"),
+            *("Compress", "CumProd", "AffineGrid"),
         )
     },
     "Slice": (1, 2, 3, 4),
     "Pad": (1, 2, 3),
     "Resize": (1, 2, 3),
     **dict.fromkeys(("GRU", "LSTM", "RNN"), (4,)),
+    **dict.fromkeys(("ConstantOfShape", "BlackmanWindow", "HammingWindow", "HannWindow"), (0,)),
+    "Loop": (0, 1),
+    "Range": (0, 1, 2),
+    "MelWeightMatrix": (0, 1, 2, 3, 4),
+    "Col2Im": (1, 2),
+    "DFT": (1, 2),
+    "STFT": (1, 3),
+    "ConvInteger": (2,),
+    "MaxUnpool": (2,),
 }
 """Inputs of operators that must be known when a program is compiled: shapes depend on them."""
 

@@ -45,7 +45,8 @@ def windows(op: WindowOperation, x: Array, kernel_: Sequence[int], fill: Any) ->
 @reference(kernel.ConvOp)
 def conv(op: kernel.ConvOp, operands: list[Array], run: Evaluation) -> Sequence[Array]:
     """A product of each group's weights by the values under the window."""
-    x, w = (wide(v) for v in operands)
+    dtype = run.dtype(op.result)
+    x, w = (v.astype(dtype) if dtype.kind in "iu" else wide(v) for v in operands)
     groups, (o, c, kh, kw) = op.group_count, w.shape
     view = windows(op, x, (kh, kw), 0)
     n, _, oh, ow = view.shape[:4]
@@ -53,7 +54,7 @@ def conv(op: kernel.ConvOp, operands: list[Array], run: Evaluation) -> Sequence[
     columns = view.reshape(n, groups, c * kh * kw, oh * ow)
     rows = w.reshape(groups, o // groups, c * kh * kw)
     result = np.matmul(rows, columns).reshape(n, o, oh, ow)
-    return (result.astype(run.dtype(op.result), copy=False),)
+    return (result.astype(dtype, copy=False),)
 
 
 @reference(kernel.PoolOp)

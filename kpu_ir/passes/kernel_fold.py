@@ -16,7 +16,7 @@ from xdsl.dialects.builtin import (
     ModuleOp,
     TensorType,
 )
-from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
     GreedyRewritePatternApplier,
@@ -30,6 +30,7 @@ from xdsl.transforms.dead_code_elimination import region_dce
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import broadcast_shapes, scalar_type, tensor_type
+from kpu_ir.support.types import elided
 
 SMALL = 4096
 """Results of up to this many elements are always folded, larger ones if an operand is as large."""
@@ -48,11 +49,6 @@ def put(rewriter: PatternRewriter, op: Operation, *new: Operation) -> None:
     rewriter.replace(op, new)
     for value in nameless:  # xDSL calls all of them what only the last one is
         value.name_hint = None
-
-
-def elided(kind: Attribute) -> DenseResourceAttr:
-    """A constant of this type without its values."""
-    return DenseResourceAttr.from_params("elided", cast(Any, kind))
 
 
 class FoldReshape(RewritePattern):

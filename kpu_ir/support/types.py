@@ -14,8 +14,12 @@ from xdsl.dialects.builtin import (
     BytesAttr,
     DenseIntOrFPElementsAttr,
     DenseResourceAttr,
+    Float4E2M1FNType,
     Float8E4M3FNType,
+    Float8E4M3FNUZType,
+    Float8E5M2FNUZType,
     Float8E5M2Type,
+    Float8E8M0FNUType,
     Float16Type,
     Float32Type,
     Float64Type,
@@ -49,9 +53,15 @@ def _pairs() -> tuple[tuple[Attribute, np.dtype[Any]], ...]:
         (BFloat16Type(), ml_dtypes.bfloat16),
         (Float8E4M3FNType(), ml_dtypes.float8_e4m3fn),
         (Float8E5M2Type(), ml_dtypes.float8_e5m2),
+        (Float8E4M3FNUZType(), ml_dtypes.float8_e4m3fnuz),
+        (Float8E5M2FNUZType(), ml_dtypes.float8_e5m2fnuz),
+        (Float8E8M0FNUType(), ml_dtypes.float8_e8m0fnu),
+        (Float4E2M1FNType(), ml_dtypes.float4_e2m1fn),
         (IntegerType(1), np.bool_),
         (IntegerType(4), ml_dtypes.int4),
         (IntegerType(4, Signedness.UNSIGNED), ml_dtypes.uint4),
+        (IntegerType(2), ml_dtypes.int2),
+        (IntegerType(2, Signedness.UNSIGNED), ml_dtypes.uint2),
         (IndexType(), np.int64),
     ]
     return tuple((kind, np.dtype(dtype)) for kind, dtype in (*integers, *others))
@@ -96,6 +106,8 @@ def bits_of(element_type: Attribute) -> int:
     """Bits that an element takes in memory and on a wire: 8 for ``i1``, 4 for ``i4``."""
     if isa(element_type, IntegerType) and 1 < element_type.bitwidth < 8:
         return element_type.bitwidth
+    if isinstance(element_type, Float4E2M1FNType):
+        return 4
     return dtype_of(element_type).itemsize * 8
 
 
@@ -113,6 +125,11 @@ def array_of(value: DenseIntOrFPElementsAttr | DenseResourceAttr) -> Array:
         )
     dtype = dtype_of(value.get_element_type())
     return np.frombuffer(value.data.data, dtype).reshape(value.get_shape())
+
+
+def elided(kind: Attribute) -> DenseResourceAttr:
+    """A constant of this tensor type without its values."""
+    return DenseResourceAttr.from_params("elided", cast(Any, kind))
 
 
 def dense_of(array: Array) -> DenseIntOrFPElementsAttr:
@@ -133,6 +150,17 @@ def bytes_of(array: Array) -> bytes:
     if whole and isinstance(base.base, bytes) and len(base.base) == array.nbytes:
         return base.base
     return np.ascontiguousarray(array).tobytes()
+
+
+def stored(array: Array, dtype: np.dtype[Any]) -> Array:
+    """What a scalar body computed, in the dtype of where it is kept.
+
+    Scalars have no sign; ml_dtypes does not convert its short integers to each other.
+    """
+    if array.dtype != dtype and array.dtype.kind == dtype.kind == "V":
+        if array.dtype.name.removeprefix("u") == dtype.name.removeprefix("u"):
+            return array.view(dtype)
+    return array.astype(dtype, copy=False)
 
 
 def fill_of(value: float, dtype: np.dtype[Any]) -> Any:

@@ -218,11 +218,11 @@ def test_gathers():
 def test_what_is_refused_is_named():
     model = helper.make_model(
         helper.make_graph(
-            [node("GridSample", "xg", "a"), node("NonMaxSuppression", "xg", "b")],
+            [node("Unique", "x", "a"), node("NonMaxSuppression", "ag", "b")],
             "test",
             [helper.make_tensor_value_info(n, 1, (1, 2, 3, 4)) for n in "xg"],
-            [helper.make_empty_tensor_value_info("a")],
+            [helper.make_empty_tensor_value_info("b")],
         )
     )
-    with pytest.raises(KpuError, match=r"(?s)GridSample.*NonMaxSuppression"):
+    with pytest.raises(KpuError, match=r"(?s)Unique.*NonMaxSuppression"):
         import_onnx(model)

@@ -1,20 +1,30 @@
 """ONNX models become the ``kernel`` level.
 
-``load`` reads files, ``importer`` walks the graph, ``work`` counts what nodes compute, and the
-operators stand in tables by family: ``elementwise``, ``products``, ``shapes``, ``networks``
-(windows, rows, movement), ``attention``, ``choosing`` (by size and index), ``resize``,
-``recurrent``. A new operator is one short function there, under ``@operator("Name")``.
+``load`` reads files, ``declared`` is what a model says of its inputs and outputs, ``order`` makes its
+graph ready, ``importer`` walks it, ``control`` unrolls what stands in graphs of their own,
+``functions`` writes operators as ONNX defines them, ``folding`` computes what is known, ``diagnosis``
+asks ONNX what is wrong, ``work`` counts what nodes compute. The operators stand in tables by family,
+in the other files. A new operator is one short function there, under ``@operator("Name")``.
 """
 
 from kpu_ir.frontends.onnx import (
     attention,
     choosing,
+    convolution,
     elementwise,
-    networks,
+    microsoft,
+    movement,
+    pooling,
     products,
+    quantized,
     recurrent,
     resize,
+    rows,
+    sampling,
+    scans,
+    scatter,
     shapes,
+    signals,
 )
 from kpu_ir.frontends.onnx.importer import import_onnx
 from kpu_ir.frontends.onnx.node import OPERATORS
@@ -23,11 +33,20 @@ __all__ = [
     "OPERATORS",
     "attention",
     "choosing",
+    "convolution",
     "elementwise",
     "import_onnx",
-    "networks",
+    "microsoft",
+    "movement",
+    "pooling",
     "products",
+    "quantized",
     "recurrent",
     "resize",
+    "rows",
+    "sampling",
+    "scans",
+    "scatter",
     "shapes",
+    "signals",
 ]

@@ -47,7 +47,7 @@ def top_k(node: Node) -> Sequence[Tensor]:
     if node.version < 10:
         k = node.integer("k", 1)
     else:
-        k = int(node.must_be_known(1, "k").reshape(-1)[0])
+        k = node.single(1, "k")
     smallest = not node.integer("largest", 1)
     return node.graph.top_k(node.value(0), k, axis_of(node, -1), smallest)
 
@@ -85,12 +85,16 @@ def numbers(count: int, rank: int, axis: int) -> Array:
 @operator("OneHot")
 def one_hot(node: Node) -> Tensor:
     """One value where the index is, the other elsewhere; negative indices count from the end."""
-    graph, depth = node.graph, int(node.must_be_known(1, "depth").reshape(-1)[0])
+    graph, depth = node.graph, node.single(1, "depth")
     shape = node.shape(0)
     rank = len(shape) + 1
     check_made(depth)
     axis = axis_of(node, -1, rank)
     indices = graph.reshape(node.value(0), (*shape[:axis], 1, *shape[axis:]))
+    if math.prod(node.shape(2)) != 2:
+        raise KpuError(f"values: expected two (off, on), got the shape {node.shape(2)}")
+    if depth < 1:
+        raise KpuError(f"depth is {depth}; at least 1 is expected")
     values = node.known(2)
     kind = element_type_of(np.dtype(np.int64))
     places = graph.constant(numbers(depth, rank, axis))
@@ -111,7 +115,7 @@ def one_hot(node: Node) -> Tensor:
 def trilu(node: Node) -> Tensor:
     """The upper or lower triangle; 0 elsewhere."""
     x, graph = node.value(0), node.graph
-    k = int(node.must_be_known(1, "k").reshape(-1)[0]) if node.has(1) else 0
+    k = node.single(1, "k") if node.has(1) else 0
     check_made(math.prod(x.shape[-2:]))
     ones = np.ones(x.shape[-2:], np.bool_)
     kept = np.triu(ones, k) if node.integer("upper", 1) else np.tril(ones, k)
@@ -149,6 +153,22 @@ def gather_elements(node: Node) -> Tensor:
     return graph.gather(graph.reshape(x, (-1,)), place)
 
 
+def places_of(node: Node, indices: Value, led: Sequence[int]) -> Value:
+    """The numbers of slices whose first dimensions are ``led``, by one index for each (the last
+    dimension of ``indices``)."""
+    graph, depth = node.graph, len(led)
+    kind = element_type_of(np.dtype(np.int64))
+    extents = graph.constant(np.array(led, np.int64))
+    steps = graph.constant(np.array([math.prod(led[a + 1 :]) for a in range(depth)], np.int64))
+
+    def formula(i: Scalar, n: Scalar, s: Scalar) -> Scalar:
+        i = i.to(kind)
+        return formulas.where(i < 0, i + n, i) * s
+
+    place = graph.map(formula, indices, extents, steps)
+    return graph.reduce("add", place, [len(indices.shape) - 1], keep=False)
+
+
 @operator("GatherND")
 def gather_nd(node: Node) -> Tensor:
     """Slices by the numbers of their first dimensions."""
@@ -157,17 +177,7 @@ def gather_nd(node: Node) -> Tensor:
     depth = indices.shape[-1]
     shape = x.shape
     led, rest = shape[batch : batch + depth], shape[batch + depth :]
-    counts = [math.prod(led[a + 1 :]) for a in range(depth)]
-    kind = element_type_of(np.dtype(np.int64))
-    extents = graph.constant(np.array(led, np.int64))
-    steps = graph.constant(np.array(counts, np.int64))
-
-    def formula(i: Scalar, n: Scalar, s: Scalar) -> Scalar:
-        i = i.to(kind)
-        return formulas.where(i < 0, i + n, i) * s
-
-    place = graph.map(formula, indices, extents, steps)
-    place = graph.reduce("add", place, [len(indices.shape) - 1], keep=False)
+    place = places_of(node, indices, led)
     if batch:
         each = math.prod(led) * np.arange(math.prod(shape[:batch]), dtype=np.int64)
         ones = [1] * (len(place.shape) - batch)
@@ -196,7 +206,7 @@ def center_crop_pad(node: Node) -> Tensor:
     x, graph = node.value(0), node.graph
     rank = len(x.shape)
     axes = [a + rank * (a < 0) for a in node.integers("axes") or range(rank)]
-    wanted = node.must_be_known(1, "shape").tolist()
+    wanted = node.numbers(1, "shape")
     starts, kept, low, high = [0] * rank, list(x.shape), [0] * rank, [0] * rank
     for axis, n in zip(axes, wanted):
         more = n - x.shape[axis]

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import f32, i32
+from xdsl.ir import Attribute
 
 from kpu_ir.frontends.onnx.node import OPERATORS, Node, Tensor, operator
 from kpu_ir.frontends.python.graph import Value
@@ -254,9 +257,53 @@ def cast_like(node: Node) -> Tensor:
 
 
 def _cast(node: Node, dtype: np.dtype[Any]) -> Tensor:
-    for kind in (dtype, node.value(0).dtype):
-        if kind.kind not in "fiub" and kind.name != "bfloat16":
-            raise KpuError(f"Cast to or from {kind} is not supported")
-    if dtype.name.startswith("float8"):  # ONNX saturates, arith.truncf does not
-        raise KpuError(f"Cast to {dtype} is not supported")
-    return node.graph.cast(node.value(0), element_type_of(dtype))
+    value = node.value(0)
+    for kind in (dtype, value.dtype):
+        if kind.kind not in "fiub" and kind.name not in SHORT:
+            raise KpuError(f"{node.proto.op_type} to or from {kind} is not supported")
+    if dtype.name in FLOATS:
+        return short_float(node, value, dtype, bool(node.integer("saturate", 1)))
+    if dtype.name in INTEGERS:  # as bytes, of which the low bits are kept
+        if value.dtype.kind != "b":
+            value = node.graph.cast(value, np.dtype(np.int32))
+        value = node.graph.cast(value, np.dtype("int8" if dtype.name[0] == "i" else "uint8"))
+    return node.graph.cast(value, element_type_of(dtype))
+
+
+FLOATS = ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float4_e2m1fn",
+          "float8_e8m0fnu")  # fmt: skip
+INTEGERS = ("int4", "uint4", "int2", "uint2")
+SHORT = (*FLOATS, *INTEGERS, "bfloat16")
+"""What NumPy has no types of its own for."""
+
+
+def short_float(node: Node, value: Value, dtype: np.dtype[Any], saturate: bool) -> Value:
+    """In a float of 8 bits or less; with ``saturate`` the largest one where it is larger."""
+    import ml_dtypes
+
+    if dtype.name not in FLOATS:
+        raise KpuError(f"numbers of {dtype} are not supported")
+    largest, kind = float(ml_dtypes.finfo(dtype).max), element_type_of(dtype)
+    wide = value if value.dtype.kind == "f" and value.dtype.itemsize > 2 else None
+    wide = wide or node.graph.cast(value, np.dtype(np.float32))
+    if dtype.name == "float8_e8m0fnu":
+        return power_of_two(node, wide, kind)
+    if not saturate:
+        return node.graph.cast(wide, kind)
+    return node.graph.map(lambda x: formulas.clip(x, -largest, largest).to(kind), wide)
+
+
+def power_of_two(node: Node, value: Value, kind: Attribute) -> Value:
+    """The power of two at or above (``round_mode``: ``up``) a number; what has no sign and no 0."""
+    more = {"up": 0x7FFFFF, "nearest": 0x400000, "down": 0}.get(node.text("round_mode", "up"))
+    if more is None:
+        raise KpuError(f"the round_mode {node.text('round_mode', 'up')!r} is not supported")
+
+    def formula(x: Scalar) -> Scalar:
+        x = x.to(f32)
+        bits = x.trace.insert(arith.BitcastOp(x.value, i32), i32)
+        whole = (bits + more) & 0x7F800000
+        power = x.trace.insert(arith.BitcastOp(whole.value, f32), f32)
+        return formulas.maximum(power, 2.0**-127).to(kind)
+
+    return node.graph.map(formula, value)

@@ -16,7 +16,18 @@ from kpu_ir.support.files import LARGEST_TEXT, opened, read_bytes, read_exactly
 from kpu_ir.support.types import Array
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, TensorProto
+    from onnx import ModelProto, SparseTensorProto, TensorProto
+
+
+MOST_DENSE = 1 << 28
+"""Elements of a sparse tensor, zeros and all."""
+
+
+class AbsentError(KpuError):
+    """The values of a tensor are not there: its file is missing, or nothing was ever written."""
+
+
+WITHOUT = "kpu-run --no-values times a model without them"
 
 
 def onnx_package() -> Any:
@@ -70,24 +81,63 @@ def _names(model: ModelProto) -> Iterator[Any]:
 
 
 def read_tensor(tensor: TensorProto, folder: Path | None) -> Array:
-    """The values of a tensor; ``folder`` is the model's, where its other files are."""
+    """The values of a tensor; ``folder`` is the model's, where its other files are.
+
+    Raises ``AbsentError`` where the file has a tensor's type but not its values.
+    """
     onnx = onnx_package()
-    name = f"tensor {tensor.name!r}"
+    dtype = dtype_of_tensor(tensor)
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
-        mapped = _external_data(tensor, folder)
+        mapped = _external_data(tensor, dtype, folder)
         if mapped is not None:
             return mapped
         tensor = _with_external_data(tensor, folder)
+    elif math.prod(tensor.dims) and not any(_data(tensor)):
+        raise AbsentError(f"tensor {tensor.name!r} has no values", hint=WITHOUT)
+    try:
+        return onnx.numpy_helper.to_array(tensor)
+    except (ValueError, TypeError) as error:
+        raise KpuError(f"tensor {tensor.name!r} is damaged: {error}") from None
+
+
+def _data(tensor: TensorProto) -> Iterator[int]:
+    """How much there is of each of a tensor's forms of data."""
+    yield len(tensor.raw_data)
+    for name in ("float", "int32", "string", "int64", "double", "uint64"):
+        yield len(getattr(tensor, f"{name}_data"))
+
+
+def dtype_of_tensor(tensor: TensorProto) -> np.dtype[Any]:
+    """The dtype of a tensor. Raises ``KpuError`` for one of no numbers, or of a wrong shape."""
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    onnx, name = onnx_package(), f"tensor {tensor.name!r}"
     if tensor.data_type in (onnx.TensorProto.STRING, onnx.TensorProto.UNDEFINED):
         raise KpuError(f"{name}: expected numbers, got strings or nothing")
     if tensor.data_type not in onnx.TensorProto.DataType.values():
         raise KpuError(f"{name}: there is no element type of number {tensor.data_type}")
     if any(n < 0 for n in tensor.dims):
         raise KpuError(f"{name} is damaged: its shape is {list(tensor.dims)}")
+    return np.dtype(tensor_dtype_to_np_dtype(tensor.data_type))
+
+
+def read_sparse(sparse: SparseTensorProto, folder: Path | None) -> Array:
+    """A sparse tensor with its zeros; indices are of elements, or of one number a dimension."""
+    values, indices = read_tensor(sparse.values, folder), read_tensor(sparse.indices, folder)
+    name, shape = f"sparse tensor {sparse.values.name!r}", tuple(sparse.dims)
+    if any(n < 0 for n in shape) or math.prod(shape) > MOST_DENSE:
+        raise KpuError(f"{name}: its shape is {list(shape)}; at most 2^28 elements are supported")
+    dense = np.zeros(shape, values.dtype)
+    flat = dense.reshape(-1)
     try:
-        return onnx.numpy_helper.to_array(tensor)
-    except (ValueError, TypeError) as error:
-        raise KpuError(f"{name} is damaged: {error}") from None
+        if indices.ndim == 2:
+            indices = np.ravel_multi_index(tuple(indices.T), shape)
+        if indices.ndim != 1 or indices.shape != values.shape or (indices < 0).any():
+            raise ValueError
+        flat[indices] = values
+    except (ValueError, IndexError, TypeError):
+        raise KpuError(f"{name} has indices that do not fit its values or its shape") from None
+    return dense
 
 
 def with_data(tensor: TensorProto, folder: Path | None) -> TensorProto:
@@ -96,14 +146,11 @@ def with_data(tensor: TensorProto, folder: Path | None) -> TensorProto:
     return _with_external_data(tensor, folder) if external else tensor
 
 
-def _external_data(tensor: TensorProto, folder: Path | None) -> Array | None:
+def _external_data(tensor: TensorProto, dtype: np.dtype[Any], folder: Path | None) -> Array | None:
     """External data, read once; None where its bytes are not an array."""
-    from onnx.helper import tensor_dtype_to_np_dtype
-
     if sys.byteorder != "little" or tensor.data_type not in _whole_types():
         return None
     file, offset, length = _external_place(tensor, folder)
-    dtype = np.dtype(tensor_dtype_to_np_dtype(tensor.data_type))
     shape = tuple(tensor.dims)
     size = dtype.itemsize * math.prod(shape)
     if size <= 0 or length not in (-1, size):
@@ -124,6 +171,16 @@ def _whole_types() -> set[int]:
     }  # fmt: skip
 
 
+def place_of(location: str, folder: Path) -> Path | None:
+    """The file of external data; None for one outside the model's folder, or that cannot be."""
+    try:
+        file = (folder / location).resolve()
+        file.is_file()
+    except (OSError, ValueError):  # too long, in a loop of links, with NUL
+        return None
+    return file if location and file.is_relative_to(folder.resolve()) else None
+
+
 def _external_place(tensor: TensorProto, folder: Path | None) -> tuple[Path, int, int]:
     """The file of external data, where in it, and how many bytes (-1: up to its end)."""
     name = f"tensor {tensor.name!r}"
@@ -134,10 +191,11 @@ def _external_place(tensor: TensorProto, folder: Path | None) -> tuple[Path, int
         )
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    file = (folder / location).resolve()
-    if not location or not file.is_relative_to(folder.resolve()):
+    file = place_of(location, folder)
+    if file is None:
+        shown = repr(location if len(location) <= 80 else f"{location[:80]}..")
         raise KpuError(
-            f"{name} points to data outside the model's folder: {location!r}",
+            f"{name} points to data outside the model's folder: {shown}",
             hint="keep the data beside the model",
         )
     try:
@@ -146,7 +204,9 @@ def _external_place(tensor: TensorProto, folder: Path | None) -> tuple[Path, int
     except ValueError:
         raise KpuError(f"{name}: offset and length must be numbers, got {entries}") from None
     if not file.is_file():
-        raise KpuError(f"{name} keeps its data in {location!r}, which is missing", str(file))
+        raise AbsentError(
+            f"{name} keeps its data in {location!r}, which is missing", str(file), WITHOUT
+        )
     if offset < 0 or length < -1:
         raise KpuError(f"{name}: offset and length must not be negative, got {entries}")
     return file, offset, length
@@ -161,7 +221,7 @@ def _with_external_data(tensor: TensorProto, folder: Path | None) -> TensorProto
         left = size - min(offset, size)
         data = read_exactly(stream, left if length < 0 else min(length, left), str(file))
     if 0 <= length != len(data):
-        raise KpuError(
+        raise AbsentError(
             f"tensor {tensor.name!r} needs {length} bytes at {offset} of {file.name!r}, "
             f"got {len(data)}",
             str(file),

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from xdsl.dialects.builtin import TensorType
 
+from kpu_ir.dialects import kernel
+from kpu_ir.frontends.onnx.load import AbsentError, dtype_of_tensor, read_tensor
 from kpu_ir.frontends.python.graph import Graph, Value, name_value
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.types import Array
+from kpu_ir.support.types import Array, element_type_of, elided
 
 if TYPE_CHECKING:
-    from onnx import NodeProto
+    from onnx import NodeProto, TensorProto
 
 Tensor = Value | Array
 """A value of the graph, or an array that is known at import."""
@@ -34,12 +38,25 @@ def operator(*names: str, domain: str = "") -> Callable[[Handler], Handler]:
 
 
 class Constants:
-    """Known tensors that became values of the graph, each once."""
+    """Known tensors that became values of the graph, each once, and what the file says of them."""
 
-    def __init__(self, graph: Graph) -> None:
-        """None yet."""
+    def __init__(self, graph: Graph, folder: Path | None = None, values: bool = True) -> None:
+        """None yet. ``folder``: where a model keeps tensors in other files; without ``values`` those
+        that are not there become constants of a type alone."""
         self.graph = graph
+        self.folder = folder
+        self.values = values
         self.made: dict[int, tuple[Array, Value]] = {}
+
+    def read(self, tensor: TensorProto) -> Tensor:
+        """A tensor of the file."""
+        try:
+            return read_tensor(tensor, self.folder)
+        except AbsentError:
+            if self.values:
+                raise
+        kind = TensorType(element_type_of(dtype_of_tensor(tensor)), list(tensor.dims))
+        return self.graph.insert(kernel.ConstantOp(elided(kind)))
 
     def value(self, array: Array, name: str) -> Value:
         """The value of an array, called ``name`` if it is new."""
@@ -82,13 +99,28 @@ class Node:
         value = self.inputs[i] if self.has(i) else None
         return value if isinstance(value, np.ndarray) else None
 
+    def numbers(self, i: int, what: str) -> list[int]:
+        """The integers of input ``i``, which the shapes depend on; a single one may be a scalar."""
+        known = self.must_be_known(i, what).reshape(-1)
+        if known.dtype.kind not in "iu":
+            raise KpuError(f"input {i} ({what}): expected integers, got {known.dtype}")
+        return [int(n) for n in known]
+
+    def single(self, i: int, what: str) -> int:
+        """The one whole number that input ``i`` is."""
+        known = self.must_be_known(i, what).reshape(-1)
+        if known.size != 1 or known[0] != int(known[0]):
+            raise KpuError(f"input {i} ({what}): expected a whole number, got {_short(known)}")
+        return int(known[0])
+
     def must_be_known(self, i: int, what: str) -> Array:
         """The values of input ``i``, which the shapes depend on."""
         known = self.known(i)
         if known is None:
             raise KpuError(
                 f"input {i} ({what}) must be known when the model is compiled",
-                hint="shapes are static here; simplify the model (onnx-simplifier) so that it is",
+                hint="shapes are static here: give a graph's input a value (kpu-run --input "
+                "name=value), or simplify the model (onnx-simplifier)",
             )
         return known
 
@@ -119,21 +151,52 @@ class Node:
 
     def number(self, name: str, default: float) -> float:
         """A float attribute."""
-        return float(self.attributes.get(name, default))
+        return float(self._typed(name, default, (int, float), "a number"))
 
     def integer(self, name: str, default: int) -> int:
         """An integer attribute."""
-        return int(self.attributes.get(name, default))
+        return int(self._typed(name, default, (int,), "an integer"))
 
     def integers(self, name: str) -> list[int] | None:
         """An attribute that is a list of integers, if it is given."""
         given = self.attributes.get(name)
-        return None if given is None else [int(n) for n in given]
+        if given is None:
+            return None
+        if not isinstance(given, Sequence) or any(not isinstance(n, int) for n in given):
+            raise KpuError(f"attribute {name!r}: expected integers, got {_short(given)}")
+        return list(given)
 
     def text(self, name: str, default: str) -> str:
         """A string attribute."""
+        given = self._typed(name, default, (str, bytes), "a text")
+        return given.decode(errors="replace") if isinstance(given, bytes) else given
+
+    def _typed(self, name: str, default: Any, kinds: tuple[type, ...], what: str) -> Any:
         given = self.attributes.get(name, default)
-        return given.decode() if isinstance(given, bytes) else str(given)
+        if not isinstance(given, kinds):
+            raise KpuError(f"attribute {name!r}: expected {what}, got {_short(given)}")
+        return given
+
+    def spatial(self, name: str, rank: int, default: int) -> list[int]:
+        """A list with an integer for each of ``rank`` spatial dimensions."""
+        given = self.integers(name)
+        if given is None or not given:
+            return [default] * rank
+        if len(given) != rank:
+            raise KpuError(
+                f"attribute {name!r}: expected {rank} integers, one for each spatial dimension, "
+                f"got {len(given)}"
+            )
+        return given
+
+    def wants(self, i: int) -> bool:
+        """Whether anything may read output ``i``."""
+        return i < len(self.proto.output) and bool(self.proto.output[i])
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:60]}.."
 
 
 def node_text(proto: NodeProto) -> str:
@@ -141,5 +204,5 @@ def node_text(proto: NodeProto) -> str:
     domain = f"{proto.domain}." if proto.domain not in ("", "ai.onnx") else ""
     if proto.name:
         return f"node {proto.name!r} ({domain}{proto.op_type})"
-    output = proto.output[0] if proto.output else ""
+    output = next((name for name in proto.output if name), "")
     return f"the node of {output!r} ({domain}{proto.op_type})"

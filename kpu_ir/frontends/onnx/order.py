@@ -1,10 +1,10 @@
-"""A model's graph made ready for the importer: functions put in place, nodes in order, names that
-the IR can have."""
+"""A model's graph made ready for the importer: functions put in place, one spelling of the domain,
+nodes in order, none that nothing reads, names that the IR can have."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from kpu_ir.frontends.onnx.node import node_text
@@ -52,8 +52,14 @@ def called(function: FunctionProto) -> set[tuple[str, str]]:
     return {(node.domain, node.op_type) for node in function.node}
 
 
-def sort_nodes(nodes: Sequence[NodeProto], defined: set[str]) -> list[NodeProto]:
-    """Nodes after those whose results they read; otherwise in the order of the file."""
+def sort_nodes(
+    nodes: Sequence[NodeProto], defined: set[str], around: Container[str] = ()
+) -> list[NodeProto]:
+    """Nodes after those whose results they read; otherwise in the order of the file.
+
+    ``defined`` are the tensors that their graph has without them, ``around`` those of graphs
+    around it, whose names its own may have again.
+    """
     producer: dict[str, int] = {}
     for i, node in enumerate(nodes):
         for name in node.output:
@@ -72,6 +78,8 @@ def sort_nodes(nodes: Sequence[NodeProto], defined: set[str]) -> list[NodeProto]
                 if name in defined:
                     continue
                 if name not in producer:
+                    if name in around:
+                        continue
                     raise KpuError(
                         f"it reads {name!r}, which is no input, initializer or node's result",
                         node_text(nodes[i]),
@@ -91,9 +99,60 @@ def sort_nodes(nodes: Sequence[NodeProto], defined: set[str]) -> list[NodeProto]
     return result
 
 
+def live(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[NodeProto]:
+    """Those of sorted nodes that ``outputs`` depend on."""
+    wanted = set(outputs)
+    kept: list[NodeProto] = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            wanted.update(_reads(node))
+            kept.append(node)
+    return kept[::-1]
+
+
+def graphs_of(node: NodeProto) -> list[GraphProto]:
+    """The graphs inside a node: branches, bodies."""
+    return [g for a in node.attribute for g in ((a.g, *a.graphs) if a.HasField("g") else a.graphs)]
+
+
 def _reads(node: NodeProto) -> list[str]:
-    """The tensors that a node reads, without those of graphs inside it."""
-    return [name for name in node.input if name]
+    """The tensors that a node reads, those of graphs inside it that come from outside as well."""
+    names = [name for name in node.input if name]
+    for graph in graphs_of(node):
+        names += captured(graph)
+    return names
+
+
+def captured(graph: GraphProto) -> list[str]:
+    """What a graph inside a node reads of the graphs around it."""
+    own = {t.name for t in (*graph.input, *graph.initializer)}
+    own.update(s.values.name for s in graph.sparse_initializer)
+    own.update(name for node in graph.node for name in node.output)
+    read = [name for node in graph.node for name in _reads(node)]
+    read += [info.name for info in graph.output]
+    return [name for name in dict.fromkeys(read) if name not in own]
+
+
+def with_one_domain(model: ModelProto) -> ModelProto:
+    """The model with ONNX's own domain written as ``""`` everywhere; itself if it is."""
+    if not _longer(model.graph) and all(o.domain != LONG for o in model.opset_import):
+        return model
+    copy = type(model)()
+    copy.CopyFrom(model)
+    for opset in copy.opset_import:
+        if opset.domain == LONG:
+            opset.domain = ""
+    for node in _longer(copy.graph):
+        node.domain = ""
+    return copy
+
+
+LONG = "ai.onnx"
+
+
+def _longer(graph: GraphProto) -> list[NodeProto]:
+    found = [node for node in graph.node if node.domain == LONG]
+    return found + [n for node in graph.node for g in graphs_of(node) for n in _longer(g)]
 
 
 def ir_names(graph: GraphProto) -> dict[str, str]:

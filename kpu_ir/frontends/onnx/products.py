@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from math import prod
 from typing import Any
 
 from kpu_ir.frontends.onnx.elementwise import apply
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.python.graph import Value
+from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.support.errors import KpuError
 
 
@@ -146,3 +148,39 @@ def _joined(
     )
     have = [*batch, *rows, *columns]
     return graph.reshape(product, [extents[x] for x in have]), have
+
+
+MOST_OF_DET = 6
+"""Rows of a matrix whose determinant is written out."""
+
+
+@operator("Det")
+def determinant(node: Node) -> Tensor:
+    """Of small matrices, by the minors of their last rows: n 2^n products, no pivots."""
+    graph, x = node.graph, node.value(0)
+    *lead, rows, n = x.shape if len(x.shape) > 1 else (0, 1)
+    if rows != n or not 1 <= n <= MOST_OF_DET:
+        raise KpuError(f"matrices of up to {MOST_OF_DET} rows are supported, got {x.shape}")
+    count = prod(lead)
+    flat = graph.reshape(x, (count, n * n))
+    entries = [graph.slice(flat, [0, k], [1, 1], (count, 1)) for k in range(n * n)]
+
+    def formula(*entry: Scalar) -> Scalar:
+        minors: dict[tuple[int, ...], Scalar] = {(c,): entry[(n - 1) * n + c] for c in range(n)}
+        for row in range(n - 2, -1, -1):
+            wider: dict[tuple[int, ...], Scalar] = {}
+            for columns in combinations(range(n), n - row):
+                total: Scalar | None = None
+                for sign, c in enumerate(columns):
+                    rest = tuple(k for k in columns if k != c)
+                    term = entry[row * n + c] * minors[rest]
+                    if total is None:
+                        total = term
+                    else:
+                        total = total - term if sign % 2 else total + term
+                assert total is not None
+                wider[columns] = total
+            minors = wider
+        return minors[tuple(range(n))]
+
+    return graph.reshape(graph.map(formula, *entries), lead)

@@ -55,7 +55,7 @@ def scales_and_sizes(
     if known is not None and known.size:
         scales = [float(s) for s in known]
         return scales, [math.floor(s * n) for s, n in zip(scales, old)]
-    sizes = [int(n) for n in node.must_be_known(3, "sizes")]
+    sizes = node.numbers(3, "sizes")
     scales = [m / n for m, n in zip(sizes, old)]
     policy = node.text("keep_aspect_ratio_policy", "stretch")
     if policy != "stretch":

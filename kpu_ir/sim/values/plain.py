@@ -30,7 +30,7 @@ from kpu_ir.sim.program.plan import (
 )
 from kpu_ir.sim.values.blocks import blocked, convolved, multiplied, reduced, weighted
 from kpu_ir.sim.values.runner import Array, Run, Runner, chosen, product_types
-from kpu_ir.support.types import dtype_of, fill_of
+from kpu_ir.support.types import dtype_of, fill_of, stored
 
 
 class PlainRunner(Runner):
@@ -183,7 +183,7 @@ class PlainRunner(Runner):
 
         def run() -> None:
             result = blocked(body, [registers[i] for i in inputs], extents)
-            registers[into] = np.broadcast_to(result.astype(dtype, copy=False), extents)
+            registers[into] = np.broadcast_to(stored(result, dtype), extents)
 
         return run
 

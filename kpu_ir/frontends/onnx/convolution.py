@@ -1,0 +1,284 @@
+"""Convolutions, of one to three spatial dimensions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from kpu_ir.frontends.onnx.declared import check_size
+from kpu_ir.frontends.onnx.node import Node, Tensor, operator
+from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.support.errors import KpuError
+
+
+def padding(
+    node: Node,
+    image: Sequence[int],
+    window: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+) -> tuple[list[int], list[int]]:
+    """``pads`` or ``auto_pad``: elements before and behind each dimension of the image."""
+    rank = len(image)
+    if min((*strides, *dilations), default=1) < 1:
+        raise KpuError(f"strides {[*strides]} and dilations {[*dilations]} must be 1 or more")
+    auto = node.text("auto_pad", "NOTSET")
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        low, high = [], []
+        for n, k, s, d in zip(image, window, strides, dilations):
+            total = max(0, (-(-n // s) - 1) * s + (k - 1) * d + 1 - n)
+            small, large = total // 2, total - total // 2
+            low.append(small if auto == "SAME_UPPER" else large)
+            high.append(large if auto == "SAME_UPPER" else small)
+        return low, high
+    pads = (node.integers("pads") if auto == "NOTSET" else None) or [0] * (2 * rank)
+    if len(pads) != 2 * rank:
+        raise KpuError(f"attribute 'pads': expected {2 * rank} integers, got {len(pads)}")
+    if min(pads) < 0:
+        raise KpuError(f"negative padding {pads} is not supported")
+    return pads[:rank], pads[rank:]
+
+
+def convolve(
+    graph: Graph,
+    x: Value,
+    w: Value,
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    low: Sequence[int],
+    high: Sequence[int],
+    groups: int = 1,
+) -> Value:
+    """A convolution of one to three spatial dimensions by those of images.
+
+    A signal is an image of one row. A volume is a batch of planes, whose channels are those of all
+    the planes under the window: each product is one of the volume's.
+    """
+    check_size((*x.shape[:2], *(n + a + b for n, a, b in zip(x.shape[2:], low, high))), "its image")
+    rank = len(x.shape) - 2
+    if rank == 2:
+        given = {"strides": strides, "dilations": dilations, "low": low, "high": high}
+        return graph.conv(x, w, groups=groups, **given)
+    if rank == 1:
+        x, w = (graph.reshape(v, (*v.shape[:2], 1, v.shape[2])) for v in (x, w))
+        y = convolve(graph, x, w, [1, *strides], [1, *dilations], [0, *low], [0, *high], groups)
+        return graph.reshape(y, (*y.shape[:2], y.shape[3]))
+    if rank != 3:
+        raise KpuError(f"one to three spatial dimensions are supported, got {rank}")
+    n, c, _, *plane = x.shape
+    o, _, taps, *window = w.shape
+    if low[0] or high[0]:
+        x = graph.pad(x, [0, 0, low[0], 0, 0], [0, 0, high[0], 0, 0])
+    depth = (x.shape[2] - (taps - 1) * dilations[0] - 1) // strides[0] + 1
+    if depth < 1:
+        raise KpuError(f"a window of {taps} is larger than the image of {x.shape[2]}")
+    parts = [
+        graph.slice(x, [0, 0, t * dilations[0], 0, 0], [1, 1, strides[0], 1, 1],
+                    (n, c, depth, *plane))
+        for t in range(taps)
+    ]  # fmt: skip
+    # Of each channel all planes under the window: n x depth x (c, taps) x plane.
+    apart = [graph.reshape(part, (n, c, 1, depth, *plane)) for part in parts]
+    joined = graph.concat(apart, 2) if taps > 1 else apart[0]
+    planes = graph.reshape(
+        graph.transpose(joined, (0, 3, 1, 2, 4, 5)), (n * depth, c * taps, *plane)
+    )
+    weights = graph.reshape(w, (o, w.shape[1] * taps, *window))
+    y = convolve(graph, planes, weights, strides[1:], dilations[1:], low[1:], high[1:], groups)
+    y = graph.reshape(y, (n, depth, o, *y.shape[2:]))
+    return graph.transpose(y, (0, 2, 1, 3, 4))
+
+
+def check_weights(node: Node, x: Value, w: Value) -> int:
+    """The spatial rank of an image and its weights, which must be the same and what the node says."""
+    rank = len(x.shape) - 2
+    if rank < 1 or len(w.shape) != len(x.shape):
+        raise KpuError(
+            f"weights of {len(w.shape)} dimensions do not fit an image of {len(x.shape)}"
+        )
+    window = node.integers("kernel_shape")
+    if window and tuple(window) != w.shape[2:]:
+        raise KpuError(
+            f"attribute 'kernel_shape' is {window}, the weights have {list(w.shape[2:])}"
+        )
+    return rank
+
+
+@operator("Conv")
+def conv(node: Node) -> Tensor:
+    """With a bias, one map after it."""
+    return convolution(node, node.value(0), node.value(1), 2)
+
+
+def convolution(node: Node, x: Value, w: Value, bias: int) -> Value:
+    """The convolution that a node's attributes describe; input ``bias`` is added if it is there."""
+    rank = check_weights(node, x, w)
+    strides, dilations = node.spatial("strides", rank, 1), node.spatial("dilations", rank, 1)
+    low, high = padding(node, x.shape[2:], w.shape[2:], strides, dilations)
+    groups = node.integer("group", 1)
+    return biased(node, convolve(node.graph, x, w, strides, dilations, low, high, groups), bias)
+
+
+def biased(node: Node, y: Value, bias: int = 2) -> Value:
+    """With an input added to the channels, if it is there."""
+    if not node.has(bias):
+        return y
+    if node.shape(bias) not in ((y.shape[1],), (1,)):
+        raise KpuError(f"a bias of shape {node.shape(bias)} does not fit {y.shape[1]} channels")
+    ones = [1] * (len(y.shape) - 2)
+    return y + node.graph.reshape(node.value(bias), (1, -1, *ones))
+
+
+@operator("ConvTranspose")
+def conv_transpose(node: Node) -> Tensor:
+    """A convolution that makes s x s outputs a position, which then take their places: nothing is
+    multiplied by the zeros that a stride would put between the elements."""
+    graph = node.graph
+    x, w = node.value(0), node.value(1)
+    rank = check_weights(node, x, w)
+    groups = node.integer("group", 1)
+    if groups < 1 or x.shape[1] % groups or w.shape[0] != x.shape[1]:
+        raise KpuError(
+            f"weights of {w.shape[0]} channels in {groups} groups do not fit {x.shape[1]} channels"
+        )
+    if x.dtype != w.dtype or x.dtype.kind in "iub":
+        raise KpuError(f"an image and weights of floats are expected, got {x.dtype} and {w.dtype}")
+    strides, dilations = node.spatial("strides", rank, 1), node.spatial("dilations", rank, 1)
+    more = node.spatial("output_padding", rank, 0)
+    image, window = x.shape[2:], w.shape[2:]
+    whole = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(image, strides, window, dilations)]
+    extents, low = transposed_extents(node, image, strides, whole, more)
+    if min(extents) < 1:
+        raise KpuError(f"its result would have the extents {extents}")
+    check_size((*x.shape[:2], *extents), "its result")
+    if math.prod(image) == 1 and extents == list(window) and not any(low):
+        return biased(node, from_a_point(graph, x, w, groups))
+    w = transposed_weights(graph, w, groups, dilations)
+    spans = w.shape[2:]
+    taps = [-(-k // s) for k, s in zip(spans, strides)]
+    phases = math.prod(strides)
+    ones = [1] * rank
+    if phases == 1:
+        before = [k - 1 - a for k, a in zip(spans, low)]
+        behind = [e - n + a for e, n, a in zip(extents, image, low)]
+        if min((*before, *behind)) >= 0:
+            return biased(node, convolve(graph, x, w, ones, ones, before, behind, groups))
+    o, c = w.shape[:2]
+    # Taps of each phase, then flipped as the convolution reads them.
+    around = [t * s - k for t, s, k in zip(taps, strides, spans)]
+    w = graph.pad(w, [0, 0, *around], [0] * (rank + 2)) if any(around) else w
+    apart = [n for pair in zip(taps, strides) for n in pair]
+    tap_axes, phase_axes = range(2, 2 * rank + 2, 2), range(3, 2 * rank + 2, 2)
+    parts = graph.transpose(graph.reshape(w, (o, c, *apart)), (0, *phase_axes, 1, *tap_axes))
+    # Weights are flipped: phase p of the result is the (s - 1 - p)-th.
+    parts = graph.reshape(parts, (o * phases, c, *taps))
+    edge = [t - 1 for t in taps]
+    y = convolve(graph, x, parts, ones, ones, edge, edge, groups)
+    n, _, *found = y.shape
+    y = graph.reshape(y, (n, o, *strides, *found))
+    for axis, s in enumerate(strides, 2):
+        y = graph.take(y, range(s - 1, -1, -1), axis)
+    pairs = [axis for i in range(rank) for axis in (2 + rank + i, 2 + i)]
+    y = graph.transpose(y, (0, 1, *pairs))
+    y = graph.reshape(y, (n, o, *(m * s for m, s in zip(found, strides))))
+    missing = [max(0, a + e - m) for a, e, m in zip(low, extents, y.shape[2:])]
+    y = graph.pad(y, [0] * (rank + 2), [0, 0, *missing]) if any(missing) else y
+    if y.shape[2:] != tuple(extents):
+        y = graph.slice(y, [0, 0, *low], [1] * (rank + 2), (n, o, *extents))
+    return biased(node, y)
+
+
+def from_a_point(graph: Graph, x: Value, w: Value, groups: int) -> Value:
+    """The transposed convolution of an image of one element: a product with all its weights."""
+    n, c = x.shape[:2]
+    o, window = w.shape[1], w.shape[2:]
+    rows = graph.transpose(graph.reshape(x, (n, groups, c // groups)), (1, 0, 2))
+    columns = graph.reshape(w, (groups, c // groups, o * math.prod(window)))
+    y = graph.transpose(graph.matmul(rows, columns), (1, 0, 2))
+    return graph.reshape(y, (n, groups * o, *window))
+
+
+def transposed_extents(
+    node: Node,
+    image: Sequence[int],
+    strides: Sequence[int],
+    whole: Sequence[int],
+    more: Sequence[int],
+) -> tuple[list[int], list[int]]:
+    """Extents of the result, and how much is cut off before it."""
+    rank = len(image)
+    given, auto = node.integers("output_shape"), node.text("auto_pad", "NOTSET")
+    pads = node.integers("pads") if auto == "NOTSET" else None
+    if given is None and auto not in ("SAME_UPPER", "SAME_LOWER"):
+        pads = pads or [0] * (2 * rank)
+        if len(pads) != 2 * rank:
+            raise KpuError(f"attribute 'pads': expected {2 * rank} integers, got {len(pads)}")
+        low, high = pads[:rank], pads[rank:]
+        return [n + m - a - b for n, m, a, b in zip(whole, more, low, high)], low
+    extents = given[-rank:] if given else [n * s for n, s in zip(image, strides)]
+    if len(extents) != rank:
+        raise KpuError(f"attribute 'output_shape': expected {rank} integers, got {len(extents)}")
+    cut = [max(0, n + m - e) for n, m, e in zip(whole, more, extents)]
+    upper = auto == "SAME_UPPER" or (given is not None and auto != "SAME_LOWER")
+    return extents, [c // 2 if upper else c - c // 2 for c in cut]
+
+
+def transposed_weights(graph: Graph, w: Value, groups: int, dilations: Sequence[int]) -> Value:
+    """Weights c x o/groups x k.. as o x c/groups x k.., flipped, with zeros for dilations."""
+    c, o, *window = w.shape
+    rank = len(window)
+    w = graph.reshape(w, (groups, c // groups, o, *window))
+    w = graph.transpose(w, (0, 2, 1, *range(3, 3 + rank)))
+    w = graph.reshape(w, (groups * o, c // groups, *window))
+    for axis in range(2, 2 + rank):
+        w = graph.take(w, range(w.shape[axis] - 1, -1, -1), axis)
+    for axis, d in enumerate(dilations, 2):
+        w = spread_out(graph, w, axis, d)
+    return w
+
+
+def spread_out(graph: Graph, x: Value, axis: int, step: int) -> Value:
+    """``step - 1`` zeros between the elements of a dimension."""
+    shape = x.shape
+    if step == 1 or shape[axis] == 1:
+        return x
+    apart = graph.reshape(x, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
+    behind = [step - 1 if a == axis + 1 else 0 for a in range(len(shape) + 1)]
+    full = [n * step if a == axis else n for a, n in enumerate(shape)]
+    apart = graph.reshape(graph.pad(apart, [0] * len(behind), behind), full)
+    full[axis] -= step - 1
+    return graph.slice(apart, [0] * len(full), [1] * len(full), full)
+
+
+@operator("Col2Im")
+def col2im(node: Node) -> Tensor:
+    """Blocks of an image added up where they overlap: each element of a block is a plane, spread out
+    by the strides."""
+    graph, x = node.graph, node.value(0)
+    image, window = node.numbers(1, "image_shape"), node.numbers(2, "block_shape")
+    rank = len(image)
+    strides, dilations = node.spatial("strides", rank, 1), node.spatial("dilations", rank, 1)
+    low, high = padding(node, image, window, strides, dilations)
+    whole = [n + a + b for n, a, b in zip(image, low, high)]
+    check_size((*x.shape, *whole), "its result")
+    spans = zip(whole, window, strides, dilations)
+    counts = [(n - (k - 1) * d - 1) // s + 1 for n, k, s, d in spans]
+    n, blocks = x.shape[0], math.prod(window)
+    x = graph.reshape(x, (n, x.shape[1] // blocks, blocks, *counts))
+    c = x.shape[1]
+    total: Value | None = None
+    for number, place in enumerate(itertools.product(*(range(k) for k in window))):
+        part = graph.slice(x, [0, 0, number, *[0] * rank], [1] * (rank + 3), (n, c, 1, *counts))
+        part = graph.reshape(part, (n, c, *counts))
+        for axis, s in enumerate(strides, 2):
+            part = spread_out(graph, part, axis, s)
+        before = [p * d for p, d in zip(place, dilations)]
+        behind = [w - b - e for w, b, e in zip(whole, before, part.shape[2:])]
+        if any((*before, *behind)):
+            part = graph.pad(part, [0, 0, *before], [0, 0, *behind])
+        total = part if total is None else total + part
+    assert total is not None
+    if any((*low, *high)):
+        total = graph.slice(total, [0, 0, *low], [1] * (rank + 2), (n, c, *image))
+    return total
