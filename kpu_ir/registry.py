@@ -85,6 +85,13 @@ def dialect_factory(target: str) -> Callable[[], Dialect]:
     return factory
 
 
+def register_dialects(ctx: Context) -> None:
+    """Add our dialects to those of a context."""
+    for name, target in DIALECTS.items():
+        if name not in ctx.registered_dialect_names:
+            ctx.register_dialect(name, dialect_factory(target))
+
+
 def pass_factory(target: str, prefix: str = "") -> Callable[[], type[ModulePass]]:
     """A function that imports a pass, and renames it if its name gets a prefix."""
 

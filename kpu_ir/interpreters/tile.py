@@ -1,249 +1,327 @@
 """What a ``tile`` module computes, in program order: the meaning that the ``dma`` program must
 keep.
 
-Tiles are NumPy arrays clipped at the edges of their tensors; there are no slots, no engines, no
-capacities. It shares no code with the simulator, so that the two readings check each other.
+Tiles are clipped at the edges of their tensors; there are no slots, no engines, no capacities. It
+shares no code with the simulator, so that the two models check each other.
+
+A value of memref type is a NumPy array, which kernels write into. A value of tile type is a
+``Room``: an array that operations replace.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
-from xdsl.dialects import arith
-from xdsl.dialects.builtin import IntegerAttr, ModuleOp
-from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.interpreter import Interpreter, PythonValues, impl, register_impls
+from xdsl.interpreters.arith import ArithFunctions
+from xdsl.interpreters.func import FuncFunctions
 from xdsl.ir import Block, Operation, SSAValue
 
 from kpu_ir.dialects import tile
+from kpu_ir.interpreters.arguments import Inputs, arguments_of
+from kpu_ir.interpreters.base import COMBINE, ArrayFunctions, call, function_named, wide
 from kpu_ir.scalar.body import compile_body
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.types import array_of, dtype_of, fill_of
+from kpu_ir.support.types import Array, array_of, dtype_of, fill_of
 from kpu_ir.text.places import place_of
 
-Array = np.ndarray[Any, np.dtype[Any]]
+_PlanT = TypeVar("_PlanT")
 
 
-class _Evaluation:
-    def __init__(self, module: ModuleOp) -> None:
-        self.funcs = {f.sym_name.data: f for f in module.ops if isinstance(f, FuncOp)}
-        self.arrays: dict[SSAValue, Array | None] = {}
-        self.index: dict[SSAValue, int] = {}
-        self.edge: dict[SSAValue, tuple[bool, bool]] = {}
-        self.bodies: dict[Block, Any] = {}
-        self.reused: dict[tuple[object, ...], Array | None] = {}
-        self.cells: dict[SSAValue, tuple[object, ...]] = {}
+@dataclass(slots=True)
+class Room:
+    """A tile on chip; None where nothing was written, or all of the block hangs over."""
 
-    def function(self, name: str, arguments: Sequence[Array]) -> list[Array]:
-        block = self.funcs[name].body.block
-        self.arrays.update(zip(block.args, arguments, strict=True))
-        self.block(block)
-        last = block.last_op
-        assert isinstance(last, ReturnOp)
-        return [self.full(v) for v in last.operands]
+    array: Array | None = None
 
-    def full(self, value: SSAValue) -> Array:
-        array = self.arrays[value]
-        if array is None:
-            raise KpuError("an empty tile is used", str(value))
-        return array
+    @property
+    def full(self) -> Array:
+        """What stands there."""
+        if self.array is None:
+            raise KpuError("an empty tile is used")
+        return self.array
 
-    def put(self, value: SSAValue, array: Array) -> None:
-        """A tile's new contents; those of one that is kept are there in later trips."""
-        self.arrays[value] = array
-        if value in self.cells:
-            self.reused[self.cells[value]] = array
 
-    def alloc(self, op: tile.AllocOp) -> None:
-        """Fresh room, or what stands there since the first trip."""
-        self.arrays[op.result] = None
-        if not op.reused:
-            return
-        where: list[int] = []
+class Trips:
+    """The loops that an operation names, with the first and the last value of each."""
+
+    def __init__(self, loops: Sequence[SSAValue]) -> None:
+        """Raises ``KpuError`` for a value that counts no loop."""
+        self.loops = tuple(loops)
+        bounds = [_bounds(v) for v in loops]
+        self.begin, self.end = tuple(b[0] for b in bounds), tuple(b[-1] for b in bounds)
+
+    def first(self, interpreter: Interpreter) -> bool:
+        """Whether this is the first trip of all of them."""
+        return interpreter.get_values(self.loops) == self.begin
+
+    def last(self, interpreter: Interpreter) -> bool:
+        """Whether this is the last trip of all of them."""
+        return interpreter.get_values(self.loops) == self.end
+
+
+def _bounds(value: SSAValue) -> range:
+    loop = value.owner.parent_op() if isinstance(value.owner, Block) else None
+    if not isinstance(loop, tile.ForOp):
+        raise KpuError(f"{value} does not count the trips of a tile.for")
+    return loop.bounds
+
+
+class Blocks:
+    """Where the blocks of a tensor begin."""
+
+    def __init__(self, indices: Sequence[int | SSAValue]) -> None:
+        """``indices``: one for each dimension."""
+        self.at = [i if isinstance(i, int) else 0 for i in indices]
+        self.dynamic = [(d, i) for d, i in enumerate(indices) if not isinstance(i, int)]
+
+    def of(self, interpreter: Interpreter, source: Array, sizes: Sequence[int]) -> Array:
+        """A view of the block of this trip, clipped at the end of its tensor."""
+        at = self.at.copy()
+        values = interpreter.get_values(v for _, v in self.dynamic)
+        for (dimension, _), value in zip(self.dynamic, values):
+            at[dimension] = value
+        if min(at, default=0) < 0:
+            raise KpuError(f"a block begins before its tensor: {at}")
+        return source[tuple(slice(a, a + n) for a, n in zip(at, sizes))]
+
+
+class Load:
+    """What the attributes of a ``tile.load`` say."""
+
+    def __init__(self, op: tile.LoadOp) -> None:
+        """Read them."""
+        shape, rank = op.result.type.get_shape(), len(tile.integers(op.static_offsets))
+        self.order = tile.permutation_of(op.permuted, len(shape))
+        self.sizes = tile.unpermuted(shape, self.order)
+        self.block, self.by = Blocks(op.indices), op.by
+        self.after = None if op.after is None else Trips((op.after,))
+        self.fill = op.fill.value.data if op.fill else 0.0
+        padded = op.low or op.high
+        low, high = tile.padding_of(op.low, rank), tile.padding_of(op.high, rank)
+        self.padding = list(zip(low, high)) if padded else None
+
+
+class Matmul:
+    """What the attributes of a ``tile.matmul`` say."""
+
+    def __init__(self, op: tile.MatmulOp) -> None:
+        """Read them."""
+        self.kind = kind = _element(op.into)
+        self.exact = kind if kind.kind in "iu" or kind.itemsize >= 4 else np.dtype(np.float32)
+        self.window = op.window.plain if op.window is not None else None
+        self.over, self.extra = Trips(op.over), tuple(op.extra)
+        self.epilogue = op.epilogue.block if op.epilogue is not None else None
+
+
+class Store:
+    """What the attributes of a ``tile.store`` say."""
+
+    def __init__(self, op: tile.StoreOp) -> None:
+        """Read them."""
+        self.order = tile.permutation_of(op.permuted, len(_tile(op.source).get_shape()))
+        self.block, self.over = Blocks(op.indices), Trips(op.over)
+
+
+@register_impls
+@dataclass
+class TileFunctions(ArrayFunctions):
+    """One method an operation, in the order of the dialect."""
+
+    reused: dict[tuple[object, ...], Room] = field(default_factory=dict[tuple[object, ...], Room])
+    """Rooms that are reused across loops, by their allocation and the trips of the other loops."""
+    bodies: dict[Block, Any] = field(default_factory=dict[Block, Any])
+    plans: dict[Operation, Any] = field(default_factory=dict[Operation, Any])
+
+    @impl(tile.ForOp)
+    def for_(self, interpreter: Interpreter, op: tile.ForOp, args: PythonValues) -> PythonValues:
+        """One trip after the other."""
+        for i in op.bounds:
+            interpreter.run_ssacfg_region(op.body, (i,), "tile.for")
+        return ()
+
+    @impl(tile.BufferOp)
+    def buffer(
+        self, interpreter: Interpreter, op: tile.BufferOp, args: PythonValues
+    ) -> PythonValues:
+        """Junk: what is never written must not look like a result."""
+        kind = dtype_of(op.result.type.element_type)
+        junk = np.nan if kind.kind == "f" else 77 if kind.kind in "iu" else 0
+        return (np.full(tuple(op.result.type.get_shape()), junk, kind),)
+
+    @impl(tile.ConstantOp)
+    def constant(
+        self, interpreter: Interpreter, op: tile.ConstantOp, args: PythonValues
+    ) -> PythonValues:
+        """Its values."""
+        return (array_of(op.value).reshape(tuple(op.result.type.get_shape())),)
+
+    @impl(tile.ViewOp)
+    def view(self, interpreter: Interpreter, op: tile.ViewOp, args: PythonValues) -> PythonValues:
+        """The same bytes."""
+        return (args[0].reshape(tuple(op.result.type.get_shape())),)
+
+    @impl(tile.LoadOp)
+    def load(self, interpreter: Interpreter, op: tile.LoadOp, args: PythonValues) -> PythonValues:
+        """A copy of the block, of a tensor or of a larger tile."""
+        plan = self.once(op, Load)
+        source = args[0].array if isinstance(args[0], Room) else args[0]
+        if source is None or (plan.after and plan.after.first(interpreter)):
+            return (Room(),)
+        if plan.by is not None:
+            (rows,) = interpreter.get_values((plan.by,))
+            source = np.take(source, rows, axis=1, mode="wrap")
+        if plan.padding:
+            fill = fill_of(plan.fill, source.dtype)
+            source = np.pad(source, plan.padding, constant_values=fill)
+        block = plan.block.of(interpreter, source, plan.sizes)
+        return (Room(block.transpose(plan.order).copy() if block.size else None),)
+
+    @impl(tile.AllocOp)
+    def alloc(self, interpreter: Interpreter, op: tile.AllocOp, args: PythonValues) -> PythonValues:
+        """Fresh room, or that of the first trip of the loops that it is reused across."""
+        if not args:
+            return (Room(),)
+        others: list[SSAValue] = []
         parent = op.parent_op()
         while isinstance(parent, tile.ForOp):
             if parent.induction_var not in op.reused:
-                where.append(self.index[parent.induction_var])
+                others.append(parent.induction_var)
             parent = parent.parent_op()
-        cell = self.cells[op.result] = (op, *where)
-        if all(self.edge[v][0] for v in op.reused):
-            self.reused[cell] = None
-        self.arrays[op.result] = self.reused[cell]
+        where = (op, *interpreter.get_values(others))
+        if Trips(op.reused).first(interpreter):
+            self.reused[where] = Room()
+        return (self.reused[where],)
 
-    def block(self, block: Block) -> None:
-        for op in block.ops:
-            self.operation(op)
+    @impl(tile.MatmulOp)
+    def matmul(
+        self, interpreter: Interpreter, op: tile.MatmulOp, args: PythonValues
+    ) -> PythonValues:
+        """A product, or the products under a window, added up over loops."""
+        plan = self.once(op, Matmul)
+        lhs, rhs, into = args[:3]
+        if lhs.array is None or rhs.array is None:
+            return ()
+        a, b = lhs.array.astype(plan.exact), rhs.array.astype(plan.exact)
+        total = np.matmul(a, b) if plan.window is None else _convolution(a, b, plan.window)
+        if not plan.over.first(interpreter):
+            total = into.full + total
+        if plan.epilogue is not None and plan.over.last(interpreter):
+            total = self.body(plan.epilogue)(total, *_full(interpreter, plan.extra))
+        into.array = np.array(total, plan.kind)
+        return ()
 
-    def at(self, indices: Sequence[int | SSAValue]) -> list[int]:
-        return [i if isinstance(i, int) else self.number(i) for i in indices]
-
-    def number(self, value: SSAValue) -> int:
-        if value in self.index:
-            return self.index[value]
-        match value.owner:
-            case arith.ConstantOp(value=IntegerAttr() as attr):
-                return attr.value.data
-            case arith.AddiOp() as op:
-                return self.number(op.lhs) + self.number(op.rhs)
-            case arith.SubiOp() as op:
-                return self.number(op.lhs) - self.number(op.rhs)
-            case arith.MuliOp() as op:
-                return self.number(op.lhs) * self.number(op.rhs)
-            case _:
-                raise KpuError(f"{value} is not an index that tile understands")
-
-    def block_of(self, source: Array, at: Sequence[int], sizes: Sequence[int]) -> Array | None:
-        if any(a < 0 for a in at):
-            raise KpuError(f"a block begins before its tensor: {list(at)}")
-        part = source[tuple(slice(a, a + n) for a, n in zip(at, sizes))]
-        return part if part.size else None
-
-    def body(self, block: Block) -> Any:
-        if block not in self.bodies:
-            self.bodies[block] = compile_body(block)
-        return self.bodies[block]
-
-    def operation(self, op: Operation) -> None:
-        match op:
-            case tile.ForOp():
-                values = op.bounds
-                for i in values:
-                    self.index[op.induction_var] = i
-                    self.edge[op.induction_var] = (i == values[0], i == values[-1])
-                    self.block(op.body.block)
-            case tile.BufferOp():
-                type = op.result.type
-                kind = dtype_of(type.element_type)
-                # What is never written must not look like a result.
-                junk = np.nan if kind.kind == "f" else 77 if kind.kind in "iu" else 0
-                self.arrays[op.result] = np.full(tuple(type.get_shape()), junk, kind)
-            case tile.ConstantOp():
-                shape = tuple(op.result.type.get_shape())
-                self.arrays[op.result] = array_of(op.value).reshape(shape)
-            case tile.ViewOp():
-                self.arrays[op.result] = self.full(op.source).reshape(
-                    tuple(op.result.type.get_shape())
-                )
-            case CallOp():
-                self.function(op.callee.root_reference.data, [self.full(v) for v in op.arguments])
-            case tile.LoadOp():
-                shape = op.result.type.get_shape()
-                order = tile.permutation_of(op.permuted, len(shape))
-                source = self.arrays[op.source]
-                part = None
-                if op.after is not None and self.edge[op.after][0]:
-                    source = None
-                if source is not None:
-                    if op.by is not None:
-                        source = np.take(source, self.full(op.by), axis=1, mode="wrap")
-                    if op.low or op.high:
-                        low = tile.padding_of(op.low, source.ndim)
-                        high = tile.padding_of(op.high, source.ndim)
-                        fill = fill_of(op.fill.value.data if op.fill else 0, source.dtype)
-                        source = np.pad(source, list(zip(low, high)), constant_values=fill)
-                    part = self.block_of(source, self.at(op.indices), tile.unpermuted(shape, order))
-                self.arrays[op.result] = None if part is None else part.transpose(order).copy()
-            case tile.AllocOp():
-                self.alloc(op)
-            case tile.MatmulOp():
-                self.matmul(op)
-            case tile.MapOp():
-                inputs = [self.arrays[v] for v in op.inputs]
-                if all(a is not None for a in inputs):
-                    out = SSAValue.get(op.into, type=tile.TileType).type
-                    result = np.array(self.body(op.body.block)(*inputs), dtype_of(out.element_type))
-                    repeated = self.repeated(op, out, result.shape)
-                    self.put(op.into, np.broadcast_to(result, repeated).copy())
-            case tile.ReduceOp():
-                self.reduce(op)
-            case tile.WindowOp():
-                self.window(op)
-            case tile.StoreOp():
-                source = self.arrays[op.source]
-                if source is not None and isinstance(op.target.type, tile.TileType):
-                    self.put(op.target, source.copy())
-                elif source is not None and all(self.edge[v][1] for v in op.over):
-                    source = source.transpose(tile.permutation_of(op.permuted, source.ndim))
-                    target = self.block_of(self.full(op.target), self.at(op.indices), source.shape)
-                    if target is None or target.shape != source.shape:
-                        raise KpuError("a tile hangs over the end of its tensor", place_of(op))
-                    target[...] = source
-            case ReturnOp() | arith.ConstantOp() | arith.AddiOp() | arith.SubiOp() | arith.MuliOp():
-                pass
-            case _:
-                raise KpuError(f"{op.name} does not belong at the tile level", place_of(op))
-
-    def repeated(self, op: tile.MapOp, out: tile.TileType, shape: Sequence[int]) -> list[int]:
-        """A map's extents: where every input is one element wide, those of its type."""
-        types = [SSAValue.get(v, type=tile.TileType).type.get_shape() for v in op.inputs]
-        return [
-            n if all(t[axis] == 1 for t in types) else got
-            for axis, (n, got) in enumerate(zip(out.get_shape(), shape))
+    @impl(tile.MapOp)
+    def map(self, interpreter: Interpreter, op: tile.MapOp, args: PythonValues) -> PythonValues:
+        """The body; where every operand is one element wide, as often as the result is."""
+        rooms = [_room(interpreter, v) for v in op.inputs]
+        arrays = [room.array for room in rooms if room.array is not None]
+        if len(arrays) < len(rooms):
+            return ()
+        result = np.array(self.body(op.body.block)(*arrays), _element(op.into))
+        shapes = [_tile(v).get_shape() for v in op.inputs]
+        repeated = [
+            n if all(shape[axis] == 1 for shape in shapes) else got
+            for axis, (n, got) in enumerate(zip(_tile(op.into).get_shape(), result.shape))
         ]
+        _room(interpreter, op.into).array = np.broadcast_to(result, repeated).copy()
+        return ()
 
-    def matmul(self, op: tile.MatmulOp) -> None:
-        lhs, rhs = self.arrays[op.lhs], self.arrays[op.rhs]
-        if lhs is None or rhs is None:
-            return
-        kind = dtype_of(SSAValue.get(op.into, type=tile.TileType).type.element_type)
-        wide = kind if kind.kind in "iu" or kind.itemsize >= 4 else np.dtype(np.float32)
-        if op.window is None:
-            total = np.matmul(lhs.astype(wide), rhs.astype(wide))
-        else:
-            window = op.window.plain
-            taps = taps_of(rhs.astype(wide), window)
-            weights = lhs.astype(wide).reshape(*lhs.shape[-4:])
-            total = sum(
-                np.einsum("oc,chw->ohw", weights[:, :, i, j], tap) for (i, j), tap in taps.items()
-            )
-            total = np.asarray(total).reshape(*rhs.shape[:-3], *np.asarray(total).shape)
-        if not all(self.edge[v][0] for v in op.over):
-            total = self.full(op.into) + total
-        if op.epilogue is not None and all(self.edge[v][1] for v in op.over):
-            total = self.body(op.epilogue.block)(total, *[self.full(v) for v in op.extra])
-        self.put(op.into, np.array(total, kind))
-
-    def reduce(self, op: tile.ReduceOp) -> None:
-        source = self.arrays[op.source]
-        if source is None:
-            return
-        axes = tile.integers(op.axes)
-        wide = (
-            source.astype(np.float32)
-            if source.dtype.itemsize < 4 and source.dtype.kind not in "iub"
-            else source
-        )
+    @impl(tile.ReduceOp)
+    def reduce(
+        self, interpreter: Interpreter, op: tile.ReduceOp, args: PythonValues
+    ) -> PythonValues:
+        """NumPy's ufunc.reduce, combined over loops."""
+        source, into = (_room(interpreter, v) for v in (op.source, op.into))
+        if source.array is None:
+            return ()
         combine = COMBINE[str(op.reduction.data.value)]
-        part = combine.reduce(wide, axis=axes, keepdims=True)
-        if not all(self.edge[v][0] for v in op.over):
-            part = combine(self.full(op.into), part)
-        self.put(op.into, np.array(part, source.dtype))
+        part = combine.reduce(wide(source.array), axis=tile.integers(op.axes), keepdims=True)
+        if not Trips(op.over).first(interpreter):
+            part = combine(into.full, part)
+        into.array = np.array(part, source.array.dtype)
+        return ()
 
-    def window(self, op: tile.WindowOp) -> None:
-        source = self.arrays[op.source]
+    @impl(tile.WindowOp)
+    def window(
+        self, interpreter: Interpreter, op: tile.WindowOp, args: PythonValues
+    ) -> PythonValues:
+        """The taps of the window, weighted if there are weights, combined."""
+        source = _room(interpreter, op.source).array
         if source is None:
-            return
-        wide = (
-            source.astype(np.float32)
-            if source.dtype.itemsize < 4 and source.dtype.kind not in "iub"
-            else source
-        )
-        taps = taps_of(wide, op.window.plain)
+            return ()
+        taps = taps_of(wide(source), op.window.plain)
         if op.weights is not None:
-            weights = self.full(op.weights)
+            weights = _room(interpreter, op.weights).full
             weights = weights.reshape(weights.shape[-3:])
             taps = {(i, j): tap * weights[:, i, j, None, None] for (i, j), tap in taps.items()}
         combine = COMBINE[str(op.reduction.data.value)]
         total = combine.reduce(np.stack(list(taps.values())), axis=0)
         total = np.array(total.reshape(*source.shape[:-3], *total.shape), source.dtype)
         if op.epilogue is not None:
-            total = self.body(op.epilogue.block)(total, *[self.full(v) for v in op.extra])
-        kind = dtype_of(SSAValue.get(op.into, type=tile.TileType).type.element_type)
-        self.put(op.into, np.array(total, kind))
+            total = self.body(op.epilogue.block)(total, *_full(interpreter, op.extra))
+        _room(interpreter, op.into).array = np.array(total, _element(op.into))
+        return ()
+
+    @impl(tile.StoreOp)
+    def store(self, interpreter: Interpreter, op: tile.StoreOp, args: PythonValues) -> PythonValues:
+        """Into a block of a tensor, or all of a tile in L3."""
+        plan = self.once(op, Store)
+        source, target = args[0].array, args[1]
+        if source is None:
+            return ()
+        if isinstance(target, Room):
+            target.array = source.copy()
+        elif plan.over.last(interpreter):
+            source = source.transpose(plan.order)
+            block = plan.block.of(interpreter, target, source.shape)
+            if block.shape != source.shape:
+                raise KpuError("a tile hangs over the end of its tensor", place_of(op))
+            block[...] = source
+        return ()
+
+    def once(self, op: Operation, plan: Callable[[Any], _PlanT]) -> _PlanT:
+        """What an operation's attributes say, read the first time."""
+        if op not in self.plans:
+            self.plans[op] = plan(op)
+        return self.plans[op]
+
+    def body(self, block: Block) -> Callable[..., Array]:
+        """A scalar body, compiled the first time."""
+        if block not in self.bodies:
+            self.bodies[block] = compile_body(block)
+        return self.bodies[block]
 
 
-COMBINE = {"add": np.add, "max": np.maximum, "min": np.minimum, "mul": np.multiply}
+def _tile(value: SSAValue) -> tile.TileType:
+    return SSAValue.get(value, type=tile.TileType).type
+
+
+def _element(value: SSAValue) -> np.dtype[Any]:
+    return dtype_of(_tile(value).element_type)
+
+
+def _room(interpreter: Interpreter, value: SSAValue) -> Room:
+    (room,) = interpreter.get_values((value,))
+    return room
+
+
+def _full(interpreter: Interpreter, values: Sequence[SSAValue]) -> list[Array]:
+    return [room.full for room in interpreter.get_values(values)]
+
+
+def _convolution(weights: Array, image: Array, window: tile.Window) -> Array:
+    """Weights times what each position of the window sees, tap by tap."""
+    weights = weights.reshape(*weights.shape[-4:])
+    total = sum(
+        np.einsum("oc,chw->ohw", weights[:, :, i, j], tap)
+        for (i, j), tap in taps_of(image, window).items()
+    )
+    return np.asarray(total).reshape(*image.shape[:-3], *np.asarray(total).shape)
 
 
 def taps_of(x: Array, window: tile.Window) -> dict[tuple[int, int], Array]:
@@ -260,10 +338,22 @@ def taps_of(x: Array, window: tile.Window) -> dict[tuple[int, int], Array]:
     }
 
 
-def evaluate_tile(module: ModuleOp, inputs: Sequence[Array]) -> list[Array]:
-    """Results of ``@main`` for arguments in order. Raises ``KpuError`` for what is not a ``tile``
-    module."""
-    evaluation = _Evaluation(module)
-    if "main" not in evaluation.funcs:
-        raise KpuError("a tile module has a @main that calls its kernels")
-    return evaluation.function("main", inputs)
+def register(interpreter: Interpreter) -> None:
+    """Let an interpreter run the operations of ``tile``."""
+    interpreter.register_implementations(TileFunctions())
+
+
+def interpreter_of(module: ModuleOp) -> Interpreter:
+    """An interpreter of ``tile`` modules, and of nothing else."""
+    interpreter = Interpreter(module)
+    interpreter.register_implementations(FuncFunctions())
+    interpreter.register_implementations(ArithFunctions())
+    register(interpreter)
+    return interpreter
+
+
+def evaluate_tile(module: ModuleOp, inputs: Inputs) -> list[Array]:
+    """Results of ``@main`` for inputs by name or by position. Raises ``KpuError`` for what is not a
+    ``tile`` module."""
+    main = function_named(module, "main")
+    return call(interpreter_of(module), main, arguments_of(main, inputs))

@@ -99,11 +99,11 @@ class FoldConstants(RewritePattern):
         if any(isinstance(v, DenseResourceAttr) for v in values):
             put(rewriter, op, kernel.ConstantOp(elided(op.results[0].type)))
             return
-        from kpu_ir.interpreters.kernel import Evaluation, run_operation
+        from kpu_ir.interpreters.kernel import run_operation
         from kpu_ir.support.types import array_of, dense_of
 
         arrays = [array_of(v) for v in values]
-        put(rewriter, op, kernel.ConstantOp(dense_of(run_operation(op, arrays, Evaluation(op))[0])))
+        put(rewriter, op, kernel.ConstantOp(dense_of(run_operation(op, arrays)[0])))
 
 
 def worth_folding(op: Operation) -> bool:

@@ -26,7 +26,7 @@ from xdsl.utils.exceptions import (
 from xdsl.xdsl_opt_main import xDSLOptMain
 
 from kpu_ir.integrations.xdsl import PREFIX
-from kpu_ir.registry import ALIASES, DIALECTS, PASSES, PIPELINES, dialect_factory, pass_factory
+from kpu_ir.registry import ALIASES, PASSES, PIPELINES, pass_factory, register_dialects
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tools.opt_help import HelpFormatter
 
@@ -70,9 +70,7 @@ class KpuOptMain(xDSLOptMain):
         """Upstream's and ours."""
         self.ctx = Context()
         super().register_all_dialects()
-        for name, target in DIALECTS.items():
-            if name not in self.ctx.registered_dialect_names:
-                self.ctx.register_dialect(name, dialect_factory(target))
+        register_dialects(self.ctx)
 
     def register_all_passes(self) -> None:
         """Upstream's and ours, these with the prefix ``kpu-`` as well."""

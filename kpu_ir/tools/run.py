@@ -89,18 +89,9 @@ def shapes_of(settings: Sequence[str]) -> dict[str, tuple[int, ...]]:
 
 def random_inputs(program: Program, seed: int) -> dict[str, Any]:
     """Seeded inputs: normal floats, small non-negative integers."""
-    import numpy as np
+    from kpu_ir.interpreters.arguments import drawn
 
-    from kpu_ir.support.types import dtype_of
-
-    rng = np.random.default_rng(seed)
-    arrays: dict[str, Any] = {}
-    for port in program.inputs:
-        shape, dtype = tuple(port.type.get_shape()), dtype_of(port.type.element_type)
-        integral = dtype.kind in "iub"
-        values = rng.integers(0, 2, shape) if integral else rng.standard_normal(shape)
-        arrays[port.name] = values.astype(dtype)
-    return arrays
+    return drawn(((port.name, port.type) for port in program.inputs), seed)
 
 
 @contextmanager
