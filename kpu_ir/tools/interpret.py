@@ -6,10 +6,9 @@ It says what a module *means*: no machine, no schedule, no time.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import IO, Any
+from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
@@ -20,6 +19,7 @@ from xdsl.utils.exceptions import DiagnosticException, InterpretationError, Pars
 
 from kpu_ir.registry import register_dialects
 from kpu_ir.support.errors import KpuError
+from kpu_ir.tools.guard import guarded
 
 SHOWN = 64
 """Elements of an array that are printed; of a larger one its ends."""
@@ -60,25 +60,17 @@ class KpuInterpretMain(xDSLRunMain):
         """What messages call the input."""
         return "stdin" if self.args.input_file in (None, "-") else self.args.input_file
 
-    def get_input_stream(self) -> tuple[IO[bytes], str]:
-        """The file, and how to read it; standard input for ``-``."""
-        if self.args.input_file == "-":
-            return sys.stdin.buffer, "mlir"
-        try:
-            return super().get_input_stream()
-        except OSError as e:
-            raise KpuError(f"cannot be read: {e.strerror}", self.args.input_file) from None
-
     def module(self) -> ModuleOp:
         """The verified module. Raises ``KpuError`` with its place for what is wrong in it."""
+        from kpu_ir.support.files import read_text
         from kpu_ir.text.parsing import parse_module
 
-        stream, _ = self.get_input_stream()
+        name = self.get_input_name()
         try:
-            text = stream.read().decode()
+            text = sys.stdin.buffer.read().decode() if name == "stdin" else read_text(name)
         except UnicodeDecodeError:
-            raise KpuError("it is not UTF-8 text", self.get_input_name()) from None
-        return parse_module(text, self.get_input_name(), self.ctx)
+            raise KpuError("it is not UTF-8 text", name) from None
+        return parse_module(text, name, self.ctx)
 
     def run(self) -> None:
         """Call the function with its arguments; print what it gives, or write it to a file.
@@ -99,7 +91,7 @@ class KpuInterpretMain(xDSLRunMain):
         else:
             named = dict(zip(argument_names(function), arguments))
         if self.args.outputs:
-            from kpu_ir.tools.run import write_arrays
+            from kpu_ir.program.arrays import write_arrays
 
             write_arrays(self.args.outputs, named)
         for name, value in named.items():
@@ -123,10 +115,12 @@ class KpuInterpretMain(xDSLRunMain):
             if len(read) != len(kinds):
                 raise KpuError(f"--args: expected {len(kinds)} arguments, got {len(read)}")
             return [interpreter.value_for_attribute(a, kind) for a, kind in zip(read, kinds)]
-        from kpu_ir.tools.run import read_arrays
-
         if self.args.inputs:
-            arrays = read_arrays(self.args.inputs)
+            from kpu_ir.program.arrays import ArrayFile
+
+            file = ArrayFile(self.args.inputs)
+            arguments_of(function, file.stand_ins())  # before a large file is unpacked
+            arrays = file.read()
         else:
             arrays = drawn(argument_types(function), self.args.seed or 0)
         import numpy as np
@@ -147,29 +141,22 @@ def show(name: str, value: Any, whole: bool) -> None:
         print(np.array2string(value, threshold=SHOWN, edgeitems=3, max_line_width=100))
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the tool; 0, or 1 after a message on stderr."""
+def work(args: Sequence[str] | None) -> int:
+    """Run the tool. Raises ``KpuError`` for what was wrong."""
     try:
         KpuInterpretMain("Interpret a module: what it means, in NumPy", args).run()
-        sys.stdout.flush()
-    except ParseError as e:
+    except ParseError as e:  # of --args
         from kpu_ir.text.parsing import parse_error
 
-        return complain(parse_error(e))
+        raise parse_error(e) from None
     except (DiagnosticException, InterpretationError) as e:
-        return complain(KpuError(str(e).rstrip()))
-    except KpuError as e:
-        return complain(e)
-    except BrokenPipeError:  # who read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise KpuError(str(e).rstrip()) from None
     return 0
 
 
-def complain(error: KpuError) -> int:
-    """Say what went wrong."""
-    sys.stdout.flush()
-    print(f"kpu-interpret: error: {error}", file=sys.stderr)
-    return 1
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the tool; 0, or 1 after a message on stderr."""
+    return guarded("kpu-interpret", lambda: work(args))
 
 
 if __name__ == "__main__":

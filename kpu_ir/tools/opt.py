@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -28,6 +27,7 @@ from xdsl.xdsl_opt_main import xDSLOptMain
 from kpu_ir.integrations.xdsl import PREFIX
 from kpu_ir.registry import ALIASES, PASSES, PIPELINES, pass_factory, register_dialects
 from kpu_ir.support.errors import KpuError
+from kpu_ir.tools.guard import guarded
 from kpu_ir.tools.opt_help import HelpFormatter
 
 HELP = {
@@ -339,30 +339,27 @@ class _Kept(StringIO):
         super().close()
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Run the tool; 0, or 1 after a message on stderr."""
+def work(args: Sequence[str] | None) -> int:
+    """Run the tool: 1 if a piece of the input was wrong. Raises ``KpuError`` for what stops it."""
     try:
         tool = KpuOptMain("The modular optimizer driver of kpu-ir", args)
-        tool.run()
-        if tool.buffer is not None and not tool.failures:
-            from kpu_ir.support.files import write_atomically
-
-            write_atomically(tool.args.output_file, tool.buffer.text)
-        sys.stdout.flush()
     except ArgSpecParseError as e:
-        complain(KpuError(str(e).rstrip()))
-        return 1
-    except KpuError as e:
-        complain(e)
-        return 1
-    except BrokenPipeError:  # who read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise KpuError(str(e).rstrip()) from None
+    tool.run()
+    if tool.buffer is not None and not tool.failures:
+        from kpu_ir.support.files import write_atomically
+
+        write_atomically(tool.args.output_file, tool.buffer.text)
     return int(tool.failures > 0)
 
 
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the tool; 0, or 1 after a message on stderr."""
+    return guarded("kpu-opt", lambda: work(args))
+
+
 def complain(error: KpuError) -> None:
-    """Say what went wrong."""
+    """Say what is wrong with a piece of the input."""
     sys.stdout.flush()
     print(f"kpu-opt: error: {error}", file=sys.stderr)
 

@@ -79,7 +79,7 @@ def test_errors_have_places(tmp_path: Path, text: str, where: str, message: str)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(KpuError, match="cannot be read: No such file"):
+    with pytest.raises(KpuError, match="cannot be read: there is no such file"):
         load_module(tmp_path / "none.mlir", context())
     (tmp_path / "binary.mlir").write_bytes(b"\xff\xfe")
     with pytest.raises(KpuError, match="not UTF-8"):
