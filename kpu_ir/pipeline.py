@@ -37,9 +37,12 @@ from kpu_ir.sim.time.model import TimeModel
 from kpu_ir.sim.values.values import ValueModel
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import dtype_of
-from kpu_ir.tuning.fusion import Choice, decide
+from kpu_ir.tuning.choice import Choice
+from kpu_ir.tuning.fusion import decide
 from kpu_ir.tuning.pinning import pin
-from kpu_ir.tuning.search import Objective, Search
+from kpu_ir.tuning.score import Objective
+from kpu_ir.tuning.search import Search
+from kpu_ir.tuning.session import session
 
 if TYPE_CHECKING:
     from kpu_ir.program.batches import Batch
@@ -452,8 +455,8 @@ def compile(
     """Compile a model: a path (``.onnx``, ``.mlir``), a ``Graph`` or a module.
 
     ``machine`` is a ``Machine``, a preset's name or a TOML file. ``settings`` are the fields of
-    ``Options``. What a path compiles to is kept on disk for the next time (``compile_cache.py``),
-    unless ``cache`` is False. A ``.kpu`` file is opened.
+    ``Options``. What a path compiles to is kept on disk for the next time (``compile_cache.py``), and
+    so are schedules, unless ``cache`` is False. A ``.kpu`` file is opened.
     Raises ``KpuError`` for anything wrong with what was given.
     """
     began = time.perf_counter()
@@ -473,13 +476,19 @@ def compile(
         if cache:
             from kpu_ir.program.cache import key_of, through
 
-            return through(
-                lambda: key_of(name, shapes, wanted, chosen),
-                name,
-                lambda: compile(
-                    source, wanted, shapes=shapes, progress=progress, options=chosen, cache=False
-                ),
-            )
+            with session():
+                return through(
+                    lambda: key_of(name, shapes, wanted, chosen),
+                    name,
+                    lambda: compile(
+                        source,
+                        wanted,
+                        shapes=shapes,
+                        progress=progress,
+                        options=chosen,
+                        cache=False,
+                    ),
+                )
         module = read(source, shapes)
     elif isinstance(source, ModuleOp):
         module = source.clone()
@@ -490,8 +499,9 @@ def compile(
         raise KpuError(f"cannot compile a {kind}", hint="a path, a Graph or a module")
     target = machine_for(module, wanted)
     choices: list[Choice] = []
-    stages = lower(module, target, chosen, progress, choices)
-    program = load_program(stages["dma"], target)
+    with session(cache):
+        stages = lower(module, target, chosen, progress, choices)
+        program = load_program(stages["dma"], target)
     spent = time.perf_counter() - began
     return Compiled(program, stages, chosen, spent, name, fusion=tuple(choices))
 

@@ -12,7 +12,9 @@ from kpu_ir.pipeline import lower
 from kpu_ir.sim.program.program import load_program
 from kpu_ir.sim.time.energy import energy
 from kpu_ir.sim.time.model import time_program
-from kpu_ir.tuning.search import Cache, Search, external_bytes, time_schedule
+from kpu_ir.tuning.cache import Cache
+from kpu_ir.tuning.score import external_bytes, time_schedule
+from kpu_ir.tuning.search import Search
 
 BASE = Machine.preset("default")
 

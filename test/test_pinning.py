@@ -11,7 +11,7 @@ from kpu_ir.sim.time.model import time_program
 from kpu_ir.sim.values.values import ValueModel
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.parsing import parse_module
-from kpu_ir.tuning.search import external_bytes
+from kpu_ir.tuning.score import external_bytes
 
 DEFAULT = Machine.preset("default")
 

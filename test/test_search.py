@@ -1,6 +1,14 @@
 """Schedules are chosen by the simulator, remembered, written into the IR and replayed."""
 
 import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -11,8 +19,10 @@ from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.registry import context
 from kpu_ir.sim.time.io_bound import io_lower_bound
 from kpu_ir.text.parsing import parse_module
-from kpu_ir.tuning.search import Cache, Search, external_bytes, time_schedule
-from kpu_ir.tuning.workers import search_all
+from kpu_ir.tuning import workers
+from kpu_ir.tuning.cache import Cache
+from kpu_ir.tuning.score import external_bytes, time_schedule
+from kpu_ir.tuning.search import Search
 
 MACHINE = Machine.preset("default")
 
@@ -109,6 +119,60 @@ def test_an_entry_that_is_no_schedule_is_searched_again(tmp_path, monkeypatch):
     assert compile(product(16, 16, 16)).cycles == first.cycles
 
 
+@pytest.mark.parametrize("tile", [[1 << 40] * 3, [], [16, 16], ["many"], [16.5] * 3])
+def test_an_entry_that_does_not_fit_is_searched_again(tile, tmp_path, monkeypatch):
+    monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path))
+    first = compile(product(320, 320, 320))
+    file = tmp_path / "schedules.json"
+    data = json.loads(file.read_text())
+    for entry in data["entries"].values():
+        entry["tile"] = tile
+    file.write_text(json.dumps(data))
+    assert compile(product(320, 320, 320)).cycles == first.cycles
+
+
+def test_an_entry_under_another_key_is_searched_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path))
+    cycles = [compile(product(64, 64, n)).cycles for n in (64, 48)]
+    file = tmp_path / "schedules.json"
+    data = json.loads(file.read_text())
+    one, other = data["entries"]
+    data["entries"] = {one: data["entries"][other], other: data["entries"][one]}
+    file.write_text(json.dumps(data))
+    assert [compile(product(64, 64, n)).cycles for n in (64, 48)] == cycles
+
+
+@pytest.mark.parametrize("where", [".", "schedules.json"])
+def test_a_cache_that_others_may_write_is_left_alone(where, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path))
+    compile(product(16, 16, 16))
+    text = (tmp_path / "schedules.json").read_text()
+    (tmp_path / where).chmod(0o777)
+    compile(product(16, 16, 32))
+    assert "ignored" in capsys.readouterr().err
+    assert (tmp_path / "schedules.json").read_text() == text
+
+
+def test_without_a_cache_nothing_is_read_or_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path / "cache"))
+    compile(product(16, 16, 16), cache=False)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_cache_is_written_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path))
+    written = []
+    monkeypatch.setattr(
+        "kpu_ir.tuning.cache.write_atomically", lambda path, text: written.append(text)
+    )
+    g = Graph()
+    x = g.input("x", (32, 48))
+    g.output("y", (x @ g.input("w", (48, 64))).gelu() @ g.input("v", (64, 48)) + x)
+    compile(g)
+    assert len(written) == 1
+    assert len(json.loads(written[0])["entries"]) > 2
+
+
 @pytest.mark.parametrize("level", ["tile", "dma"])
 def test_the_ir_alone_replays_the_result(level, tmp_path, monkeypatch):
     monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path))
@@ -128,23 +192,79 @@ def kernels_of(*shapes):
 SHAPES = ((16, 16, 16), (16, 32, 16), (32, 16, 16), (16, 16, 48))
 
 
-def test_workers_find_what_one_process_finds(tmp_path, monkeypatch):
-    machine, funcs = Machine.preset("default"), kernels_of(*SHAPES)
-    found = {}
-    for workers in ("1", "2"):
-        monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path / workers))
-        monkeypatch.setenv("KPU_IR_WORKERS", workers)
-        search = Search(machine)
-        search.prepare(funcs)
-        assert search.cache is not None
-        assert len(search.cache.entries) == (len(funcs) if workers == "2" else 0)
-        found[workers] = [search.choose(f, recognise(f)) for f in funcs]
-    assert found["1"] == found["2"]
-
-
-def test_a_worker_that_fails_is_done_without(tmp_path, monkeypatch):
-    monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path))
+@pytest.fixture
+def worth_a_worker(monkeypatch):
+    """Few small kernels go to two workers."""
     monkeypatch.setenv("KPU_IR_WORKERS", "2")
-    for program in ("/bin/false", str(tmp_path / "nothing")):
-        monkeypatch.setattr("sys.executable", program)
-        assert search_all(kernels_of(*SHAPES), {}, "cycles", "quick") == [None] * len(SHAPES)
+    monkeypatch.setitem(workers.SECONDS, "quick", workers.START)
+
+
+def test_workers_find_what_one_process_finds(worth_a_worker):
+    funcs = kernels_of(*SHAPES)
+    alone, helped = (Search(MACHINE, cache=Cache()) for _ in range(2))
+    helped.prepare(funcs)
+    assert len(helped.cache.entries) == len(funcs)
+    chosen = [alone.choose(f, recognise(f)) for f in funcs]
+    assert chosen == [helped.choose(f, recognise(f)) for f in funcs]
+
+
+def test_few_kernels_are_not_worth_a_worker(monkeypatch):
+    monkeypatch.setenv("KPU_IR_WORKERS", "2")
+    found = workers.search_all(kernels_of(*SHAPES), MACHINE, "cycles", "quick")
+    assert found == [None] * len(SHAPES)
+
+
+def test_stuck_workers_are_ended(worth_a_worker, monkeypatch):
+    monkeypatch.setattr(workers, "STUCK", 0.01)
+    found = workers.search_all(kernels_of(*SHAPES), MACHINE, "cycles", "quick")
+    assert found == [None] * len(SHAPES)
+    assert not multiprocessing.active_children()
+
+
+def test_workers_that_cannot_start_are_done_without(worth_a_worker, monkeypatch):
+    monkeypatch.setattr(multiprocessing.spawn, "get_executable", lambda: b"/bin/false")
+    found = workers.search_all(kernels_of(*SHAPES), MACHINE, "cycles", "quick")
+    assert found == [None] * len(SHAPES)
+
+
+PARENT = """
+import os
+from kpu_ir import Graph, Machine
+from kpu_ir.bench.workloads import Shape, kernels, matmul, outlined
+from kpu_ir.tuning import workers
+funcs = [f for n in range(30) for f in kernels(outlined(matmul(Shape(500 + n, 512, 512)))).values()]
+print("begun", flush=True)
+workers.search_all(funcs, Machine.preset("default"), "cycles", "full")
+"""
+
+
+def processes():
+    """The states of all processes, and their parents."""
+    found = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            found[int(stat.parent.name)] = state, int(parent)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_their_parent(number):
+    environment = {**os.environ, "KPU_IR_WORKERS": "2", "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], env=environment, stdout=-1, stderr=-3
+    ) as parent:
+        children = set()
+        while len(children) < 3:  # two workers, and the tracker of their resources
+            time.sleep(0.05)
+            children = {n for n, (_, of) in processes().items() if of == parent.pid}
+        time.sleep(0.5)
+        parent.send_signal(number)
+        assert parent.wait(30) != 0
+    for _ in range(600):
+        left = {n: s for n, s in processes().items() if n in children and s[0] != "Z"}
+        if not left:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"still there: {left}")

@@ -23,7 +23,7 @@ from kpu_ir.sim.time.energy import energy
 from kpu_ir.sim.time.model import time_program
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import write_atomically
-from kpu_ir.tuning.search import external_bytes
+from kpu_ir.tuning.score import external_bytes
 
 PATH = ROOT / "test" / "baselines.toml"
 

@@ -42,7 +42,7 @@ from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.io_bound import io_lower_bound
 from kpu_ir.sim.time.model import TimeModel
 from kpu_ir.support.errors import KpuError
-from kpu_ir.tuning.search import external_bytes, time_schedule
+from kpu_ir.tuning.score import external_bytes, time_schedule
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ from kpu_ir.pipeline import Compiled, Options, kernel_stages, lower, read
 from kpu_ir.registry import context
 from kpu_ir.sim.program.program import Program, load_program
 from kpu_ir.support.errors import KpuError
-from kpu_ir.tuning.search import Cache, Effort, Objective, Search
+from kpu_ir.tuning.cache import Cache
+from kpu_ir.tuning.score import Effort, Objective
+from kpu_ir.tuning.search import Search
 
 ROOT = Path(kpu_ir.__file__).parent.parent
 """The folder of the checkout."""

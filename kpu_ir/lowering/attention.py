@@ -8,11 +8,12 @@ nothing has to be initialised; where the keys are one block, nothing is rescaled
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, prod
 from typing import ClassVar
 
+import numpy as np
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import Float32Type, Float64Type
 from xdsl.dialects.func import FuncOp
@@ -25,7 +26,7 @@ from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs, scalar_r
 from kpu_ir.lowering.operand import Operand
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
-from kpu_ir.lowering.space import Candidate, ceildiv
+from kpu_ir.lowering.space import L2, L3, NONE, Space, ceildiv, grid
 from kpu_ir.machine import Machine
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.body import op_classes
@@ -130,68 +131,51 @@ class Attention:
         element = tensor_type(self.softmax.source).element_type
         return element if isinstance(element, Float64Type) else Float32Type()
 
-    def default(self, machine: Machine) -> Schedule:
-        """Blocks that fit."""
-        fitting = [s for s in self.schedules(machine) if self.fits(s, machine)]
-        rows = machine.fabric.rows
-        return fitting[0] if fitting else Schedule(tile=(rows, rows), out_depth=1)
+    def default(self, machine: Machine, space: Space | None = None) -> Schedule:
+        """Blocks that fit: the fewest."""
+        fitting, rows = space or self.candidates(machine), machine.fabric.rows
+        return fitting.schedule(0) if len(fitting) else Schedule(tile=(rows, rows), out_depth=1)
 
-    def schedules(self, machine: Machine) -> Iterator[Schedule]:
-        """Blocks of queries and keys, what stays, depths: those of fewest blocks first."""
-        m, n, _, _ = self.extents
-        rows = machine.fabric.rows
+    def candidates(self, machine: Machine) -> Space:
+        """Blocks of queries and keys that fit (about as ``tile-to-dma`` will find), what stays, and
+        depths: those of fewest blocks first. Their guess is by what they move and how much the
+        vector engine does."""
+        m, n, d, dv = self.extents
+        size, wide = bits_of(self.q.kind) // 8, bits_of(self.wide) // 8
         blocks = sorted({min(n, b) for b in (n, 1024, 512, 256, 128, 64, 32)}, reverse=True)
-        for tm in sorted({min(m, rows * f) for f in (8, 4, 2, 1)}, reverse=True):
-            for tn in blocks:
-                for stays in ("l2", "l3", "") if m > tm else ("",):
-                    for out_depth, defer in ((2, 2), (1, 2), (2, 1)):
-                        yield Schedule((tm, tn), rhs=stays, out_depth=out_depth, defer=defer)
-
-    def fits(self, s: Schedule, machine: Machine) -> bool:
-        """About what ``tile-to-dma`` will find."""
-        m, n, d, dv = self.extents
-        tm, tn = min(s.tile[0], m), min(s.tile[1], n)
-        size = bits_of(self.q.kind) // 8
-        wide = bits_of(self.wide) // 8
-        trips = ceildiv(n, tn)
-        sets = 1 if trips == 1 else 2
-        pair = tn * (d + dv) * size
-        kept = trips * pair if s.rhs else 0
-        scores = tm * tn * wide * s.out_depth * sets * 2
-        masks = sum(min(tm, o.shape[-2]) * min(tn, o.shape[-1]) for o in self.masks) * wide
-        l2 = s.depth * tm * d * size + scores + s.depth * sets * masks
-        l2 += kept if s.rhs == "l2" else s.depth * sets * pair
-        l2 += tm * dv * wide * s.out_depth * (sets + 1)
-        l3 = s.l3_depth * (tm * d * size + sets * masks) + tm * dv * size * s.out_depth
-        l3 += kept if s.rhs == "l3" else s.l3_depth * sets * pair
-        return l2 <= machine.l2.bytes and l3 <= machine.l3.bytes
-
-    def candidates(self, machine: Machine) -> list[Candidate]:
-        """What fits, by what it moves and how much the vector engine does."""
-        m, n, d, dv = self.extents
-        count = prod(self.batch)
-        size = bits_of(self.q.kind) // 8
-        interval = machine.vector.initiation_interval
+        queries = sorted({min(m, machine.fabric.rows * f) for f in (8, 4, 2, 1)}, reverse=True)
+        tm, tn, stays, rings = grid(queries, blocks, (L2, L3, NONE), range(3))
+        trips, again = ceildiv(n, tn), ceildiv(m, tm)
+        out_depth, defer = np.array(((2, 2), (1, 2), (2, 1)))[rings].T
+        sets = np.where(trips == 1, 1, 2)
+        pair, kept = sets * tn * (d + dv) * size, trips * tn * (d + dv) * size
+        masks = sets * sum(
+            np.minimum(tm, o.shape[-2]) * np.minimum(tn, o.shape[-1]) for o in self.masks
+        )
+        masks = masks * wide
+        query = tm * d * size
+        l2 = 2 * query + tm * tn * wide * out_depth * sets * 2 + 2 * masks
+        l2 = l2 + np.where(stays == L2, kept, 2 * pair) + tm * dv * wide * out_depth * (sets + 1)
+        l3 = (
+            2 * (query + masks) + tm * dv * size * out_depth + np.where(stays == L3, kept, 2 * pair)
+        )
+        fits = (l2 <= machine.l2.bytes) & (l3 <= machine.l3.bytes) & ((stays == NONE) | (again > 1))
+        tm, tn, stays, out_depth, defer, trips, again = (
+            column[fits] for column in (tm, tn, stays, out_depth, defer, trips, again)
+        )
+        count, interval = prod(self.batch), machine.vector.initiation_interval
         own = sum(interval[c] * k for op in self.maps for c, k in op_classes(op.body.block).items())
         own += 3 * interval["simple"] + interval.get("transcendental", interval["simple"])
         macs = machine.fabric.macs.get(str(self.q.kind), 1)
         array = count * m * n * (d + dv) // (machine.fabric.rows * machine.fabric.columns * macs)
-        wide = machine.dma.channels * machine.dma.bytes_per_cycle
-        found: list[Candidate] = []
-        for s in self.schedules(machine):
-            if not self.fits(s, machine):
-                continue
-            tm, tn = s.tile
-            again = 1 if s.rhs or m <= tm else ceildiv(m, tm)
-            moved = (prod(self.q.stored) + prod(self.k.stored) * again) * size
-            moved += (prod(self.v.stored) * again + count * m * dv) * size
-            least = moved + sum(prod(o.stored) * bits_of(o.kind) // 8 for o in self.masks)
-            trips = ceildiv(n, tn)
-            vector = count * m * (n * own + (0 if trips == 1 else trips * 4 * dv)) // 16
-            steps = count * ceildiv(m, tm) * trips
-            guess = max(array, least // wide, vector) + steps * 200
-            found.append(Candidate(s, max(array, least // wide), least, guess))
-        return found
+        loads = np.where(stays == NONE, again, 1)
+        moved = (prod(self.q.stored) + prod(self.k.stored) * loads) * size
+        moved = moved + (prod(self.v.stored) * loads + count * m * dv) * size
+        moved = moved + sum(prod(o.stored) * bits_of(o.kind) // 8 for o in self.masks)
+        vector = count * m * (n * own + np.where(trips == 1, 0, trips * 4 * dv)) // 16
+        least = np.maximum(array, moved // machine.bandwidth["dma"])
+        guess = np.maximum(least, vector) + count * again * trips * 200
+        return Space.of(least, moved, guess, (tm, tn), rhs=stays, out_depth=out_depth, defer=defer)
 
     def emit(self, block: Block, schedule: Schedule) -> None:
         """The nest: batches, blocks of queries, blocks of keys."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
@@ -14,9 +15,10 @@ from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Dataflow, Level
 from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs
 from kpu_ir.lowering.operand import Operand
+from kpu_ir.lowering.product_space import Problem, Tiles, array_cycles
 from kpu_ir.lowering.schedule import Schedule
-from kpu_ir.lowering.shapes import Shape, round_up
-from kpu_ir.lowering.space import Candidate, Problem, array_cycles, ceildiv
+from kpu_ir.lowering.shapes import Shape
+from kpu_ir.lowering.space import L2, L3, NONE, Column, Space, ceildiv, grid, slot
 from kpu_ir.machine import Machine
 from kpu_ir.scalar.body import op_classes
 from kpu_ir.support.types import bits_of
@@ -131,103 +133,78 @@ class BackToBack:
             Problem(1, m, e, h, size, out, macs, 0, max(1, row * work(self.after)), simple),
         )
 
-    def footprint(self, s: Schedule) -> tuple[int, int]:
-        """Bytes of L3 and of L2 that the rings take, as ``tile-to-dma`` lays them out."""
-        _, h, e, d = self.extents
-        block, tm, tj, tn, tk = s.tile
-        size, wide, out = (
-            max(1, bits_of(k) // 8) for k in (self.x.kind, self.hidden, self.results[0][1])
-        )
-        rows, cuts, columns = ceildiv(block, tm), ceildiv(d, tk), ceildiv(e, tn)
-        l3 = l2 = 0
-
-        def ring(slot: int, reused: int, level: str) -> None:
-            nonlocal l3, l2
-            slot = round_up(slot, 64)
-            l3 += slot * (reused if reused and level == "l3" else s.l3_depth)
-            l2 += slot * (reused if reused and level == "l2" else s.depth)
-
-        stays = "l2" if s.order == "mn" else "l3"
-        ring(tm * tk * size, rows * cuts if s.lhs and tj < h else 0, s.lhs)
-        ring(tk * tj * size, cuts if rows > 1 else 0, stays)
-        ring(tj * tn * size, columns if rows > 1 else 0, stays)
-        l2 += round_up(tm * tj * wide, 64) * s.out_depth
-        sums = round_up(tm * tn * out, 64)
-        if tj >= h:
-            return l3 + sums * s.out_depth, l2 + sums * s.out_depth
-        if s.rhs == "l3":
-            return l3 + sums * rows * columns, l2 + sums * s.depth
-        return l3 + sums * s.out_depth, l2 + sums * rows * columns
-
-    def schedules(self, machine: Machine) -> Iterator[Schedule]:
-        """Blocks that fit, with what stays where."""
+    def candidates(self, machine: Machine) -> Space:
+        """Blocks that fit, with what stays where, by their array cycles and what they move."""
         m, h, e, d = self.extents
-        side = machine.fabric.rows
-        small = sorted({min(m, side * n) for n in (1, 2, 4, 6, 8)})
+        one, two = self.problems(machine)
+        pair, tj, tn, tk, lhs, rhs, outer_n = grid(
+            range(len(blocks := self._blocks(machine))),
+            sorted({min(h, t) for t in (32, 64, 128, 256, h)}),
+            sorted({min(e, t) for t in (16, 32, 64, 128)}),
+            sorted({min(d, t) for t in (16, 32, 64, 128, 256, d)}),
+            (L2, L3, NONE), (NONE, L2, L3), (0, 1), kind=one.kind,
+        )  # fmt: skip
+        block, tm = np.array(blocks, one.kind)[pair.astype(int)].T
+        sound = 4 * (tm * tj + tk * tj + tm * tk + tj * tn) <= machine.l2.bytes
+        sound &= ((rhs == NONE) == (tj >= h)) & ((outer_n == 0) | (block > tm))
+        if self.rounds:
+            sound &= (tk == d) & (tj == h)
+        columns = [c[sound] for c in (block, tm, tj, tn, tk, lhs, rhs, outer_n)]
+        l3, l2 = self._footprint(columns, one, two)
+        fits = (l3 <= machine.l3.bytes) & (l2 <= machine.l2.bytes)
+        block, tm, tj, tn, tk, lhs, rhs, outer_n = (c[fits] for c in columns)
+        array = array_cycles(one, Tiles(tm, tj, tk), "os", machine)
+        array = array + array_cycles(two, Tiles(tm, tn, tj), "os", machine)
+        over_h, size = ceildiv(h, tj), one.size
+        weights, result = (d + e) * h * size, m * e * two.out_size
+        moved = m * d * np.where(lhs, 1, over_h) * size + weights * ceildiv(m, block) + result
+        inward = m * d * np.where(lhs == L2, 1, over_h) * size
+        inward = inward + weights * ceildiv(m, np.where(outer_n, tm, block))
+        inward = inward + 2 * result * np.where(rhs == L3, over_h, 1)
+        wide, narrow = machine.bandwidth["dma"], machine.bandwidth["mover"]
+        least = np.maximum(array, np.maximum(moved // wide, inward // narrow))
+        steps = ceildiv(m, tm) * over_h * (ceildiv(e, tn) + ceildiv(d, tk))
+        ends = (tm + tj) * d * size // wide + machine.external.latency
+        return Space.of(
+            least, moved, least + ends + steps, (block, tm, tj, tn, tk),
+            order=outer_n, lhs=lhs, rhs=rhs, defer=3,
+        )  # fmt: skip
+
+    def _blocks(self, machine: Machine) -> list[tuple[int, int]]:
+        """Rows that stay, and rows of a tile: the largest first."""
+        m = self.extents[0]
+        small = {min(m, machine.fabric.rows * n) for n in (1, 2, 4, 6, 8)}
         blocks: set[tuple[int, int]] = set()
-        for parts in range(1, 17):
-            block = ceildiv(m, parts)
+        for block in (ceildiv(m, parts) for parts in range(1, 17)):
             blocks.add((block, block))
             blocks |= {(block, tm) for tm in small if block % tm == 0 and m % block == 0}
-        for block, tm in sorted(blocks, reverse=True):
-            for tj in sorted({min(h, t) for t in (32, 64, 128, 256, h)}):
-                for tn in sorted({min(e, t) for t in (16, 32, 64, 128)}):
-                    for tk in sorted({min(d, t) for t in (16, 32, 64, 128, 256, d)}):
-                        if self.rounds and (tk < d or tj < h):
-                            continue
-                        if machine.l2.bytes < 4 * (tm * tj + tk * tj + tm * tk + tj * tn):
-                            continue
-                        for lhs in ("l2", "l3", ""):
-                            for rhs in ("l2", "l3") if tj < h else ("",):
-                                for order in ("mn", "nm") if block > tm else ("mn",):
-                                    yield Schedule(
-                                        (block, tm, tj, tn, tk), "os", order, lhs, rhs,
-                                        2, 2, 2, 3,
-                                    )  # fmt: skip
+        return sorted(blocks, reverse=True)
 
-    def moved(self, s: Schedule) -> int:
-        """External bytes of a schedule."""
-        m, h, e, d = self.extents
-        block, _, tj, _, _ = s.tile
-        size, out = (max(1, bits_of(k) // 8) for k in (self.x.kind, self.results[0][1]))
-        again = 1 if s.lhs else ceildiv(h, tj)
-        return (m * d * again + (d + e) * h * ceildiv(m, block)) * size + m * e * out
+    def _footprint(self, columns: Sequence[Column], one: Problem, two: Problem) -> list[Column]:
+        """Bytes of L3 and of L2 that the rings take, as ``tile-to-dma`` lays them out."""
+        _, h, e, d = self.extents
+        block, tm, tj, tn, tk, lhs, rhs, outer_n = columns
+        rows, cuts, across = ceildiv(block, tm), ceildiv(d, tk), ceildiv(e, tn)
+        wide = max(1, bits_of(self.hidden) // 8)
+        used = [np.zeros_like(block), slot(tm * tj * wide) * 2]
+        stays = np.where(outer_n, L3, L2)
+        x = np.where((lhs > NONE) & (tj < h), rows * cuts, 0)
+        v, w = (np.where(rows > 1, kept, 0) for kept in (cuts, across))
+        rings = ((tm * tk, x, lhs), (tk * tj, v, stays), (tj * tn, w, stays))
+        sums = slot(tm * tn * two.out_size)
+        for i, level in enumerate((L3, L2)):
+            for size, kept, place in rings:
+                slots = np.where((kept > 0) & (place == level), kept, 2)
+                used[i] = used[i] + slot(size * one.size) * slots
+            kept = (rhs == L3) if level == L3 else (rhs != L3)
+            used[i] = used[i] + sums * np.where((tj < h) & kept, rows * across, 2)
+        return used
 
-    def candidates(self, machine: Machine) -> list[Candidate]:
-        """What fits, by its array cycles and what it moves."""
-        one, two = self.problems(machine)
-        wide = machine.dma.channels * machine.dma.bytes_per_cycle
-        narrow = machine.mover.channels * machine.mover.bytes_per_cycle
-        m, h, e, d = self.extents
-        found: list[Candidate] = []
-        known: dict[tuple[int, ...], int] = {}
-        for s in self.schedules(machine):
-            l3, l2 = self.footprint(s)
-            if l3 > machine.l3.bytes or l2 > machine.l2.bytes:
-                continue
-            block, tm, tj, tn, tk = s.tile
-            if s.tile not in known:
-                known[s.tile] = array_cycles(one, Schedule((tm, tj, tk)), machine) + array_cycles(
-                    two, Schedule((tm, tn, tj)), machine
-                )
-            array, moved = known[s.tile], self.moved(s)
-            size = one.size
-            inward = m * d * (1 if s.lhs == "l2" else ceildiv(h, tj)) * size
-            inward += (
-                (d + e) * h * (ceildiv(m, block) if s.order == "mn" else ceildiv(m, tm)) * size
-            )
-            inward += 2 * m * e * two.out_size * (ceildiv(h, tj) if s.rhs == "l3" else 1)
-            least = max(array, moved // wide, inward // narrow)
-            steps = ceildiv(m, tm) * ceildiv(h, tj) * (ceildiv(e, tn) + ceildiv(d, tk))
-            ends = (tm + tj) * d * size // wide + machine.external.latency
-            found.append(Candidate(s, least, moved, least + ends + steps))
-        return found
-
-    def default(self, machine: Machine) -> Schedule:
+    def default(self, machine: Machine, space: Space | None = None) -> Schedule:
         """The candidate that promises most."""
-        found = self.candidates(machine)
-        if found:
-            return min(found, key=lambda c: (c.guess, c.bytes)).schedule
+        found = (space or self.candidates(machine)).first()
+        if found is not None:
+            return found
         m, h, e, d = self.extents
         side = machine.fabric.rows
         wide = self.rounds

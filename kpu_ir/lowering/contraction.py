@@ -14,9 +14,10 @@ from kpu_ir.dialects import kernel, tile
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Dataflow, Level
 from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs
+from kpu_ir.lowering.product_space import Problem, product_space
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged, round_up
-from kpu_ir.lowering.space import Candidate, Problem, candidates, ceildiv
+from kpu_ir.lowering.space import Space, ceildiv
 from kpu_ir.machine import Machine
 from kpu_ir.scalar.body import op_classes
 from kpu_ir.support.types import bits_of
@@ -101,9 +102,9 @@ class Contraction:
             row * interval["simple"],
         )
 
-    def candidates(self, machine: Machine) -> list[Candidate]:
+    def candidates(self, machine: Machine) -> Space:
         """The schedules that the search may choose from."""
-        return candidates(self.problem(machine), machine, tuple(DATAFLOWS))
+        return product_space(self.problem(machine), machine)
 
     @property
     def extents(self) -> tuple[int, int, int, int]:
@@ -116,7 +117,7 @@ class Contraction:
             count *= b
         return count, m, n, k
 
-    def default(self, machine: Machine) -> Schedule:
+    def default(self, machine: Machine, space: Space | None = None) -> Schedule:
         """A schedule that fits: tiles of a few folds, as much of k as leaves room for double
         buffers."""
         _, m, n, k = self.extents

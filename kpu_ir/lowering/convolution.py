@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
@@ -14,10 +14,11 @@ from kpu_ir.dialects import kernel, tile
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Level, Window, WindowAttr
 from kpu_ir.lowering.contraction import DATAFLOWS, Contraction
+from kpu_ir.lowering.convolution_space import ConvolutionProblem, convolution_space
 from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs
 from kpu_ir.lowering.schedule import Schedule
-from kpu_ir.lowering.shapes import Shape, aligned, round_up
-from kpu_ir.lowering.space import Candidate, ceildiv, sides
+from kpu_ir.lowering.shapes import Shape, aligned
+from kpu_ir.lowering.space import Space
 from kpu_ir.machine import Machine
 from kpu_ir.support.types import bits_of
 
@@ -121,152 +122,30 @@ class Convolution:
         *lead, oc, oh, ow = self.results[0][0]
         return prod(lead), oc, oh, ow, self.arguments[self.input][0][-3]
 
-    def default(self, machine: Machine) -> Schedule:
+    def default(self, machine: Machine, space: Space | None = None) -> Schedule:
         """The most promising schedule of the space."""
-        found = self.candidates(machine)
-        if found:
-            return min(found, key=lambda c: (c.guess, c.bytes)).schedule
-        return Schedule(tile=(1, 1, 1, 1))
+        return (space or self.candidates(machine)).first() or Schedule(tile=(1, 1, 1, 1))
 
-    def candidates(self, machine: Machine) -> list[Candidate]:
-        """Schedules whose rings fit, with their bounds."""
-        return [c for s in self._tiles(machine) for c in self._placed(s, machine)]
+    def candidates(self, machine: Machine) -> Space:
+        """The schedules that the search may choose from."""
+        return convolution_space(self.problem(machine), machine)
 
-    def _tiles(self, machine: Machine) -> Iterator[Schedule]:
+    def problem(self, machine: Machine) -> ConvolutionProblem:
+        """The convolution in plain integers, for the search."""
+        images, *groups, _, _, _ = self.results[0][0]
         _, oc, oh, ow, c = self.extents
-        rows, columns = machine.fabric.rows, machine.fabric.columns
-        # What is beyond a row of a folded image is not its end: a tile does not hang over it.
-        cuts = (w for w in (16, 32, 64, 112) if w < ow)
-        widths = sorted({ow, *(w for w in cuts if not self.folded or ow % w == 0)})
-        heights = sorted(
-            {
-                oh,
-                *(h for h in (1, 2, 4, 7, 8, 14, 16, 28) if h < oh),
-                *(ceildiv(oh, n) for n in (2, 3, 4)),
-            }
-        )
-        channels = sorted({c, *(n for n in (8, 16, 32, 64, 128) if n < c)})
-        for flow in ("os", "is", "ws"):
-            for toc in sides(oc, columns if flow == "is" else rows, 1 << 30):
-                for th in heights:
-                    for tw in widths:
-                        for tc in channels:
-                            yield Schedule((toc, th, tw, tc), flow)
-
-    def _placed(self, s: Schedule, machine: Machine) -> Iterator[Candidate]:
-        """The schedule with its orders, and what stays on chip."""
-        lead, oc, oh, ow, c = self.extents
-        toc, th, tw, tc = s.tile
-        rows, columns = machine.fabric.rows, machine.fabric.columns
-        element, out_element = self.arguments[self.weights][1], self.results[0][1]
-        size, out_size = max(1, bits_of(element) // 8), max(1, bits_of(out_element) // 8)
-        g = machine.fabric.macs.get(str(element), 1)
-        taps = self.window.taps
-        hin, win = self.window.span((th, tw))
-        w_slot, x_slot = round_up(toc * tc * taps * size, 64), round_up(tc * hin * win * size, 64)
-        out_slot = round_up(toc * th * tw * out_size, 64)
-        if out_slot > machine.l2.bytes or x_slot + w_slot > machine.l2.bytes:
-            return
-        over_o, over_c = ceildiv(oc, toc), ceildiv(c, tc)
-        spots = ceildiv(oh, th) * ceildiv(ow, tw)
-        wide = machine.bandwidth["dma"]
-        narrow = machine.bandwidth["mover"]
-
-        def folds(extent: int, step: int, side: int) -> int:
-            whole, rest = divmod(extent, step)
-            return whole * ceildiv(step, side) + (ceildiv(rest, side) if rest else 0)
-
-        def places(side: int) -> int:
-            """Positions of all tiles, each tile's rounded up to the array's side."""
-            total = 0
-            for a in (*[th] * (oh // th), *([oh % th] if oh % th else [])):
-                for b in (*[tw] * (ow // tw), *([ow % tw] if ow % tw else [])):
-                    total += ceildiv(a * b, side)
-            return total
-
-        if s.dataflow == "os":
-            depth = sum(max(ceildiv(min(tc, c - i) * taps, g), rows) for i in range(0, c, tc))
-            array = folds(oc, toc, rows) * places(columns) * depth
-        else:
-            ks = sum(ceildiv(min(tc, c - i) * taps, rows * g) for i in range(0, c, tc))
-            if s.dataflow == "is":
-                stream = spots * max(th * tw, rows)
-                array = ks * folds(oc, toc, columns) * min(stream, max(oh * ow, spots * rows))
-            else:
-                array = (
-                    ks
-                    * places(columns)
-                    * sum(max(min(toc, oc - i), rows) for i in range(0, oc, toc))
-                )
-        array *= lead
-        weights = prod(self.arguments[self.weights][0]) * size
-        n = self.results[0][0][0]
-        plane = sum(
-            min(self.window.span((min(th, oh - i), 1))[0], self.arguments[self.input][0][-2])
-            for i in range(0, oh, th)
-        )
-        line = sum(
-            min(self.window.span((1, min(tw, ow - i)))[1], self.arguments[self.input][0][-1])
-            for i in range(0, ow, tw)
-        )
-        image = lead * c * plane * line * size
-        out = lead * oc * oh * ow * out_size
-        more = sum(
-            prod(self.arguments[p][0]) * bits_of(self.arguments[p][1]) // 8 for p in self.extra
-        )
-        for order in ("mn", "nm"):
-            again_w = (n if over_c > 1 or order == "nm" or n > 1 else 1) * (
-                spots if over_c > 1 or order == "nm" else 1
-            )
-            again_x = over_o if over_c > 1 or order == "mn" else 1
-            for lhs, rhs in ((False, False), (True, False), (False, True), (True, True)):
-                if (lhs and again_w == 1) or (rhs and again_x == 1):
-                    continue
-                held_w = over_c * (over_o if order == "nm" or n > 1 else 1)
-                held_x = over_c * (spots if order == "mn" else 1)
-                for near_w in ("l2", "l3") if lhs else ("",):
-                    for near_x in ("l2", "l3") if rhs else ("",):
-                        for out_depth in (2, 1):
-                            l2 = w_slot * (held_w if near_w == "l2" else 2) + out_slot * out_depth
-                            l2 += x_slot * (held_x if near_x == "l2" else 2)
-                            l3 = w_slot * (held_w if near_w == "l3" else 2) + out_slot * out_depth
-                            l3 += x_slot * (held_x if near_x == "l3" else 2)
-                            l2 += sum(2 * toc * 64 for _ in self.extra)
-                            if l2 > machine.l2.bytes or l3 > machine.l3.bytes:
-                                continue
-                            external = weights * (1 if lhs else again_w) + image * (
-                                1 if rhs else again_x
-                            )
-                            external += out + more
-                            inward = weights * (1 if near_w == "l2" else again_w)
-                            inward += image * (1 if near_x == "l2" else again_x)
-                            cycles = max(array, external // wide, (inward + out) // narrow)
-                            step = max(1, array // (lead * over_o * spots * over_c))
-                            ends = (
-                                machine.external.latency
-                                + (w_slot + x_slot) // wide
-                                + (w_slot + x_slot) // narrow
-                            )
-                            ends += out_slot // wide + out_slot // narrow
-                            if out_depth == 1:
-                                ends += lead * over_o * spots * (out_slot // narrow)
-                            depth = min(4, 2 + machine.external.latency // step)
-                            defer = 2 + depth
-                            yield Candidate(
-                                replace(
-                                    s,
-                                    order=order,
-                                    lhs=near_w,
-                                    rhs=near_x,
-                                    l3_depth=2,
-                                    out_depth=out_depth,
-                                    defer=defer,
-                                ),
-                                cycles,
-                                external,
-                                cycles + ends,
-                            )
-                            break
+        weights, element = self.arguments[self.weights]
+        size = max(1, bits_of(element) // 8)
+        extra = [
+            prod(shape) * bits_of(kind) // 8
+            for shape, kind in map(self.arguments.__getitem__, self.extra)
+        ]
+        height, width = self.arguments[self.input][0][-2:]
+        return ConvolutionProblem(
+            images, prod(groups), c, height, width, oc, oh, ow, self.window, size,
+            max(1, bits_of(self.results[0][1]) // 8), machine.fabric.macs.get(str(element), 1),
+            prod(weights) * size, sum(extra), len(extra), self.folded,
+        )  # fmt: skip
 
     # -- the nest ---------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
+import numpy as np
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
@@ -18,7 +19,7 @@ from kpu_ir.dialects.tile import Level
 from kpu_ir.lowering.nest import Nest
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
-from kpu_ir.lowering.space import Candidate
+from kpu_ir.lowering.space import Space, grid
 from kpu_ir.machine import Machine
 from kpu_ir.support.types import bits_of
 
@@ -97,20 +98,19 @@ class Copying:
             tuple((seen[a] or (1,), kinds[a]) for a in args), ((out, result),), tuple(pieces)
         )
 
-    def default(self, machine: Machine) -> Schedule:
+    def default(self, machine: Machine, space: Space | None = None) -> Schedule:
         """Blocks of a size that leaves room for rings; ``tile`` holds the number of elements."""
         room = machine.l3.bytes * 8 // (4 * bits_of(self.results[0][1]))
         return Schedule(tile=(min(room, 8192),), l3_depth=3, defer=2)
 
-    def candidates(self, machine: Machine) -> list[Candidate]:
+    def candidates(self, machine: Machine) -> Space:
         """Blocks of several sizes."""
         moved = 2 * prod(self.results[0][0]) * bits_of(self.results[0][1]) // 8
         least = moved // machine.bandwidth["dma"]
-        return [
-            Candidate(Schedule(tile=(256 << n,), l3_depth=depth, defer=defer), least, moved, least)
-            for n in range(7, -1, -1)
-            for depth, defer in ((2, 2), (3, 2), (4, 3))
-        ]
+        block, depth = grid([256 << n for n in range(7, -1, -1)], (2, 3, 4))
+        return Space.of(
+            least, moved, least, (block,), l3_depth=depth, defer=np.maximum(2, depth - 1)
+        )
 
     def emit(self, block: Block, schedule: Schedule) -> None:
         """One nest a piece."""

@@ -15,9 +15,10 @@ from kpu_ir.dialects.tile import Level
 from kpu_ir.lowering.contraction import DATAFLOWS
 from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs
 from kpu_ir.lowering.operand import Operand
+from kpu_ir.lowering.product_space import Problem, product_space
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
-from kpu_ir.lowering.space import Candidate, Problem, candidates, ceildiv
+from kpu_ir.lowering.space import Space, ceildiv
 from kpu_ir.machine import Machine
 from kpu_ir.scalar.body import op_classes
 from kpu_ir.support.types import bits_of
@@ -121,17 +122,15 @@ class HorizontalFusion:
             max(1, row * work), row * interval["simple"], count,
         )  # fmt: skip
 
-    def candidates(self, machine: Machine) -> list[Candidate]:
+    def candidates(self, machine: Machine) -> Space:
         """Those of the one product whose tiles are in one of them."""
-        return candidates(self.problem(machine), machine, tuple(DATAFLOWS))
+        return product_space(self.problem(machine), machine)
 
-    def default(self, machine: Machine) -> Schedule:
+    def default(self, machine: Machine, space: Space | None = None) -> Schedule:
         """The candidate that promises most; small tiles where none fits."""
-        found = self.candidates(machine)
-        if found:
-            return min(found, key=lambda c: (c.guess, c.bytes)).schedule
         side = machine.fabric.rows
-        return Schedule((side, side, side), out_depth=1)
+        found = (space or self.candidates(machine)).first()
+        return found or Schedule((side, side, side), out_depth=1)
 
     def fitted(self, schedule: Schedule) -> Schedule:
         """The schedule with its tile cut to the problem."""

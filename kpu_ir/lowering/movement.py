@@ -15,7 +15,7 @@ from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.lowering.nest import Nest
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
-from kpu_ir.lowering.space import Candidate, block_candidates
+from kpu_ir.lowering.space import Space, block_space
 from kpu_ir.machine import Machine
 from kpu_ir.support.types import bits_of
 
@@ -68,17 +68,17 @@ class Movement:
         kind = source.element_type
         return Movement(((shape, kind),), ((tuple(shape[a] for a in axes), kind),), axes)
 
-    def default(self, machine: Machine) -> Schedule:
+    def default(self, machine: Machine, space: Space | None = None) -> Schedule:
         """Blocks in the last dimensions of source and result, one element in the others."""
         room = min(machine.l2.bytes, machine.l3.bytes) // (8 * bits_of(self.arguments[0][1]) // 8)
         return Schedule(tile=self.block(min(room, 8192)))
 
-    def candidates(self, machine: Machine) -> list[Candidate]:
+    def candidates(self, machine: Machine) -> Space:
         """Blocks of several sizes."""
         shape, kind = self.arguments[0]
         moved = 2 * prod(shape) * bits_of(kind) // 8
         blocks = (self.block(256 << n) for n in range(8))
-        return block_candidates(blocks, moved, machine)
+        return block_space(blocks, moved, machine)
 
     def block(self, room: int) -> Shape:
         """A block of at most about ``room`` elements."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import inf, prod
 from typing import ClassVar
 
+import numpy as np
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 
@@ -16,8 +16,8 @@ from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Reduction, Window, WindowAttr
 from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs
 from kpu_ir.lowering.schedule import Schedule
-from kpu_ir.lowering.shapes import Shape, aligned, round_up
-from kpu_ir.lowering.space import Candidate, ceildiv
+from kpu_ir.lowering.shapes import Shape, aligned
+from kpu_ir.lowering.space import Space, ceildiv, grid, slot, spans, summed
 from kpu_ir.machine import Machine
 from kpu_ir.support.types import bits_of
 
@@ -87,44 +87,44 @@ class Pooling:
             tuple(first.high_pair),
         )
 
-    def default(self, machine: Machine) -> Schedule:
+    def default(self, machine: Machine, space: Space | None = None) -> Schedule:
         """The largest block of the space that fits."""
-        found = self.candidates(machine)
-        if not found:
-            return Schedule(tile=(1, 1, 1))
-        return min(found, key=lambda c: (c.guess, c.bytes)).schedule
+        return (space or self.candidates(machine)).first() or Schedule(tile=(1, 1, 1))
 
-    def candidates(self, machine: Machine) -> list[Candidate]:
+    def candidates(self, machine: Machine) -> Space:
         """Blocks of channels and rows, of several sizes."""
         n, c, oh, ow = self.results[0][0]
         size = max(1, bits_of(self.arguments[self.input][1]) // 8)
         out_size = max(1, bits_of(self.results[0][1]) // 8)
-        least = prod((n, c, oh, ow)) * self.window.taps // machine.vector.lanes
-        found: list[Candidate] = []
         channels = sorted({min(c, k) for k in (1, 2, 4, 8, 16, 32, 64)})
         heights = sorted({oh, *(h for h in (1, 2, 4, 7, 8, 14, 16, 28, 56) if h < oh)})
         widths = [ow, *(w for w in (1024, 256, 64, 16) if w < ow)]
-        for tc, th, tw in product(channels, heights, widths):
-            x_slot = round_up(tc * prod(self.window.span((th, tw))) * size, 64)
-            out_slot = round_up(tc * th * tw * out_size, 64)
-            slots = 2 + len(self.extra)
-            if 2 * x_slot + slots * out_slot > machine.l2.bytes * 7 // 8:
-                continue
-            if 3 * x_slot + slots * out_slot > machine.l3.bytes * 7 // 8:
-                continue
-            height, width = self.arguments[self.input][0][-2:]
-            rows = sum(self.window.span((min(th, oh - i), 1))[0] for i in range(0, oh, th))
-            columns = sum(self.window.span((1, min(tw, ow - i)))[1] for i in range(0, ow, tw))
-            # Rows and columns that two blocks read come twice; those of the padding never do.
-            image = (rows if th < oh else height) * (columns if tw < ow else width)
-            moved = n * c * (image * size + oh * ow * out_size)
-            trips = n * ceildiv(c, tc) * ceildiv(oh, th) * ceildiv(ow, tw)
-            cycles = max(least, moved // machine.bandwidth["dma"])
-            ends = machine.external.latency + (x_slot + out_slot) // machine.bandwidth["dma"]
-            for depth in (2, 3):
-                s = Schedule(tile=(tc, th, tw), l3_depth=depth, defer=depth)
-                found.append(Candidate(s, cycles, moved, cycles + ends + least // trips))
-        return found
+        tc, th, tw, depth = grid(channels, heights, widths, (2, 3))
+        high, wide = spans(self.window, th, tw)
+        x_slot, out_slot = (
+            slot(tc * high * wide * size),
+            slot(tc * th * tw * out_size),
+        )
+        slots = 2 + len(self.extra)
+        fits = (2 * x_slot + slots * out_slot <= machine.l2.bytes * 7 // 8) & (
+            3 * x_slot + slots * out_slot <= machine.l3.bytes * 7 // 8
+        )
+        tc, th, tw, depth, x_slot, out_slot = (
+            column[fits] for column in (tc, th, tw, depth, x_slot, out_slot)
+        )
+        height, width = self.arguments[self.input][0][-2:]
+        rows = summed(lambda t: spans(self.window, t, 1)[0], oh, th)
+        columns = summed(lambda t: spans(self.window, 1, t)[1], ow, tw)
+        # Rows and columns that two blocks read come twice; those of the padding never do.
+        image = np.where(th < oh, rows, height) * np.where(tw < ow, columns, width)
+        moved = n * c * (image * size + oh * ow * out_size)
+        trips = n * ceildiv(c, tc) * ceildiv(oh, th) * ceildiv(ow, tw)
+        least = prod((n, c, oh, ow)) * self.window.taps // machine.vector.lanes
+        cycles = np.maximum(least, moved // machine.bandwidth["dma"])
+        ends = machine.external.latency + (x_slot + out_slot) // machine.bandwidth["dma"]
+        return Space.of(
+            cycles, moved, cycles + ends + least // trips, (tc, th, tw), l3_depth=depth, defer=depth
+        )
 
     def emit(self, block: Block, schedule: Schedule) -> None:
         """Batches, channels, then positions."""

@@ -17,7 +17,7 @@ from kpu_ir.dialects.tile import Reduction
 from kpu_ir.lowering.nest import Nest, outside_inputs, scalar_region
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged
-from kpu_ir.lowering.space import Candidate, block_candidates
+from kpu_ir.lowering.space import Space, block_space
 from kpu_ir.machine import Machine
 from kpu_ir.support.types import bits_of
 
@@ -90,7 +90,7 @@ class Rows:
             _streams(operations, outputs, flat, whole, reduced),
         )
 
-    def default(self, machine: Machine) -> Schedule:
+    def default(self, machine: Machine, space: Space | None = None) -> Schedule:
         """Blocks that leave room for rings; rows whole where they must be."""
         kinds = [kind for _, kind in (*self.arguments, *self.results)]
         widest = max(bits_of(kind) for kind in kinds)
@@ -98,11 +98,11 @@ class Rows:
         room = min(machine.l2.bytes, machine.l3.bytes) * 8 // (slots * widest)
         return Schedule(tile=self.block(min(room, max(256, prod(self.full) // 8), 8192)), defer=2)
 
-    def candidates(self, machine: Machine) -> list[Candidate]:
+    def candidates(self, machine: Machine) -> Space:
         """Blocks of several sizes, with rings of two to four."""
         moved = sum(prod(s) * bits_of(kind) // 8 for s, kind in (*self.arguments, *self.results))
         blocks = (self.block(256 << n) for n in range(8))
-        return block_candidates(blocks, moved, machine, out_depth=2)
+        return block_space(blocks, moved, machine, out_depth=2)
 
     def block(self, room: int) -> Shape:
         """A block of about ``room`` elements: reduced dimensions first (whole, unless they may be

@@ -29,7 +29,7 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import LARGEST_TEXT, PART, distrusted, opened, read_bytes, remove_if_left
 from kpu_ir.support.names import shown
 from kpu_ir.support.numbers import number_from
-from kpu_ir.tuning.search import cache_path
+from kpu_ir.tuning.cache import cache_path
 
 if TYPE_CHECKING:
     from onnx import GraphProto, TensorProto

@@ -41,7 +41,7 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.text.parsing import STUMBLES, LocatedParser, early_use, error_at, parse_error
 from kpu_ir.text.places import node_location
 from kpu_ir.text.printing import ELIDED
-from kpu_ir.tuning.fusion import Choice, Cost
+from kpu_ir.tuning.choice import Choice, Cost
 
 if TYPE_CHECKING:
     from kpu_ir.pipeline import Compiled, Stage

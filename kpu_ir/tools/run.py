@@ -273,7 +273,7 @@ def obtain(
         check(ports(module), file.stand_ins() if file else None)
         wanted = target(args, module, machine)
         with placed(args.file):
-            return compile(module, wanted, progress=say, options=options)
+            return compile(module, wanted, progress=say, options=options, cache=not args.no_cache)
 
     def key() -> str | None:
         return None if args.no_cache else key_of(args.file, shapes, machine, options, args.settings)

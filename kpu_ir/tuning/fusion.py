@@ -21,59 +21,11 @@ from kpu_ir.passes.kernel_fusion_candidates import ATTRIBUTE, ungroup
 from kpu_ir.passes.kernel_outline import captured
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.support.errors import KpuError
-from kpu_ir.tuning.search import external_bytes
-
-TIE = 0.01
-"""Two ways whose cycles differ by no more than this share are a tie, which goes to fewer bytes: a
-percent of time is less than what the transfers cost in energy."""
+from kpu_ir.tuning.choice import Choice, Cost, better
+from kpu_ir.tuning.session import session
 
 Measure = Callable[[ModuleOp], Timing]
 """The time of a module at the ``kernel`` level, as it stands (no more grouping)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a way of doing something takes."""
-
-    cycles: int
-    bytes: int
-    kernels: int
-
-    def __str__(self) -> str:
-        """``18,886,000 cycles, 44.0 MB in 1 kernel``."""
-        plural = "" if self.kernels == 1 else "s"
-        return (
-            f"{self.cycles:,} cycles, {self.bytes / 1e6:,.2f} MB in {self.kernels} kernel{plural}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """A group: what was chosen, and what each way costs; None for one that cannot be built."""
-
-    group: str
-    where: str
-    fuse: bool
-    fused: Cost | None
-    apart: Cost
-    why: str = ""
-
-    def __str__(self) -> str:
-        """One line for a person."""
-        if self.group.startswith("tensor"):
-            return self._of_tensor()
-        if self.fused is None:
-            return f"{self.where}: {self.group} not fused: {self.why}"
-        if self.fuse:
-            return f"{self.where}: {self.group} fused: {self.fused}; apart: {self.apart}"
-        return f"{self.where}: {self.group} not fused: {self.apart}; fused: {self.fused}"
-
-    def _of_tensor(self) -> str:
-        if self.fused is None:
-            return f"{self.where}: the tensor stays outside: {self.why}"
-        if self.fuse:
-            return f"{self.where}: the tensor stays in L3: {self.fused}; outside: {self.apart}"
-        return f"{self.where}: the tensor stays outside: {self.apart}; in L3: {self.fused}"
 
 
 def alone(op: kernel.FusedOp) -> ModuleOp:
@@ -86,20 +38,6 @@ def alone(op: kernel.FusedOp) -> ModuleOp:
     block.add_op(ReturnOp(*clone.results))
     types = ([a.type for a in block.args], [r.type for r in clone.results])
     return ModuleOp([FuncOp("main", types, Region(block))])
-
-
-def cost(timing: Timing) -> Cost:
-    """The figures that a choice is made by."""
-    return Cost(timing.cycles, external_bytes(timing), len(timing.calls))
-
-
-def better(new: Cost, old: Cost, objective: str) -> bool:
-    """Whether ``new`` is better; cycles within ``TIE`` are a tie, which goes to fewer bytes."""
-    if objective == "bytes":
-        return (new.bytes, new.cycles) < (old.bytes, old.cycles)
-    if abs(new.cycles - old.cycles) <= TIE * old.cycles and new.bytes != old.bytes:
-        return new.bytes < old.bytes
-    return new.cycles < old.cycles
 
 
 def place_of(op: Operation) -> str:
@@ -149,9 +87,9 @@ def _choice(op: kernel.FusedOp, measure: Measure, objective: str) -> Choice:
     for one in list(apart.walk()):
         if isinstance(one, kernel.FusedOp):
             ungroup(one)
-    otherwise = cost(measure(apart))
+    otherwise = Cost.of(measure(apart))
     try:
-        together = cost(measure(alone(op)))
+        together = Cost.of(measure(alone(op)))
     except KpuError as e:
         return Choice(name.data, "", False, None, otherwise, e.message)
     return Choice(name.data, "", better(together, otherwise, objective), together, otherwise)
@@ -242,7 +180,8 @@ class KernelFuseByCostPass(ModulePass):
                 hint="cycles, bytes, energy or edp",
             )
         options = Options(fuse=self.mode, objective=self.objective)  # pyright: ignore
-        choices = fuse(op, machine_of(op), options)
+        with session():
+            choices = fuse(op, machine_of(op), options)
         if self.report:
             for choice in choices:
                 print(f"remark: {choice}", file=sys.stderr)

@@ -24,8 +24,9 @@ from kpu_ir.lowering.schedule import L3_BYTES, PINNED, Schedule
 from kpu_ir.lowering.tile_to_dma import Span, highest, size_of
 from kpu_ir.machine import Machine
 from kpu_ir.support.errors import KpuError
-from kpu_ir.tuning.fusion import Choice, Cost, better
-from kpu_ir.tuning.search import external_bytes, time_schedule
+from kpu_ir.tuning.choice import Choice, Cost, better
+from kpu_ir.tuning.score import time_schedule
+from kpu_ir.tuning.session import session
 
 LEAST = 4
 """Tiles keep at least one part in so many of L3."""
@@ -127,7 +128,7 @@ class _Decision:
         return self.calls[call].callee.root_reference.data
 
     def variant(self, name: str, pins: _Pins) -> FuncOp:
-        """A function as it is beside tensors in L3."""
+        """A function as it is with tensors in L3."""
         func = self.funcs[name].clone()
         func.attributes[PINNED] = DenseArrayBase.from_list(i64, list(pins.pinned))
         func.attributes[L3_BYTES] = IntegerAttr(pins.room, i64)
@@ -142,7 +143,7 @@ class _Decision:
             try:
                 strategy = recognise(func)
                 timing = time_schedule(func, strategy, self.choose(func, strategy), self.machine)
-                self.costs[key] = Cost(timing.cycles, external_bytes(timing), 1)
+                self.costs[key] = Cost.of(timing)
             except KpuError:
                 self.costs[key] = None
         return self.costs[key]
@@ -179,7 +180,7 @@ class _Decision:
             self.pins[first : last + 1] = then
             self.taken.append((at, at + tensor.bytes, first, last))
         why = "" if together else "a kernel reads or writes it in another order, or has no room"
-        return Choice(GROUP, self.where(first, last), keep, together, apart, why)
+        return Choice(GROUP, self.where(first, last), keep, together, apart, why, "pinning")
 
     def where(self, first: int, last: int) -> str:
         """The calls between which a tensor stands."""
@@ -191,7 +192,7 @@ class _Decision:
         return " .. ".join(dict.fromkeys(names))
 
     def rewrite(self) -> None:
-        """A function for each kernel and what it is pins, called where it is."""
+        """A function for each kernel and what it has in L3, called where it is."""
         plain = _Pins((), self.machine.l3.bytes)
         made: dict[tuple[str, _Pins], str] = {}
         for call, pins in zip(self.calls, self.pins):
@@ -221,7 +222,7 @@ def pin(
     """Keep tensors between the kernels of an outlined module in L3 where that is better, as
     ``prefer`` says of what both ways take.
 
-    A kernel that has any pins it becomes a function of its own, with ``kpu.pinned`` and
+    A kernel that has any becomes a function of its own, with ``kpu.pinned`` and
     ``kpu.l3_bytes``; what was weighed is returned.
     """
     decision = _Decision(module, machine, choose, objective, prefer)
@@ -266,7 +267,8 @@ class KernelPinL3Pass(ModulePass):
 
         machine = machine_of(op)
         options = Options(search=self.search, objective=self.objective)  # pyright: ignore
-        choose = chooser(machine, options, lambda stage: None)
-        for choice in pin(op, machine, choose, self.objective):
-            if self.report:
-                print(f"remark: {choice}", file=sys.stderr)
+        with session():
+            choose = chooser(machine, options, lambda stage: None)
+            choices = pin(op, machine, choose, self.objective)
+        for choice in choices if self.report else ():
+            print(f"remark: {choice}", file=sys.stderr)

@@ -1,26 +1,42 @@
 """Schedules of several kernels looked for at once, in processes of their own.
 
-A worker is a fresh interpreter that reads kernels as text and answers with schedules: nothing is
-forked, so that it does not matter what threads or locks the caller has. Which schedules are found
-does not depend on how many workers there are.
+Nothing is forked, so that it does not matter what threads or locks the caller has, and nothing of
+the caller's script is imported. Which schedules are found does not depend on how many workers there
+are, nor on what becomes of them: what a worker does not answer is looked for by the caller.
 """
 
 from __future__ import annotations
 
-import json
+import multiprocessing
 import os
-import subprocess
+import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
-
-from xdsl.dialects.func import FuncOp
+import threading
+import time
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from kpu_ir.support.numbers import whole_number
 
-FEW = 4
-"""So many kernels are looked for faster here: a worker takes a second to start."""
+if TYPE_CHECKING:  # a worker imports this file first, and must begin to watch its parent soon
+    from xdsl.dialects.func import FuncOp
+
+    from kpu_ir.lowering.schedule import Schedule
+    from kpu_ir.machine import Machine
+    from kpu_ir.tuning.score import Effort, Objective
+
+SECONDS: dict[str, float] = {"quick": 0.05, "full": 0.8}
+"""About what a kernel takes."""
+
+START = 1.0
+"""Seconds until a worker works. Less than a few times that is looked for faster by one process."""
+
+STUCK = 120.0
+"""Workers of which none answers for so many seconds are ended."""
 
 WORKERS = "KPU_IR_WORKERS"
 """The environment variable that says how many processes look for schedules; by default, one for
@@ -37,69 +53,87 @@ def workers() -> int:
 
 
 def search_all(
-    funcs: Sequence[FuncOp], machine: dict[str, Any], objective: str, effort: str
-) -> list[dict[str, Any] | None]:
-    """The schedule of each kernel's function, as a dictionary; None where a worker failed, and for
-    all if there are too few to be worth a worker."""
-    found: list[dict[str, Any] | None] = [None] * len(funcs)
-    count = min(workers(), len(funcs) // 2)
-    if len(funcs) < FEW or count < 2:
+    funcs: Sequence[FuncOp], machine: Machine, objective: Objective, effort: Effort
+) -> list[Schedule | None]:
+    """The schedule of each kernel's function; None where a worker failed, and for all if there are
+    too few to be worth a worker."""
+    found: list[Schedule | None] = [None] * len(funcs)
+    count = min(workers(), int(len(funcs) * SECONDS[effort] / (2 * START)))
+    if count < 2:
         return found
-    running: list[tuple[range, subprocess.Popen[str]]] = []
-    environment = {**os.environ, WORKERS: "1"}
-    for first in range(count):
-        mine = range(first, len(funcs), count)
-        task = {
-            "machine": machine, "objective": objective, "effort": effort,
-            "funcs": [str(funcs[i]) for i in mine],
-        }  # fmt: skip
+    with _pool(count) as pool:
         try:
-            worker = subprocess.Popen(
-                [sys.executable, "-P", "-m", "kpu_ir.tuning.workers"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                text=True, env=environment,
-            )  # fmt: skip
-        except OSError:
-            continue
-        running.append((mine, worker))
-        assert worker.stdin is not None
-        try:
-            worker.stdin.write(json.dumps(task))
-            worker.stdin.close()
-        except OSError:
-            pass  # it ended at once, and answers nothing
-    for mine, worker in running:
-        assert worker.stdout is not None
-        with worker.stdout as stream:
-            answer = stream.read()
-        if worker.wait() == 0:
-            for i, schedule in zip(mine, json.loads(answer)):
-                found[i] = schedule
+            with _no_script():
+                asked: dict[Future[Schedule | None], int] = {
+                    pool.submit(_answer, str(func), machine.to_dict(), objective, effort): i
+                    for i, func in enumerate(funcs)
+                }
+            while asked:
+                for done in as_completed(asked, STUCK):
+                    found[asked.pop(done)] = done.result()
+                    break
+        except (TimeoutError, BrokenProcessPool, OSError):
+            pass  # the caller looks for the rest
     return found
 
 
-def main() -> int:
-    """Answer one task from standard input."""
+@contextmanager
+def _pool(count: int) -> Generator[ProcessPoolExecutor]:
+    """A pool of processes that end with the block, whatever they are doing."""
+    before = multiprocessing.active_children()
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(count, spawn, initializer=_begin, initargs=(os.getpid(),))
+    try:
+        yield pool
+    finally:
+        for process in multiprocessing.active_children():
+            if process not in before:
+                process.kill()
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _no_script() -> Generator[None]:
+    """Processes that are started meanwhile import nothing of the running script."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
+def _begin(parent: int) -> None:
+    """A worker ends when its parent does, whatever it is doing; Ctrl-C is the parent's to hear."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _answer(
+    text: str, machine: dict[str, object], objective: Objective, effort: Effort
+) -> Schedule | None:
+    """The schedule of the kernel in ``text``; None for one that cannot be built, which the caller
+    comes upon too, and says where."""
+    from xdsl.dialects.func import FuncOp
+
     from kpu_ir.lowering.kernel_to_tile import recognise
     from kpu_ir.machine import Machine
     from kpu_ir.registry import context
     from kpu_ir.support.errors import KpuError
     from kpu_ir.text.parsing import parse_module
+    from kpu_ir.tuning.cache import Cache
     from kpu_ir.tuning.search import Search
 
-    task = json.load(sys.stdin)
-    search = Search(Machine.from_dict(task["machine"]), task["objective"], task["effort"])
-    answers: list[dict[str, Any] | None] = []
-    for text in task["funcs"]:
-        (func,) = parse_module(text, "kernel", context()).ops
-        assert isinstance(func, FuncOp)
-        try:
-            answers.append(asdict(search.choose(func, recognise(func))))
-        except KpuError:
-            answers.append(None)  # the caller comes upon it too, and says where
-    print(json.dumps(answers))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    (func,) = parse_module(text, "kernel", context()).ops
+    assert isinstance(func, FuncOp)
+    try:
+        search = Search(Machine.from_dict(machine), objective, effort, Cache())
+        return search.search(func, recognise(func))
+    except KpuError:
+        return None

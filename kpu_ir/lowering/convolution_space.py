@@ -1,0 +1,180 @@
+"""Which schedules a convolution could have, and bounds that none of them can beat. Columns of
+integers, no IR."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kpu_ir.dialects.tile import Window
+from kpu_ir.lowering.space import (
+    FLOWS,
+    L2,
+    L3,
+    NONE,
+    Column,
+    Space,
+    ceildiv,
+    folds,
+    grid,
+    sides,
+    slot,
+    spans,
+    summed,
+)
+from kpu_ir.machine import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionProblem:
+    """A convolution in plain integers: of ``images`` by ``groups`` planes each, ``channels`` of an
+    image of ``height`` by ``width`` to ``out_channels`` of ``out_height`` by ``out_width``.
+
+    Element sizes in bytes; ``weight_bytes`` of all weights, ``extra_bytes`` of what the epilogue
+    reads, by ``extras`` operands. ``folded``: rows that no window touches lie beside the others.
+    """
+
+    images: int
+    groups: int
+    channels: int
+    height: int
+    width: int
+    out_channels: int
+    out_height: int
+    out_width: int
+    window: Window
+    size: int
+    out_size: int
+    macs_per_pe: int
+    weight_bytes: int
+    extra_bytes: int = 0
+    extras: int = 0
+    folded: bool = False
+
+
+def convolution_space(p: ConvolutionProblem, machine: Machine) -> Space:
+    """Every schedule that fits the memories, with its bounds. Tiles: output channels, rows,
+    columns, input channels."""
+    parts: list[Space] = []
+    for flow in ("os", "is", "ws"):
+        side = machine.fabric.columns if flow == "is" else machine.fabric.rows
+        parts.append(_space(p, machine, flow, _tiles(p, machine, side)))
+    return Space.joined(parts)
+
+
+def _tiles(p: ConvolutionProblem, machine: Machine, side: int) -> list[Column]:
+    """Tiles of which one fits."""
+    high, wide, deep = p.out_height, p.out_width, p.channels
+    # What is beyond a row of a folded image is not its end: a tile does not hang over it.
+    cuts = (w for w in (16, 32, 64, 112) if w < wide)
+    widths = sorted({wide, *(w for w in cuts if not p.folded or wide % w == 0)})
+    heights = {high, *(h for h in (1, 2, 4, 7, 8, 14, 16, 28) if h < high)}
+    heights |= {ceildiv(high, n) for n in (2, 3, 4)}
+    depths = sorted({deep, *(n for n in (8, 16, 32, 64, 128) if n < deep)})
+    tiles = grid(sides(p.out_channels, side, 1 << 30), sorted(heights), widths, depths)
+    w_slot, x_slot, out_slot = _slots(p, tiles)
+    fits = (out_slot <= machine.l2.bytes) & (x_slot + w_slot <= machine.l2.bytes)
+    return [column[fits] for column in tiles]
+
+
+def _slots(p: ConvolutionProblem, tiles: list[Column]) -> tuple[Any, Any, Any]:
+    """Bytes of a tile of weights, of the image, of results."""
+    toc, th, tw, tc = tiles
+    high, wide = spans(p.window, th, tw)
+    return (
+        slot(toc * tc * p.window.taps * p.size),
+        slot(tc * high * wide * p.size),
+        slot(toc * th * tw * p.out_size),
+    )
+
+
+def array_cycles(p: ConvolutionProblem, machine: Machine, flow: str, tiles: list[Column]) -> Any:
+    """Cycles that the array works."""
+    toc, th, tw, tc = tiles
+    rows, columns = machine.fabric.rows, machine.fabric.columns
+    taps, g, lead = p.window.taps, p.macs_per_pe, p.images * p.groups
+    # Positions of all tiles, each tile's rounded up to the array's side.
+    places = summed(
+        lambda a: summed(lambda b: ceildiv(a * b, columns), p.out_width, tw), p.out_height, th
+    )
+    if flow == "os":
+        depth = summed(lambda t: np.maximum(ceildiv(t * taps, g), rows), p.channels, tc)
+        return folds(p.out_channels, toc, rows) * places * depth * lead
+    passes = summed(lambda t: ceildiv(t * taps, rows * g), p.channels, tc)
+    if flow == "ws":
+        stream = summed(lambda t: np.maximum(t, rows), p.out_channels, toc)
+        return passes * places * stream * lead
+    spots = ceildiv(p.out_height, th) * ceildiv(p.out_width, tw)
+    stream = np.minimum(
+        spots * np.maximum(th * tw, rows), np.maximum(p.out_height * p.out_width, spots * rows)
+    )
+    return passes * folds(p.out_channels, toc, columns) * stream * lead
+
+
+VARIANTS = [
+    (outer_n, w, x)
+    for outer_n in (0, 1)
+    for lhs, rhs in ((0, 0), (1, 0), (0, 1), (1, 1))
+    for w in ((L2, L3) if lhs else (NONE,))
+    for x in ((L2, L3) if rhs else (NONE,))
+]
+"""The order, and where weights and image stay."""
+
+
+def _space(p: ConvolutionProblem, machine: Machine, flow: str, tiles: list[Column]) -> Space:
+    """The tiles with their orders, and what stays on chip."""
+    array = array_cycles(p, machine, flow, tiles)[:, None]
+    w_slot, x_slot, out_slot = (slot[:, None] for slot in _slots(p, tiles))
+    toc, th, tw, tc = (column[:, None] for column in tiles)
+    outer_n, lhs, rhs = np.array(VARIANTS).T
+    lead, n, w, hin = p.images * p.groups, p.images, p.window, p.height
+    over_o, over_c = ceildiv(p.out_channels, toc), ceildiv(p.channels, tc)
+    spots = ceildiv(p.out_height, th) * ceildiv(p.out_width, tw)
+    nm = outer_n == 1
+    again_w = np.where((over_c > 1) | nm, n * spots, n)
+    again_x = np.where((over_c > 1) | ~nm, over_o, 1)
+    held_w = over_c * np.where(nm | (n > 1), over_o, 1)
+    held_x = over_c * np.where(nm, 1, spots)
+    sound = ((lhs == NONE) | (again_w > 1)) & ((rhs == NONE) | (again_x > 1))
+
+    def bytes_at(level: int, out_depth: int) -> Any:
+        held = w_slot * np.where(lhs == level, held_w, 2) + out_slot * out_depth
+        return held + x_slot * np.where(rhs == level, held_x, 2)
+
+    beside = p.extras * 2 * toc * 64
+    fits = {
+        depth: (bytes_at(L2, depth) + beside <= machine.l2.bytes)
+        & (bytes_at(L3, depth) <= machine.l3.bytes)
+        for depth in (2, 1)
+    }
+    tile, variant = np.nonzero(sound & (fits[2] | fits[1]))
+    out_depth = np.where(fits[2][tile, variant], 2, 1)
+
+    def each(column: Any) -> Column:
+        return np.broadcast_to(column, sound.shape)[tile, variant]
+
+    plane = summed(lambda t: np.minimum(spans(w, t, 1)[0], hin), p.out_height, th)
+    line = summed(lambda t: np.minimum(spans(w, 1, t)[1], p.width), p.out_width, tw)
+    image = each(lead * p.channels * plane * line * p.size)
+    out = lead * p.out_channels * p.out_height * p.out_width * p.out_size
+    again_w, again_x, spots, array = each(again_w), each(again_x), each(spots), each(array)
+    over_o, over_c, result = each(over_o), each(over_c), each(out_slot)
+    lhs, rhs, order = lhs[variant], rhs[variant], outer_n[variant]
+    loads = each(w_slot + x_slot)
+    wide, narrow = machine.bandwidth["dma"], machine.bandwidth["mover"]
+    external = p.weight_bytes * np.where(lhs > NONE, 1, again_w) + out + p.extra_bytes
+    external = external + image * np.where(rhs > NONE, 1, again_x)
+    inward = p.weight_bytes * np.where(lhs == L2, 1, again_w)
+    inward = inward + image * np.where(rhs == L2, 1, again_x)
+    cycles = np.maximum(array, np.maximum(external // wide, (inward + out) // narrow))
+    step = np.maximum(1, array // (lead * over_o * spots * over_c))
+    ends = machine.external.latency + loads // wide + loads // narrow
+    ends = ends + result // wide + result // narrow
+    ends = ends + np.where(out_depth == 1, lead * over_o * spots * (result // narrow), 0)
+    return Space.of(
+        cycles, external, cycles + ends, [column[tile] for column in tiles],
+        dataflow=FLOWS.index(flow), order=order, lhs=lhs, rhs=rhs, l3_depth=2,
+        out_depth=out_depth, defer=2 + np.minimum(4, 2 + machine.external.latency // step),
+    )  # fmt: skip

@@ -1,0 +1,86 @@
+"""What schedules are compared by: the time of a kernel, and what is made of it."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import Literal
+
+from xdsl.dialects.func import FuncOp
+
+from kpu_ir.lowering.kernel_to_tile import TilingStrategy, lower_kernel
+from kpu_ir.lowering.schedule import L3_BYTES, PINNED, Schedule
+from kpu_ir.lowering.tile_to_dma import lower_tile
+from kpu_ir.machine import Machine
+from kpu_ir.sim.program.program import kernel_program
+from kpu_ir.sim.time.clock import Timing
+from kpu_ir.sim.time.energy import energy
+from kpu_ir.sim.time.model import time_program
+from kpu_ir.support.errors import KpuError
+from kpu_ir.tuning.session import current
+
+Objective = Literal["cycles", "bytes", "energy", "edp"]
+Effort = Literal["quick", "full"]
+
+
+def external_bytes(timing: Timing) -> int:
+    """Bytes read from and written to external memory."""
+    return timing.counts.get("external.read", 0) + timing.counts.get("external.write", 0)
+
+
+def score(timing: Timing, machine: Machine, objective: Objective) -> tuple[float, float]:
+    """What is minimised, and what decides ties."""
+    moved = external_bytes(timing)
+    match objective:
+        case "cycles":
+            return (timing.cycles, moved)
+        case "bytes":
+            return (moved, timing.cycles)
+        case "energy":
+            return (energy(timing.counts, machine).total, timing.cycles)
+        case "edp":
+            return (energy(timing.counts, machine).total * timing.cycles, timing.cycles)
+
+
+def digest_of(func: FuncOp, machine: Machine) -> str:
+    """What the time of a kernel with a schedule depends on: its function, what of it is pinned, the
+    machine."""
+    parts = [str(func.function_type), *(str(op) for op in func.body.block.ops)]
+    parts += [str(func.attributes.get(name)) for name in (PINNED, L3_BYTES)]
+    parts.append(json.dumps(machine.to_dict()))
+    return sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def time_schedule(
+    func: FuncOp,
+    strategy: TilingStrategy,
+    schedule: Schedule,
+    machine: Machine,
+    digest: str | None = None,
+) -> Timing:
+    """The time of one kernel alone, with this schedule. Raises ``KpuError`` where it does not fit.
+
+    Within a session each kernel (``digest``: its ``digest_of``, where it is known) and schedule is
+    simulated once.
+    """
+    shared = current()
+    if shared is None:
+        return _simulated(func, strategy, schedule, machine)
+    key = digest or digest_of(func, machine), schedule
+    known = shared.times.get(key)
+    if known is None:
+        try:
+            known = _simulated(func, strategy, schedule, machine)
+        except KpuError as e:
+            known = e
+        shared.times[key] = known
+    if isinstance(known, KpuError):
+        raise known
+    return known
+
+
+def _simulated(
+    func: FuncOp, strategy: TilingStrategy, schedule: Schedule, machine: Machine
+) -> Timing:
+    lowered = lower_tile(lower_kernel(func, strategy, schedule), machine)
+    return time_program(kernel_program(lowered, machine))

@@ -1,0 +1,56 @@
+"""What all that is decided for one compilation has in common: the cache of schedules, and the times
+of kernels, so that nothing is asked twice."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.sim.time.clock import Timing
+from kpu_ir.support.errors import KpuError
+from kpu_ir.tuning.cache import Cache, cache_path
+
+
+@dataclass
+class Session:
+    """Schedules by kernel, and times by kernel and schedule (or why there is none)."""
+
+    cache: Cache
+    times: dict[tuple[str, Schedule], Timing | KpuError] = field(
+        default_factory=dict[tuple[str, Schedule], Timing | KpuError]
+    )
+
+
+_CURRENT: ContextVar[Session | None] = ContextVar("kpu_ir_session", default=None)
+
+
+def current() -> Session | None:
+    """The session that is open, if one is."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def session(disk: bool = True) -> Generator[Session]:
+    """Share what is found within; one that is opened inside another is that one.
+
+    At the end the cache is written, once. Without ``disk`` nothing is read or written. Garbage is
+    not collected meanwhile: a compilation makes objects by the hundred thousand and keeps most.
+    """
+    outer = _CURRENT.get()
+    if outer is not None:
+        yield outer
+        return
+    opened = Session(Cache.load(cache_path()) if disk else Cache())
+    token, collecting = _CURRENT.set(opened), gc.isenabled()
+    gc.disable()
+    try:
+        yield opened
+    finally:
+        if collecting:
+            gc.enable()
+        _CURRENT.reset(token)
+        opened.cache.save()
