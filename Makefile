@@ -58,8 +58,9 @@ docs: $(STAMP) ## the site of all docs, build/docs/index.html; a warning is an e
 	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
 	@echo build/docs/index.html
 
-docs-pages: $(STAMP) ## write docs/reference and the README's blocks from the code
+docs-pages: $(STAMP) ## write docs/reference, and what commands print in tutorial and README
 	@$(BIN)/python docs/make_pages.py
+	@$(BIN)/python docs/make_tutorial.py
 	@$(BIN)/python docs/make_readme.py
 
 clean: ## remove what was made

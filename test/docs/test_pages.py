@@ -1,8 +1,8 @@
 """docs/reference is what the code says, and what the code says is true of the code."""
 
-import importlib.util
 import inspect
 import re
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -25,13 +25,8 @@ KINDS: list[type[ModulePass]] = [imported(target) for target in PASSES.values()]
 
 
 @pytest.fixture(scope="module")
-def maker() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_pages", ROOT / "docs" / "make_pages.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def maker(script: Callable[[str], ModuleType]) -> ModuleType:
+    return script("make_pages")
 
 
 def test_pages_are_current(maker: ModuleType) -> None:
