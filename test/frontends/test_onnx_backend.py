@@ -2,7 +2,8 @@
 
 ``run_backend_tests(run)`` is what to point at a whole stack: ``run(module, inputs)`` returns the
 outputs. Run as a script, this file prints what passes through the whole stack, and with ``--write``
-writes docs/operators.md: ``python test/frontends/test_onnx_backend.py --write``.
+writes docs/operators.md: ``python test/frontends/test_onnx_backend.py --write``. With ``--only Softmax`` it runs the
+tests of that operator.
 """
 
 from __future__ import annotations
@@ -116,10 +117,12 @@ def _rounding(array: Any) -> float:
     return {"float16": 2e-3, "bfloat16": 1.6e-2}.get(array.dtype.name, 0.0)
 
 
-def run_backend_tests(run: Run) -> list[Outcome]:
-    """All applicable tests through ``run``."""
+def run_backend_tests(run: Run, only: str = "") -> list[Outcome]:
+    """All applicable tests through ``run``, or those of one operator."""
     outcomes: list[Outcome] = []
     for name, (operator, case) in sorted(applicable().items()):
+        if only not in ("", operator):
+            continue
         try:
             run_case(case, run)
             problem = None
@@ -240,10 +243,17 @@ def main() -> None:
     """Print what passes; with ``--write``, write docs/operators.md."""
     parser = argparse.ArgumentParser(description="ONNX's node tests through the whole stack.")
     parser.add_argument("--write", action="store_true", help=f"write {DOCUMENT.name}")
-    write = parser.parse_args().write
-    outcomes = run_backend_tests(on_the_whole_stack)
+    parser.add_argument("--only", default="", metavar="OPERATOR", help="the tests of one operator")
+    args = parser.parse_args()
+    if args.only and args.only not in {operator for operator, _ in applicable().values()}:
+        parser.error(f"there is no applicable test of '{args.only}': is it imported?")
+    if args.only and args.write:
+        parser.error("--only does not go with --write")
+    outcomes = run_backend_tests(on_the_whole_stack, args.only)
+    if args.only:
+        print(*(f"{'FAILED' if o.problem else 'passed'} {o.test}" for o in outcomes), sep="\n")
     print(table(outcomes))
-    if write:
+    if args.write:
         DOCUMENT.write_text(document(outcomes))
 
 
