@@ -94,24 +94,30 @@ def normalize(op: kernel.NormalizeOp, body: _Body) -> SSAValue:
     return body.map(scaled, x, factor, *affine)
 
 
-def rows(op: kernel.SoftmaxOp | kernel.NormalizeOp) -> None:
+ONE_PROGRAM: dict[type[Operation], Callable[[Any, _Body], SSAValue]] = {
+    kernel.SoftmaxOp: softmax,
+    kernel.NormalizeOp: normalize,
+}
+"""Kernels with one result that become one program: what writes it, and returns the result."""
+
+
+def one_program(op: Operation) -> None:
     """Put one ``kernel.fused`` in the place of ``op``. Short floats are computed in f32."""
     body = _Body()
-    source = op.operands[0]
-    element = tensor_type(source).element_type
-    short = not isinstance(element, Float32Type | Float64Type)
+    element = tensor_type(op.operands[0]).element_type
+    short = is_float(element) and not isinstance(element, Float32Type | Float64Type)
     clone = op
     if short:
         wide = [body.map(lambda x: x.to(Float32Type()), v) for v in op.operands]
         clone = type(op).create(
             operands=wide, properties=op.properties.copy(), result_types=[wide[0].type]
         )
-    result = softmax(clone, body) if isinstance(clone, kernel.SoftmaxOp) else normalize(clone, body)
+    result = ONE_PROGRAM[type(op)](clone, body)
     if short:
         result = body.map(lambda x: x.to(element), result)
         clone.drop_all_references()
     fused = body.fused(result)
-    fused.outputs[0].name_hint = op.result.name_hint
+    fused.outputs[0].name_hint = op.results[0].name_hint
     put(op, [fused], fused.outputs)
 
 
@@ -284,8 +290,7 @@ def causal_mask(op: kernel.AttentionOp, length: int, keys: int) -> kernel.Consta
 
 
 DECOMPOSITIONS: dict[type[Operation], Callable[[Any], None]] = {
-    kernel.SoftmaxOp: rows,
-    kernel.NormalizeOp: rows,
+    **dict.fromkeys(ONE_PROGRAM, one_program),
     kernel.ArgReduceOp: arg_reduce,
     kernel.TopKOp: top_k,
     kernel.AttentionOp: attention,
