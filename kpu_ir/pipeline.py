@@ -398,11 +398,7 @@ class Compiled:
     @property
     def has_reference(self) -> bool:
         """Whether there is kernel IR with all of its values."""
-        return "kernel" in self.stages and not any(
-            isinstance(value, DenseResourceAttr)
-            for op in self.stages["kernel"].walk()
-            for value in op.properties.values()
-        )
+        return "kernel" in self.stages and not lacks_values(self.stages["kernel"])
 
     def reference(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
         """Outputs by name, computed by the NumPy reference of the ``kernel`` stage."""
@@ -414,8 +410,26 @@ class Compiled:
         return dict(zip((p.name for p in self.program.outputs), results))
 
 
-def read(source: str | Path, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ModuleOp:
-    """A module from an ``.onnx`` or ``.mlir`` file. Raises ``KpuError`` for what is neither."""
+def lacks_values(module: ModuleOp) -> bool:
+    """Whether constants of a module have a type alone: it can be timed, not run."""
+    return any(
+        isinstance(value, DenseResourceAttr)
+        for op in module.walk()
+        for value in op.properties.values()
+    )
+
+
+def read(
+    source: str | Path,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    values: bool = True,
+) -> ModuleOp:
+    """A module from an ``.onnx`` or ``.mlir`` file. Raises ``KpuError`` for what is neither.
+
+    Of an ONNX model: ``shapes`` of inputs, or extents of named dimensions; ``fixed`` values of inputs,
+    which are inputs no more; without ``values``, weights that are not there have a type alone.
+    """
     from kpu_ir.text.parsing import load_module
 
     path = Path(source)
@@ -434,7 +448,8 @@ def read(source: str | Path, shapes: Mapping[str, tuple[int, ...]] | None = None
     if path.suffix == ".onnx":
         from kpu_ir.frontends.onnx import import_onnx
 
-        return import_onnx(path, dict(shapes or {}))
+        given = {name: np.asarray(value) for name, value in (fixed or {}).items()}
+        return import_onnx(path, dict(shapes or {}), given, values)
     raise KpuError(
         f"cannot tell what kind of file this is by '{path.suffix}'",
         str(path),
@@ -447,6 +462,8 @@ def compile(
     machine: Machine | str | None = None,
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    values: bool = True,
     progress: Progress = lambda stage: None,
     options: Options | None = None,
     cache: bool = True,
@@ -454,6 +471,7 @@ def compile(
 ) -> Compiled:
     """Compile a model: a path (``.onnx``, ``.mlir``), a ``Graph`` or a module.
 
+    ``shapes``, ``fixed`` and ``values`` are for ONNX models, as ``read`` has them.
     ``machine`` is a ``Machine``, a preset's name or a TOML file. ``settings`` are the fields of
     ``Options``. What a path compiles to is kept on disk for the next time (``compile_cache.py``), and
     so are schedules, unless ``cache`` is False. A ``.kpu`` file is opened.
@@ -470,26 +488,27 @@ def compile(
         if Path(source).suffix == ".kpu":
             from kpu_ir.program.saved import open
 
-            if wanted is not None or shapes or chosen != Options():
+            if wanted is not None or shapes or fixed or chosen != Options():
                 raise KpuError("this program is compiled already", name, "compile the model again")
             return open(source)
-        if cache:
+        if cache and values:  # without their values, programs are soon made and not to be mixed up
             from kpu_ir.program.cache import key_of, through
 
             with session():
                 return through(
-                    lambda: key_of(name, shapes, wanted, chosen),
+                    lambda: key_of(name, shapes, wanted, chosen, fixed=fixed),
                     name,
                     lambda: compile(
                         source,
                         wanted,
                         shapes=shapes,
+                        fixed=fixed,
                         progress=progress,
                         options=chosen,
                         cache=False,
                     ),
                 )
-        module = read(source, shapes)
+        module = read(source, shapes, fixed, values)
     elif isinstance(source, ModuleOp):
         module = source.clone()
     elif hasattr(source, "module"):

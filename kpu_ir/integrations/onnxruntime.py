@@ -179,11 +179,13 @@ def compare(
     inputs: Mapping[str, Any],
     tolerance: float = TOLERANCE,
     progress: Callable[[str], None] = lambda stage: None,
+    fixed: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Run a model on the simulated machine and in onnxruntime, and compare each layer.
 
     ``source``: an ``.onnx`` file, or what was compiled from one that is still there. ``inputs``:
-    arrays by name, as for a call. ``tolerance``: of each layer's largest value.
+    arrays by name, as for a call. ``tolerance``: of each layer's largest value. ``fixed``: values of
+    inputs that it was compiled with.
     Raises ``KpuError`` without onnxruntime, where it cannot run the model, or for other sources.
     """
     runtime = oracle()
@@ -192,7 +194,7 @@ def compare(
 
         if Path(source).suffix != ".onnx":
             raise KpuError("only ONNX models have layers to compare", str(source))
-        source = load(source)
+        source = load(source, fixed=fixed)
     path = Path(source.source)
     if path.suffix != ".onnx":
         raise KpuError(
@@ -204,7 +206,11 @@ def compare(
     model = _model(path)
     wanted = _Layers(source.program, model.graph)
     progress("onnxruntime")
-    expected = _expected(runtime, model, path, wanted.names(), checked)
+    from kpu_ir.frontends.onnx.declared import given_value
+
+    infos = {info.name: info for info in model.graph.input}
+    more = {n: given_value(infos[n], np.asarray(v)) for n, v in (fixed or {}).items()}
+    expected = _expected(runtime, model, path, wanted.names(), {**checked, **more})
     del model
     progress("simulating values")
     return wanted.compared(source, checked, expected, tolerance)
@@ -215,7 +221,7 @@ def _model(path: Path) -> ModelProto:
 
     Small tensors are in it: onnxruntime's shape inference reads them, and no other file.
     """
-    from kpu_ir.frontends.onnx.importer import SMALL
+    from kpu_ir.frontends.onnx.diagnosis import SMALL
     from kpu_ir.frontends.onnx.load import read_model, with_data
 
     proto = read_model(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import zipfile
 import zlib
 from collections.abc import Generator, Mapping
@@ -139,6 +140,22 @@ def _check_size(entry: zipfile.ZipInfo, claim: Claim) -> None:
     held = min(entry.file_size, entry.compress_size * DEFLATE)
     if claim.bytes > held:
         raise KpuError(f"it claims {claim.bytes:,} bytes, and holds no more than {held:,}")
+
+
+def read_array(path: str | Path) -> Array:
+    """The array of an .npy file. Raises ``KpuError`` where it is none."""
+    with opened(path) as file:
+        try:
+            claim, begin = _claim(file), file.tell()
+            held = file.seek(0, os.SEEK_END) - begin
+            if claim.bytes > held:
+                raise ValueError(f"it claims {claim.bytes:,} bytes, and holds {held:,}")
+            file.seek(0)
+            return np.lib.format.read_array(file, allow_pickle=False)
+        except STUMBLES as e:
+            raise KpuError(
+                f"cannot be read: {e}", str(path), "numpy.save writes .npy files"
+            ) from None
 
 
 def check_names(names: Mapping[str, Any], path: str) -> None:

@@ -119,10 +119,12 @@ def key_of(
     machine: Machine | None,
     options: Options,
     settings: Sequence[str] = (),
+    fixed: Mapping[str, Any] | None = None,
 ) -> str | None:
     """What a model is kept under; None if it cannot be kept.
 
     ``machine``: None is the model's own. ``settings``: changes to the machine (``l2.banks=4``).
+    ``fixed``: values of inputs.
     """
     model, known = Path(path), (".onnx", ".mlir")
     if not limit() or model.suffix not in known or not model.is_file():
@@ -140,11 +142,19 @@ def key_of(
         "kind": model.suffix,
         "files": digests,
         "shapes": {name: list(shape) for name, shape in sorted((shapes or {}).items())},
+        "fixed": {name: _array_key(value) for name, value in sorted((fixed or {}).items())},
         "machine": machine.to_dict() if machine else None,
         "settings": list(settings),
         "options": asdict(options),
     }
     return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
+
+
+def _array_key(value: Any) -> list[Any]:
+    import numpy as np
+
+    array = np.asarray(value)
+    return [str(array.dtype), list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
 
 
 @dataclass(frozen=True)

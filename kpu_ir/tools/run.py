@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 import time
@@ -49,7 +50,9 @@ def parser() -> argparse.ArgumentParser:
            metavar="KEY=VALUE", dest="settings")  # fmt: skip
     option("--shape", "the shape of an input, or a named dimension's extent (batch=1)",
            action="append", default=[], metavar="NAME=1x128")  # fmt: skip
-    option("--no-values", "time only", action="store_true")
+    option("--input", "a value for an input, which then is none: a number, numbers by commas, or a "
+           ".npy file", action="append", default=[], metavar="NAME=VALUE", dest="fixed")  # fmt: skip
+    option("--no-values", "time only; weights that are not there need not be", action="store_true")
     option("--stepped", "step every operation instead of the closed form", action="store_true")
     option("--emit", "print the IR at a level and stop", choices=["kernel", "tile", "dma"])
     option("--elide", "with --emit: leave out constants of more than N elements (default: 16), "
@@ -84,6 +87,34 @@ def shapes_of(settings: Sequence[str]) -> dict[str, tuple[int, ...]]:
         if not sign or not name or len(known) < len(extents):
             raise KpuError(f"--shape '{setting}' is not a shape", hint="write name=1x128")
         found[name] = tuple(known)
+    return found
+
+
+def fixed_of(settings: Sequence[str]) -> dict[str, Any]:
+    """``["rate=16000"]`` as ``{"rate": array(16000)}``."""
+    import numpy as np
+
+    from kpu_ir.program.arrays import read_array
+
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, sign, text = setting.partition("=")
+        words = {"true": 1, "false": 0}
+        try:
+            if not sign or not name or not text:
+                raise ValueError
+            if text.endswith(".npy"):
+                found[name] = read_array(text)
+                continue
+            parts = [words.get(part.strip().lower(), part) for part in text.split(",")]
+            whole = all(re.fullmatch(r"[+-]?\d{1,19}", str(part).strip()) for part in parts)
+            numbers = [int(part) if whole else float(part) for part in parts]
+            found[name] = np.array(numbers if len(numbers) > 1 else numbers[0])
+        except (ValueError, OverflowError):
+            raise KpuError(
+                f"--input '{setting}' is no value for an input",
+                hint="write name=3.5, name=1,2,3 or name=file.npy",
+            ) from None
     return found
 
 
@@ -164,9 +195,11 @@ def check_options(args: argparse.Namespace) -> None:
     if args.save is not None and not args.save.endswith(".kpu"):
         raise KpuError("--save writes a .kpu file", args.save, "give it a name that ends in .kpu")
     if args.file.endswith(".kpu"):
-        for option in ("machine", "settings", "shape", "fuse", "search", "objective", "no_cache"):
+        flags = {"settings": "set", "fixed": "input"}
+        for option in ("machine", "settings", "shape", "fixed", "fuse", "search", "objective",
+                       "no_cache"):  # fmt: skip
             if getattr(args, option):
-                flag = "set" if option == "settings" else option.replace("_", "-")
+                flag = flags.get(option, option.replace("_", "-"))
                 raise KpuError(
                     f"--{flag} does nothing for a saved program: it is compiled",
                     args.file,
@@ -236,7 +269,15 @@ def obtain(
 ) -> tuple[Compiled, dict[str, Any] | None]:
     """The program, saved or kept or compiled now, and the inputs that were given, checked."""
     from kpu_ir.machine import Machine
-    from kpu_ir.pipeline import Options, check_inputs, compile, ports, read, stage_of
+    from kpu_ir.pipeline import (
+        Options,
+        check_inputs,
+        compile,
+        lacks_values,
+        ports,
+        read,
+        stage_of,
+    )
     from kpu_ir.program.arrays import ArrayFile, check_names
     from kpu_ir.program.cache import key_of, through
     from kpu_ir.program.saved import open
@@ -244,6 +285,10 @@ def obtain(
     shapes = shapes_of(args.shape)
     if shapes and args.file.endswith(".mlir"):
         raise KpuError("--shape does nothing for IR: its shapes are fixed", args.file)
+    fixed = fixed_of(args.fixed)
+    if fixed and args.file.endswith(".mlir"):
+        raise KpuError("--input does nothing for IR", args.file, "give all inputs: --inputs F.npz")
+    elided = False
     file = ArrayFile(args.inputs) if args.inputs else None
     chosen = {"fuse": args.fuse, "search": args.search, "objective": args.objective}
     options = Options(**{name: value for name, value in chosen.items() if value})
@@ -266,8 +311,10 @@ def obtain(
             raise KpuError(e.message, place, e.hint) from None
 
     def build() -> Compiled:
+        nonlocal elided
         with placed(args.file):
-            module = read(args.file, shapes)
+            module = read(args.file, shapes, fixed, values=not args.no_values)
+        elided = args.no_values and args.file.endswith(".onnx") and lacks_values(module)
         check_level(args, stage_of(module))
         # Shapes and types, before the compilation, which takes longer.
         check(ports(module), file.stand_ins() if file else None)
@@ -276,7 +323,9 @@ def obtain(
             return compile(module, wanted, progress=say, options=options, cache=not args.no_cache)
 
     def key() -> str | None:
-        return None if args.no_cache else key_of(args.file, shapes, machine, options, args.settings)
+        if args.no_cache or elided:  # a program without its weights is not that of the model
+            return None
+        return key_of(args.file, shapes, machine, options, args.settings, fixed)
 
     if args.file.endswith(".kpu"):
         compiled = open(args.file)
@@ -402,7 +451,8 @@ def against_onnxruntime(args: argparse.Namespace) -> int:
     with progress(args.json) as say:
         compiled, given = obtain(args, say)
         inputs = given or random_inputs(compiled.program, args.seed or 0)
-        found = compare(compiled, compiled.checked(inputs, nan=False), tolerance, say)
+        checked = compiled.checked(inputs, nan=False)
+        found = compare(compiled, checked, tolerance, say, fixed_of(args.fixed))
     if args.json:
         print(found.to_json())
         return int(found.first is not None)

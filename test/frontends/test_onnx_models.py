@@ -43,7 +43,7 @@ def model(nodes: list[Any], inputs: dict[str, Any], weights: dict[str, Any], *ou
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16, np.float64])
 @pytest.mark.parametrize("offset", [0, 3], ids=["aligned", "misaligned"])
-def test_external_weights_are_views_of_the_file(tmp_path: Path, dtype: Any, offset: int):
+def test_external_weights_are_read_once(tmp_path: Path, dtype: Any, offset: int):
     x = RNG.normal(0, 1, (2, 32)).astype(dtype)
     w = RNG.normal(0, 1, (32, 8)).astype(dtype)
     proto = model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": x}, {"w": w})
@@ -58,7 +58,7 @@ def test_external_weights_are_views_of_the_file(tmp_path: Path, dtype: Any, offs
     module = import_onnx(tmp_path / "m.onnx")
     (constant,) = [op for op in module.walk() if isinstance(op, kernel.ConstantOp)]
     held = constant.value.data.data
-    assert isinstance(held, memoryview if offset == 0 else bytes)
+    assert isinstance(held, bytes)  # not mapped: who cuts the file later changes nothing
     assert np.array_equal(array_of(constant.value), w)
     with pytest.raises(ValueError, match="read-only"):
         array_of(constant.value)[0, 0] = 1

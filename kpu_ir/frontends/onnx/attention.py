@@ -63,6 +63,8 @@ def attention_bias(node: Node, q: Value, k: Value, past: int) -> tuple[Value | N
     bias: Value | None = None
     if node.has(3):
         mask = node.value(3)
+        if mask.dtype.kind in "iu":  # added as it is
+            mask = graph.cast(mask, q.element_type)
         missing = keys - mask.shape[-1]
         if mask.dtype.kind == "b":
             mask = graph.added_mask(mask, q.element_type)

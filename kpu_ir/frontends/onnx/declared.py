@@ -11,9 +11,12 @@ import numpy as np
 
 from kpu_ir.dialects.kernel import shape_text
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import Array
 
 if TYPE_CHECKING:
     from onnx import ValueInfoProto
+
+    from kpu_ir.frontends.python.graph import Value
 
 MOST_ELEMENTS = 1 << 44
 MOST_DIMENSIONS = 32
@@ -134,6 +137,36 @@ def dtype_of_input(info: ValueInfoProto) -> np.dtype[Any]:
     if elem_type not in TensorProto.DataType.values():
         raise KpuError(f"input {name!r}: there is no element type of number {elem_type}")
     return np.dtype(tensor_dtype_to_np_dtype(elem_type))
+
+
+def info_of(name: str, tensor: Value | Array) -> ValueInfoProto:
+    """What a model would declare of a tensor."""
+    from onnx.helper import make_tensor_value_info, np_dtype_to_tensor_dtype
+
+    kind = np_dtype_to_tensor_dtype(tensor.dtype)
+    return make_tensor_value_info(name, kind, list(tensor.shape))
+
+
+def given_value(info: ValueInfoProto, value: Array) -> Array:
+    """A value that is given for an input, in its type and shape: one number is of all elements.
+
+    Raises ``KpuError`` where it does not fit.
+    """
+    wanted = dtype_of_input(info)
+    if value.dtype != wanted:
+        if value.dtype.kind not in "biuf":
+            raise KpuError(f"input {info.name!r}: expected numbers of {wanted}, got {value.dtype}")
+        with np.errstate(all="ignore"):
+            cast = value.astype(wanted)
+            kept = cast.astype(np.float64) == value.astype(np.float64)
+        if wanted.kind in "biu" and not kept.all():
+            raise KpuError(f"input {info.name!r}: expected {wanted}, which its value does not fit")
+        value = cast
+    kind = info.type.tensor_type
+    extents = [extent(d, {}) for d in kind.shape.dim]
+    if value.size == 1 and kind.HasField("shape"):
+        return np.broadcast_to(value.reshape(()), [1 if n is None else n for n in extents]).copy()
+    return value
 
 
 def check_output(info: ValueInfoProto, shape: Sequence[int]) -> None:

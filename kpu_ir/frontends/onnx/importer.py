@@ -27,7 +27,14 @@ from xdsl.dialects.builtin import (
 )
 
 from kpu_ir.frontends.onnx.control import CONTROL
-from kpu_ir.frontends.onnx.declared import check_output, check_size, dtype_of_input, input_shapes
+from kpu_ir.frontends.onnx.declared import (
+    check_output,
+    check_size,
+    dtype_of_input,
+    given_value,
+    info_of,
+    input_shapes,
+)
 from kpu_ir.frontends.onnx.diagnosis import check_nodes, check_versions, infer, slim
 from kpu_ir.frontends.onnx.folding import fold, may_fold
 from kpu_ir.frontends.onnx.functions import Function, function_of, has_function
@@ -97,7 +104,7 @@ class _Importer:
         self.proto: GraphProto = model.graph
         self.folder = folder
         self.given_shapes = given_shapes
-        self.given_values = constants
+        self.given_values = dict(constants)
         self.versions: dict[str, int] = {o.domain: o.version for o in model.opset_import}
         self.graph = Graph()
         self.tensors: MutableMapping[str, Tensor] = {}
@@ -171,23 +178,25 @@ class _Importer:
             },
         }
         for info in graph.input:
-            self.check_value(info)
+            if info.name in self.given_values:
+                value = given_value(info, self.given_values[info.name])
+                input_shapes([info], {info.name: value.shape})
+                self.given_values[info.name] = value
         known = weights.keys() | self.given_values.keys()
         return [i for i in graph.input if i.name not in known], weights
 
-    def check_value(self, info: ValueInfoProto) -> None:
-        """A value that is given for an input is of its type, and of its shape as far as it has one."""
-        if info.name not in self.given_values:
-            return
-        value, wanted = self.given_values[info.name], dtype_of_input(info)
-        if value.dtype != wanted:
-            raise KpuError(f"input {info.name!r}: expected {wanted}, got {value.dtype}")
-        input_shapes([info], {info.name: value.shape})
-
     def slim(self, nodes: Sequence[NodeProto]) -> ModelProto:
-        """What ONNX's inference needs of the model."""
+        """What ONNX's inference needs of the model. Branches that are not taken may be of any type:
+        what control flow gives is as it was found."""
         given = {*self.given_values, *self.given_shapes}
-        return slim(self.model, nodes, self.folder, given)
+        plain = [node for node in nodes if node.op_type not in CONTROL]
+        model = slim(self.model, plain, self.folder, given)
+        if len(plain) < len(nodes):
+            found = [name for node in nodes if node.op_type in CONTROL for name in node.output]
+            for name in found:
+                if name in self.tensors:
+                    model.graph.input.append(info_of(name, self.tensors[name]))
+        return model
 
     def unsupported(self, nodes: Sequence[NodeProto], known: set[str]) -> list[NodeProto]:
         """Every node that cannot be written. What is known at import needs no support.

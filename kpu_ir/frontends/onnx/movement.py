@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from kpu_ir.dialects.kernel import broadcast_shapes
+from kpu_ir.frontends.onnx.choosing import axis_of
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
+from kpu_ir.frontends.python.layers import dimension
 from kpu_ir.support.errors import KpuError
 
 
 @operator("Gather")
 def gather(node: Node) -> Tensor:
     """Slices by index."""
-    axis = node.integer("axis", 0)
+    axis = axis_of(node, 0)
     indices = node.known(1)
     if indices is not None and indices.ndim == 0:
         x, graph = node.value(0), node.graph
-        axis += len(x.shape) * (axis < 0)
         at = int(indices) + x.shape[axis] * (int(indices) < 0)
         starts = [at if a == axis else 0 for a in range(len(x.shape))]
         kept = [1 if a == axis else n for a, n in enumerate(x.shape)]
@@ -29,7 +30,7 @@ def gather(node: Node) -> Tensor:
 def concat(node: Node) -> Tensor:
     """One behind the other."""
     values = [v for v in node.values() if 0 not in v.shape]
-    axis = node.integer("axis", 0)
+    axis = axis_of(node, 0)
     return node.graph.concat(values, axis) if len(values) > 1 else values[0]
 
 
@@ -37,15 +38,19 @@ def concat(node: Node) -> Tensor:
 def split(node: Node) -> list[Tensor]:
     """Into blocks along a dimension."""
     x, graph = node.value(0), node.graph
-    axis = node.integer("axis", 0)
-    axis += len(x.shape) * (axis < 0)
+    axis = axis_of(node, 0)
     sizes = node.integers("split")
     if sizes is None and node.has(1):
         sizes = node.numbers(1, "split")
     if sizes is None:
-        count = node.integer("num_outputs", len(node.proto.output))
+        count = max(1, node.integer("num_outputs", len(node.proto.output)))
         step = -(-x.shape[axis] // count)
         sizes = [min(step, x.shape[axis] - i * step) for i in range(count)]
+    if sum(sizes) != x.shape[axis] or min(sizes) < 0 or len(sizes) != len(node.proto.output):
+        raise KpuError(
+            f"sizes {sizes} of {len(node.proto.output)} parts do not divide the extent "
+            f"{x.shape[axis]} of dimension {axis}"
+        )
     results: list[Tensor] = []
     at = 0
     for n in sizes:
@@ -69,7 +74,9 @@ def slice_(node: Node) -> Tensor:
         ends = node.numbers(2, "ends")
         axes = node.numbers(3, "axes") if node.has(3) else None
         steps = node.numbers(4, "steps") if node.has(4) else None
-    axes = [a + rank * (a < 0) for a in (axes if axes is not None else range(len(starts)))]
+    axes = [dimension(a, rank) for a in (axes if axes is not None else range(len(starts)))]
+    if not len(starts) == len(ends) == len(axes) == len(steps or axes) or 0 in (steps or ()):
+        raise KpuError(f"starts {starts}, ends {ends}, axes {axes} and steps {steps} do not fit")
     chosen = [range(n) for n in x.shape]
     for axis, start, end, step in zip(axes, starts, ends, steps or [1] * len(axes)):
         chosen[axis] = range(x.shape[axis])[slice(start, end, step)]
@@ -93,11 +100,15 @@ def pad(node: Node) -> Tensor:
         if node.has(2):
             value = float(node.must_be_known(2, "the value").reshape(-1)[0])
     if node.has(3):
-        axes = [a + rank * (a < 0) for a in node.numbers(3, "axes")]
+        axes = [dimension(a, rank) for a in node.numbers(3, "axes")]
+        if len(pads) != 2 * len(axes):
+            raise KpuError(f"pads {pads} are not two numbers for each of {len(axes)} axes")
         full = [0] * (2 * rank)
         for i, axis in enumerate(axes):
             full[axis], full[axis + rank] = pads[i], pads[i + len(axes)]
         pads = full
+    if len(pads) != 2 * rank:
+        raise KpuError(f"pads {pads} are not two numbers for each of {rank} dimensions")
     low, high = pads[:rank], pads[rank:]
     starts = [max(0, -a) for a in low]
     kept = [n - s - max(0, -b) for n, s, b in zip(x.shape, starts, high)]
@@ -130,6 +141,8 @@ def tile(node: Node) -> Tensor:
     """Repeats along dimensions: a broadcast along new ones."""
     x, graph = node.value(0), node.graph
     repeats = node.numbers(1, "repeats")
+    if len(repeats) != len(x.shape) or min(repeats, default=0) < 0:
+        raise KpuError(f"repeats {repeats} are not a number for each of {len(x.shape)} dimensions")
     spread = [n for e in x.shape for n in (1, e)]
     wanted = [n for r, e in zip(repeats, x.shape) for n in (r, e)]
     y = graph.broadcast(graph.reshape(x, spread), wanted)
@@ -140,6 +153,8 @@ def tile(node: Node) -> Tensor:
 def depth_and_space(node: Node) -> Tensor:
     """Reshapes around a transposition."""
     x, graph, b = node.value(0), node.graph, node.integer("blocksize", 1)
+    if len(x.shape) != 4 or b < 1:
+        raise KpuError(f"blocks of {b} of a tensor of {len(x.shape)} dimensions: 4 are expected")
     n, c, h, w = x.shape
     if node.proto.op_type == "SpaceToDepth":
         order = (0, 3, 5, 1, 2, 4) if node.text("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)

@@ -9,6 +9,7 @@ import numpy as np
 
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.python.graph import Value
+from kpu_ir.frontends.python.layers import dimension
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array
 
@@ -22,12 +23,14 @@ def resize(node: Node) -> Tensor:
     x = node.value(0)
     rank = len(x.shape)
     mode = node.text("mode", "nearest")
-    axes = [a + rank * (a < 0) for a in node.integers("axes") or range(rank)]
+    axes = [dimension(a, rank) for a in node.integers("axes") or range(rank)]
     scales, sizes = scales_and_sizes(node, axes, x.shape)
     roi: Array | None = None
     crops = node.text("coordinate_transformation_mode", "") == "tf_crop_and_resize"
     if crops and node.has(1):
-        roi = node.must_be_known(1, "roi")
+        roi = node.must_be_known(1, "roi").reshape(-1)
+        if roi.size != 2 * len(axes) or not np.isfinite(roi).all():
+            raise KpuError(f"roi {roi} is not two numbers for each of {len(axes)} axes")
     for i, axis in enumerate(axes):
         whole = roi is None or (roi[i] == 0 and roi[i + len(axes)] == 1)
         if scales[i] == 1.0 and sizes[i] == x.shape[axis] and whole:
@@ -53,9 +56,15 @@ def scales_and_sizes(
         place = 1 if version_9 else 2
         known = node.must_be_known(place, "scales") if node.has(place) else None
     if known is not None and known.size:
-        scales = [float(s) for s in known]
+        scales = [float(s) for s in known.reshape(-1)]
+        if len(scales) != len(axes) or not all(0 < s < LONGEST for s in scales):
+            raise KpuError(
+                f"scales {scales} are not one number above 0 for each of {len(axes)} axes"
+            )
         return scales, [math.floor(s * n) for s, n in zip(scales, old)]
     sizes = node.numbers(3, "sizes")
+    if len(sizes) != len(axes) or min(sizes, default=1) < 1 or 0 in old:
+        raise KpuError(f"sizes {sizes} are not one number above 0 for each of {len(axes)} axes")
     scales = [m / n for m, n in zip(sizes, old)]
     policy = node.text("keep_aspect_ratio_policy", "stretch")
     if policy != "stretch":

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from kpu_ir.frontends.onnx.choosing import axis_of
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.onnx.pooling import root
 from kpu_ir.frontends.python.graph import Value
+from kpu_ir.frontends.python.layers import dimension
 from kpu_ir.scalar import formulas
 from kpu_ir.support.errors import KpuError
 
@@ -25,7 +28,7 @@ def lp_norm(node: Node) -> Tensor:
     """Divided by the norm of 1 or 2 along a dimension; 0 where that is 0."""
     x, graph, p = node.value(0), node.graph, node.integer("p", 2)
     powers = graph.map(abs if p == 1 else formulas.square, x)
-    sums = graph.reduce("add", powers, [node.integer("axis", -1)])
+    sums = graph.reduce("add", powers, [axis_of(node, -1)])
     return graph.map(lambda v, s: formulas.where(s == 0, 0.0, v / root(s, p)), x, sums)
 
 
@@ -37,7 +40,7 @@ def reduced_axes(node: Node) -> list[int] | None:
         axes = node.numbers(1, "axes")
     if not axes:
         return None if node.integer("noop_with_empty_axes", 0) else list(range(rank))
-    return [a + rank * (a < 0) for a in axes]
+    return [dimension(a, rank) for a in axes]
 
 
 REDUCTIONS: dict[str, tuple[Any, str, Any]] = {
@@ -92,9 +95,8 @@ def softmax(node: Node) -> Tensor:
     x, graph = node.value(0), node.graph
     log = node.proto.op_type == "LogSoftmax"
     if node.version >= 13:
-        return graph.softmax(x, node.integer("axis", -1), log)
-    axis = node.integer("axis", 1)
-    axis += len(x.shape) * (axis < 0)
+        return graph.softmax(x, axis_of(node, -1), log)
+    axis = 0 if not x.shape else axis_of(node, 1)
     rows = (math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
     return graph.reshape(graph.softmax(graph.reshape(x, rows), 1, log), x.shape)
 
@@ -103,17 +105,22 @@ def softmax(node: Node) -> Tensor:
 def layer_norm(node: Node) -> Tensor | list[Tensor]:
     """Over the dimensions from ``axis`` on."""
     x = node.value(0)
-    axis = node.integer("axis", -1)
-    axis += len(x.shape) * (axis < 0)
+    axis = axis_of(node, -1)
     shift = node.value(2) if node.has(2) else None
     graph, axes, epsilon = node.graph, range(axis, len(x.shape)), node.number("epsilon", 1e-5)
     center = node.proto.op_type == "LayerNormalization"
     y = graph.normalize(x, axes, epsilon, node.value(1), shift, center)
-    if len([o for o in node.proto.output if o]) == 1:
+    if not node.wants(1) and not node.wants(2):
         return y
+    return [y, *with_deviation(node, x, axes, epsilon)]
+
+
+def with_deviation(node: Node, x: Value, axes: Sequence[int], epsilon: float) -> list[Tensor]:
+    """The mean along dimensions, and one over the deviation."""
+    graph = node.graph
     mean = graph.mean(x, axes)
     power = graph.mean(graph.map(lambda a, m: (a - m) * (a - m), x, mean), axes)
-    return [y, mean, graph.map(lambda p: 1.0 / formulas.sqrt(p + epsilon), power)]
+    return [mean, graph.map(lambda p: 1.0 / formulas.sqrt(p + epsilon), power)]
 
 
 @operator("BatchNormalization")

@@ -22,6 +22,9 @@ GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 """Products a step of a recurrent layer."""
 
 
+MICROSOFT = "com.microsoft"
+
+
 def _attributes(node: NodeProto) -> dict[str, Any]:
     from onnx.helper import get_attribute_value
 
@@ -71,6 +74,35 @@ def _attention(node: NodeProto, ins: Sequence[Shape], outs: Sequence[Shape]) -> 
     return q[0] * q[1] * q[2] * (k[2] + past) * (q[3] + v[3])
 
 
+def _fused_matmul(node: NodeProto, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    given, rank = _attributes(node), len(ins[0])
+    row = 0 if given.get("transBatchA") else rank - 2
+    k = ins[0][row if given.get("transA") and rank > 1 else rank - 1]
+    return math.prod(outs[0]) * k
+
+
+def _heads(node: NodeProto, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    """MultiHeadAttention: keys are of the second input, or of the first."""
+    q, keys = ins[0], (ins[1] if len(ins) > 1 and ins[1] else ins[0])
+    past = ins[6][2] if len(ins) > 6 and len(ins[6]) == 4 else 0
+    count = (keys[2] if len(keys) == 4 else keys[1]) + past
+    width = math.prod(q[2:]) // (3 if len(q) == 5 else 1)
+    return q[0] * q[1] * count * (width + outs[0][2])
+
+
+def _projected(node: NodeProto, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    """Attention of com.microsoft: its projections, then scores and their product."""
+    x, w = ins[:2]
+    sizes = _attributes(node).get("qkv_hidden_sizes") or [w[1] // 3] * 3
+    past = ins[4][3] if len(ins) > 4 and len(ins[4]) == 5 else 0
+    projections = math.prod(x) * w[1]
+    return projections + x[0] * x[1] * (x[1] + past) * (sizes[0] + sizes[2])
+
+
+def _few_bits(node: NodeProto, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    return math.prod(outs[0]) * _attributes(node)["K"]
+
+
 def _recurrent(node: NodeProto, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
     x, w, r = ins[:3]
     return x[0] * x[1] * w[0] * w[1] * (w[2] + r[2])
@@ -87,14 +119,26 @@ MACS: Mapping[str, Callable[[NodeProto, Sequence[Shape], Sequence[Shape]], int]]
     "ConvTranspose": _conv_transpose,
     "Einsum": _einsum,
     "Attention": _attention,
+    "DeformConv": _conv,
     **dict.fromkeys(GATES, _recurrent),
+    f"{MICROSOFT}.FusedMatMul": _fused_matmul,
+    f"{MICROSOFT}.TransposeMatMul": _fused_matmul,
+    f"{MICROSOFT}.FusedMatMulActivation": _fused_matmul,
+    f"{MICROSOFT}.FusedConv": _conv,
+    f"{MICROSOFT}.FusedGemm": _gemm,
+    f"{MICROSOFT}.MultiHeadAttention": _heads,
+    f"{MICROSOFT}.Attention": _projected,
+    f"{MICROSOFT}.MatMulIntegerToFloat": _matmul,
+    f"{MICROSOFT}.DynamicQuantizeMatMul": _matmul,
+    f"{MICROSOFT}.MatMulNBits": _few_bits,
 }
 """Multiply-accumulates of the operators that have any."""
 
 
 def macs(node: NodeProto, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
     """Multiply-accumulates of a node, 0 where it is none of ``MACS`` or its shapes do not fit."""
-    count = MACS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    domain = "" if node.domain in ("", "ai.onnx") else f"{node.domain}."
+    count = MACS.get(f"{domain}{node.op_type}")
     if count is None:
         return 0
     try:

@@ -24,6 +24,13 @@ MORE = (((), (), (), (), ()), ((1,), (1,), (1,), (0,), (0,)))
 """Window, strides, dilations and padding of a dimension that is added to make an image."""
 
 
+def dimension(axis: int, rank: int) -> int:
+    """A dimension by its number, from 0 on. Raises ``KpuError`` where there is none."""
+    if not -rank <= axis < rank:
+        raise KpuError(f"axis {axis} is outside the rank {rank}")
+    return axis + rank * (axis < 0)
+
+
 class Layers:
     """Methods of ``Graph``: convolution, pooling, reductions, softmax, norms, attention, movement.
 
@@ -39,8 +46,10 @@ class Layers:
         try:
             op = make()
             op.verify()
-        except (VerifyException, IndexError, ValueError) as e:
+        except (VerifyException, ValueError) as e:
             raise KpuError(str(e)) from None
+        except IndexError:
+            raise KpuError("the ranks of its operands do not fit") from None
         return self.insert(op)
 
     def conv(
@@ -157,7 +166,7 @@ class Layers:
     def reduce(self: Any, kind: str, x: Value, axes: Sequence[int], keep: bool = True) -> Value:
         """``add``, ``max``, ``min`` or ``mul`` along dimensions, which stay with extent 1 or go."""
         rank = len(x.shape)
-        wanted = sorted({a + rank * (a < 0) for a in axes})
+        wanted = sorted({dimension(a, rank) for a in axes})
         result = self._checked(lambda: kernel.ReduceOp(kind, x.ssa, wanted)) if wanted else x
         if keep:
             return result
@@ -169,7 +178,7 @@ class Layers:
 
     def softmax(self: Any, x: Value, axis: int = -1, log: bool = False) -> Value:
         """Softmax, or its logarithm, along a dimension."""
-        return self._checked(lambda: kernel.SoftmaxOp(x.ssa, axis + len(x.shape) * (axis < 0), log))
+        return self._checked(lambda: kernel.SoftmaxOp(x.ssa, dimension(axis, len(x.shape)), log))
 
     def normalize(
         self: Any,
@@ -183,15 +192,13 @@ class Layers:
         """Layer, instance and group norms (``center``), RMS norm (without)."""
         rank = len(x.shape)
         affine = [v.ssa for v in (scale, shift) if v is not None]
-        wanted = sorted(a + rank * (a < 0) for a in axes)
+        wanted = sorted(dimension(a, rank) for a in axes)
         return self._checked(lambda: kernel.NormalizeOp(x.ssa, affine, wanted, epsilon, center))
 
     def gather(self: Any, table: Value, indices: Value, axis: int = 0) -> Value:
         """Slices of ``table`` by index."""
         rank = len(table.shape)
-        return self._checked(
-            lambda: kernel.GatherOp(table.ssa, indices.ssa, axis + rank * (axis < 0))
-        )
+        return self._checked(lambda: kernel.GatherOp(table.ssa, indices.ssa, dimension(axis, rank)))
 
     def slice(
         self: Any, x: Value, starts: Sequence[int], steps: Sequence[int], shape: Sequence[int]
@@ -203,7 +210,7 @@ class Layers:
         """Values one behind the other."""
         rank = len(values[0].shape)
         return self._checked(
-            lambda: kernel.ConcatOp([v.ssa for v in values], axis + rank * (axis < 0))
+            lambda: kernel.ConcatOp([v.ssa for v in values], dimension(axis, rank))
         )
 
     def pad(
@@ -222,7 +229,7 @@ class Layers:
         """The elements of a dimension that ``indices`` name, as slices, repetitions and concatenation
         where that takes few of them, else by a list of indices."""
         rank, count = len(x.shape), len(indices)
-        axis += rank * (axis < 0)
+        axis = dimension(axis, rank)
         extent = x.shape[axis]
         at = [int(i) + extent * (i < 0) for i in indices]
         if any(not 0 <= i < extent for i in at) or not at:
@@ -271,7 +278,7 @@ class Layers:
         self: Any, kind: str, x: Value, axis: int, last: bool = False, keep: bool = True
     ) -> Value:
         """Where the ``max`` or ``min`` along a dimension stands (i64); of equal ones the first."""
-        at = axis + len(x.shape) * (axis < 0)
+        at = dimension(axis, len(x.shape))
         result = self._checked(lambda: kernel.ArgReduceOp(kind, x.ssa, at, last))
         if keep:
             return result
@@ -282,7 +289,7 @@ class Layers:
     ) -> tuple[Value, Value]:
         """The ``k`` largest (or smallest) along a dimension, in order, and where they stand (i64)."""
         chosen = self._checked(
-            lambda: kernel.TopKOp(x.ssa, k, axis + len(x.shape) * (axis < 0), smallest)
+            lambda: kernel.TopKOp(x.ssa, k, dimension(axis, len(x.shape)), smallest)
         )
         return chosen, type(chosen)(self, chosen.ssa.owner.results[1])
 
