@@ -10,24 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf, prod
-from typing import ClassVar
+from typing import ClassVar, Generic
 
 import numpy as np
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import Float32Type, Float64Type
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Operation, Region, SSAValue
 
-from kpu_ir.dialects import kernel, tile
+from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Dataflow, Level, Reduction
-from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs, scalar_region
+from kpu_ir.lowering.nest import epilogue_region, formula_region, outside_inputs
 from kpu_ir.lowering.operand import Operand
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import L2, L3, NONE, Space, ceildiv, grid
 from kpu_ir.machine import Machine
+from kpu_ir.nest.interface import Nest, V
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.body import op_classes
 from kpu_ir.scalar.tracing import Scalar
@@ -177,9 +179,53 @@ class Attention:
         guess = np.maximum(least, vector) + count * again * trips * 200
         return Space.of(least, moved, guess, (tm, tn), rhs=stays, out_depth=out_depth, defer=defer)
 
-    def emit(self, block: Block, schedule: Schedule) -> None:
+    @cached_property
+    def bodies(self) -> dict[str, Region | None]:
+        """The scalar bodies of the nest."""
+        scores, shares = (
+            tensor_type(v).element_type for v in (self.softmax.source, self.product.a)
+        )
+        kind, wide = self.product.result.type.element_type, self.wide
+        empty = bool(self.softmax.zero_if_empty)
+        found: dict[str, Region | None] = {
+            name: formula_region(formula, inputs, out)
+            for name, formula, inputs, out in (
+                # What the sums are multiplied by at the end.
+                ("inverse", _inverse_or_zero if empty else _inverse, [wide], wide),
+                ("largest", lambda t: t.to(wide), [scores], wide),
+                # What is taken away from the scores; nothing where all of them are -inf.
+                ("away", _finite, [wide], wide),
+                ("powers", lambda s, m: formulas.exp(s.to(wide) - m), [scores, wide], wide),
+                ("shares", lambda p: p.to(shares), [wide], shares),
+                ("grown", lambda a, t: formulas.maximum(a, t.to(wide)), [wide, scores], wide),
+                ("rescale", lambda a, g: formulas.exp(a - g), [wide, wide], wide),
+                ("copy", lambda g: g, [wide], wide),
+                ("total", lambda t, r, s: t * r + s, [wide, wide, wide], wide),
+                ("mixed", lambda o, r, a: o * r + a, [wide, wide, wide], wide),
+                ("out", lambda o, i: (o * i).to(kind), [wide, wide], kind),
+            )
+        }
+        kinds = [o.kind for o in self.masks]
+        found["scores"] = epilogue_region(self.scores.result, self.maps, kinds)
+        kinds = [o.kind for o in self.extra]
+        found["after"] = epilogue_region(self.product.result, self.after, kinds)
+        return found
+
+    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
         """The nest: batches, blocks of queries, blocks of keys."""
-        _Emission(self, block, schedule).run()
+        _Emission(self, nest, args, schedule).run()
+
+
+def _finite(largest: Scalar) -> Scalar:
+    return formulas.where(largest == -inf, 0.0, largest)
+
+
+def _inverse(total: Scalar) -> Scalar:
+    return formulas.reciprocal(total)
+
+
+def _inverse_or_zero(total: Scalar) -> Scalar:
+    return formulas.where(total == 0.0, 0.0, 1.0 / total)
 
 
 def _chain(
@@ -236,170 +282,127 @@ def is_cast(op: kernel.MapOp) -> bool:
     )
 
 
-class _Emission:
-    """One nest in the making."""
+class _Emission(Generic[V]):
+    """One nest in the making; ``at`` is where the loops of the batch are, ``row`` that of the
+    queries."""
 
-    def __init__(self, strategy: Attention, block: Block, schedule: Schedule) -> None:
-        self.strategy, self.args = strategy, list(block.args)
-        self.nest, self.schedule = Nest(block), schedule
+    def __init__(
+        self, strategy: Attention, nest: Nest[V], args: Sequence[V], schedule: Schedule
+    ) -> None:
+        self.strategy, self.nest, self.args, self.schedule = strategy, nest, args, schedule
         m, n, self.d, self.dv = strategy.extents
         tm, tn = (*schedule.tile, n)[:2]
         self.tm, self.tn = min(tm, m), min(tn, n)
         self.lead = (1,) * len(strategy.batch)
         self.level = Level.L3 if schedule.rhs == "l3" else Level.L2
-        self.at: list[SSAValue | None] = []
-        self.row: SSAValue | None = None
-
-    def column(self, name: str) -> SSAValue:
-        """One number a query."""
-        return self.nest.alloc((*self.lead, self.tm, 1), self.strategy.wide, name)
+        self.element = tensor_type(strategy.softmax.source).element_type
+        self.at: list[V | None] = []
+        self.row: V | None = None
 
     def run(self) -> None:
-        """Emit it."""
+        """Write it."""
         strategy, nest = self.strategy, self.nest
         m, n, _, _ = strategy.extents
         self.at = [nest.loop(extent, 1, "b") for extent in strategy.batch]
         self.row = nest.loop(m, self.tm, "m")
-        q = strategy.q.load(
-            nest, self.args[strategy.q.position], [*self.at, self.row, None],
-            (*self.lead, self.tm, self.d), "q",
-        )  # fmt: skip
+        shape = (*self.lead, self.tm, self.d)
+        q = strategy.q.load(nest, self.args, [*self.at, self.row, None], shape, "q")
         largest, total, mixed = self.first(q)
         if self.tn < n:
             self.later(q, n, largest, total, mixed)
-        inverse = self.column("inverse")
-        nest.map(self.inverse, [total], inverse)
+        inverse = self.map("inverse", [total], self.column("inverse"))
         self.finish(mixed, inverse)
 
-    def inverse(self, total: Scalar) -> Scalar:
-        """What the sums are multiplied by at the end."""
-        if self.strategy.softmax.zero_if_empty:
-            return formulas.where(total == 0.0, 0.0, 1.0 / total)
-        return formulas.reciprocal(total)
+    def column(self, name: str) -> V:
+        """One number a query."""
+        return self.nest.alloc((*self.lead, self.tm, 1), self.strategy.wide, name)
 
-    def safe(self, largest: Scalar) -> Scalar:
-        """What is taken away from the scores; nothing where all of them are -inf."""
-        return formulas.where(largest == -inf, 0.0, largest)
-
-    def block(self, q: SSAValue, key: SSAValue | int | None) -> tuple[SSAValue, SSAValue]:
-        """Scores of a block of keys, and the values of these keys."""
-        strategy, nest = self.strategy, self.nest
-        keep = [self.row] if self.schedule.rhs else []
-        k = strategy.k.load(
-            nest, self.args[strategy.k.position], [*self.at, None, key],
-            (*self.lead, self.d, self.tn), "k", keep, self.level,
-        )  # fmt: skip
-        masks = [
-            o.load(
-                nest, self.args[o.position], [*self.at, self.row, key],
-                (*self.lead, self.tm, self.tn), "mask",
-            )
-            for o in strategy.masks
-        ]  # fmt: skip
-        element = tensor_type(strategy.softmax.source).element_type
-        scores = nest.alloc((*self.lead, self.tm, self.tn), element, "scores")
-        epilogue = epilogue_region(
-            strategy.scores.result, strategy.maps, [o.kind for o in strategy.masks]
-        )
-        nest.builder.insert(
-            tile.MatmulOp(Dataflow.OUTPUT_STATIONARY, q, k, scores, (), masks, epilogue)
-        )
-        v = strategy.v.load(
-            nest, self.args[strategy.v.position], [*self.at, key, None],
-            (*self.lead, self.tn, self.dv), "v", keep, self.level,
-        )  # fmt: skip
-        return scores, v
-
-    def reduce(self, kind: Reduction, source: SSAValue, into: SSAValue) -> SSAValue:
-        """Rows to one number each."""
-        self.nest.builder.insert(tile.ReduceOp(kind, source, into, [len(self.lead) + 1]))
+    def map(self, body: str, inputs: Sequence[V], into: V) -> V:
+        """A function on the vector engine."""
+        region = self.strategy.bodies[body]
+        assert region is not None
+        self.nest.map(inputs, into, region)
         return into
 
-    def greatest(self, scores: SSAValue) -> SSAValue:
+    def block(self, q: V, key: V | None) -> tuple[V, V]:
+        """Scores of a block of keys, and the values of these keys."""
+        strategy, nest, args, lead = self.strategy, self.nest, self.args, self.lead
+        reuse = [self.row] if self.schedule.rhs else []
+        shape = (*lead, self.d, self.tn)
+        k = strategy.k.load(nest, args, [*self.at, None, key], shape, "k", reuse, self.level)
+        shape = (*lead, self.tm, self.tn)
+        where = [*self.at, self.row, key]
+        masks = [o.load(nest, args, where, shape, "mask") for o in strategy.masks]
+        scores = nest.alloc(shape, self.element, "scores")
+        flow, body = Dataflow.OUTPUT_STATIONARY, strategy.bodies["scores"]
+        nest.matmul(flow, q, k, scores, extra=masks, epilogue=body)
+        shape = (*lead, self.tn, self.dv)
+        v = strategy.v.load(nest, args, [*self.at, key, None], shape, "v", reuse, self.level)
+        return scores, v
+
+    def reduce(self, kind: Reduction, source: V, into: V) -> V:
+        """Rows to one number each."""
+        self.nest.reduce(kind, source, into, [len(self.lead) + 1])
+        return into
+
+    def greatest(self, scores: V) -> V:
         """The largest score of each query in a block."""
-        element = tensor_type(self.strategy.softmax.source).element_type
-        top = self.nest.alloc((*self.lead, self.tm, 1), element, "top")
+        top = self.nest.alloc((*self.lead, self.tm, 1), self.element, "top")
         return self.reduce(Reduction.MAX, scores, top)
 
-    def powers(self, scores: SSAValue, largest: SSAValue) -> tuple[SSAValue, SSAValue]:
+    def powers(self, scores: V, largest: V) -> tuple[V, V]:
         """``exp(scores - largest)`` in the wide type, and in that of the second product."""
-        strategy, nest, wide = self.strategy, self.nest, self.strategy.wide
-        shape = (*self.lead, self.tm, self.tn)
-        powers = nest.alloc(shape, wide, "powers")
-        nest.map(lambda s, m: formulas.exp(s.to(wide) - m), [scores, largest], powers)
-        element = tensor_type(strategy.product.a).element_type
+        wide, shape = self.strategy.wide, (*self.lead, self.tm, self.tn)
+        powers = self.nest.alloc(shape, wide, "powers")
+        self.map("powers", [scores, largest], powers)
+        element = tensor_type(self.strategy.product.a).element_type
         if element == wide:
             return powers, powers
-        short = nest.alloc(shape, element, "shares")
-        nest.map(lambda p: p.to(element), [powers], short)
-        return powers, short
+        return powers, self.map("shares", [powers], self.nest.alloc(shape, element, "shares"))
 
-    def weighted(self, shares: SSAValue, v: SSAValue) -> SSAValue:
+    def weighted(self, shares: V, v: V) -> V:
         """Values weighted by a block's powers."""
         mixed = self.nest.alloc((*self.lead, self.tm, self.dv), self.strategy.wide, "mixed")
-        self.nest.builder.insert(tile.MatmulOp(Dataflow.OUTPUT_STATIONARY, shares, v, mixed))
+        self.nest.matmul(Dataflow.OUTPUT_STATIONARY, shares, v, mixed)
         return mixed
 
-    def first(self, q: SSAValue) -> tuple[SSAValue, SSAValue, SSAValue]:
+    def first(self, q: V) -> tuple[V, V, V]:
         """The first block of keys: largest scores, sums of powers, weighted values."""
-        nest, wide = self.nest, self.strategy.wide
         scores, v = self.block(q, None)
         largest = self.column("largest")
-        top = self.greatest(scores)
+        self.map("largest", [self.greatest(scores)], largest)
         # Whether rows of -inf give NaN is the softmax's to say; but one block of them must not.
         guarded = self.tn < self.strategy.extents[1] or bool(self.strategy.softmax.zero_if_empty)
-        nest.map(lambda t: t.to(wide), [top], largest)
-        away = largest
-        if guarded:
-            away = self.column("away")
-            nest.map(self.safe, [largest], away)
+        away = self.map("away", [largest], self.column("away")) if guarded else largest
         powers, shares = self.powers(scores, away)
         total = self.reduce(Reduction.ADD, powers, self.column("total"))
         return largest, total, self.weighted(shares, v)
 
-    def later(
-        self, q: SSAValue, n: int, largest: SSAValue, total: SSAValue, mixed: SSAValue
-    ) -> None:
+    def later(self, q: V, n: int, largest: V, total: V, mixed: V) -> None:
         """The other blocks: what has been added up is rescaled to the largest score so far."""
-        nest, wide = self.nest, self.strategy.wide
-        key = nest.loop(n, self.tn, "n", self.tn)
+        key = self.nest.loop(n, self.tn, "n", self.tn)
         scores, v = self.block(q, key)
         top = self.greatest(scores)
-        grown = self.column("grown")
-        nest.map(lambda a, t: formulas.maximum(a, t.to(wide)), [largest, top], grown)
-        away = self.column("away")
-        nest.map(self.safe, [grown], away)
-        rescale = self.column("rescale")
-        nest.map(lambda a, g: formulas.exp(a - g), [largest, away], rescale)
-        nest.map(lambda g: g, [grown], largest)
+        grown = self.map("grown", [largest, top], self.column("grown"))
+        away = self.map("away", [grown], self.column("away"))
+        rescale = self.map("rescale", [largest, away], self.column("rescale"))
+        self.map("copy", [grown], largest)
         powers, shares = self.powers(scores, away)
         sums = self.reduce(Reduction.ADD, powers, self.column("sums"))
-        nest.map(lambda t, r, s: t * r + s, [total, rescale, sums], total)
-        added = self.weighted(shares, v)
-        nest.map(lambda o, r, a: o * r + a, [mixed, rescale, added], mixed)
-        nest.close()
+        self.map("total", [total, rescale, sums], total)
+        self.map("mixed", [mixed, rescale, self.weighted(shares, v)], mixed)
+        self.nest.close()
 
-    def finish(self, mixed: SSAValue, inverse: SSAValue) -> None:
+    def finish(self, mixed: V, inverse: V) -> None:
         """Divide, apply the maps that follow, store."""
         strategy, nest = self.strategy, self.nest
         shape = (*self.lead, self.tm, self.dv)
         kind = strategy.product.result.type.element_type
-        out = nest.alloc(shape, kind, "out")
-        nest.map(lambda o, i: (o * i).to(kind), [mixed, inverse], out)
+        out = self.map("out", [mixed, inverse], nest.alloc(shape, kind, "out"))
+        where = [*self.at, self.row, None]
         if strategy.after:
-            loaded = [
-                o.load(nest, self.args[o.position], [*self.at, self.row, None], shape, "extra")
-                for o in strategy.extra
-            ]
-            inputs = [
-                strategy.product.result,
-                *outside_inputs(strategy.after, [strategy.product.result]),
-            ]
-            kinds = [kind, *(o.kind for o in strategy.extra)]
-            region = scalar_region(strategy.after, inputs, kinds)
+            extra = [o.load(nest, self.args, where, shape, "extra") for o in strategy.extra]
             final = nest.alloc(shape, strategy.results[0][1], "result")
-            nest.builder.insert(tile.MapOp([out, *loaded], final, region))
-            out = final
-        where: list[SSAValue | None] = [*self.at, self.row, None]
-        index = [where[a] for a in strategy.out_axes]
-        nest.store(out, self.args[-1], index, strategy.out_axes)
+            out = self.map("after", [out, *extra], final)
+        axes = strategy.out_axes
+        nest.store(out, self.args[-1], [where[a] for a in axes], axes)

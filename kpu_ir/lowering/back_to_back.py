@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Operation, Region, SSAValue
 
-from kpu_ir.dialects import kernel, tile
+from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Dataflow, Level
-from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs
+from kpu_ir.lowering.nest import epilogue_region, outside_inputs
 from kpu_ir.lowering.operand import Operand
 from kpu_ir.lowering.product_space import Problem, Tiles, array_cycles
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import L2, L3, NONE, Column, Space, ceildiv, grid, slot
 from kpu_ir.machine import Machine
+from kpu_ir.nest.interface import Nest, V
 from kpu_ir.scalar.body import op_classes
 from kpu_ir.support.types import bits_of
 
@@ -211,7 +213,13 @@ class BackToBack:
         tile = (min(m, side), min(m, side), h if wide else side, min(e, side), d if wide else side)
         return Schedule(tile, lhs="", rhs="l3", out_depth=1)
 
-    def emit(self, block: Block, schedule: Schedule) -> None:
+    @cached_property
+    def epilogues(self) -> tuple[Region | None, Region | None]:
+        """The maps after each product as one scalar body."""
+        first = epilogue_region(self.first.result, self.middle, [o.kind for o in self.inner])
+        return first, epilogue_region(self.second.result, self.after, [o.kind for o in self.outer])
+
+    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
         """The nest: blocks of rows that stay, blocks of h, rows; then d, then e."""
         m, h, e, d = self.extents
         rows, tm, tj, tn, tk = (
@@ -219,38 +227,28 @@ class BackToBack:
         )
         if self.rounds:
             tj, tk = h, d
-        args, nest = list(block.args), Nest(block)
-        stays = Level.L2 if schedule.order == "mn" else Level.L3
-        r = nest.loop(m, rows, "r")
-        j = nest.loop(h, tj, "j")
-        i = nest.loop(rows, tm, "i")
+        r, j, i = nest.loop(m, rows, "r"), nest.loop(h, tj, "j"), nest.loop(rows, tm, "i")
         at = nest.plus(r, i)
         hidden = nest.alloc((tm, tj), self.hidden, "hidden")
-        inner = [o.load(nest, args[o.position], [at, j], (tm, tj), "extra") for o in self.inner]
+        inner = [o.load(nest, args, [at, j], (tm, tj), "extra") for o in self.inner]
         k = nest.loop(d, tk, "k")
-        x = self.x.load(
-            nest, args[self.x.position], [at, k], (tm, tk), "x",
-            [j] if schedule.lhs else [], LEVELS.get(schedule.lhs if j else "", Level.L2),
-        )  # fmt: skip
-        level = stays if i is not None else Level.L2
-        v = self.v.load(nest, args[self.v.position], [k, j], (tk, tj), "v", [i], level)
-        epilogue = epilogue_region(self.first.result, self.middle, [o.kind for o in self.inner])
-        flow = Dataflow.OUTPUT_STATIONARY
-        nest.builder.insert(
-            tile.MatmulOp(flow, x, v, hidden, [] if k is None else [k], inner, epilogue)
-        )
+        reuse = [j] if schedule.lhs else []
+        level = LEVELS.get(schedule.lhs if j else "", Level.L2)
+        x = self.x.load(nest, args, [at, k], (tm, tk), "x", reuse, level)
+        stays = Level.L2 if schedule.order == "mn" or i is None else Level.L3
+        v = self.v.load(nest, args, [k, j], (tk, tj), "v", [i], stays)
+        flow, kind = Dataflow.OUTPUT_STATIONARY, self.results[0][1]
+        nest.matmul(flow, x, v, hidden, [k], inner, self.epilogues[0])
         nest.close()
         n = nest.loop(e, tn, "n")
-        w = self.w.load(nest, args[self.w.position], [j, n], (tj, tn), "w", [i], level)
-        outer = [o.load(nest, args[o.position], [at, n], (tm, tn), "bias") for o in self.outer]
-        kind = self.results[0][1]
-        epilogue = epilogue_region(self.second.result, self.after, [o.kind for o in self.outer])
-        over = [] if j is None else [j]
-        in_l3 = bool(over) and schedule.rhs == "l3"
-        sums = total = nest.alloc((tm, tn), kind, "sums", Level.L3 if in_l3 else Level.L2, over)
+        w = self.w.load(nest, args, [j, n], (tj, tn), "w", [i], stays)
+        outer = [o.load(nest, args, [at, n], (tm, tn), "bias") for o in self.outer]
+        in_l3 = j is not None and schedule.rhs == "l3"
+        where = Level.L3 if in_l3 else Level.L2
+        sums = total = nest.alloc((tm, tn), kind, "sums", where, [j])
         if in_l3:
             total = nest.load(sums, [0, 0], (tm, tn), kind, "sum", after=j)
-        nest.builder.insert(tile.MatmulOp(flow, hidden, w, total, over, outer, epilogue))
+        nest.matmul(flow, hidden, w, total, [j], outer, self.epilogues[1])
         if in_l3:
             nest.store(total, sums, [0, 0])
-        nest.store(sums, args[-1], [at, n], over=over)
+        nest.store(sums, args[-1], [at, n], over=[j])

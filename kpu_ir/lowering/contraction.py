@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, Generic
 
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Operation, Region, SSAValue
 
-from kpu_ir.dialects import kernel, tile
+from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Dataflow, Level
-from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs
+from kpu_ir.lowering.nest import epilogue_region, outside_inputs
 from kpu_ir.lowering.product_space import Problem, product_space
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged, round_up
 from kpu_ir.lowering.space import Space, ceildiv
 from kpu_ir.machine import Machine
+from kpu_ir.nest.interface import Nest, V
 from kpu_ir.scalar.body import op_classes
 from kpu_ir.support.types import bits_of
 
@@ -141,121 +143,112 @@ class Contraction:
         unroll_n = schedule.unroll_n if tk < k and ceildiv(n, tn) % schedule.unroll_n == 0 else 1
         return replace(schedule, tile=(min(tm, m), tn, min(tk, k)), unroll_n=unroll_n)
 
-    def emit(self, block: Block, schedule: Schedule) -> None:
-        """The nest: batches, then rows and columns in the schedule's order, then k."""
-        schedule = self.fitted(schedule)
-        tm, tn, tk = schedule.tile
-        _, m, n, k = self.extents
-        args = list(block.args)
-        out_shape, out_type = self.results[0]
-        element = self.arguments[self.lhs][1]
-        nest = Nest(block)
-        batch = [nest.loop(b, 1, "b") for b in out_shape[:-2]]
-        at: dict[str, SSAValue | None] = {}
-        sizes = {"m": (m, tm), "n": (n, tn * schedule.unroll_n)}
-        outer, inner = schedule.order
-        columns: list[int | SSAValue | None] = []
-
-        def more_columns() -> list[int | SSAValue | None]:
-            """Where the tiles beside each other begin, in n."""
-            more = [nest.affine(at["n"], 1, c * tn) for c in range(1, schedule.unroll_n)]
-            return [at["n"], *more]
-
-        def operand(which: str, column: int = 0) -> tuple[SSAValue, ...]:
-            """Load the tile of lhs or rhs that the open loops name; ``column``: of the tiles beside
-            each other, which."""
-            position = self.lhs if which == "lhs" else self.rhs
-            shape = self.arguments[position][0]
-            axes, tiles = (("m", "k"), (tm, tk)) if which == "lhs" else (("k", "n"), (tk, tn))
-            transposed = self.transposed[which == "rhs"]
-            index: list[int | SSAValue | None] = [
-                b if s > 1 else None for b, s in zip(batch, shape)
-            ]
-            stored = list(zip(axes, tiles))
-            if transposed:
-                stored.reverse()
-            index += [columns[column] if axis == "n" else at.get(axis) for axis, _ in stored]
-            lead = (1,) * len(batch)
-            rank = len(shape)
-            swap = (*range(rank - 2), rank - 1, rank - 2) if transposed else None
-            stays = getattr(schedule, which)
-            free = "n" if which == "lhs" else "m"
-            keep = [at.get(free)] if stays else []
-            memory_shape = (*lead, *(t for _, t in stored))
-            if stays == "l3":
-                held = nest.load(
-                    args[position], index, memory_shape, element, f"{which}3", Level.L3, keep
-                )
-                zeros = [0] * rank
-                return (nest.load(held, zeros, (*lead, *tiles), element, which, permuted=swap),)
-            return (
-                nest.load(
-                    args[position], index, (*lead, *tiles), element, which, keep=keep, permuted=swap
-                ),
-            )
-
-        cut_k = tk < k
-        loaded: dict[str, SSAValue] = {}
-        at[outer] = nest.loop(*sizes[outer], outer)
-        first = "lhs" if outer == "m" else "rhs"
-        second = "rhs" if outer == "m" else "lhs"
-        if outer == "n":
-            columns += more_columns()
-        if not cut_k:
-            loaded[first] = operand(first)[0]
-        lead = (1,) * len(batch)
-        extra: dict[tuple[int, int], SSAValue] = {}
-
-        def load_extra(here: str) -> None:
-            """Operands of the epilogue, each as far outside as its dimensions allow; kept where it
-            cannot go outside."""
-            for position in self.extra:
-                shape, kind = self.arguments[position]
-                uses = {axis for axis, s in zip("mn", shape[-2:]) if s > 1}
-                if (position, 0) in extra or (here == outer and inner in uses):
-                    continue
-                size = (*lead, *(t if axis in uses else 1 for axis, t in zip("mn", (tm, tn))))
-                keep = [at[outer]] if outer not in uses and here == inner else []
-                for c, column in enumerate(columns if "n" in uses else [None]):
-                    index = [b if s > 1 else None for b, s in zip(batch, shape)]
-                    index += [at["m"] if "m" in uses else None, column]
-                    extra[position, c] = nest.load(
-                        args[position], index, size, kind, "extra", keep=keep
-                    )
-
-        load_extra(outer)
-        at[inner] = nest.loop(*sizes[inner], inner)
-        if inner == "n":
-            columns += more_columns()
-        if not cut_k:
-            loaded[second] = operand(second)[0]
-        load_extra(inner)
-        outs = [nest.alloc((*lead, tm, tn), out_type, "acc") for _ in columns]
-        over: list[SSAValue] = []
-        if cut_k:
-            at["k"] = nest.loop(k, tk, "k")
-            if at["k"] is not None:
-                over.append(at["k"])
-            if len(columns) == 1:
-                loaded[first] = operand(first)[0]
-                loaded[second] = operand(second)[0]
-            else:
-                loaded["lhs"] = operand("lhs")[0]
+    @cached_property
+    def epilogue(self) -> Region | None:
+        """The maps as one scalar body."""
         kinds = [self.arguments[p][1] for p in self.extra]
+        return epilogue_region(self.product.results[0], self.maps, kinds)
+
+    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
+        """The nest: batches, then rows and columns in the schedule's order, then k."""
+        _Emission(self, nest, args, self.fitted(schedule)).run()
+
+
+class _Emission(Generic[V]):
+    """One nest in the making: ``at`` is where its loops are, ``columns`` where the tiles that are
+    unrolled along n begin."""
+
+    def __init__(
+        self, strategy: Contraction, nest: Nest[V], args: Sequence[V], schedule: Schedule
+    ) -> None:
+        self.strategy, self.nest, self.args, self.schedule = strategy, nest, args, schedule
+        _, m, n, k = strategy.extents
+        tm, tn, tk = schedule.tile
+        self.tiles = {"m": tm, "n": tn, "k": tk}
+        self.loops = {"m": (m, tm), "n": (n, tn * schedule.unroll_n), "k": (k, tk)}
+        self.cut = tk < k
+        self.at: dict[str, V | None] = {"m": None, "n": None, "k": None}
+        self.columns: list[int | V | None] = []
+        self.batch: list[V | None] = []
+        self.lead: Shape = ()
+        self.extra: dict[tuple[int, int], V] = {}
+
+    def run(self) -> None:
+        """Write it."""
+        strategy, nest, at = self.strategy, self.nest, self.at
+        out_shape, out_type = strategy.results[0]
+        self.batch = [nest.loop(b, 1, "b") for b in out_shape[:-2]]
+        self.lead = (1,) * len(self.batch)
+        outer, inner = self.schedule.order
+        first, second = ("lhs", "rhs") if outer == "m" else ("rhs", "lhs")
+        loaded: dict[str, V] = {}
+        for axis, which in ((outer, first), (inner, second)):
+            self.open(axis)
+            if not self.cut:
+                loaded[which] = self.operand(which)
+            self.epilogue_operands(axis, outer, inner)
+        shape = (*self.lead, self.tiles["m"], self.tiles["n"])
+        outs = [nest.alloc(shape, out_type, "acc") for _ in self.columns]
+        if self.cut:
+            self.open("k")
+            for which in (first, second) if len(outs) == 1 else ("lhs",):
+                loaded[which] = self.operand(which)
         for c, out in enumerate(outs):
-            rhs = loaded["rhs"] if "rhs" in loaded else operand("rhs", c)[0]
-            nest.builder.insert(
-                tile.MatmulOp(
-                    DATAFLOWS[schedule.dataflow],
-                    loaded["lhs"],
-                    rhs,
-                    out,
-                    over,
-                    [extra.get((p, c)) or extra[p, 0] for p in self.extra],
-                    epilogue_region(self.product.results[0], self.maps, kinds),
-                )
-            )
-        if cut_k:
+            rhs = loaded["rhs"] if "rhs" in loaded else self.operand("rhs", c)
+            extra = [self.extra.get((p, c)) or self.extra[p, 0] for p in strategy.extra]
+            flow = DATAFLOWS[self.schedule.dataflow]
+            nest.matmul(flow, loaded["lhs"], rhs, out, [at["k"]], extra, strategy.epilogue)
+        if self.cut:
             nest.close()
-        for out, column in zip(outs, columns):
-            nest.store(out, args[-1], [*batch, at["m"], column])
+        for out, column in zip(outs, self.columns):
+            nest.store(out, self.args[-1], [*self.batch, at["m"], column])
+
+    def open(self, axis: str) -> None:
+        """Open a loop."""
+        self.at[axis] = at = self.nest.loop(*self.loops[axis], axis)
+        if axis == "n":
+            more = range(1, self.schedule.unroll_n)
+            self.columns = [at, *(self.nest.affine(at, 1, c * self.tiles["n"]) for c in more)]
+
+    def operand(self, which: str, column: int = 0) -> V:
+        """Load the tile of lhs or rhs that the open loops name; ``column``: of the unrolled
+        tiles, which."""
+        strategy, nest, lead = self.strategy, self.nest, self.lead
+        left = which == "lhs"
+        position, axes, free = (strategy.lhs, "mk", "n") if left else (strategy.rhs, "kn", "m")
+        shape, element = strategy.arguments[position]
+        tiles = tuple(self.tiles[axis] for axis in axes)
+        stored, swap, rank = tiles, None, len(shape)
+        if strategy.transposed[not left]:
+            axes, stored = axes[::-1], tiles[::-1]
+            swap = (*range(rank - 2), rank - 1, rank - 2)
+        index: list[int | V | None] = [b if s > 1 else None for b, s in zip(self.batch, shape)]
+        index += [self.columns[column] if axis == "n" else self.at[axis] for axis in axes]
+        stays = self.schedule.lhs if left else self.schedule.rhs
+        reuse = [self.at[free]] if stays else []
+        source = self.args[position]
+        if stays == "l3":
+            near = (*lead, *stored)
+            held = nest.load(source, index, near, element, f"{which}3", Level.L3, reuse)
+            zeros, block = [0] * rank, (*lead, *tiles)
+            return nest.load(held, zeros, block, element, which, permuted=swap)
+        return nest.load(source, index, (*lead, *tiles), element, which, Level.L2, reuse, swap)
+
+    def epilogue_operands(self, here: str, outer: str, inner: str) -> None:
+        """Load operands of the epilogue, each as far outside as its dimensions allow; kept where it
+        cannot go outside."""
+        for position in self.strategy.extra:
+            shape, kind = self.strategy.arguments[position]
+            uses = [axis for axis, s in zip("mn", shape[-2:]) if s > 1]
+            if (position, 0) in self.extra or (here == outer and inner in uses):
+                continue
+            size = (*self.lead, *(self.tiles[axis] if axis in uses else 1 for axis in "mn"))
+            reuse = [self.at[outer]] if outer not in uses and here == inner else []
+            for c, column in enumerate(self.columns if "n" in uses else [None]):
+                index: list[int | V | None] = [
+                    b if s > 1 else None for b, s in zip(self.batch, shape)
+                ]
+                index += [self.at["m"] if "m" in uses else None, column]
+                self.extra[position, c] = self.nest.load(
+                    self.args[position], index, size, kind, "extra", reuse=reuse
+                )

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, Generic
 
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Operation, Region, SSAValue
 
-from kpu_ir.dialects import kernel, tile
+from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
-from kpu_ir.dialects.tile import Level, Window, WindowAttr
+from kpu_ir.dialects.tile import Level, Window
 from kpu_ir.lowering.contraction import DATAFLOWS, Contraction
 from kpu_ir.lowering.convolution_space import ConvolutionProblem, convolution_space
-from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs
+from kpu_ir.lowering.nest import epilogue_region, outside_inputs
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned
 from kpu_ir.lowering.space import Space
 from kpu_ir.machine import Machine
+from kpu_ir.nest.interface import Nest, V
 from kpu_ir.support.types import bits_of
 
 
@@ -149,123 +151,135 @@ class Convolution:
 
     # -- the nest ---------------------------------------------------------------------------------
 
-    def emit(self, block: Block, schedule: Schedule) -> None:
+    @cached_property
+    def epilogue(self) -> Region | None:
+        """The maps as one scalar body."""
+        kinds = [self.arguments[p][1] for p in self.extra]
+        return epilogue_region(self.product.results[0], self.maps, kinds)
+
+    @cached_property
+    def rounds(self) -> bool:
+        """Whether partial sums would be rounded: the result's type is not the product's."""
+        return tensor_type(self.product.results[0]).element_type != self.results[0][1]
+
+    @cached_property
+    def padding(self) -> tuple[Shape, Shape]:
+        """What is read around the image, in the nest's dimensions: it is cut to what the windows
+        cover."""
+        (*lead, _, oh, ow), source = self.results[0][0], self.arguments[self.input][0]
+        span, none = self.window.span((oh, ow)), (0,) * (1 + len(lead))
+        high = (max(0, s - a - n) for s, a, n in zip(span, self.low, source[-2:]))
+        return (*none, *self.low), (*none, *high)
+
+    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
         """Batches and groups, then output channels and positions in the schedule's order, then
         input channels."""
-        _, oc, oh, ow, c = self.extents
+        _Emission(self, nest, args, schedule).run()
+
+
+class _Emission(Generic[V]):
+    """One nest in the making; ``at`` is where its loops are."""
+
+    def __init__(
+        self, strategy: Convolution, nest: Nest[V], args: Sequence[V], schedule: Schedule
+    ) -> None:
+        self.strategy, self.nest, self.args, self.schedule = strategy, nest, args, schedule
+        _, oc, oh, ow, c = strategy.extents
         toc, th, tw, tc = (min(t, n) for t, n in zip(schedule.tile, (oc, oh, ow, c)))
-        tw = ow if self.folded and ow % tw else tw
-        args, out_shape = list(block.args), self.results[0][0]
-        if tensor_type(self.product.results[0]).element_type != self.results[0][1]:
-            tc = c  # partial sums would be rounded to the result's type
-        nest = Nest(block)
-        batch = [nest.loop(n, 1, name) for n, name in zip(out_shape[:-3], ("b", "g"))]
-        at: dict[str, SSAValue | None] = {}
-        cut = tc < c
+        tw = ow if strategy.folded and ow % tw else tw
+        tc = c if strategy.rounds else tc
+        self.loops = {"o": (oc, toc), "y": (oh, th), "x": (ow, tw), "c": (c, tc)}
+        self.tile = (toc, th, tw, tc)
+        self.cut = tc < c
+        self.at: dict[str, V | None] = dict.fromkeys("oyxc")
+        self.batch: list[V | None] = []
+        self.lead: Shape = ()
 
-        def weights() -> SSAValue:
-            groups = batch[1:]
-            index = [*groups, at.get("o"), at.get("c"), 0, 0]
-            shape = (*(1 for _ in groups), toc, tc, *self.window.kernel)
-            # A tile stays over loops that stand directly inside each other.
-            adjacent = schedule.order == "nm" and len(batch) == 1
-            outer = [*(batch if adjacent else ()), at.get("y"), at.get("x")]
-            keep = outer if schedule.lhs else []
-            return self._staged(nest, args[self.weights], index, shape, "w", schedule.lhs, keep)
-
-        def image() -> SSAValue:
-            hin, win = self.window.span((th, tw))
-            (sy, sx), pad = self.window.strides, (0,) * (1 + len(batch))
-            index = [
-                *batch,
-                at.get("c"),
-                nest.affine(at.get("y"), sy),
-                nest.affine(at.get("x"), sx),
-            ]
-            shape = (*(1 for _ in batch), tc, hin, win)
-            keep = [at.get("o")] if schedule.rhs else []
-            source = self.arguments[self.input][0]
-            # The padded image is cut to what the windows cover.
-            span = self.window.span((oh, ow))
-            high = tuple(s - a - n for s, a, n in zip(span, self.low, source[-2:]))
-            return self._staged(
-                nest,
-                args[self.input],
-                index,
-                shape,
-                "x",
-                schedule.rhs,
-                keep,
-                (*pad, *self.low),
-                (*pad, *(max(0, h) for h in high)),
-            )
-
-        loaded: dict[str, SSAValue] = {}
-        if schedule.order == "mn":
-            at["o"] = nest.loop(oc, toc, "o")
-            if not cut and not schedule.lhs:
-                loaded["w"] = weights()
-        at["y"], at["x"] = nest.loop(oh, th, "y"), nest.loop(ow, tw, "x")
-        if schedule.order == "nm":
-            if not cut and not schedule.rhs:
-                loaded["x"] = image()
-            at["o"] = nest.loop(oc, toc, "o")
-        if not cut:
-            if "w" not in loaded:
-                loaded["w"] = weights()
-            if "x" not in loaded:
-                loaded["x"] = image()
-        extra: list[SSAValue] = []
-        for position in self.extra:
-            shape, kind = self.arguments[position]
-            places = [*batch, at["o"], at["y"], at["x"]]
-            index = [i if n > 1 else None for i, n in zip(places, shape)]
-            sizes = (*(1 for _ in batch), toc, th, tw)
-            size = tuple(t if n > 1 else 1 for t, n in zip(sizes, shape))
-            extra.append(nest.load(args[position], index, size, kind, "extra"))
-        out = nest.alloc((*(1 for _ in batch), toc, th, tw), self.results[0][1], "acc")
-        over: list[SSAValue] = []
-        if cut:
-            at["c"] = nest.loop(c, tc, "c")
-            if at["c"] is not None:
-                over.append(at["c"])
-            loaded["w"], loaded["x"] = weights(), image()
-        kinds = [self.arguments[p][1] for p in self.extra]
-        epilogue = epilogue_region(self.product.results[0], self.maps, kinds)
-        window = WindowAttr.of(self.window.kernel, self.window.strides, self.window.dilations)
-        nest.builder.insert(
-            tile.MatmulOp(
-                DATAFLOWS[schedule.dataflow],
-                loaded["w"],
-                loaded["x"],
-                out,
-                over,
-                extra,
-                epilogue,
-                window,
-            )
-        )
-        if cut:
+    def run(self) -> None:
+        """Write it."""
+        strategy, nest, at = self.strategy, self.nest, self.at
+        outs = strategy.results[0][0]
+        self.batch = [nest.loop(n, 1, name) for n, name in zip(outs[:-3], ("b", "g"))]
+        self.lead = (1,) * len(self.batch)
+        by_channel = self.schedule.order == "mn"
+        # What does not depend on the inner loops is loaded outside of them; what stays, inside.
+        w = x = None
+        if by_channel:
+            self.open("o")
+            w = None if self.cut or self.schedule.lhs else self.weights()
+        self.open("y", "x")
+        if not by_channel:
+            x = None if self.cut or self.schedule.rhs else self.image()
+            self.open("o")
+        if not self.cut:
+            w = w or self.weights()
+            x = x or self.image()
+        where = [*self.batch, at["o"], at["y"], at["x"]]
+        shape = (*self.lead, *self.tile[:3])
+        extra = [self.epilogue_operand(position, where, shape) for position in strategy.extra]
+        out = nest.alloc(shape, strategy.results[0][1], "acc")
+        if self.cut:
+            self.open("c")
+            w, x = self.weights(), self.image()
+        assert w is not None
+        assert x is not None
+        flow = DATAFLOWS[self.schedule.dataflow]
+        nest.matmul(flow, w, x, out, [at["c"]], extra, strategy.epilogue, strategy.window)
+        if self.cut:
             nest.close()
-        nest.store(out, args[-1], [*batch, at["o"], at["y"], at["x"]])
+        nest.store(out, self.args[-1], where)
 
-    def _staged(
+    def open(self, *axes: str) -> None:
+        """Open loops."""
+        for axis in axes:
+            self.at[axis] = self.nest.loop(*self.loops[axis], axis)
+
+    def weights(self) -> V:
+        """Load the weights that the open loops name."""
+        at, groups, lead = self.at, self.batch[1:], self.lead[1:]
+        toc, _, _, tc = self.tile
+        # A tile stays over loops that stand directly inside each other.
+        adjacent = self.schedule.order == "nm" and len(self.batch) == 1
+        reuse = [*(self.batch if adjacent else ()), at["y"], at["x"]]
+        shape = (*lead, toc, tc, *self.strategy.window.kernel)
+        index = [*groups, at["o"], at["c"], 0, 0]
+        return self.staged(self.strategy.weights, index, shape, "w", self.schedule.lhs, reuse)
+
+    def image(self) -> V:
+        """Load the block under the windows that the open loops name."""
+        at, window = self.at, self.strategy.window
+        _, th, tw, tc = self.tile
+        y, x = (self.nest.affine(at[axis], s) for axis, s in zip("yx", window.strides))
+        shape = (*self.lead, tc, *window.span((th, tw)))
+        index = [*self.batch, at["c"], y, x]
+        position, stays = self.strategy.input, self.schedule.rhs
+        return self.staged(position, index, shape, "x", stays, [at["o"]], *self.strategy.padding)
+
+    def staged(
         self,
-        nest: Nest,
-        source: SSAValue,
-        index: Sequence[int | SSAValue | None],
-        shape: Sequence[int],
+        position: int,
+        index: Sequence[int | V | None],
+        shape: Shape,
         name: str,
         stays: str,
-        keep: Sequence[SSAValue | None],
-        low: Sequence[int] | None = None,
-        high: Sequence[int] | None = None,
-    ) -> SSAValue:
+        reuse: Sequence[V | None],
+        low: Shape | None = None,
+        high: Shape | None = None,
+    ) -> V:
         """Load an operand to L2; by way of L3 where it stays there."""
-        element = self.arguments[self.input][1]
+        nest, source = self.nest, self.args[position]
+        element = self.strategy.arguments[self.strategy.input][1]
+        reuse = reuse if stays else []
         if stays == "l3":
-            held = nest.load(
-                source, index, shape, element, f"{name}3", Level.L3, keep, None, low, high
+            source = nest.load(
+                source, index, shape, element, f"{name}3", Level.L3, reuse, None, low, high
             )
-            return nest.load(held, [0] * len(shape), shape, element, name)
-        return nest.load(source, index, shape, element, name, Level.L2, keep, None, low, high)
+            return nest.load(source, [0] * len(shape), shape, element, name)
+        return nest.load(source, index, shape, element, name, Level.L2, reuse, None, low, high)
+
+    def epilogue_operand(self, position: int, where: Sequence[V | None], tile: Shape) -> V:
+        """Load what the epilogue reads besides."""
+        shape, kind = self.strategy.arguments[position]
+        index = [i if n > 1 else None for i, n in zip(where, shape)]
+        size = tuple(t if n > 1 else 1 for t, n in zip(tile, shape))
+        return self.nest.load(self.args[position], index, size, kind, "extra")

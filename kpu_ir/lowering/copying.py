@@ -10,17 +10,17 @@ from typing import ClassVar
 
 import numpy as np
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Operation
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.kernel.movement import numbers
 from kpu_ir.dialects.tile import Level
-from kpu_ir.lowering.nest import Nest
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import Space, grid
 from kpu_ir.machine import Machine
+from kpu_ir.nest.interface import Nest, V
 from kpu_ir.support.types import bits_of
 
 
@@ -112,14 +112,12 @@ class Copying:
             least, moved, least, (block,), l3_depth=depth, defer=np.maximum(2, depth - 1)
         )
 
-    def emit(self, block: Block, schedule: Schedule) -> None:
+    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
         """One nest a piece."""
-        args: list[SSAValue] = list(block.args)
         for piece in self.pieces:
-            self._piece(block, args, piece, schedule.tile[0])
+            self._piece(nest, args, piece, schedule.tile[0])
 
-    def _piece(self, block: Block, args: list[SSAValue], piece: Piece, room: int) -> None:
-        nest = Nest(block)
+    def _piece(self, nest: Nest[V], args: Sequence[V], piece: Piece, room: int) -> None:
         source, element = self.arguments[piece.source]
         sizes: list[int] = []
         for axis in reversed(range(len(piece.extents))):
@@ -148,6 +146,7 @@ class Copying:
             by=by,
         )
         nest.store(moved, args[-1], [nest.affine(i, 1, a) for i, a in zip(at, piece.at)])
+        nest.close(len(at))
 
 
 def _share(n: int, room: int, whole: bool) -> int:

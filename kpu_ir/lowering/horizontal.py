@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar
 
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Operation, Region, SSAValue
 
-from kpu_ir.dialects import kernel, tile
+from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Level
 from kpu_ir.lowering.contraction import DATAFLOWS
-from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs
+from kpu_ir.lowering.nest import epilogue_region, outside_inputs
 from kpu_ir.lowering.operand import Operand
 from kpu_ir.lowering.product_space import Problem, product_space
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import Space, ceildiv
 from kpu_ir.machine import Machine
+from kpu_ir.nest.interface import Nest, V
 from kpu_ir.scalar.body import op_classes
 from kpu_ir.support.types import bits_of
 
@@ -32,6 +34,11 @@ class Branch:
     maps: tuple[kernel.MapOp, ...]
     rhs: Operand
     extra: tuple[Operand, ...]
+
+    @cached_property
+    def epilogue(self) -> Region | None:
+        """The maps as one scalar body."""
+        return epilogue_region(self.product.result, self.maps, [o.kind for o in self.extra])
 
 
 @dataclass(frozen=True)
@@ -141,14 +148,13 @@ class HorizontalFusion:
             tk = k  # partial sums would be rounded to the result's type
         return replace(schedule, tile=(min(tm, m), min(tn, n), min(tk, k)))
 
-    def emit(self, block: Block, schedule: Schedule) -> None:
+    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
         """The nest of one product, with the others beside it in the innermost loops."""
         schedule = self.fitted(schedule)
         tm, tn, tk = schedule.tile
         m, n, k = self.extents
-        args, nest = list(block.args), Nest(block)
         targets = args[len(self.arguments) :]
-        at: dict[str, SSAValue | None] = {}
+        at: dict[str, V | None] = dict.fromkeys("mnk")
         sizes = {"m": (m, tm), "n": (n, tn)}
         outer, inner = schedule.order
         cut = tk < k
@@ -156,52 +162,36 @@ class HorizontalFusion:
         def level(stays: str) -> Level:
             return Level.L3 if stays == "l3" else Level.L2
 
-        def left() -> SSAValue:
-            keep = [at.get("n")] if schedule.lhs else []
-            return self.lhs.load(
-                nest, args[self.lhs.position], [at.get("m"), at.get("k")], (tm, tk), "lhs", keep,
-                level(schedule.lhs),
-            )  # fmt: skip
+        def left() -> V:
+            reuse, near = [at["n"]] if schedule.lhs else [], level(schedule.lhs)
+            return self.lhs.load(nest, args, [at["m"], at["k"]], (tm, tk), "lhs", reuse, near)
 
-        def right(branch: Branch) -> SSAValue:
-            keep = [at.get("m")] if schedule.rhs else []
-            return branch.rhs.load(
-                nest, args[branch.rhs.position], [at.get("k"), at.get("n")], (tk, tn), "rhs", keep,
-                level(schedule.rhs),
-            )  # fmt: skip
+        def right(branch: Branch) -> V:
+            reuse, near = [at["m"]] if schedule.rhs else [], level(schedule.rhs)
+            return branch.rhs.load(nest, args, [at["k"], at["n"]], (tk, tn), "rhs", reuse, near)
 
         at[outer] = nest.loop(*sizes[outer], outer)
         lhs = left() if not cut and outer == "m" else None
         rhs = [right(b) for b in self.branches] if not cut and outer == "n" else []
         at[inner] = nest.loop(*sizes[inner], inner)
         lhs = left() if not cut and lhs is None else lhs
-        accs: list[SSAValue] = []
-        extras: list[list[SSAValue]] = []
+        accs: list[V] = []
+        extras: list[list[V]] = []
+        where = [at["m"], at["n"]]
         for branch, (_, kind) in zip(self.branches, self.results):
-            extras.append(
-                [
-                    o.load(nest, args[o.position], [at["m"], at["n"]], (tm, tn), "extra")
-                    for o in branch.extra
-                ]
-            )
+            extras.append([o.load(nest, args, where, (tm, tn), "extra") for o in branch.extra])
             accs.append(nest.alloc((tm, tn), kind, "acc"))
-        over: list[SSAValue] = []
         if cut:
             at["k"] = nest.loop(k, tk, "k")
-            over += [v for v in [at["k"]] if v is not None]
             lhs = left()
         assert lhs is not None
         flow = DATAFLOWS[schedule.dataflow]
         for i, branch in enumerate(self.branches):
             operand = rhs[i] if rhs else right(branch)
-            kinds = [o.kind for o in branch.extra]
-            epilogue = epilogue_region(branch.product.result, branch.maps, kinds)
-            nest.builder.insert(
-                tile.MatmulOp(flow, lhs, operand, accs[i], over, extras[i], epilogue)
-            )
+            nest.matmul(flow, lhs, operand, accs[i], [at["k"]], extras[i], branch.epilogue)
             if not cut:
-                nest.store(accs[i], targets[i], [at["m"], at["n"]])
+                nest.store(accs[i], targets[i], where)
         if cut:
             nest.close()
             for acc, target in zip(accs, targets):
-                nest.store(acc, target, [at["m"], at["n"]])
+                nest.store(acc, target, where)

@@ -33,6 +33,7 @@ from kpu_ir.lowering.schedule import (
 )
 from kpu_ir.machine import Machine
 from kpu_ir.machine.attr import machine_of
+from kpu_ir.nest.tile_ir import TileIr
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.places import at_call, place_of
 
@@ -48,8 +49,8 @@ TilingStrategy = (
     | Copying
 )
 """What ``tile`` needs to know of a kernel. Each has ``arguments`` and ``results`` (tensors with the
-shapes in which the nest sees them), ``default(machine)``, and ``emit(block, schedule,
-arguments)``."""
+shapes in which the nest sees them), ``default(machine)``, and ``emit(nest, arguments,
+schedule)``."""
 
 
 def recognise(func: FuncOp) -> TilingStrategy:
@@ -93,7 +94,7 @@ def lower_kernel(func: FuncOp, strategy: TilingStrategy, schedule: Schedule) -> 
     block = Block(arg_types=types)
     for arg, old in zip(block.args, func.body.block.args):
         arg.name_hint = old.name_hint
-    strategy.emit(block, schedule)
+    strategy.emit(TileIr(block), block.args, schedule)
     block.add_op(ReturnOp())
     lowered = FuncOp(
         func.sym_name.data, FunctionType.from_lists(types, []), Region(block), visibility="private"

@@ -8,15 +8,15 @@ from math import prod
 from typing import ClassVar
 
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Operation
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
-from kpu_ir.lowering.nest import Nest
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import Space, block_space
 from kpu_ir.machine import Machine
+from kpu_ir.nest.interface import Nest, V
 from kpu_ir.support.types import bits_of
 
 
@@ -95,14 +95,11 @@ class Movement:
             wanted[other] = min(shape[other], max(1, room // wanted[last]))
         return tuple(wanted)
 
-    def emit(self, block: Block, schedule: Schedule) -> None:
+    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
         """The nest: one loop a dimension of the source."""
-        (shape, kind), args = self.arguments[0], list(block.args)
+        shape, kind = self.arguments[0]
         sizes = tuple(min(t, n) for t, n in zip(schedule.tile, shape))
-        nest = Nest(block)
-        at: list[SSAValue | None] = [
-            nest.loop(n, t, f"i{axis}") for axis, (n, t) in enumerate(zip(shape, sizes))
-        ]
+        at = [nest.loop(n, t, f"i{axis}") for axis, (n, t) in enumerate(zip(shape, sizes))]
         out = tuple(sizes[a] for a in self.axes)
         moved = nest.load(args[0], at, out, kind, "block", permuted=self.axes)
         nest.store(moved, args[1], [at[a] for a in self.axes])

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from xdsl.ir import Attribute, SSAValue
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Level
-from kpu_ir.lowering.nest import Nest
 from kpu_ir.lowering.shapes import Shape, aligned
+from kpu_ir.nest.interface import Nest, V
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Operand:
         shape = aligned(tensor_type(value).get_shape(), rank)
         return Operand(list(arguments).index(value), shape, axes, tensor_type(value).element_type)
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         """The shape that the nest sees."""
         return tuple(self.stored[a] for a in self.axes)
@@ -64,25 +65,26 @@ class Operand:
 
     def load(
         self,
-        nest: Nest,
-        source: SSAValue,
-        at: Sequence[SSAValue | int | None],
+        nest: Nest[V],
+        args: Sequence[V],
+        at: Sequence[V | int | None],
         extents: Sequence[int],
         name: str,
-        keep: Sequence[SSAValue | None] = (),
+        reuse: Sequence[V | None] = (),
         level: Level = Level.L2,
-    ) -> SSAValue:
+    ) -> V:
         """Load the block at ``at`` (in the nest's dimensions; extents are cut to the tensor's).
 
         ``level``: where a block that is kept stays; from L3 it is moved to L2 each time.
         """
         shape = tuple(min(n, full) for n, full in zip(extents, self.shape))
-        index: list[SSAValue | int | None] = [None] * len(at)
+        index: list[V | int | None] = [None] * len(at)
         memory = [1] * len(at)
         for axis, i, n, full in zip(self.axes, at, shape, self.shape):
             index[axis] = i if full > 1 else None
             memory[axis] = n
+        source = args[self.position]
         if level is Level.L2:
-            return nest.load(source, index, shape, self.kind, name, keep=keep, permuted=self.axes)
-        held = nest.load(source, index, memory, self.kind, f"{name}3", Level.L3, keep)
+            return nest.load(source, index, shape, self.kind, name, reuse=reuse, permuted=self.axes)
+        held = nest.load(source, index, memory, self.kind, f"{name}3", Level.L3, reuse)
         return nest.load(held, [0] * len(at), shape, self.kind, name, permuted=self.axes)

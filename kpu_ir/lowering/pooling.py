@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf, prod
 from typing import ClassVar
 
 import numpy as np
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute, Block, Operation, SSAValue
+from xdsl.ir import Attribute, Operation, Region, SSAValue
 
-from kpu_ir.dialects import kernel, tile
+from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
-from kpu_ir.dialects.tile import Reduction, Window, WindowAttr
-from kpu_ir.lowering.nest import Nest, epilogue_region, outside_inputs
+from kpu_ir.dialects.tile import Reduction, Window
+from kpu_ir.lowering.nest import epilogue_region, outside_inputs
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned
 from kpu_ir.lowering.space import Space, ceildiv, grid, slot, spans, summed
 from kpu_ir.machine import Machine
+from kpu_ir.nest.interface import Nest, V
 from kpu_ir.support.types import bits_of
 
 
@@ -126,12 +128,16 @@ class Pooling:
             cycles, moved, cycles + ends + least // trips, (tc, th, tw), l3_depth=depth, defer=depth
         )
 
-    def emit(self, block: Block, schedule: Schedule) -> None:
+    @cached_property
+    def epilogue(self) -> Region | None:
+        """The maps as one scalar body."""
+        kinds = [self.arguments[p][1] for p in self.extra]
+        return epilogue_region(self.product.results[0], self.maps, kinds)
+
+    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
         """Batches, channels, then positions."""
         n, c, oh, ow = self.results[0][0]
         tc, th, tw = (min(t, e) for t, e in zip(schedule.tile, (c, oh, ow)))
-        args = list(block.args)
-        nest = Nest(block)
         b, ch = nest.loop(n, 1, "b"), nest.loop(c, tc, "c")
         weights = None
         if self.weights is not None:
@@ -139,32 +145,26 @@ class Pooling:
             shape = (1, tc, *self.window.kernel)
             weights = nest.load(args[self.weights], [0, ch, 0, 0], shape, kind, "w")
         y, x = nest.loop(oh, th, "y"), nest.loop(ow, tw, "x")
-
-        span, source = self.window.span((oh, ow)), self.arguments[self.input][0]
-        high = tuple(max(0, s - a - e) for s, a, e in zip(span, self.low, source[-2:]))
-        fill = {Reduction.MAX: -inf, Reduction.MIN: inf}.get(self.reduction, 0.0)
-        element = self.arguments[self.input][1]
+        (shape, element), strides = self.arguments[self.input], self.window.strides
+        high = (
+            max(0, s - a - e) for s, a, e in zip(self.window.span((oh, ow)), self.low, shape[-2:])
+        )
         image = nest.load(
             args[self.input],
-            [b, ch, nest.affine(y, self.window.strides[0]), nest.affine(x, self.window.strides[1])],
+            [b, ch, nest.affine(y, strides[0]), nest.affine(x, strides[1])],
             (1, tc, *self.window.span((th, tw))),
             element,
             "x",
             low=(0, 0, *self.low),
             high=(0, 0, *high),
-            fill=fill,
+            fill={Reduction.MAX: -inf, Reduction.MIN: inf}.get(self.reduction, 0.0),
         )
-        extra: list[SSAValue] = []
+        extra: list[V] = []
         for position in self.extra:
             shape, kind = self.arguments[position]
             index = [i if e > 1 else None for i, e in zip((b, ch, y, x), shape)]
             size = tuple(t if e > 1 else 1 for t, e in zip((1, tc, th, tw), shape))
             extra.append(nest.load(args[position], index, size, kind, "extra"))
         out = nest.alloc((1, tc, th, tw), self.results[0][1], "out")
-        kinds = [self.arguments[p][1] for p in self.extra]
-        epilogue = epilogue_region(self.product.results[0], self.maps, kinds)
-        window = WindowAttr.of(self.window.kernel, self.window.strides, self.window.dilations)
-        nest.builder.insert(
-            tile.WindowOp(self.reduction, window, image, weights, out, extra, epilogue)
-        )
+        nest.window(self.reduction, self.window, image, weights, out, extra, self.epilogue)
         nest.store(out, args[-1], [b, ch, y, x])

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, Generic
 
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
@@ -14,11 +15,12 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from kpu_ir.dialects import kernel, tile
 from kpu_ir.dialects.kernel import scalar_type, tensor_type
 from kpu_ir.dialects.tile import Reduction
-from kpu_ir.lowering.nest import Nest, outside_inputs, scalar_region
+from kpu_ir.lowering.nest import outside_inputs, scalar_region
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged
 from kpu_ir.lowering.space import Space, block_space
 from kpu_ir.machine import Machine
+from kpu_ir.nest.interface import Nest, V
 from kpu_ir.support.types import bits_of
 
 
@@ -122,117 +124,42 @@ class Rows:
             room = max(1, room // extents[axis])
         return tuple(extents)
 
-    def emit(self, block: Block, schedule: Schedule) -> None:
+    @cached_property
+    def inside(self) -> tuple[Operation, ...]:
+        """The operations inside of loops over reduced dimensions: all that need no finished
+        reduction. The others come after them."""
+        later = {op.results[0] for op in self.operations if isinstance(op, kernel.ReduceOp)}
+        found: list[Operation] = []
+        for op in self.operations:
+            if not isinstance(op, kernel.ReduceOp) and any(v in later for v in op.operands):
+                later.update(op.results)
+            else:
+                found.append(op)
+        return tuple(found)
+
+    @cached_property
+    def work(self) -> dict[Operation, tuple[tuple[SSAValue, ...], Region | None]]:
+        """What the vector engine does, by operation: what it reads, and the scalar body of a
+        map."""
+        found: dict[Operation, tuple[tuple[SSAValue, ...], Region | None]] = {}
+        for op in self.operations:
+            if isinstance(op, kernel.ReduceOp):
+                found[op] = (op.operands[0],), None
+            elif isinstance(op, kernel.BroadcastOp):
+                body = Block(arg_types=[scalar_type(op.result.type.element_type)])
+                body.add_op(tile.YieldOp(body.args[0]))
+                found[op] = (op.source,), Region(body)
+            elif isinstance(op, kernel.MapOp) and not self._inlined(op):
+                maps = self._with_producers(op)
+                inputs = tuple(outside_inputs(maps, []))
+                kinds = [tensor_type(v).element_type for v in inputs]
+                found[op] = inputs, scalar_region(maps, inputs, kinds)
+        return found
+
+    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
         """The nest: one loop a dimension, reduced ones innermost; then what comes after the
         reductions."""
-        args: dict[SSAValue, SSAValue] = dict(zip(self.inputs, block.args))
-        sizes = tuple(min(t, n) for t, n in zip(schedule.tile, self.full))
-        if not self.streams:
-            sizes = tuple(
-                n if axis in self.reduced else t
-                for axis, (n, t) in enumerate(zip(self.full, sizes))
-            )
-        nest = Nest(block)
-        at: list[SSAValue | None] = [None] * len(self.full)
-        free = [axis for axis in range(len(self.full)) if axis not in self.reduced]
-        for axis in free:
-            at[axis] = nest.loop(self.full[axis], sizes[axis], f"i{axis}")
-        over = [axis for axis in self.reduced if sizes[axis] < self.full[axis]]
-        tiles: dict[SSAValue, SSAValue] = {}
-        before, after = self._split() if over else (list(self.operations), [])
-        for op in before if over else []:
-            if isinstance(op, kernel.ReduceOp):
-                tiles[op.results[0]] = self._alloc(nest, op.results[0], sizes)
-        for axis in over:
-            at[axis] = nest.loop(self.full[axis], sizes[axis], f"r{axis}")
-        trips = [v for axis in over if (v := at[axis]) is not None]
-        for op in before:
-            self._operation(nest, op, tiles, args, at, sizes, trips)
-        for axis in over:
-            nest.close()
-            at[axis] = None
-        for op in after:
-            self._operation(nest, op, tiles, args, at, sizes, [])
-        for value, target in zip(self.outputs, block.args[len(self.inputs) :]):
-            source = (
-                tiles[value] if value in tiles else self._load(nest, value, tiles, args, at, sizes)
-            )
-            index = [i if n > 1 else None for i, n in zip(at, self.shapes[value])]
-            nest.store(source, target, index)
-
-    def _split(self) -> tuple[list[Operation], list[Operation]]:
-        """Operations inside the loops over reduced dimensions, and those after them."""
-        after: list[Operation] = []
-        late: set[SSAValue] = {
-            op.results[0] for op in self.operations if isinstance(op, kernel.ReduceOp)
-        }
-        before: list[Operation] = []
-        for op in self.operations:
-            if not isinstance(op, kernel.ReduceOp) and any(v in late for v in op.operands):
-                late.update(op.results)
-                after.append(op)
-            else:
-                before.append(op)
-        return before, after
-
-    def _size(self, value: SSAValue, sizes: Shape) -> Shape:
-        return tuple(t if n > 1 else 1 for t, n in zip(sizes, self.shapes[value]))
-
-    def _alloc(self, nest: Nest, value: SSAValue, sizes: Shape) -> SSAValue:
-        return nest.alloc(self._size(value, sizes), tensor_type(value).element_type, "row")
-
-    def _load(
-        self,
-        nest: Nest,
-        value: SSAValue,
-        tiles: dict[SSAValue, SSAValue],
-        args: dict[SSAValue, SSAValue],
-        at: Sequence[SSAValue | None],
-        sizes: Shape,
-    ) -> SSAValue:
-        if value not in tiles:
-            index = [i if n > 1 else None for i, n in zip(at, self.shapes[value])]
-            kind = tensor_type(value).element_type
-            tiles[value] = nest.load(args[value], index, self._size(value, sizes), kind, "in")
-        return tiles[value]
-
-    def _operation(
-        self,
-        nest: Nest,
-        op: Operation,
-        tiles: dict[SSAValue, SSAValue],
-        args: dict[SSAValue, SSAValue],
-        at: Sequence[SSAValue | None],
-        sizes: Shape,
-        trips: Sequence[SSAValue],
-    ) -> None:
-        result = op.results[0]
-        if isinstance(op, kernel.ReduceOp):
-            source = self._load(nest, op.operands[0], tiles, args, at, sizes)
-            if not self.reduced:
-                tiles[result] = source  # along extents of 1 only
-                return
-            if result not in tiles:
-                tiles[result] = self._alloc(nest, result, sizes)
-            kind = Reduction(op.kind_name)
-            nest.builder.insert(tile.ReduceOp(kind, source, tiles[result], self.reduced, trips))
-            return
-        if isinstance(op, kernel.BroadcastOp):
-            source = self._load(nest, op.source, tiles, args, at, sizes)
-            tiles[result] = self._alloc(nest, result, sizes)
-            body = Block(arg_types=[scalar_type(op.result.type.element_type)])
-            body.add_op(tile.YieldOp(body.args[0]))
-            nest.builder.insert(tile.MapOp([source], tiles[result], Region(body)))
-            return
-        assert isinstance(op, kernel.MapOp)
-        if self._inlined(op):
-            return
-        maps = self._with_producers(op)
-        inputs = outside_inputs(maps, [])
-        loaded = [self._load(nest, v, tiles, args, at, sizes) for v in inputs]
-        tiles[result] = self._alloc(nest, result, sizes)
-        kinds = [tensor_type(v).element_type for v in inputs]
-        nest.builder.insert(tile.MapOp(loaded, tiles[result], scalar_region(maps, inputs, kinds)))
+        _Emission(self, nest, args, schedule).run()
 
     def _inlined(self, op: Operation) -> bool:
         """Whether a map is computed inside its only user, a map of the same shape."""
@@ -251,6 +178,86 @@ class Rows:
             makers = (value.owner for value in one.inputs)
             waiting += [m for m in makers if isinstance(m, kernel.MapOp) and self._inlined(m)]
         return found[::-1]
+
+
+class _Emission(Generic[V]):
+    """One nest in the making: ``at`` is where its loops are, ``tiles`` what is on chip."""
+
+    def __init__(
+        self, strategy: Rows, nest: Nest[V], args: Sequence[V], schedule: Schedule
+    ) -> None:
+        self.strategy, self.nest, self.args = strategy, nest, args
+        self.sources = dict(zip(strategy.inputs, args))
+        self.sizes = [
+            n if axis in strategy.reduced and not strategy.streams else min(t, n)
+            for axis, (t, n) in enumerate(zip(schedule.tile, strategy.full))
+        ]
+        self.at: list[V | None] = [None] * len(strategy.full)
+        self.over: list[V | None] = []
+        self.tiles: dict[SSAValue, V] = {}
+
+    def run(self) -> None:
+        """Write it."""
+        strategy, full = self.strategy, self.strategy.full
+        for axis in range(len(full)):
+            if axis not in strategy.reduced:
+                self.at[axis] = self.nest.loop(full[axis], self.sizes[axis], f"i{axis}")
+        pieces = [axis for axis in strategy.reduced if self.sizes[axis] < full[axis]]
+        inside = strategy.inside if pieces else strategy.operations
+        for op in inside if pieces else ():
+            if isinstance(op, kernel.ReduceOp):
+                self.tiles[op.results[0]] = self.alloc(op.results[0])
+        for axis in pieces:
+            self.at[axis] = self.nest.loop(full[axis], self.sizes[axis], f"r{axis}")
+        self.over = [self.at[axis] for axis in pieces]
+        for op in inside:
+            self.operation(op)
+        self.nest.close(len(pieces))
+        for axis in pieces:
+            self.at[axis] = None
+        for op in strategy.operations:
+            if op not in inside:
+                self.operation(op)
+        for value, target in zip(strategy.outputs, self.args[len(strategy.inputs) :]):
+            self.nest.store(self.load(value), target, self.index(value))
+
+    def index(self, value: SSAValue) -> list[V | None]:
+        """Where the loops are, in a tensor."""
+        return [i if n > 1 else None for i, n in zip(self.at, self.strategy.shapes[value])]
+
+    def size(self, value: SSAValue) -> Shape:
+        """The extents of a tensor's tile."""
+        return tuple(t if n > 1 else 1 for t, n in zip(self.sizes, self.strategy.shapes[value]))
+
+    def alloc(self, value: SSAValue) -> V:
+        """Room for a result."""
+        return self.nest.alloc(self.size(value), tensor_type(value).element_type, "row")
+
+    def load(self, value: SSAValue) -> V:
+        """The tile of a value, loaded where it is not on chip."""
+        if value not in self.tiles:
+            kind = tensor_type(value).element_type
+            self.tiles[value] = self.nest.load(
+                self.sources[value], self.index(value), self.size(value), kind, "in"
+            )
+        return self.tiles[value]
+
+    def operation(self, op: Operation) -> None:
+        """What the vector engine does for an operation; nothing for one inside of another."""
+        if op not in self.strategy.work:
+            return
+        (inputs, body), result = self.strategy.work[op], op.results[0]
+        loaded = [self.load(v) for v in inputs]
+        if body is None and not self.strategy.reduced:
+            self.tiles[result] = loaded[0]  # along extents of 1 only
+            return
+        if result not in self.tiles:
+            self.tiles[result] = self.alloc(result)
+        if body is not None:
+            self.nest.map(loaded, self.tiles[result], body)
+        elif isinstance(op, kernel.ReduceOp):
+            kind, axes = Reduction(op.kind_name), self.strategy.reduced
+            self.nest.reduce(kind, loaded[0], self.tiles[result], axes, self.over)
 
 
 def _streams(

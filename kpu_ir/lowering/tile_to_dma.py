@@ -3,346 +3,132 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from math import prod
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from xdsl.builder import Builder
 from xdsl.context import Context
-from xdsl.dialects.builtin import FunctionType, IntegerAttr, MemRefType, ModuleOp, i64
+from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, MemRefType, ModuleOp, i64
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Block, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
-from kpu_ir.dialects import dma, tile
-from kpu_ir.dialects.tile import Level, TileType, is_pinned
+from kpu_ir.dialects import tile
+from kpu_ir.dialects.tile import is_pinned
 from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule, l3_bytes
+from kpu_ir.lowering.staging import Staging, Value
 from kpu_ir.machine import Machine
 from kpu_ir.machine.attr import machine_of
+from kpu_ir.nest.dma_ir import write_function
+from kpu_ir.nest.records import Function
+from kpu_ir.nest.values import ALIGNMENT, Tensor
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import bits_of
-from kpu_ir.text.places import at_call, place_of
-
-ALIGNMENT = 64
-"""Slots begin at multiples of this many bytes."""
+from kpu_ir.text.places import at_call, known, place_of
 
 
-def slot_bytes(type: TileType) -> int:
-    """Bytes of one slot."""
-    size = (prod(type.get_shape()) * bits_of(type.element_type) + 7) // 8
-    return -(-size // ALIGNMENT) * ALIGNMENT
+class _Player:
+    """Plays the operations of a ``tile`` function to the staging; ``values`` are what its values
+    stand for."""
 
-
-@dataclass
-class _Rings:
-    """The rings of a function, and the next free address of each level."""
-
-    func: str
-    rings: list[dma.RingOp] = field(default_factory=list[dma.RingOp])
-    end: dict[Level, int] = field(default_factory=lambda: {Level.L3: 0, Level.L2: 0})
-
-    def new(self, stem: str, type: TileType, depth: int) -> str:
-        """A ring named after the value that it holds."""
-        taken = {r.sym_name.data for r in self.rings}
-        name, n = stem, 0
-        while name in taken:
-            n += 1
-            name = f"{stem}_{n}"
-        level = type.level.data
-        self.rings.append(dma.RingOp(name, depth, type, self.end[level]))
-        self.end[level] += depth * slot_bytes(type)
-        return name
-
-    def check(self, l3: int, l2: int) -> None:
-        """Everything fits, or ``KpuError`` with both figures."""
-        for level, room in ((Level.L3, l3), (Level.L2, l2)):
-            if self.end[level] > room:
-                parts = ", ".join(
-                    f"@{r.sym_name.data} {r.depth.value.data} x {slot_bytes(r.type)}"
-                    for r in self.rings
-                    if r.type.level.data == level
-                )
-                raise KpuError(
-                    f"the tiles of @{self.func} need {self.end[level]} bytes of {level.value}, "
-                    f"the machine has {room} for them ({parts})",
-                    hint="smaller tiles, shallower rings, or a machine with more of it",
-                )
-
-
-def placed(old: Block, new: Block) -> Iterator[Operation]:
-    """The operations of a block; what is appended to ``new`` for one stands where that stood."""
-    for op in old.ops:
-        last = new.last_op
-        yield op
-        made = new.last_op
-        while made is not None and made is not last:
-            made.location = op.location
-            made = made.prev_op
-
-
-def trips(value: SSAValue) -> int:
-    """How often the loop of an induction variable runs."""
-    loop = value.owner.parent_op() if isinstance(value.owner, Block) else None
-    assert isinstance(loop, tile.ForOp)
-    return len(loop.bounds)
-
-
-class _Lowering:
     def __init__(self, func: FuncOp, schedule: Schedule) -> None:
-        self.func, self.schedule = func, schedule
-        self.rings = _Rings(func.sym_name.data)
-        self.values: dict[SSAValue, SSAValue] = {}
+        self.nest = Staging(func.sym_name.data, schedule, known(func.location, func.name))
+        self.values: dict[SSAValue, Value] = {}
+        for position, arg in enumerate(func.body.block.args):
+            type = SSAValue.get(arg, type=MemRefType).type
+            tensor = Tensor(position, type, arg.name_hint)
+            self.values[arg] = tensor
+            self.nest.out.tensors.append(tensor)
 
-    def depth(self, op: Operation, reused: Sequence[SSAValue], stream: int) -> int:
-        """``stream`` slots; where a value is reused, one for each time that one trip of the outermost
-        reused loop fills."""
-        if not reused:
-            return stream
-        outermost = None
-        fills, parent = 1, op.parent_op()
-        count = 1
-        while isinstance(parent, tile.ForOp):
-            if parent.induction_var in reused:
-                if outermost is not None and fills != count:
-                    raise KpuError(
-                        "keep: between loops that a tile stays over stands one that changes it",
-                        place_of(op),
-                        "keep it over loops that stand directly inside each other",
-                    )
-                outermost, fills = parent, count
-            else:
-                count *= len(parent.bounds)
-            parent = parent.parent_op()
-        return fills if outermost is not None else stream
+    def all(self, values: Sequence[SSAValue]) -> list[Value]:
+        """What values stand for."""
+        return [self.values[v] for v in values]
 
-    def result_depth(self, op: tile.AllocOp) -> int:
-        """Slots of a result: one where only the vector engine makes and reads it, since it does so
-        in turn."""
-        users = [use.operation for use in op.result.uses]
-        vector = all(isinstance(u, tile.MapOp | tile.ReduceOp | tile.WindowOp) for u in users)
-        return 1 if vector else self.schedule.out_depth
+    def maybe(self, value: SSAValue | None) -> Value | None:
+        """What an operand that may be absent stands for."""
+        return None if value is None else self.values[value]
 
-    def lower(self, machine: Machine) -> FuncOp:
-        """The ``dma`` function."""
-        old = self.func.body.block
-        block = Block(arg_types=[a.type for a in old.args])
-        for before, after in zip(old.args, block.args):
-            self.values[before] = after
-            after.name_hint = before.name_hint
-        self.block(old, Builder(InsertPoint.at_end(block)))
-        self.rings.check(l3_bytes(self.func, machine), machine.l2.bytes)
-        first = block.first_op
-        assert first is not None
-        block.insert_ops_before(self.rings.rings, first)
-        lowered = FuncOp(
-            self.func.sym_name.data,
-            FunctionType.from_lists([a.type for a in block.args], []),
-            Region(block),
-            visibility=self.func.sym_visibility,
-        )
-        lowered.location = self.func.location
-        lowered.attributes.update(self.func.attributes)
-        return lowered
+    def indices(self, indices: Sequence[int | SSAValue]) -> list[int | Value | None]:
+        """Offsets."""
+        return [i if isinstance(i, int) else self.values[i] for i in indices]
 
-    def block(self, old: Block, build: Builder) -> None:
-        """Lower each operation of a block."""
-        for op in placed(old, build.insertion_point.block):
+    def block(self, block: Block) -> None:
+        """Play a block."""
+        nest, values = self.nest, self.values
+        for op in block.ops:
+            nest.origin, nest.out.location = op, op.location
             match op:
                 case tile.ForOp():
-                    r = op.bounds
-                    loop = build.insert(tile.ForOp(r.start, r.stop, r.step))
-                    loop.induction_var.name_hint = op.induction_var.name_hint
-                    self.values[op.induction_var] = loop.induction_var
-                    self.block(op.body.block, Builder(InsertPoint.at_end(loop.body.block)))
+                    var = op.induction_var
+                    values[var] = nest.enter(op.bounds, var.name_hint)
+                    self.block(op.body.block)
+                    nest.close()
                 case tile.LoadOp():
-                    self.load(op, build)
+                    type = op.result.type
+                    values[op.result] = nest.load(
+                        values[op.source], self.indices(op.indices), type.get_shape(),
+                        type.element_type, op.result.name_hint, type.level.data,
+                        self.all(op.reused), _numbers(op.permuted), _numbers(op.low),
+                        _numbers(op.high), op.fill.value.data if op.fill else 0.0,
+                        self.maybe(op.by), self.maybe(op.after),
+                    )  # fmt: skip
                 case tile.AllocOp():
-                    name = op.result.name_hint or "t"
-                    depth = self.depth(op, op.reused, self.result_depth(op))
-                    ring = self.rings.new(name, op.result.type, depth)
-                    kept = self.mapped(*op.reused)
-                    self.keep_name(op, build.insert(dma.AcquireOp(ring, op.result.type, kept)))
-                case tile.MatmulOp():
-                    epilogue = self.body(op.epilogue) if op.epilogue else None
-                    lhs, rhs, into = self.mapped(op.lhs, op.rhs, op.into)
-                    build.insert(
-                        dma.MatmulOp(
-                            op.dataflow.data,
-                            lhs,
-                            rhs,
-                            into,
-                            self.mapped(*op.over),
-                            self.mapped(*op.extra),
-                            epilogue,
-                            op.window,
-                        )
+                    type, name = op.result.type, op.result.name_hint
+                    values[op.result] = nest.alloc(
+                        type.get_shape(),
+                        type.element_type,
+                        name,
+                        type.level.data,
+                        self.all(op.reused),
                     )
-                case tile.ReduceOp():
-                    source, into = self.mapped(op.source, op.into)
-                    axes = tile.integers(op.axes)
-                    build.insert(
-                        dma.ReduceOp(op.reduction.data, source, into, axes, self.mapped(*op.over))
-                    )
-                case tile.WindowOp():
-                    source, into = self.mapped(op.source, op.into)
-                    build.insert(
-                        dma.WindowOp(
-                            op.reduction.data,
-                            op.window,
-                            source,
-                            None if op.weights is None else self.values[op.weights],
-                            into,
-                            self.mapped(*op.extra),
-                            self.body(op.epilogue) if op.epilogue else None,
-                        )
-                    )
-                case tile.MapOp():
-                    (into,) = self.mapped(op.into)
-                    build.insert(dma.MapOp(self.mapped(*op.inputs), into, self.body(op.body)))
                 case tile.StoreOp():
-                    self.store(op, build)
+                    source, target = values[op.source], values[op.target]
+                    at, axes = self.indices(op.indices), _numbers(op.permuted)
+                    nest.store(source, target, at, axes, self.all(op.over))
+                case tile.MatmulOp():
+                    lhs, rhs, into = self.all([op.lhs, op.rhs, op.into])
+                    window = op.window.plain if op.window else None
+                    over, extra = self.all(op.over), self.all(op.extra)
+                    flow = op.dataflow.data
+                    nest.matmul(flow, lhs, rhs, into, over, extra, op.epilogue, window)
+                case tile.ReduceOp():
+                    kind, axes = op.reduction.data, tile.integers(op.axes)
+                    nest.reduce(kind, values[op.source], values[op.into], axes, self.all(op.over))
+                case tile.WindowOp():
+                    source, into, *extra = self.all([op.source, op.into, *op.extra])
+                    kind, window, weights = op.reduction.data, op.window.plain, op.weights
+                    nest.window(kind, window, source, self.maybe(weights), into, extra, op.epilogue)
+                case tile.MapOp():
+                    nest.map(self.all(op.inputs), values[op.into], op.body)
                 case ReturnOp():
-                    build.insert(ReturnOp())
+                    pass
                 case _ if op.name.startswith("arith."):
-                    build.insert(op.clone(self.values))
+                    values[op.results[0]] = nest.scalar(op, self.all(op.operands))
                 case _:
                     raise KpuError(f"{op.name} does not belong in a kernel", place_of(op))
 
-    def mapped(self, *values: SSAValue) -> list[SSAValue]:
-        """The new values of old ones."""
-        return [self.values[v] for v in values]
 
-    def indices(self, indices: Sequence[int | SSAValue]) -> list[int | SSAValue]:
-        """Offsets in new values."""
-        return [i if isinstance(i, int) else self.values[i] for i in indices]
+def _numbers(attr: DenseArrayBase | None) -> tuple[int, ...] | None:
+    return None if attr is None else tile.integers(attr)
 
-    def keep_name(self, old: Operation, new: Operation) -> SSAValue:
-        """The new result stands for the old one."""
-        self.values[old.results[0]] = new.results[0]
-        new.results[0].name_hint = old.results[0].name_hint
-        return new.results[0]
 
-    def body(self, region: Region) -> Region:
-        """A scalar body, with our own terminator."""
-        new = region.clone()
-        last = new.block.last_op
-        assert last is not None
-        values = list(last.operands)
-        last.detach()
-        last.erase()
-        new.block.add_op(dma.YieldOp(*values))
-        return new
-
-    def load(self, op: tile.LoadOp, build: Builder) -> None:
-        """External to L3 by the DMA, L3 to L2 by a block mover; both where a load goes all the
-        way."""
-        name, type = op.result.name_hint or "t", op.result.type
-        indices, kept = self.indices(op.indices), self.mapped(*op.reused)
-        (source,) = self.mapped(op.source)
-        permutation = tile.permutation_of(op.permuted, len(type.get_shape()))
-        if isinstance(op.source.type, TileType):
-            ring = self.rings.new(name, type, self.depth(op, op.reused, self.schedule.depth))
-            after = None if op.after is None else self.values[op.after]
-            move = dma.MoveOp(source, indices, ring, type, kept, permutation, after=after)
-            self.keep_name(op, build.insert(move))
-            return
-        shape = tile.unpermuted(type.get_shape(), permutation)
-        rank = len(shape)
-        low, high = tile.padding_of(op.low, rank), tile.padding_of(op.high, rank)
-        fill = op.fill.value.data if op.fill else 0.0
-        by = None if op.by is None else self.values[op.by]
-        if by is not None and is_pinned(by.type):
-            raise KpuError(
-                "a list that rows are chosen by is in external memory",
-                place_of(op),
-                "keep it there",
-            )
-        if is_pinned(source.type):
-            if type.level.data != Level.L2 or op.permuted or by is not None:
-                raise KpuError(
-                    "a tensor that stands in L3 is loaded to L2 as it is",
-                    place_of(op),
-                    "keep it in external memory",
-                )
-            ring = self.rings.new(name, type, self.depth(op, op.reused, self.schedule.depth))
-            near = dma.FetchOp(source, indices, ring, type, kept, None, low, high, fill)
-            self.keep_name(op, build.insert(near))
-            return
-        staged = TileType.of(shape, type.element_type, Level.L3)
-        to_l3 = type.level.data == Level.L3 and staged == type
-        # A tile that stays in L2 only passes through L3.
-        staging = self.schedule.l3_depth
-        depth = self.depth(op, op.reused, staging) if to_l3 else staging
-        ring = self.rings.new(name if to_l3 else f"{name}_l3", staged, depth)
-        fetch = build.insert(
-            dma.FetchOp(
-                source,
-                indices,
-                ring,
-                staged,
-                kept,
-                None,
-                low,
-                high,
-                fill,
-                by,
-            )
-        )
-        fetch.result.name_hint = name if to_l3 else f"{name}_l3"
-        if to_l3:
-            self.values[op.result] = fetch.result
-            return
-        ring = self.rings.new(name, type, self.depth(op, op.reused, self.schedule.depth))
-        zeros: list[int | SSAValue] = [0] * len(shape)
-        self.keep_name(
-            op, build.insert(dma.MoveOp(fetch.result, zeros, ring, type, kept, permutation))
-        )
-
-    def store(self, op: tile.StoreOp, build: Builder) -> None:
-        """L2 to L3 by a block mover, L3 to external by the DMA, both defer."""
-        source, target = self.mapped(op.source, op.target)
-        defer = self.schedule.defer
-        assert isinstance(source.type, TileType)
-        if isinstance(target.type, TileType):
-            build.insert(dma.PutOp(source, target, defer=defer))
-            return
-        over = self.mapped(*op.over)
-        if is_pinned(target.type):
-            if source.type.level.data != Level.L2 or op.permuted:
-                raise KpuError(
-                    "a tensor that stands in L3 is stored from L2 as it is",
-                    place_of(op),
-                    "keep it in external memory",
-                )
-            write = dma.WriteOp(source, target, self.indices(op.indices), defer=defer, over=over)
-            build.insert(write)
-            return
-        if source.type.level.data == Level.L2:
-            shape = source.type.get_shape()
-            axes = tile.permutation_of(op.permuted, len(shape))
-            name = f"{op.source.name_hint or 't'}_l3"
-            staged = TileType.of([shape[a] for a in axes], source.type.element_type, Level.L3)
-            ring = self.rings.new(name, staged, self.schedule.out_depth)
-            zeros: list[int | SSAValue] = [0] * len(shape)
-            move = build.insert(
-                dma.MoveOp(source, zeros, ring, staged, permuted=axes, defer=defer, over=over)
-            )
-            move.result.name_hint = name
-            source = move.result
-            # In order behind its move, the write would make the DMA wait for the mover.
-            defer += 1
-        if isinstance(source.owner, dma.AcquireOp):
-            defer += 1  # behind the put that completes it
-        build.insert(dma.WriteOp(source, target, self.indices(op.indices), defer=defer, over=over))
+def stage_tile(func: FuncOp, machine: Machine) -> Function:
+    """The ``dma`` function of one ``tile`` function, as records. Raises ``KpuError`` where its tiles
+    do not fit."""
+    attr = func.attributes.get(ATTRIBUTE)
+    schedule = Schedule.from_attr(attr) if attr is not None else Schedule()
+    player = _Player(func, schedule)
+    player.block(func.body.block)
+    return player.nest.finish(l3_bytes(func, machine), machine.l2.bytes)
 
 
 def lower_tile(func: FuncOp, machine: Machine) -> FuncOp:
-    """The ``dma`` function of one ``tile`` function. Raises ``KpuError`` where its tiles do not
-    fit."""
-    attr = func.attributes.get(ATTRIBUTE)
-    schedule = Schedule.from_attr(attr) if attr is not None else Schedule()
-    return _Lowering(func, schedule).lower(machine)
+    """The same as IR."""
+    lowered = write_function(stage_tile(func, machine), func.sym_visibility)
+    lowered.location = func.location
+    lowered.attributes.update(func.attributes)
+    return lowered
 
 
 def lifetimes(func: FuncOp) -> dict[tile.BufferOp, tuple[int, int]]:

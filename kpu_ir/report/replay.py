@@ -13,10 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Block, Operation
+from xdsl.ir import Operation
 
 from kpu_ir.dialects import tile
-from kpu_ir.sim.program.plan import Fetch, Map, Matmul, Move, Reduce, Ring, Step, Windowed, Write
+from kpu_ir.sim.program.plan import (
+    Acquire,
+    Fetch,
+    Map,
+    Matmul,
+    Move,
+    Reduce,
+    Ring,
+    Step,
+    Windowed,
+    Write,
+)
 from kpu_ir.sim.program.program import Call, Program
 from kpu_ir.sim.time.clock import Held, Timing
 from kpu_ir.sim.time.durations import Cost
@@ -223,11 +234,11 @@ def describe(step: Step, program: Program, call: int) -> str:
     if isinstance(step, Write):
         target = program.buffers[program.calls[call].arguments[step.buffer]].name
         return f"write {target}"
-    owner: Operation | Block = step.op
     if isinstance(step, Matmul | Map | Reduce | Windowed):
-        owner = step.op.into.owner
-    ring = owner.properties.get("ring") if isinstance(owner, Operation) else None
-    return f"{kind_of(step)} {ring}" if ring is not None else kind_of(step)
+        return f"{kind_of(step)} @{step.record.into.ring.name}"
+    if isinstance(step, Fetch | Move | Acquire):
+        return f"{kind_of(step)} @{step.ring.name}"
+    return kind_of(step)
 
 
 def loop_names(op: Operation) -> tuple[tuple[int, str], ...]:

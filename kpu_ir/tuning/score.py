@@ -8,15 +8,14 @@ from typing import Literal
 
 from xdsl.dialects.func import FuncOp
 
-from kpu_ir.lowering.kernel_to_tile import TilingStrategy, lower_kernel
+from kpu_ir.lowering.kernel_to_tile import TilingStrategy
 from kpu_ir.lowering.schedule import L3_BYTES, PINNED, Schedule
-from kpu_ir.lowering.tile_to_dma import lower_tile
 from kpu_ir.machine import Machine
-from kpu_ir.sim.program.program import kernel_program
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.sim.time.energy import energy
 from kpu_ir.sim.time.model import time_program
 from kpu_ir.support.errors import KpuError
+from kpu_ir.tuning.kernels import KernelModel
 from kpu_ir.tuning.session import current
 
 Objective = Literal["cycles", "bytes", "energy", "edp"]
@@ -82,5 +81,4 @@ def time_schedule(
 def _simulated(
     func: FuncOp, strategy: TilingStrategy, schedule: Schedule, machine: Machine
 ) -> Timing:
-    lowered = lower_tile(lower_kernel(func, strategy, schedule), machine)
-    return time_program(kernel_program(lowered, machine))
+    return time_program(KernelModel.of(func, strategy).program(schedule, machine))

@@ -1,13 +1,15 @@
 """What an operation costs: the formulas against the register-level array, run after run."""
 
-from types import SimpleNamespace
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import f32
 
+from kpu_ir.lowering.contraction import DATAFLOWS
+from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.lowering.staging import Staging
 from kpu_ir.machine import Machine
+from kpu_ir.nest import records
 from kpu_ir.sim.program.plan import Matmul
 from kpu_ir.sim.time.array_model import Run, simulate
 from kpu_ir.sim.time.durations import Cost, cost
@@ -18,9 +20,11 @@ MACHINE = Machine.preset("default").with_settings(
 
 
 def matmul(flow: str, m: int, k: int, n: int) -> Matmul:
-    return Matmul(
-        SimpleNamespace(), flow, 0, 1, 2, (), (m, n), 1, m, n, k, False, None, f32, f32, 0
-    )
+    nest = Staging("product", Schedule())
+    lhs, rhs, out = (nest.alloc(shape, f32, "t") for shape in ((m, k), (k, n), (m, n)))
+    nest.matmul(DATAFLOWS[flow], lhs, rhs, out)
+    (product,) = (r for r in nest.out.body if isinstance(r, records.Matmul))
+    return Matmul(product, (m, n), batch=1, m=m, n=n, k=k)
 
 
 def starts(costs: list[Cost]) -> list[int]:

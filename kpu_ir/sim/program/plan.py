@@ -1,64 +1,34 @@
 """A ``dma`` function as a tree of operations whose extents are all known.
 
-The IR keeps one nest; at the edges its tiles are clipped, in the first trip of a loop kept tiles
+The IR keeps one nest; at the edges its tiles are clipped, in the first trip of a loop reused tiles
 are fetched, in the last one an epilogue runs. ``planner`` makes each of these cases a body of
 its own: a loop is cut into runs of trips that do the same (almost always: first, middle, last), so
 that below here an operation has constant extents and a constant duration, and only its addresses
-depend on the loops. Both readings, values and time, are compiled from this tree.
+depend on the loops. Both models, of values and of time, are made from this tree.
+
+A step is a record (``nest.records``: what is the same in all cases) and what a case says of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import Generic, TypeVar, cast
 
 from xdsl.dialects.builtin import MemRefType
 from xdsl.ir import Attribute, Block, Operation
 
-from kpu_ir.dialects import dma
 from kpu_ir.dialects.tile import Window
+from kpu_ir.nest import records
+from kpu_ir.nest.values import Affine, Ring, Shape
 from kpu_ir.support.types import bits_of
 from kpu_ir.text.places import place_of
 
-
-@dataclass(frozen=True, slots=True)
-class Affine:
-    """``const + sum(coefficient * loop variable)``; variables are numbered by the plan."""
-
-    const: int
-    terms: tuple[tuple[int, int], ...] = ()
-
-    def __add__(self, other: Affine) -> Affine:
-        merged = dict(self.terms)
-        for var, coefficient in other.terms:
-            merged[var] = merged.get(var, 0) + coefficient
-        terms = tuple(sorted((v, c) for v, c in merged.items() if c))
-        return Affine(self.const + other.const, terms)
-
-    def scaled(self, factor: int) -> Affine:
-        """This times an integer."""
-        return Affine(self.const * factor, tuple((v, c * factor) for v, c in self.terms if factor))
-
-    def at(self, env: dict[int, int]) -> int:
-        """The value where the variables are ``env``."""
-        return self.const + sum(c * env[v] for v, c in self.terms)
+__all__ = ["Affine", "Ring"]  # of ``nest.values``, part of a plan
 
 
-@dataclass(frozen=True, slots=True)
-class Ring:
-    """A ring of slots: ``level`` is ``l3`` or ``l2``, sizes in bytes."""
-
-    index: int
-    name: str
-    level: str
-    address: int
-    slot_bytes: int
-    depth: int
-    element: Attribute
-    op: Operation
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Loop:
     """``trips`` trips that all do ``body``; the variable begins at ``start``."""
 
@@ -70,9 +40,55 @@ class Loop:
     innermost: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """External to L3, or a tensor in L3 to L2. ``moves`` is false where a kept tile is only taken up
+R = TypeVar("R", bound=records.Record)
+T = TypeVar("T", bound=records.Fetch | records.Move | records.Put | records.Write)
+Result = records.Put | records.Matmul | records.Map | records.Reduce | records.Windowed
+W = TypeVar("W", bound=Result)
+
+
+@dataclass(slots=True, eq=False)
+class Stepped(Generic[R]):
+    """What all steps have: a record, and the extents of the block or of the result."""
+
+    record: R
+    extents: Shape
+
+    @property
+    def op(self) -> Operation:
+        """The operation of the IR (where there is none: the record, which has a name as well)."""
+        return cast(Operation, self.record.op or self.record)
+
+
+class Transfer(Stepped[T]):
+    """What moves a block."""
+
+    __slots__ = ()
+
+    @property
+    def channels(self) -> Shape | None:
+        """The channels that carry it; None: all."""
+        return self.record.channels
+
+    @property
+    def defer(self) -> int:
+        """The steps by which it is issued later than it stands."""
+        return self.record.defer
+
+
+class Into(Stepped[W]):
+    """What writes a result."""
+
+    __slots__ = ()
+
+    @property
+    def into(self) -> int:
+        """The register that it writes."""
+        return self.record.into.register
+
+
+@dataclass(slots=True, eq=False)
+class Fetch(Transfer[records.Fetch]):
+    """External to L3, or a tensor in L3 to L2. ``moves`` is false where a reused tile is only taken up
     again.
 
     Where a block hangs into the padding, ``low`` is the padding before each dimension, and elements
@@ -80,178 +96,290 @@ class Fetch:
     itself.
     """
 
-    op: Operation
-    buffer: int
     offsets: tuple[Affine, ...]
-    extents: tuple[int, ...]
-    ring: Ring
-    out: int
-    channels: tuple[int, ...] | None
     moves: bool
     bytes: int
-    low: tuple[int, ...] | None = None
-    fill: float = 0.0
-    by: int | None = None
+    low: Shape | None = None
+
+    @property
+    def buffer(self) -> int:
+        """The parameter that it reads."""
+        return self.record.source.position
+
+    @property
+    def by(self) -> int | None:
+        """The parameter that lists rows."""
+        return None if self.record.by is None else self.record.by.position
+
+    @property
+    def ring(self) -> Ring:
+        """The ring that it fills."""
+        return self.record.out.ring
+
+    @property
+    def out(self) -> int:
+        """The register of its tile."""
+        return self.record.out.register
+
+    @property
+    def fill(self) -> float:
+        """What elements of the padding read as."""
+        return self.record.fill
 
     @property
     def pinned(self) -> bool:
         """Whether the tensor stands in L3."""
+        return self.record.source.pinned
+
+
+@dataclass(slots=True, eq=False)
+class Move(Transfer[records.Move]):
+    """Between L3 and L2. ``block`` are the extents in the source, ``extents`` in the result."""
+
+    offsets: tuple[Affine, ...]
+    block: Shape
+    moves: bool
+    bytes: int
+
+    @property
+    def source(self) -> int:
+        """The register of what it moves."""
+        return self.record.source.register
+
+    @property
+    def ring(self) -> Ring:
+        """The ring that it fills."""
+        return self.record.out.ring
+
+    @property
+    def out(self) -> int:
+        """The register of its tile."""
+        return self.record.out.register
+
+    @property
+    def permutation(self) -> Shape:
+        """Dimension i of the result is this one of the block."""
+        return self.record.permuted
+
+    @property
+    def inward(self) -> bool:
+        """Whether it goes to L2."""
         return self.ring.level == "l2"
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
-    """Between L3 and L2. ``block`` are the extents in the source, ``extents`` in the result."""
-
-    op: Operation
-    source: int
-    offsets: tuple[Affine, ...]
-    block: tuple[int, ...]
-    extents: tuple[int, ...]
-    ring: Ring
-    out: int
-    permutation: tuple[int, ...]
-    channels: tuple[int, ...] | None
-    defer: int
-    moves: bool
-    bytes: int
-    inward: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Acquire:
-    """The next slot of a ring, for a result.
+@dataclass(slots=True, eq=False)
+class Acquire(Stepped[records.Acquire | records.Move]):
+    """The next slot of a ring, for a result, or for a move that has nothing to move yet.
 
     Where ``fresh`` is false it holds what an earlier trip left there; ``where`` are the variables
-    of the loops around it over which nothing is kept (they say whose it is), None where nothing is.
+    of the loops around it over which nothing is reused (they say whose it is), None where nothing
+    is.
     """
 
-    op: Operation
-    ring: Ring
-    out: int
-    extents: tuple[int, ...]
     fresh: bool = True
     where: tuple[Affine, ...] | None = None
 
+    @property
+    def ring(self) -> Ring:
+        """The ring."""
+        return self.record.out.ring
 
-@dataclass(frozen=True, slots=True)
-class Put:
+    @property
+    def out(self) -> int:
+        """The register of its tile."""
+        return self.record.out.register
+
+
+@dataclass(slots=True, eq=False)
+class Put(Transfer[records.Put], Into[records.Put]):
     """A whole tile from L2 into an acquired slot of L3."""
 
-    op: Operation
-    source: int
-    into: int
-    extents: tuple[int, ...]
-    channels: tuple[int, ...] | None
-    defer: int
     bytes: int
 
+    @property
+    def source(self) -> int:
+        """The register of what it moves."""
+        return self.record.source.register
 
-@dataclass(frozen=True, slots=True)
-class Matmul:
+
+@dataclass(slots=True, eq=False)
+class Matmul(Into[records.Matmul]):
     """``into (+)= lhs @ rhs`` of ``batch`` products m x k by k x n; ``last``: the epilogue runs."""
 
-    op: dma.MatmulOp
-    dataflow: str
-    lhs: int
-    rhs: int
-    into: int
-    extra: tuple[int, ...]
-    extents: tuple[int, ...]
     batch: int
     m: int
     n: int
     k: int
-    accumulate: bool
-    epilogue: Block | None
-    element: Attribute
-    out_element: Attribute
-    extra_bytes: int
-    window: Window | None = None
+    accumulate: bool = False
+    last: bool = True
+    extra_bytes: int = 0
+
+    @property
+    def dataflow(self) -> str:
+        """``os``, ``ws`` or ``is``."""
+        return self.record.dataflow.short
+
+    @property
+    def lhs(self) -> int:
+        """The register of the left operand."""
+        return self.record.lhs.register
+
+    @property
+    def rhs(self) -> int:
+        """The register of the right operand."""
+        return self.record.rhs.register
+
+    @property
+    def extra(self) -> tuple[int, ...]:
+        """The registers that the epilogue reads."""
+        return tuple(t.register for t in self.record.extra) if self.last else ()
 
     @property
     def operands(self) -> tuple[int, ...]:
         """The registers that it reads."""
         return (self.lhs, self.rhs, *self.extra)
 
+    @property
+    def epilogue(self) -> Block | None:
+        """What runs on the results, if it runs."""
+        return self.record.epilogue.block if self.last and self.record.epilogue else None
 
-@dataclass(frozen=True, slots=True)
-class Map:
+    @property
+    def element(self) -> Attribute:
+        """The type of the operands."""
+        return self.record.lhs.element
+
+    @property
+    def out_element(self) -> Attribute:
+        """The type of the result."""
+        return self.record.into.element
+
+    @property
+    def window(self) -> Window | None:
+        """The window by which the right operand is read."""
+        return self.record.window
+
+
+@dataclass(slots=True, eq=False)
+class Map(Into[records.Map]):
     """``into = body(*inputs)`` over ``elements`` elements; bytes as read and written."""
 
-    op: dma.MapOp
-    inputs: tuple[int, ...]
-    into: int
-    extents: tuple[int, ...]
     elements: int
-    body: Block
     read_bytes: int
     written_bytes: int
 
     @property
     def operands(self) -> tuple[int, ...]:
         """The registers that it reads."""
-        return self.inputs
+        return tuple(t.register for t in self.record.inputs)
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The same."""
+        return self.operands
+
+    @property
+    def body(self) -> Block:
+        """The function of one element."""
+        return self.record.body.block
 
 
-@dataclass(frozen=True, slots=True)
-class Reduce:
+@dataclass(slots=True, eq=False)
+class Reduce(Into[records.Reduce]):
     """``into`` = ``source`` combined along ``axes``; ``accumulate``: combined with what stands
     there."""
 
-    op: dma.ReduceOp
-    kind: str
-    source: int
-    into: int
-    axes: tuple[int, ...]
-    extents: tuple[int, ...]
     elements: int
     accumulate: bool
     read_bytes: int
     written_bytes: int
 
     @property
+    def kind(self) -> str:
+        """How elements are combined."""
+        return str(self.record.reduction.value)
+
+    @property
+    def source(self) -> int:
+        """The register that it reads."""
+        return self.record.source.register
+
+    @property
     def operands(self) -> tuple[int, ...]:
         """The registers that it reads."""
         return (self.source,)
 
+    @property
+    def axes(self) -> Shape:
+        """The dimensions that go."""
+        return self.record.axes
 
-@dataclass(frozen=True, slots=True)
-class Windowed:
+
+@dataclass(slots=True, eq=False)
+class Windowed(Into[records.Windowed]):
     """``into`` = the values of ``source`` under each position of a window, combined, weighted or
     not."""
 
-    op: dma.WindowOp
-    kind: str
-    window: Window
-    source: int
-    weights: int | None
-    extra: tuple[int, ...]
-    into: int
-    extents: tuple[int, ...]
-    epilogue: Block | None
     read_bytes: int
     written_bytes: int
+
+    @property
+    def kind(self) -> str:
+        """How elements are combined."""
+        return str(self.record.reduction.value)
+
+    @property
+    def window(self) -> Window:
+        """The window."""
+        return self.record.window
+
+    @property
+    def source(self) -> int:
+        """The register that it reads."""
+        return self.record.source.register
+
+    @property
+    def weights(self) -> int | None:
+        """The register of the weights."""
+        return None if self.record.weights is None else self.record.weights.register
+
+    @property
+    def extra(self) -> tuple[int, ...]:
+        """The registers that the epilogue reads."""
+        return tuple(t.register for t in self.record.extra)
 
     @property
     def operands(self) -> tuple[int, ...]:
         """The registers that it reads."""
         return (self.source, *(() if self.weights is None else (self.weights,)), *self.extra)
 
+    @property
+    def epilogue(self) -> Block | None:
+        """What runs on the results."""
+        return self.record.epilogue.block if self.record.epilogue else None
 
-@dataclass(frozen=True, slots=True)
-class Write:
+
+@dataclass(slots=True, eq=False)
+class Write(Transfer[records.Write]):
     """L3 to external, or L2 to a tensor in L3 (``pinned``)."""
 
-    op: Operation
-    source: int
-    buffer: int
     offsets: tuple[Affine, ...]
-    extents: tuple[int, ...]
-    channels: tuple[int, ...] | None
-    defer: int
     bytes: int
-    pinned: bool = False
+
+    @property
+    def source(self) -> int:
+        """The register of what it writes."""
+        return self.record.source.register
+
+    @property
+    def buffer(self) -> int:
+        """The parameter that it writes."""
+        return self.record.target.position
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the tensor stands in L3."""
+        return self.record.target.pinned
 
 
 Vector = Map | Reduce | Windowed
@@ -268,15 +396,27 @@ def carrier(step: Fetch | Move | Put | Write) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A function, planned. ``values`` counts the tile registers, ``variables`` the loop
+    """A function, planned. ``where`` is its place, if it has one; ``tile_rings``: the ring of each
+    tile register; ``writes``: the parameters that it writes; ``variables`` counts the loop
     variables."""
 
     name: str
+    where: str | None
     rings: tuple[Ring, ...]
     body: tuple[Node, ...]
     parameters: tuple[MemRefType, ...]
-    values: int
+    tile_rings: tuple[Ring, ...]
+    writes: frozenset[int]
     variables: int
+
+    @property
+    def values(self) -> int:
+        """How many tile registers there are."""
+        return len(self.tile_rings)
+
+    def place(self, ring: Ring) -> str | None:
+        """Where a ring is declared, for messages."""
+        return place_of(ring.op) if ring.op else self.where or f"@{self.name} (dma.ring)"
 
 
 def steps(nodes: Sequence[Node]) -> Iterator[Step]:
@@ -290,11 +430,12 @@ def steps(nodes: Sequence[Node]) -> Iterator[Step]:
 
 def rings_of(plan: Plan) -> dict[int, Ring]:
     """The ring of each register."""
-    return {s.out: s.ring for s in steps(plan.body) if isinstance(s, Fetch | Move | Acquire)}
+    return dict(enumerate(plan.tile_rings))
 
 
-place = place_of
-"""Where an operation stands, for messages."""
+def place(op: Operation | records.Record) -> str | None:
+    """Where an operation stands, for messages."""
+    return op.place if isinstance(op, records.Record) else place_of(op)
 
 
 def element_bytes(element: Attribute, count: int) -> int:
@@ -304,7 +445,4 @@ def element_bytes(element: Attribute, count: int) -> int:
 
 def product(extents: Sequence[int]) -> int:
     """The number of elements."""
-    n = 1
-    for e in extents:
-        n *= e
-    return n
+    return prod(extents)

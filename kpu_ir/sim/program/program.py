@@ -155,7 +155,7 @@ def _check_residents(program: Program) -> None:
                     raise KpuError(
                         f"ring @{ring.name} of @{call.plan.name} stands where {buffer.name} does, "
                         f"in L3 from {buffer.address}",
-                        place(ring.op),
+                        call.plan.place(ring),
                         "kpu.l3_bytes says how much of L3 a kernel's tiles may take",
                     )
 
@@ -184,21 +184,20 @@ def _fits(plan: Plan, machine: Machine) -> None:
         for ring in sorted(rings, key=lambda r: r.address):
             if ring.address < end and before is not None:
                 raise KpuError(
-                    f"rings @{before.name} and @{ring.name} overlap in {level}", place(ring.op)
+                    f"rings @{before.name} and @{ring.name} overlap in {level}", plan.place(ring)
                 )
             end, before = ring.address + ring.slot_bytes * ring.depth, ring
             if end > room[level]:
                 raise KpuError(
                     f"@{plan.name} needs {end} bytes of {level}, the machine has {room[level]}",
-                    place(ring.op),
+                    plan.place(ring),
                     "smaller tiles, shallower rings, or a machine with more of it",
                 )
 
 
 class _Loader:
-    def __init__(self, module: ModuleOp, machine: Machine) -> None:
-        self.machine = machine
-        self.funcs = {op.sym_name.data: op for op in module.ops if isinstance(op, FuncOp)}
+    def __init__(self, funcs: dict[str, FuncOp], machine: Machine) -> None:
+        self.funcs, self.machine = funcs, machine
         self.plans: dict[str, Plan] = {}
         self.rings = RingCounter()
         self.buffers: list[Buffer] = []
@@ -298,14 +297,15 @@ class _Loader:
         _check_residents(program)
         return program
 
-    def kernel(self, func: FuncOp) -> Program:
-        """A lone kernel as a program: what it writes are its outputs."""
-        plan = self.plan(func.sym_name.data, func)
-        written = {s.buffer for s in steps(plan.body) if isinstance(s, Write)}
+    def alone(self, plan: Plan, names: Sequence[str | None]) -> Program:
+        """One kernel as a program: what it writes are its outputs."""
+        self.plans[plan.name] = plan
+        _fits(plan, self.machine)
+        written = plan.writes
         inputs: list[Port] = []
         outputs: list[Port] = []
-        for i, (arg, type) in enumerate(zip(func.body.block.args, plan.parameters)):
-            name = arg.name_hint or f"arg{i}"
+        for i, (given, type) in enumerate(zip(names, plan.parameters, strict=True)):
+            name = given or f"arg{i}"
             index = self.buffer(name, type, "temporary" if i in written else "input", None)
             (outputs if i in written else inputs).append(Port(name, index, type))
         call = Call(plan, tuple(range(len(plan.parameters))), plan.name)
@@ -331,19 +331,23 @@ def load_program(module: ModuleOp, machine: Machine) -> Program:
 
     Raises ``KpuError`` where it does not fit the machine or is not a program.
     """
-    loader = _Loader(module, machine)
+    funcs = {op.sym_name.data: op for op in module.ops if isinstance(op, FuncOp)}
+    loader = _Loader(funcs, machine)
     if "main" in loader.funcs and not any(_is_kernel(loader.funcs["main"])):
         return loader.main(loader.funcs["main"])
     if len(loader.funcs) == 1:
-        return loader.kernel(next(iter(loader.funcs.values())))
+        return kernel_program(next(iter(loader.funcs.values())), machine)
     raise KpuError("a program has a @main that calls its kernels, or is one kernel")
 
 
 def kernel_program(func: FuncOp, machine: Machine) -> Program:
     """One ``dma`` kernel as a program by itself: what it writes are its outputs."""
-    loader = _Loader(ModuleOp([]), machine)
-    loader.funcs[func.sym_name.data] = func
-    return loader.kernel(func)
+    return program_of(plan_function(func), [a.name_hint for a in func.body.block.args], machine)
+
+
+def program_of(plan: Plan, names: Sequence[str | None], machine: Machine) -> Program:
+    """One planned kernel as a program by itself, its tensors called ``names``."""
+    return _Loader({}, machine).alone(plan, names)
 
 
 def _is_kernel(func: FuncOp) -> Iterator[bool]:
