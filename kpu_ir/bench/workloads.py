@@ -16,7 +16,7 @@ from xdsl.dialects.func import FuncOp
 import kpu_ir
 from kpu_ir.frontends.python.graph import Graph, Value
 from kpu_ir.lowering.kernel_to_tile import recognise
-from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule
+from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule, schedule_record
 from kpu_ir.machine import Machine
 from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
 from kpu_ir.passes.kernel_fusion_candidates import KernelFusionCandidatesPass
@@ -301,11 +301,8 @@ def replay(module: ModuleOp, machine: Machine, schedules: Mapping[str, Schedule]
 
 def schedules_of(compiled: Compiled) -> dict[str, Schedule]:
     """The schedules that a program was compiled with, by kernel."""
-    return {
-        name: Schedule.from_attr(func.attributes[ATTRIBUTE])
-        for name, func in kernels(compiled.stages["dma"]).items()
-        if ATTRIBUTE in func.attributes
-    }
+    found = {name: schedule_record(f) for name, f in kernels(compiled.stages["dma"]).items()}
+    return {name: schedule for name, schedule in found.items() if schedule is not None}
 
 
 def in_words(s: Schedule) -> str:

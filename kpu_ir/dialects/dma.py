@@ -130,6 +130,11 @@ class RingOp(IRDLOperation):
             )
         if self.address.value.data < 0:
             raise VerifyException(f"dma.ring: address is negative: {self.address.value.data}")
+        func = self.parent_op()
+        if func is not None and "kpu.schedule" in func.attributes:
+            raise VerifyException(
+                "kpu.schedule has nothing left to decide at the dma level: change rings, loops and defer"
+            )
 
 
 def ring_of(op: IRDLOperation, symbol: SymbolRefAttr) -> RingOp:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from xdsl.builder import Builder
 from xdsl.context import Context
@@ -25,11 +26,16 @@ from kpu_ir.lowering.pooling import Pooling
 from kpu_ir.lowering.rows import Rows
 from kpu_ir.lowering.schedule import (
     ATTRIBUTE,
+    DECIDED_AT_TILE,
+    FIELDS,
     L3_BYTES,
+    OPEN_AT_TILE,
     Schedule,
+    hand_down,
     l3_bytes,
     narrowed,
     pinned_of,
+    refuse_schedule,
 )
 from kpu_ir.machine import Machine
 from kpu_ir.machine.attr import machine_of
@@ -80,8 +86,46 @@ def schedule_of(func: FuncOp, strategy: TilingStrategy, machine: Machine) -> Sch
     default = strategy.default(narrowed(machine, l3_bytes(func, machine)))
     if attr is None:
         return default
-    given = Schedule.from_attr(attr, f"@{func.sym_name.data}")
+    where = f"@{func.sym_name.data}"
+    given = Schedule.from_attr(attr, where)
+    check_honoured(given, strategy, default, where)
     return given if given.tile else replace(given, tile=default.tile)
+
+
+HONOURED = {
+    "attention": ("rhs",),
+    "back-to-back": ("order", "lhs", "rhs"),
+    "horizontal": ("dataflow", "order", "lhs", "rhs"),
+    "contraction": ("dataflow", "order", "lhs", "rhs", "unroll_n"),
+    "convolution": ("dataflow", "order", "lhs", "rhs"),
+}
+"""What a tiling strategy reads of a schedule, beside its tile and what ``tile-to-dma`` reads."""
+
+
+def check_honoured(
+    given: Schedule, strategy: TilingStrategy, default: Schedule, where: str
+) -> None:
+    """Refuse what a schedule says that its kernel has no use for."""
+    plain, known = Schedule(), HONOURED.get(strategy.kind, ())
+    idle = [
+        name
+        for name in DECIDED_AT_TILE
+        if name not in ("tile", *known)
+        and getattr(given, name) not in (getattr(plain, name), getattr(default, name))
+    ]
+    if idle:
+        raise KpuError(
+            f"{ATTRIBUTE}: {', '.join(idle)} says nothing to a kernel of this kind "
+            f"({strategy.kind})",
+            where,
+            f"it has {', '.join(('tile', *known, *OPEN_AT_TILE))}",
+        )
+    if given.tile and default.tile and len(given.tile) != len(default.tile):
+        raise KpuError(
+            f"{ATTRIBUTE}: tile has {len(given.tile)} extents, this kernel's has "
+            f"{len(default.tile)}, as {list(default.tile)}",
+            where,
+        )
 
 
 def lower_kernel(func: FuncOp, strategy: TilingStrategy, schedule: Schedule) -> FuncOp:
@@ -100,7 +144,7 @@ def lower_kernel(func: FuncOp, strategy: TilingStrategy, schedule: Schedule) -> 
         func.sym_name.data, FunctionType.from_lists(types, []), Region(block), visibility="private"
     )
     lowered.location = func.location
-    lowered.attributes[ATTRIBUTE] = schedule.to_attr()
+    hand_down(schedule, lowered)
     if L3_BYTES in func.attributes:
         lowered.attributes[L3_BYTES] = func.attributes[L3_BYTES]
     return lowered
@@ -194,6 +238,9 @@ class MainLowering:
 def lower_module(module: ModuleOp, choose: Callable[[FuncOp, TilingStrategy], Schedule]) -> None:
     """Lower every kernel with the schedule that ``choose`` gives it, and ``@main``."""
     funcs = [op for op in module.ops if isinstance(op, FuncOp)]
+    for func in funcs:
+        if func.sym_name.data == "main":
+            refuse_schedule(func, "@main has none", "give it to a kernel's function")
     kernels = [f for f in funcs if f.sym_name.data != "main"]
     strategies: dict[str, TilingStrategy] = {}
     for func in kernels:
@@ -242,35 +289,44 @@ class KernelToTilePass(ModulePass):
       func.return
     }
     ```
-    The options, where given, hold for every product of the module.
+    The options are the fields of a schedule. Where given, they hold for every product of the module.
     """
 
     name = "kernel-to-tile"
     tile: tuple[int, ...] | None = None
     """Extents m, n and k of the tiles in L2."""
-    dataflow: str | None = None
-    """What stays in the array: ``os``, ``ws`` or ``is``."""
-    order: str | None = None
-    """The loops from outside: ``mn`` or ``nm``."""
-    lhs: str | None = None
-    """Where the left operand stays while the loop that it does not depend on runs: ``l3``, ``l2``."""
-    rhs: str | None = None
+    dataflow: Literal["os", "ws", "is"] | None = None
+    """What stays in the array: outputs, weights or inputs."""
+    order: Literal["mn", "nm"] | None = None
+    """The loops from outside."""
+    lhs: Literal["l3", "l2"] | None = None
+    """Where the left operand stays while the loop that it does not depend on runs."""
+    rhs: Literal["l3", "l2"] | None = None
     """The same of the right operand."""
+    depth: int | None = None
+    """Slots of a ring in L2."""
+    l3_depth: int | None = None
+    """Slots of a ring in L3."""
+    out_depth: int | None = None
+    """Slots of a result's rings."""
+    defer: int | None = None
+    """Steps by which results are deferred."""
+    unroll_n: int | None = None
+    """Accumulator tiles, unrolled along n."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Lower the module."""
         machine = machine_of(op)
-        given = {
-            name: value
-            for name in ("tile", "dataflow", "order", "lhs", "rhs")
-            if (value := getattr(self, name)) is not None
-        }
+        given = {name: v for name in FIELDS if (v := getattr(self, name)) is not None}
 
         def choose(func: FuncOp, strategy: TilingStrategy) -> Schedule:
             schedule = schedule_of(func, strategy, machine)
             if isinstance(strategy, Contraction) and given:
+                where = f"@{func.sym_name.data}"
+                asked = replace(Schedule(), **given)
+                asked.check(where)
+                check_honoured(asked, strategy, schedule, where)
                 schedule = replace(schedule, **given)
-                schedule.check(f"@{func.sym_name.data}")
             return schedule
 
         lower_module(op, choose)

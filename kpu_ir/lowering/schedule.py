@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from xdsl.dialects.builtin import (
     StringAttr,
     i64,
 )
+from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Operation
 
 from kpu_ir.machine import Machine
@@ -22,6 +24,13 @@ from kpu_ir.text.places import place_of
 
 ATTRIBUTE = "kpu.schedule"
 """The attribute of a kernel's function that holds its schedule."""
+
+SCHEDULED = "kpu.scheduled"
+"""The attribute of a lowered kernel's function that records what its schedule said: it is in the
+loops and the rings by now, and is changed there."""
+
+OPEN_AT_TILE = ("depth", "l3_depth", "out_depth", "defer")
+"""What is still open when a kernel is tiled: ``tile-to-dma`` reads it."""
 
 PINNED = "kpu.pinned"
 """The attribute of a kernel's function that says which of its arguments and results, counted
@@ -87,10 +96,12 @@ class Schedule:
     defer: int = 1
     unroll_n: int = 1
 
-    def to_attr(self) -> DictionaryAttr:
-        """``{tile = [64, 48, 128], dataflow = "os", ...}``."""
+    def to_attr(self, names: Collection[str] = ()) -> DictionaryAttr:
+        """``{tile = [64, 48, 128], dataflow = "os", ...}``, of these fields or of all."""
         entries: dict[str, Attribute] = {}
         for f in fields(self):
+            if names and f.name not in names:
+                continue
             value: Any = getattr(self, f.name)
             if isinstance(value, tuple):
                 entries[f.name] = ArrayAttr(IntegerAttr(n, i64) for n in self.tile)
@@ -154,3 +165,55 @@ class Schedule:
             raise KpuError(
                 f"{ATTRIBUTE}: tile and depth are positive, defer is not negative", where
             )
+
+
+FIELDS = tuple(f.name for f in fields(Schedule))
+DECIDED_AT_TILE = tuple(name for name in FIELDS if name not in OPEN_AT_TILE)
+
+
+def hand_down(schedule: Schedule, func: Operation) -> None:
+    """Write on a ``tile`` function what is left open, and record what its loops have decided."""
+    func.attributes[ATTRIBUTE] = schedule.to_attr(OPEN_AT_TILE)
+    func.attributes[SCHEDULED] = schedule.to_attr(DECIDED_AT_TILE)
+
+
+def left_open(func: FuncOp) -> Schedule:
+    """What a ``tile`` function's schedule says of rings and deferral. Raises ``KpuError`` for what
+    its loops have decided."""
+    attr = func.attributes.get(ATTRIBUTE)
+    if attr is None:
+        return Schedule()
+    where = f"@{func.sym_name.data}"
+    schedule = Schedule.from_attr(attr, where)
+    assert isinstance(attr, DictionaryAttr)
+    decided = [name for name in attr.data if name not in OPEN_AT_TILE]
+    if decided:
+        raise KpuError(
+            f"{ATTRIBUTE}: {', '.join(decided)} can no longer be chosen: the loops are there",
+            where,
+            f"change the loops; open are {', '.join(OPEN_AT_TILE)}",
+        )
+    return schedule
+
+
+def close(func: Operation) -> None:
+    """Record on a ``dma`` function what was open above: nothing is, at this level."""
+    was_open = func.attributes.pop(ATTRIBUTE, None)
+    decided = func.attributes.get(SCHEDULED)
+    parts = [a.data for a in (decided, was_open) if isinstance(a, DictionaryAttr)]
+    if parts:
+        func.attributes[SCHEDULED] = DictionaryAttr(
+            {k: v for part in parts for k, v in part.items()}
+        )
+
+
+def refuse_schedule(func: FuncOp, why: str, hint: str) -> None:
+    """A schedule where nothing reads it is an error."""
+    if ATTRIBUTE in func.attributes:
+        raise KpuError(f"{ATTRIBUTE}: {why}", f"@{func.sym_name.data}", hint)
+
+
+def schedule_record(func: Operation) -> Schedule | None:
+    """The schedule that a lowered kernel was given, if it is recorded."""
+    attr = func.attributes.get(SCHEDULED)
+    return Schedule.from_attr(attr) if attr is not None else None

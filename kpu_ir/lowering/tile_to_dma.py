@@ -16,7 +16,7 @@ from xdsl.rewriter import InsertPoint
 
 from kpu_ir.dialects import tile
 from kpu_ir.dialects.tile import is_pinned
-from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule, l3_bytes
+from kpu_ir.lowering.schedule import Schedule, close, l3_bytes, left_open
 from kpu_ir.lowering.staging import Staging, Value
 from kpu_ir.machine import Machine
 from kpu_ir.machine.attr import machine_of
@@ -116,9 +116,7 @@ def _numbers(attr: DenseArrayBase | None) -> tuple[int, ...] | None:
 def stage_tile(func: FuncOp, machine: Machine) -> Function:
     """The ``dma`` function of one ``tile`` function, as records. Raises ``KpuError`` where its tiles
     do not fit."""
-    attr = func.attributes.get(ATTRIBUTE)
-    schedule = Schedule.from_attr(attr) if attr is not None else Schedule()
-    player = _Player(func, schedule)
+    player = _Player(func, left_open(func))
     player.block(func.body.block)
     return player.nest.finish(l3_bytes(func, machine), machine.l2.bytes)
 
@@ -128,6 +126,7 @@ def lower_tile(func: FuncOp, machine: Machine) -> FuncOp:
     lowered = write_function(stage_tile(func, machine), func.sym_visibility)
     lowered.location = func.location
     lowered.attributes.update(func.attributes)
+    close(lowered)
     return lowered
 
 

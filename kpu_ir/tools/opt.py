@@ -28,7 +28,7 @@ from kpu_ir.integrations.xdsl import PREFIX
 from kpu_ir.registry import ALIASES, PASSES, PIPELINES, pass_factory, register_dialects
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tools.guard import guarded
-from kpu_ir.tools.opt_help import HelpFormatter
+from kpu_ir.tools.opt_help import HelpFormatter, values
 
 HELP = {
     "input_file": "path to the input; standard input without one, or for -",
@@ -183,7 +183,8 @@ class KpuOptMain(xDSLOptMain):
         try:
             return kind.from_spec(spec)
         except ValueError as e:
-            raise KpuError(f"pass '{spec.name}': {e}") from None
+            said, expects, type = str(e).partition(", expected ")
+            raise KpuError(f"pass '{spec.name}': {said}{expects}{values(type)}") from None
 
     def _check_target(self) -> None:
         spec = parse_spec(self.args.target)

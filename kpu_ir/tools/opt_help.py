@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import re
 import textwrap
 
 from xdsl.passes import ModulePass, get_pass_option_infos
@@ -52,12 +53,20 @@ def pass_help(kind: type[ModulePass], width: int) -> list[str]:
 
 def _value(default: str | None, kind: str) -> str:
     """An option's default; without one to show, what may be written."""
-    if default not in (None, "none", ""):
-        return default
-    return VALUES.get(kind := kind.strip("'").removesuffix(" | None"), kind)
+    return values(kind) if default in (None, "none", "") else default
 
 
-VALUES = {"tuple[int, ...]": "INT,INT,...", "str": "WORD", "int": "INT", "bool": "true"}
+def values(kind: str) -> str:
+    """What may be written for an option of a type, as Python shows the type."""
+    plain = kind.strip("'\"").replace("typing.", "").removesuffix(" | None")
+    if found := re.fullmatch(r"Optional\[(.*)\]", plain):
+        plain = found[1]
+    if plain.startswith("Literal["):
+        return "|".join(re.findall(r"'([^']*)'", plain))
+    return WRITTEN.get(plain, plain)
+
+
+WRITTEN = {"tuple[int, ...]": "INT,INT,...", "str": "WORD", "int": "INT", "bool": "true"}
 """How a type of options is written."""
 
 

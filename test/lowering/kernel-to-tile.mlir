@@ -9,7 +9,7 @@
 // CHECK-NEXT:    %c = tile.buffer : memref<128x96xf32>
 // CHECK-NEXT:    func.call @matmul_0(%a, %b, %c) : (memref<128x64xf32>, memref<64x96xf32>, memref<128x96xf32>) -> ()
 // CHECK-NEXT:    func.return %c : memref<128x96xf32>
-// CHECK:       func.func private @matmul_0(%a: memref<128x64xf32>, %b: memref<64x96xf32>, %[[C:.*]]: memref<128x96xf32>) attributes {kpu.schedule = {tile = [32 : i64, 48 : i64, 64 : i64], dataflow = "os",
+// CHECK:       func.func private @matmul_0(%a: memref<128x64xf32>, %b: memref<64x96xf32>, %[[C:.*]]: memref<128x96xf32>) attributes {kpu.schedule = {depth = 2 : i64, {{.*}}}, kpu.scheduled = {tile = [32 : i64, 48 : i64, 64 : i64], dataflow = "os",
 // CHECK-NEXT:    tile.for %m = 0 to 128 step 32 {
 // CHECK-NEXT:      %lhs = tile.load %a [%m, 0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l2>
 // CHECK-NEXT:      tile.for %n = 0 to 96 step 48 {

@@ -94,7 +94,7 @@ func.func private @kept(%a: memref<128x64xf32>, %b: memref<64x96xf32>, %c: memre
 // CHECK:         dma.map %in, %m into %e :
 // CHECK:         dma.move %e [0, 0] into @e_l3 : !tile.tile<8x1000xf32, l2>
 // CHECK-NEXT:    dma.write %e_l3, %y [0, %i] defer 1 :
-func.func private @row(%x: memref<8x64000xf32>, %y: memref<8x64000xf32>) attributes {kpu.schedule = {tile = [8, 1000], depth = 3, l3_depth = 4, out_depth = 2, defer = 0}} {
+func.func private @row(%x: memref<8x64000xf32>, %y: memref<8x64000xf32>) attributes {kpu.schedule = {depth = 3, l3_depth = 4, out_depth = 2, defer = 0}} {
   tile.for %i = 0 to 64000 step 1000 {
     %in = tile.load %x[0, %i] low [0, 1000] fill -1.0 : f64 : memref<8x64000xf32> -> !tile.tile<8x1000xf32, l2>
     %m = tile.alloc : !tile.tile<8x1xf32, l2>
