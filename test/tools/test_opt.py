@@ -188,7 +188,7 @@ def test_help_lists_each_pass_once(capsys: pytest.CaptureFixture[str]) -> None:
         assert names.count(name) == 1, name
     text = " ".join(line.strip() for line in lines)
     assert "kernel-canonicalize Views and transposes folded into what uses them" in text
-    assert "dataflow=WORD" in text
+    assert "dataflow=os|ws|is" in text
     assert "mode=epilogue" in text
 
 
