@@ -18,8 +18,8 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from kpu_ir.dialects import kernel
+from kpu_ir.passes.calls import check_calls, check_size
 from kpu_ir.passes.kernel_outline import captured, function, outlined
-from kpu_ir.support.errors import KpuError
 
 LAYER = "kernel.layer"
 """The attribute of a function that holds a layer."""
@@ -164,11 +164,13 @@ class KernelLayersPass(ModulePass):
 
 
 def inline_layers(module: ModuleOp) -> None:
-    """Put every layer where it is called."""
+    """Put every layer where it is called. Raises ``KpuError`` for calls that nothing could run."""
+    check_calls(module)
     layers = {
         f.sym_name.data: f for f in module.ops if isinstance(f, FuncOp) and LAYER in f.attributes
     }
-    for _ in range(len(layers) + 1):
+    check_size(module, lambda func: LAYER in func.attributes)
+    while True:
         calls = [
             op
             for op in module.walk()
@@ -188,8 +190,6 @@ def inline_layers(module: ModuleOp) -> None:
             call.erase()
         if not calls:
             break
-    else:
-        raise KpuError("a layer calls itself", hint=f"leave out {LAYER}")
     for func in layers.values():
         func.detach()
         func.erase()

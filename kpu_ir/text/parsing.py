@@ -6,7 +6,6 @@ import difflib
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ from xdsl.dialects.builtin import (
     AnyFloat,
     ComplexType,
     FileLineColLoc,
-    Float80Type,
-    Float128Type,
     IndexType,
     IntAttr,
     IntegerType,
@@ -26,28 +23,27 @@ from xdsl.dialects.builtin import (
     UnknownLoc,
 )
 from xdsl.ir import Attribute, Block, Operation, TypeAttribute
-from xdsl.parser import AttrParser, Parser
+from xdsl.parser import AttrParser
 from xdsl.parser.generic_parser import ParserState
 from xdsl.utils.exceptions import DiagnosticException, MultipleSpansParseError, ParseError
 from xdsl.utils.lexer import Input, Span
-from xdsl.utils.mlir_lexer import MLIRLexer, MLIRTokenKind
+from xdsl.utils.mlir_lexer import MLIRTokenKind
 
-from kpu_ir.support.errors import KpuError
+from kpu_ir.support.errors import KpuError, within_limits
 from kpu_ir.support.files import read_text
+from kpu_ir.text.bounds import BoundedLexer, BoundedParser
 from kpu_ir.text.places import caret, place_of
 from kpu_ir.text.printing import ELIDED
 
 FOREIGN = re.compile(r'"(linalg|tensor|tm_tensor|iree_linalg_ext|hal)\.')
 """Another compiler's text in generic form: what xDSL does not know in it is kept as it stands."""
 OURS = ("kernel.", "tile.", "dma.")
-WIDEST = (1 << 24) - 1
-"""Bits of an integer, as MLIR limits them."""
-MOST = 1 << 28
-"""Elements of a constant in text."""
-
-STUMBLES = (ValueError, ArithmeticError, NotImplementedError, RecursionError)
+STUMBLES = (
+    ValueError, ArithmeticError, NotImplementedError, RecursionError, LookupError, TypeError,
+    AttributeError, AssertionError,
+)  # fmt: skip
 """What xDSL's parser raises where it does not say what is wrong: a block called ``^4``, elements of
-``i4096``, a thousand brackets."""
+``i4096``, an expression of a thousand brackets."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +62,6 @@ class Source:
         return lines[at].rstrip("\r") if 0 <= at < len(lines) else ""
 
 
-class LinearLexer(MLIRLexer):
-    """xDSL's, in linear time also on a string that does not end: nothing is tried twice."""
-
-    _unescaped_characters_regex = re.compile(r'"(?:[^"\\\n\v\f]++|\\(?:["nt\\]|[0-9A-Fa-f]{2}))*+"')
-
-
 class _Element(AttrParser._TensorLiteralElement):  # pyright: ignore[reportPrivateUsage]
     """An element of ``dense<...>``. ``0xFF800000`` in one of floats is bits: -inf, not a number."""
 
@@ -87,7 +77,7 @@ class _Element(AttrParser._TensorLiteralElement):  # pyright: ignore[reportPriva
         return super().to_type(parser, type)
 
 
-class LocatedParser(Parser):
+class LocatedParser(BoundedParser):
     """A parser whose operations carry the line and column where they began.
 
     ``dense_resource<elided>``, which stands for values that were not printed, keeps its name.
@@ -111,12 +101,12 @@ class LocatedParser(Parser):
             ctx = ctx.clone()
             ctx.allow_unregistered = True
         super().__init__(ctx, "", name)  # which would read the first token with xDSL's lexer
-        self._parser_state = ParserState(LinearLexer(Input(text, name)))
+        self._parser_state = ParserState(BoundedLexer(Input(text, name)))
         self.dialect_resources.add(("builtin", ELIDED))
         self._blobs: dict[tuple[str, str], str] = {}
         self._name = StringAttr(name)
         self._line_offset = line_offset
-        self._line_starts = [0, *(i + 1 for i, c in enumerate(text) if c == "\n")]
+        self._line_starts = [0, *(m.end() for m in re.finditer("\n", text))]
 
     def parse_module(self, allow_implicit_module: bool = True) -> ModuleOp:
         """The module; an empty one where there is nothing but comments."""
@@ -145,23 +135,10 @@ class LocatedParser(Parser):
         """A type; it is noted where one stood that does not verify."""
         span = self._current_token.span
         try:
-            found = super().parse_optional_type()
+            return super().parse_optional_type()
         except DiagnosticException:
             self.refused = self.refused or span
             raise
-        if isinstance(found, IntegerType) and found.bitwidth > WIDEST:
-            self.raise_error(f"an integer has at most {WIDEST} bits", span)
-        if isinstance(found, Float80Type | Float128Type):  # xDSL reads them and cannot print them
-            self.raise_error(f"{found} is not supported", span)
-        return found
-
-    def _parse_dense_literal_type(self) -> Any:
-        """The type of a constant: xDSL makes a list of its elements, also of a splat's."""
-        span = self._current_token.span
-        found = super()._parse_dense_literal_type()
-        if prod(found.get_shape()) > MOST:
-            self.raise_error(f"a constant has at most {MOST} elements in text", span)
-        return found
 
     def parse_optional_attribute(self) -> Attribute | None:
         """An attribute; it is noted where one stood that does not verify."""
@@ -182,8 +159,10 @@ class LocatedParser(Parser):
     def stumble(self, error: Exception) -> KpuError:
         """What xDSL's parser fell over, with the place that it had come to."""
         span = replace(self._current_token.span, line_offset=self._line_offset)
-        deep = "this is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        return parse_error(ParseError(span, deep or "this cannot be read"))
+        if isinstance(error, RecursionError):
+            return parse_error(ParseError(span, "this is nested too deeply"))
+        said = isinstance(error, ValueError | NotImplementedError) and str(error)
+        return parse_error(ParseError(span, said or "this cannot be read"))
 
     def _parse_dialect_resource_handle(
         self, dialect_name: str, interface: OpAsmDialectInterface
@@ -200,7 +179,9 @@ class LocatedParser(Parser):
         """One blob behind the module; those that nothing names are passed over."""
         key = self.parse_optional_str_literal() or self.parse_identifier(" for resource handle")
         self.parse_punctuation(":")
+        self._values = True
         value = self.parse_str_literal()
+        self._values = False
         if (dialect_name, key) in self._blobs:
             interface.parse_resource(self._blobs[dialect_name, key], value)
 
@@ -227,13 +208,21 @@ class LocatedParser(Parser):
 
 def parse_error(error: ParseError) -> KpuError:
     """A syntax error with its place, the source line and a caret."""
-    message = [error.msg, *error.span.print_with_context().splitlines()[1:3]]
+    message = [error.msg, _marked(error.span)]
     if isinstance(error, MultipleSpansParseError):
         for span, text in error.refs:
-            message.append(f"{span.get_location()}: {text or error.ref_text or 'see here'}")
-            message += span.print_with_context().splitlines()[1:3]
-    first, *rest = message
-    return KpuError("\n  ".join([first, *rest]), str(error.span.get_location()))
+            message.append(f"  {span.get_location()}: {text or error.ref_text or 'see here'}")
+            message.append(_marked(span))
+    return KpuError("\n".join(message), str(error.span.get_location()))
+
+
+def _marked(span: Span[str] | Span[bytes]) -> str:
+    """The line of a span with its characters marked."""
+    begin = span.input.get_start_of_line(span.start)
+    end = span.input.get_end_of_line(span.start)
+    line = span.input.content[begin:end]
+    line = line.decode(errors="replace") if isinstance(line, bytes) else line
+    return caret(line, span.start - begin + 1, min(span.end, end) - span.start)
 
 
 def verify_error(module: Operation, error: Exception, source: Source | None = None) -> KpuError:
@@ -309,11 +298,12 @@ def parse_module(text: str, name: str, ctx: Context) -> ModuleOp:
         raise parser.refusal(e) from None
     except STUMBLES as e:
         raise parser.stumble(e) from None
-    try:
-        module.verify()
-    except (DiagnosticException, IndexError, ValueError) as e:  # xDSL's of linalg stumble as well
-        raise verify_error(module, e, Source(text, name)) from None
-    early = early_use(module)
+    with within_limits(name):
+        try:
+            module.verify()
+        except (DiagnosticException, IndexError, ValueError) as e:  # xDSL's of linalg stumble
+            raise verify_error(module, e, Source(text, name)) from None
+        early = early_use(module)
     if early is not None:
         raise error_at(*early, Source(text, name))
     return module

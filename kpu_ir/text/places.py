@@ -88,12 +88,14 @@ WIDTH = 160
 """Characters of a line that a message shows."""
 
 
-def caret(line: str, column: int) -> str:
-    """A line, or what of a long one is around ``column`` (from 1), and a caret under it."""
+def caret(line: str, column: int, length: int = 1) -> str:
+    """A line, or what of a long one is around ``column`` (from 1), and carets under ``length`` of its
+    characters."""
     begin = max(0, column - WIDTH // 2) if len(line) > WIDTH else 0
-    part = line[begin : begin + WIDTH].rstrip("\r")
+    part = line[begin : begin + WIDTH].rstrip("\r\n")
     lead = "".join("\t" if c == "\t" else " " for c in part[: column - 1 - begin])
-    return f"  {part}\n  {lead}^"
+    marks = "^" * max(1, min(length, len(part) - len(lead)))
+    return f"  {part}\n  {lead}{marks}"
 
 
 @contextmanager

@@ -428,6 +428,20 @@ def steps(nodes: Sequence[Node]) -> Iterator[Step]:
             yield node
 
 
+MOST_OPERATIONS = 1 << 32
+"""That are executed one by one: more would take hours."""
+
+
+def executed(nodes: Sequence[Node]) -> int:
+    """How many operations are executed, each as often as its loops run."""
+    return sum(n.trips * executed(n.body) if isinstance(n, Loop) else 1 for n in nodes)
+
+
+def nested(nodes: Sequence[Node]) -> int:
+    """How many loops stand inside each other at most."""
+    return max((1 + nested(n.body) for n in nodes if isinstance(n, Loop)), default=0)
+
+
 def rings_of(plan: Plan) -> dict[int, Ring]:
     """The ring of each register."""
     return dict(enumerate(plan.tile_rings))

@@ -23,7 +23,17 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from kpu_ir.dialects import dma, tile
 from kpu_ir.machine import Machine
-from kpu_ir.sim.program.plan import Fetch, Plan, Ring, Write, element_bytes, place, steps
+from kpu_ir.sim.program.plan import (
+    MOST_OPERATIONS,
+    Fetch,
+    Plan,
+    Ring,
+    Write,
+    element_bytes,
+    executed,
+    place,
+    steps,
+)
 from kpu_ir.sim.program.planner import RingCounter, plan_function
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.places import at_call, place_of
@@ -80,6 +90,18 @@ class Program:
         """Bytes of external memory up to the last tensor: the most that is in use at any time."""
         ends = (b.address + b.bytes for b in self.buffers if b.level == "external")
         return max(ends, default=0)
+
+    def check_count(self, instead: str) -> None:
+        """Raise ``KpuError`` for a program whose operations take too long one by one."""
+        counts = {plan.name: executed(plan.body) for plan in self.plans}
+        total = sum(counts[call.plan.name] for call in self.calls)
+        if total > MOST_OPERATIONS:
+            most = max(self.calls, key=lambda call: counts[call.plan.name])
+            raise KpuError(
+                f"{total:,} operations one by one would take hours, @{most.plan.name} has most",
+                most.where,
+                instead,
+            )
 
     def lifetimes(self) -> dict[int, tuple[int, int]]:
         """The first and the last call that need each buffer that any needs; inputs and constants

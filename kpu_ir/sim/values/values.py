@@ -32,6 +32,7 @@ class ValueModel:
         """Compile ``program``; with ``stepped`` every kernel runs operation by operation on slots,
         also where it is proven that plain values give the same up to rounding."""
         self.program, self.stepped = program, stepped
+        program.check_count("ask for time only (--no-values)")
         self.memory = Memory(program.machine)
         self.slots: dict[str, SlotRunner] = {}
         self.plain: dict[str, PlainRunner | None] = {}
