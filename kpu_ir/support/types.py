@@ -102,6 +102,7 @@ def element_type_named(kind: Any) -> Attribute:
         raise KpuError(f"no element type {kind!r}", hint=f"try {', '.join(names)}") from None
 
 
+@cache
 def bits_of(element_type: Attribute) -> int:
     """Bits that an element takes in memory and on a wire: 8 for ``i1``, 4 for ``i4``."""
     if isa(element_type, IntegerType) and 1 < element_type.bitwidth < 8:

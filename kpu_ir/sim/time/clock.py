@@ -7,10 +7,11 @@ constants.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kpu_ir.machine import Machine
-from kpu_ir.sim.program.plan import Fetch, Move, Plan, Put, Step, Write, carrier, place, steps
+from kpu_ir.sim.program.plan import Fetch, Move, Plan, Put, Step, Write, carrier, place
 from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.durations import Cost, cost
 from kpu_ir.support.errors import KpuError
@@ -70,15 +71,13 @@ class CallTiming:
     counts: dict[str, int]
 
 
-def engines_of(program: Program) -> list[Engine]:
+def engines_of(machine: Machine, steps: Iterable[Step]) -> list[Engine]:
     """The engines: channels of the DMA and of the movers in classes that every operation uses
     alike."""
-    machine = program.machine
     used: dict[str, set[tuple[int, ...]]] = {"dma": set(), "mover": set()}
-    for plan in program.plans:
-        for step in steps(plan.body):
-            if isinstance(step, Fetch | Move | Put | Write) and step.channels is not None:
-                used[carrier(step)].add(step.channels)
+    for step in steps:
+        if isinstance(step, Fetch | Move | Put | Write) and step.channels is not None:
+            used[carrier(step)].add(step.channels)
     found: list[Engine] = []
     for kind, count in (("dma", machine.dma.channels), ("mover", machine.mover.channels)):
         classes: dict[tuple[bool, ...], list[int]] = {}
@@ -110,6 +109,7 @@ class Slots:
     kernels."""
 
     base: dict[int, int] = field(default_factory=dict[int, int])
+    rings: dict[int, range] = field(default_factory=dict[int, range])
     count: int = 0
     overlaps: dict[str, list[tuple[int, tuple[int, ...]]]] = field(
         default_factory=dict[str, list[tuple[int, tuple[int, ...]]]]
@@ -123,6 +123,7 @@ class Slots:
         for plan in plans:
             for ring in plan.rings:
                 slots.base[ring.index] = slots.count
+                slots.rings[ring.index] = range(slots.count, slots.count + ring.depth)
                 for i in range(ring.depth):
                     begin = ring.address + i * ring.slot_bytes
                     where.append(

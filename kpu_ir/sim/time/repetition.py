@@ -1,54 +1,36 @@
-"""Loops that repeat: stepped until their state does so up to a shift, then jumped over.
+"""Steady-state fast-forward: a loop is stepped until its state repeats up to a shift, then jumps.
 
-The proof stands in ``kpu_ir/sim/time/model.py``.
+Why this is exact:
+
+    The body maps the state x to F(x), a max-plus linear map: F(x + c) = F(x) + c. If after p trips
+    all entries that the loop moves have grown by the same c, the next p trips repeat the last p,
+    shifted by c; so do their waits, and m such periods add m c to these entries and m times the
+    last period's waits to every counter. Entries that the loop only reads (data loaded before it)
+    do not grow; they are no obstacle once each engine that reads them is free later than they
+    are, for then they never again win a maximum.
+
+What the map depends on besides times must be the same too:
+
+* Rings give their slots in turn. States are compared only after as many trips as bring every ring
+  back to where it was, so that the same trips use the same slots.
+* Registers that a trip reads before it sets them hold the same places.
+* Deferred operations are the same, on the same places, due as many trips from now.
+* Every engine of the loop has begun: what comes before its first operation is no wait.
+
+Nothing is approximated, and a loop that does not repeat is stepped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from math import gcd, lcm
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from kpu_ir.sim.time.codegen import PlanCompiler
-    from kpu_ir.sim.time.model import TimeModel
+from kpu_ir.sim.time.state import Place, Region, State, Wait
+from kpu_ir.sim.time.wiring import Wire
 
 SHORT = 6
 """Loops of fewer trips are stepped: they end before a repetition pays."""
-
-
-@dataclass(slots=True)
-class Touched:
-    """What a loop's body reads and writes of the state: decides how its repetition is
-    recognised."""
-
-    engines: set[int] = field(default_factory=set[int])
-    filled: dict[int, int] = field(default_factory=dict[int, int])
-    taken: dict[int, int] = field(default_factory=dict[int, int])
-    outs: set[int] = field(default_factory=set[int])
-    reads: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
-    written: set[int] = field(default_factory=set[int])
-    buffers: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
-    written_buffers: set[int] = field(default_factory=set[int])
-    used_buffers: set[int] = field(default_factory=set[int])
-    room: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
-    operations: int = 0
-
-    def add(self, other: Touched, times: int) -> None:
-        """Include ``other``, executed ``times`` times."""
-        self.engines |= other.engines
-        for mine, theirs in ((self.filled, other.filled), (self.taken, other.taken)):
-            for ring, n in theirs.items():
-                mine[ring] = mine.get(ring, 0) + n * times
-        self.outs |= other.outs
-        self.reads |= other.reads
-        self.written |= other.written
-        self.buffers |= other.buffers
-        self.written_buffers |= other.written_buffers
-        self.used_buffers |= other.used_buffers
-        self.room |= other.room
-        self.operations += other.operations * times
 
 
 class Repetition:
@@ -56,157 +38,118 @@ class Repetition:
 
     def __init__(
         self,
-        model: TimeModel,
-        compiler: PlanCompiler,
-        inside: Touched,
-        body: Callable[[], None],
+        state: State,
+        waits: Sequence[Wait],
+        body: Sequence[Callable[[], None]],
         trips: int,
+        count: int,
+        touched: Callable[[], Iterable[tuple[Wire, Sequence[int], int]]],
     ) -> None:
-        """A loop of ``trips`` trips of ``body``, which touches ``inside``."""
-        self.model, self.inside, self.body, self.trips = model, inside, body, trips
-        s = model.slots.base
-        depth = {r.index: r.depth for r in compiler.plan.rings}
-        acquired = {**inside.taken, **inside.filled}
-        for ring in inside.taken:
-            acquired[ring] = inside.taken[ring] + inside.filled.get(ring, 0)
-        self.rings = [
-            (r, s[r], depth[r], acquired[r], r in inside.filled) for r in sorted(acquired)
-        ]
-        self.rotation = [(d, n) for _, _, d, n, _ in self.rings]
-        self.engines = sorted(inside.engines)
-        # Registers set before the loop: slots that it writes (sums) move with it; those that it
-        # reads stand still.
-        self.sums = sorted(inside.written - inside.outs)
-        outside = {(e, r) for e, r in inside.reads if r not in inside.outs and r not in self.sums}
-        self.still = sorted(outside)
-        self.touched_outside = sorted({r for _, r in outside})
-        self.reused = [
-            (e, base, base + d)
-            for r, base, d, _, filled in self.rings
-            if not filled
-            for e in sorted(
-                {e for e, q in inside.reads if q in inside.outs and compiler.ring_of[q].index == r}
-            )
-        ]
-        self.still_buffers = sorted(
-            (e, b) for e, b in inside.buffers if b not in inside.written_buffers
-        )
-        self.moving_buffers = sorted(inside.written_buffers)
-        self.used_buffers = sorted(inside.used_buffers)
-        self.still_rooms = sorted((e, b) for e, b in inside.room if b not in inside.used_buffers)
+        """``trips`` trips of ``body``, of ``count`` operations each. ``touched`` tells them one by
+        one, with their engines and how often a trip executes them."""
+        self.state, self.waits, self.body, self.trips = state, waits, body, trips
+        self.count, self.touched = count, touched
+        self.aligned = 0
+        self.regions: dict[tuple[Place, ...], Region] = {}
 
-    def _standing_still(self) -> bool:
+    def _prepare(self) -> None:
+        """Sort out what moves and what stands still; once, for many loops are never run."""
+        given: Counter[int] = Counter()  # slots that each ring gives in a trip
+        taken: dict[int, int] = {}  # the ring of each register that is set
+        early: set[int] = set()  # registers that are used before they are set
+        filled: set[int] = set()  # rings whose slots get new data
+        engines: set[int] = set()
+        reads: set[tuple[int, int]] = set()  # by which engine, from which register
+        room: set[tuple[int, int]] = set()  # tensors that are written, once they have been read
+        frees: set[int] = set()  # registers whose places are in use, and get
+        readies: set[int] = set()  # new data, until later times afterwards
+        for wire, held, times in self.touched():
+            early |= {*wire.reads, *wire.marks} - taken.keys()
+            if wire.ring is None:
+                early |= {wire.target} - taken.keys()
+            else:
+                given[wire.ring] += times
+                taken[wire.target] = wire.ring
+                filled |= {wire.ring} if wire.fills else set()
+            if held:
+                engines.update(held)
+                reads.update((held[0], register) for register in wire.reads)
+                frees.update(wire.marks)
+                readies.add(wire.target)
+                if wire.fills:
+                    frees.add(wire.target)
+                elif wire.gate:
+                    room.add((held[0], wire.target))
+
+        clocks, registers = self.state.clocks, self.state.registers
+        slots = {ring: self.state.slots[ring] for ring in given}
+        turns = (len(slots[ring]) // gcd(len(slots[ring]), n) for ring, n in given.items())
+        self.aligned = lcm(1, *turns)
+        self.clocks = [clocks[e] for e in sorted(engines)]
+        self.free = [slot for ring in given for slot in slots[ring]]
+        self.ready = [slot for ring in given if ring in filled for slot in slots[ring]]
+        # Registers set before the loop: their places move with it, or stand still.
+        inside = taken.keys()
+        self.free_of = [registers[r] for r in frees - inside]
+        self.ready_of = [registers[r] for r in readies - inside]
+        self.carried = [registers[r] for r in early & inside]
+        still = [(e, r) for e, r in reads if r not in inside | readies]
+        self.still = [(clocks[e], registers[r]) for e, r in still]
+        self.room = [(clocks[e], registers[r]) for e, r in room if r not in frees]
+        reused = [(e, taken[r]) for e, r in reads if r in inside and taken[r] not in filled]
+        self.reused = [(clocks[e], slot) for e, ring in reused for slot in slots[ring]]
+
+    def _stands_still(self) -> bool:
         """Nothing that the loop only reads can win a maximum any more."""
-        s = self.model.state
-        T, ready = s.T, s.ready
         return (
-            all(ready[s.reg[r]] <= T[e] for e, r in self.still)
-            and all(max(ready[a:b]) <= T[e] for e, a, b in self.reused)
-            and all(s.written[s.bind[b]] <= T[e] for e, b in self.still_buffers)
-            and all(s.used[s.bind[b]] <= T[e] for e, b in self.still_rooms)
+            all(tile.place.ready <= clock.free for clock, tile in self.still)
+            and all(slot.ready <= clock.free for clock, slot in self.reused)
+            and all(tensor.place.free <= clock.free for clock, tensor in self.room)
         )
+
+    def _region(self) -> Region:
+        """What moves, with the registers as they are now."""
+        free = [register.place for register in self.free_of]
+        ready = [register.place for register in self.ready_of]
+        key = (*free, *ready)
+        if key not in self.regions:
+            self.regions[key] = Region(self.clocks, (*self.free, *free), (*self.ready, *ready))
+        return self.regions[key]
 
     def run(self) -> None:
         """All trips."""
-        s, body, trips = self.model.state, self.body, self.trips
-        T, ready, free, head, reg = s.T, s.ready, s.free, s.head, s.reg
-        smallest = self._aligned(1)
-        if smallest * 2 >= trips:
-            for _ in range(trips):
-                body()
-            return
-        seen: dict[tuple[int, ...], tuple[int, int, list[int], list[int], int]] = {}
-        engines, rings, queue = self.engines, self.rings, s.queue
-        anchor = engines[0]
-        bound = [s.bind[b] for b in self.moving_buffers]
-        used = list(dict.fromkeys(s.bind[b] for b in self.used_buffers))
-        sums = [reg[r] for r in self.sums]
+        if not self.aligned:
+            self._prepare()
+        trips, aligned, queue = self.trips, self.aligned, self.state.queue
+        region = self._region()
+        seen: dict[object, tuple[int, int, list[int], int]] = {}
         done = 0
-        while done < trips:
-            body()
-            done += 1
-            base = T[anchor]
-            key = [T[e] - base for e in engines]
-            for r, a, d, _, filled in rings:
-                h = head[r]
-                order = (*range(a + h, a + d), *range(a, a + h))
-                key += [free[q] - base for q in order]
-                if filled:
-                    key += [ready[q] - base for q in order]
-            for q in sums:
-                key += (free[q] - base, ready[q] - base)
-            for r in self.touched_outside:
-                key.append(free[reg[r]] - base)
-            for b in bound:
-                key.append(s.written[b] - base)
-            for b in used:
-                key.append(s.used[b] - base)
-            if queue:
-                now = s.tick[0]
-                for due, function, q, slot, b in queue:
-                    key += (due - now, id(function), self._relative(q), self._relative(slot), b)
-            frozen = tuple(key)
-            before = seen.get(frozen)
-            if before is None:
-                seen[frozen] = (done, base, s.count[:], s.stall[:], s.tick[0])
-                continue
-            period, shift = done - before[0], base - before[1]
-            stride = self._aligned(period)
-            jumps = (trips - done) // stride
-            if jumps and self._standing_still():
-                self._jump(jumps * stride // period, period, shift, before, bound, used, sums)
-                done += jumps * stride
-            elif not jumps:
-                for _ in range(trips - done):
-                    body()
-                return
+        while self.clocks and done + aligned <= trips:
+            times = region.times()
+            here = times[0]
+            if 0 not in times[: len(self.clocks)]:
+                carried = [register.place for register in self.carried]
+                key = (*[time - here for time in times], *carried, *queue.since(queue.now))
+                waited = [wait.cycles for wait in self.waits]
+                before = seen.setdefault(key, (done, here, waited, queue.now))
+                period = done - before[0]
+                if period > trips - done:
+                    break
+                if period and self._stands_still():
+                    jumps = (trips - done) // period
+                    region.put(times, jumps * (here - before[1]))
+                    for wait, cycles in zip(self.waits, before[2]):
+                        wait.cycles += jumps * (wait.cycles - cycles)
+                    queue.advance(jumps * (queue.now - before[3]))
+                    self.state.skipped += jumps * period * self.count
+                    done += jumps * period
+                    break
+            self._step(aligned)
+            done += aligned
+        self._step(trips - done)
 
-    def _relative(self, slot: int) -> int:
-        """A slot by its distance from its ring's head."""
-        for r, a, d, _, _ in self.rings:
-            if a <= slot < a + d:
-                return (slot - a - self.model.state.head[r]) % d
-        return slot
-
-    def _aligned(self, period: int) -> int:
-        """The fewest trips, a multiple of ``period``, after which every ring's head is where it
-        was."""
-        return period * lcm(1, *(d // gcd(d, period * n) for d, n in self.rotation))
-
-    def _jump(
-        self,
-        periods: int,
-        period: int,
-        shift: int,
-        before: tuple[int, int, list[int], list[int], int],
-        bound: list[int],
-        used: list[int],
-        sums: list[int],
-    ) -> None:
-        s = self.model.state
-        by = periods * shift
-        for e in self.engines:
-            s.T[e] += by
-        for _, a, d, _, filled in self.rings:
-            for q in range(a, a + d):
-                s.free[q] += by
-                if filled:
-                    s.ready[q] += by
-        for q in sums:
-            s.free[q] += by
-            s.ready[q] += by
-        for r in self.touched_outside:
-            s.free[s.reg[r]] += by
-        for b in bound:
-            s.written[b] += by
-        for b in used:
-            s.used[b] += by
-        for table, old in ((s.count, before[2]), (s.stall, before[3])):
-            for i, n in enumerate(old):
-                if table[i] != n:
-                    table[i] += periods * (table[i] - n)
-        ticks = periods * (s.tick[0] - before[4])
-        s.tick[0] += ticks
-        self.model.skipped += periods * period * self.inside.operations
-        if ticks and s.queue:
-            s.queue[:] = [(due + ticks, *rest) for due, *rest in s.queue]  # pyright: ignore
+    def _step(self, trips: int) -> None:
+        body = self.body
+        for _ in range(trips):
+            for operation in body:
+                operation()

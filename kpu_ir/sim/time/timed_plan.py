@@ -1,0 +1,163 @@
+"""A plan, ready to be timed: its operations as closures, its loops around them.
+
+What does not depend on time is counted here once: how often each operation is executed, and so the
+bytes, the work, and the cycles that each engine is busy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from kpu_ir.sim.program.plan import Fetch, Loop, Matmul, Step, Vector
+from kpu_ir.sim.time.clock import Engine, Held, engines_for
+from kpu_ir.sim.time.durations import Cost, Durations
+from kpu_ir.sim.time.operations import NOTHING, Operand, Operation, Operations, Trace, Use, Work
+from kpu_ir.sim.time.repetition import SHORT, Repetition
+from kpu_ir.sim.time.state import State, Wait
+from kpu_ir.sim.time.wiring import Tree, Wire, Wiring
+
+
+def _touched(
+    tree: Tree, wiring: Wiring, held: list[list[Held]], times: int = 1
+) -> Iterator[tuple[Wire, list[int], int]]:
+    """What a tree executes, the engines that it holds, and how often."""
+    for node in tree:
+        if isinstance(node, int):
+            yield wiring.wires[node], [h.engine.index for h in held[node]], times
+        else:
+            yield from _touched(node[1], wiring, held, times * node[0].trips)
+
+
+class TimedPlan:
+    """A plan on the state of a program. A call of it is its ``body``, of so many ``operations``; it
+    ``counts`` bytes and work, keeps engines ``busy``, and has ``waits``."""
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        state: State,
+        durations: Durations,
+        trace: Trace | None,
+        fast_forward: bool,
+        operations: list[tuple[Step, Cost, tuple[Held, ...]]],
+    ) -> None:
+        """Make it, and add what it executes to the ``operations`` of the program."""
+        self.name, self.wiring, self.state, self.trace = wiring.plan.name, wiring, state, trace
+        self.fast_forward = fast_forward
+        self.slots = [slot for ring in wiring.plan.rings for slot in state.slots[ring.index]]
+        self.waits: list[Wait] = []
+        self._make = Operations(state.queue, trace)
+        self._executed = [0] * len(wiring.steps)
+        self._held: list[list[Held]] = []
+        self._made: list[Operation] = []
+        costs = [durations(step) for step in wiring.steps]
+        for step, wire, spent in zip(wiring.steps, wiring.wires, costs):
+            held = engines_for(step, spent, state.engines) if spent else []
+            self._held.append(held)
+            self._made.append(self._operation(step, wire, spent, held, len(operations)))
+            if spent:
+                operations.append((step, spent, tuple(held)))
+        self.waits = sorted({*self.waits}, key=lambda wait: wait.number)
+        self.body, self.operations = self._block(wiring.body, 1)
+        self.busy = {e.name: 0 for e in state.engines}
+        self.counts: dict[str, int] = {}
+        for spent, held, times in zip(costs, self._held, self._executed):
+            for h in held:
+                self.busy[h.engine.name] += times * (h.end - h.begin)
+            for what, n in spent.counts.items() if spent else ():
+                if n:
+                    self.counts[what] = self.counts.get(what, 0) + times * n
+
+    def _block(self, tree: Tree, times: int) -> tuple[list[Operation], int]:
+        """What is executed so many times in a call, and its number of operations."""
+        body: list[Operation] = []
+        count = 0
+        for node in tree:
+            if isinstance(node, int):
+                body.append(self._made[node])
+                self._executed[node] += times
+                count += bool(self._held[node])
+                continue
+            loop, inner = node
+            inside, n = self._block(inner, times * loop.trips)
+            if loop.innermost and self.wiring.deferred:
+                inside.append(self.state.queue.tick)
+            count += n * loop.trips
+            if loop.trips == 1 and not self.trace:
+                body += inside
+            else:
+                body.append(self._loop(loop, inner, inside, n))
+        return body, count
+
+    def _loop(self, loop: Loop, tree: Tree, body: list[Operation], count: int) -> Operation:
+        if self.fast_forward and loop.trips >= SHORT:
+            touched = partial(_touched, tree, self.wiring, self._held)
+            return Repetition(self.state, self.waits, body, loop.trips, count, touched).run
+        values = range(loop.start, loop.start + loop.trips * loop.step, loop.step)
+        at, var = (self.trace.at, loop.var) if self.trace else ([0], 0)
+
+        def stepped() -> None:
+            for at[var] in values:
+                for operation in body:
+                    operation()
+
+        return stepped
+
+    # -- one operation ----------------------------------------------------------------------------
+
+    def _wait(self, engine: Engine, cause: str) -> Wait:
+        self.waits.append(self.state.wait(engine, cause))
+        return self.waits[-1]
+
+    def _data(self, register: int, engine: Engine, source: str = "") -> Operand:
+        """A register whose data an engine waits for."""
+        ring = self.wiring.ring_of.get(register)
+        if ring is None:
+            return self._room(register, engine)
+        source = source or self.wiring.producers.get(ring.index, "nobody")
+        wait = self._wait(engine, f"operand @{ring.name} from {source}")
+        return Operand(self.state.registers[register], wait, ring.index in self.wiring.deferred)
+
+    def _room(self, register: int, engine: Engine) -> Operand:
+        """A register for whose place an engine waits."""
+        ring = self.wiring.ring_of.get(register)
+        cause = f"slot @{ring.name}" if ring else "tensor of an earlier kernel"
+        settles = ring is not None and ring.index in self.wiring.deferred
+        return Operand(self.state.registers[register], self._wait(engine, cause), settles)
+
+    def _operation(
+        self, step: Step, wire: Wire, spent: Cost | None, held: list[Held], number: int
+    ) -> Operation:
+        clocks = self.state.clocks
+        head = None if wire.ring is None else self.state.heads[wire.ring]
+        settles = wire.ring in self.wiring.deferred
+        into = Operand(self.state.registers[wire.target], NOTHING, settles)
+        if spent is None:
+            assert head is not None
+            into = into._replace(settles=settles and wire.gate != "free")
+            return self._make.take(head, into, begins=wire.gate == "ready")
+        own = held[0].engine
+        fetches, adds = isinstance(step, Fetch), isinstance(step, Matmul) and step.accumulate
+        if fetches:
+            into = self._room(wire.target, own)
+        reads = [self._data(register, own) for register in wire.reads]
+        if wire.gate and adds:
+            into = self._data(wire.target, own, self.wiring.adder(wire.target))
+        elif wire.gate and not fetches:
+            into = self._room(wire.target, own)
+        others = [
+            Use(
+                clocks[h.engine.index],
+                h.begin,
+                h.end,
+                self._wait(own, f"engine {h.engine.name}"),
+                self._wait(h.engine, f"engine {own.name}"),
+            )
+            for h in held[1:]
+        ]
+        work = Work(number, clocks[own.index], spent.occupancy, spent.latency, others)
+        if isinstance(step, Matmul | Vector):
+            release = spent.latency if isinstance(step, Matmul) else spent.occupancy
+            return self._make.compute(reads, release, into, wire.gate, work)
+        return self._make.transfer(reads, head, into, wire, work, fetches)

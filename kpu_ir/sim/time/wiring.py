@@ -1,0 +1,145 @@
+"""What the operations of a plan read and set, by register, whatever they cost.
+
+The same operation stands in a plan many times, for loops are cut at their edges. Here each stands
+once; what differs only in addresses does not differ in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from operator import attrgetter
+from typing import Literal, NamedTuple, get_args
+
+from kpu_ir.sim.program.plan import (
+    Acquire,
+    Fetch,
+    Loop,
+    Map,
+    Matmul,
+    Move,
+    Node,
+    Plan,
+    Put,
+    Reduce,
+    Ring,
+    Step,
+    Vector,
+    Windowed,
+    Write,
+    carrier,
+)  # fmt: skip
+
+ADDRESSES = {"op", "ring", "offsets", "where", "low", "fill", "element", "out_element"}
+"""Fields that time does not depend on, or that the registers of an operation determine."""
+
+SAME = {
+    kind: attrgetter(*(f.name for f in fields(kind) if f.name not in ADDRESSES))
+    for kind in get_args(Step)
+}
+"""Operations of a kind that are equal in this are equal in time."""
+
+Tree = list["int | tuple[Loop, Tree]"]
+"""A plan's body: numbers of operations, and loops."""
+
+
+class Wire(NamedTuple):
+    """One operation, by registers: tiles, then parameters.
+
+    It waits for the data of ``reads``; the places of ``marks`` are in use until it has read them.
+    Its ``target`` is the next slot of ``ring``, or was taken before, and ``fills`` with new data (a
+    tensor is not filled, but added to). ``gate``: the time of the target that it waits for.
+    ``trips``: by how many it is deferred.
+    """
+
+    target: int
+    ring: int | None = None
+    reads: tuple[int, ...] = ()
+    marks: tuple[int, ...] = ()
+    gate: Literal["free", "ready", ""] = ""
+    trips: int = 0
+    fills: bool = True
+
+
+class Wiring:
+    """The operations of one plan, and how they hang together."""
+
+    def __init__(self, plan: Plan, apart: bool) -> None:
+        """Number them; ``apart``: equal ones too."""
+        self.plan, self.apart = plan, apart
+        self.steps: list[Step] = []
+        self._numbers: dict[tuple[object, ...], int] = {}
+        self.body = self._tree(plan.body)
+        taken = (s for s in self.steps if isinstance(s, Fetch | Move | Acquire))
+        self.ring_of: dict[int, Ring] = {s.out: s.ring for s in taken}
+        given = {s.into for s in self.steps if isinstance(s, Put | Vector)}
+        given |= {s.out for s in self.steps if isinstance(s, Move)}
+        self.begun = {s.into for s in self.steps if isinstance(s, Matmul)} - given
+        """Sums that products begin: their slots are needed when the first product is issued."""
+        self.wires = [self._wire(step) for step in self.steps]
+        self.deferred: set[int] = set()
+        """The rings whose slots deferred operations touch."""
+        self.producers: dict[int, str] = {}
+        """The engine that fills each ring."""
+        for step, wire in zip(self.steps, self.wires):
+            rings = [self.ring_of[r].index for r in (*wire.reads, wire.target) if r in self.ring_of]
+            if wire.trips:
+                self.deferred.update(rings)
+            if isinstance(step, Fetch | Move | Put):
+                self.producers[rings[-1]] = carrier(step)
+            elif isinstance(step, Matmul):
+                self.producers[rings[-1]] = "fabric"
+            elif isinstance(step, Vector):
+                self.producers.setdefault(rings[-1], "vector")
+
+    def _tree(self, nodes: Sequence[Node]) -> Tree:
+        tree: Tree = []
+        for node in nodes:
+            if isinstance(node, Loop):
+                tree.append((node, self._tree(node.body)))
+                continue
+            kind = type(node)
+            same = (kind, id(node) if self.apart else SAME[kind](node))
+            number = self._numbers.setdefault(same, len(self.steps))
+            if number == len(self.steps):
+                self.steps.append(node)
+            tree.append(number)
+        return tree
+
+    def _wire(self, step: Step) -> Wire:
+        """How an operation is wired."""
+        match step:
+            case Fetch() | Move() if not step.moves:
+                return Wire(step.out, step.ring.index, fills=False)
+            case Fetch():
+                tensors = (step.buffer,) if step.by is None else (step.buffer, step.by)
+                reads = tuple(self.plan.values + p for p in tensors)
+                marks = reads[:1] if step.pinned else ()
+                return Wire(step.out, step.ring.index, reads, marks, "free")
+            case Move():
+                source = (step.source,)
+                return Wire(step.out, step.ring.index, source, source, "free", step.defer)
+            case Acquire():
+                # A result computed into the slot waits for its old readers.
+                gate = "" if not step.fresh else "free" if step.out in self.begun else "ready"
+                return Wire(step.out, step.ring.index, gate=gate)
+            case Put():
+                source = (step.source,)
+                return Wire(step.into, None, source, source, "free", step.defer)
+            case Write():
+                source, gate = (step.source,), "free" if step.pinned else ""
+                tensor = self.plan.values + step.buffer
+                return Wire(tensor, None, source, source, gate, step.defer, False)
+            case Matmul() | Map() | Reduce() | Windowed():
+                gate = "free" if step.into in self.begun else "ready"
+                if isinstance(step, Matmul) and step.accumulate and gate == "free":
+                    # The sum was written by earlier drains of the array, which leave in order: an
+                    # element of this product is drained, and added, after the same element of the
+                    # one before it.
+                    gate = ""
+                return Wire(step.into, None, step.operands, step.operands, gate)
+
+    def adder(self, register: int) -> str:
+        """The engine that a sum comes from which a product adds to."""
+        source = self.producers.get(self.ring_of[register].index, "vector")
+        return "vector" if source == "fabric" else source
