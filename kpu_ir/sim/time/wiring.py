@@ -22,16 +22,16 @@ from kpu_ir.sim.program.plan import (
     Plan,
     Put,
     Reduce,
-    Ring,
     Step,
     Vector,
     Windowed,
     Write,
     carrier,
+    rings_of,
 )  # fmt: skip
 
-ADDRESSES = {"op", "ring", "offsets", "where", "low", "fill", "element", "out_element"}
-"""Fields that time does not depend on, or that the registers of an operation determine."""
+ADDRESSES = {"offsets", "where", "low", "block"}
+"""Fields that time does not depend on."""
 
 SAME = {
     kind: attrgetter(*(f.name for f in fields(kind) if f.name not in ADDRESSES))
@@ -70,8 +70,7 @@ class Wiring:
         self.steps: list[Step] = []
         self._numbers: dict[tuple[object, ...], int] = {}
         self.body = self._tree(plan.body)
-        taken = (s for s in self.steps if isinstance(s, Fetch | Move | Acquire))
-        self.ring_of: dict[int, Ring] = {s.out: s.ring for s in taken}
+        self.ring_of = rings_of(plan)
         given = {s.into for s in self.steps if isinstance(s, Put | Vector)}
         given |= {s.out for s in self.steps if isinstance(s, Move)}
         self.begun = {s.into for s in self.steps if isinstance(s, Matmul)} - given
