@@ -21,8 +21,10 @@ from xdsl.dialects.builtin import (
     ModuleOp,
     StringAttr,
     UnknownLoc,
+    UnregisteredOp,
 )
 from xdsl.ir import Attribute, Block, Operation, TypeAttribute
+from xdsl.irdl import IRDLOperation
 from xdsl.parser import AttrParser
 from xdsl.parser.generic_parser import ParserState
 from xdsl.utils.exceptions import DiagnosticException, MultipleSpansParseError, ParseError
@@ -35,9 +37,15 @@ from kpu_ir.text.bounds import BoundedLexer, BoundedParser
 from kpu_ir.text.places import caret, place_of
 from kpu_ir.text.printing import ELIDED
 
-FOREIGN = re.compile(r'"(linalg|tensor|tm_tensor|iree_linalg_ext|hal)\.')
+FOREIGN = re.compile(r'"(linalg|tensor|tm_tensor|iree_linalg_ext|hal|util)\.')
 """Another compiler's text in generic form: what xDSL does not know in it is kept as it stands."""
 OURS = ("kernel.", "tile.", "dma.")
+THEIRS = ("linalg.", "tensor.")
+"""Operations of another compiler that the front end reads by name: xDSL's own of these verify what MLIR
+asked for some time ago."""
+SCALAR = ("arith.", "math.")
+"""Operations of which xDSL knows fewer properties than other compilers print; those are flags."""
+
 STUMBLES = (
     ValueError, ArithmeticError, NotImplementedError, RecursionError, LookupError, TypeError,
     AttributeError, AssertionError,
@@ -104,6 +112,8 @@ class LocatedParser(BoundedParser):
         self._parser_state = ParserState(BoundedLexer(Input(text, name)))
         self.dialect_resources.add(("builtin", ELIDED))
         self._blobs: dict[tuple[str, str], str] = {}
+        self._of: type[Operation] | None = None
+        self._theirs: dict[str, type[Operation]] = {}
         self._name = StringAttr(name)
         self._line_offset = line_offset
         self._line_starts = [0, *(m.end() for m in re.finditer("\n", text))]
@@ -185,11 +195,30 @@ class LocatedParser(BoundedParser):
         if (dialect_name, key) in self._blobs:
             interface.parse_resource(self._blobs[dialect_name, key], value)
 
+    def _parse_generic_operation(self, op_type: type[Operation]) -> Operation:
+        """An operation in generic form, of whose properties those are kept that are known."""
+        self._of = op_type
+        return super()._parse_generic_operation(op_type)
+
+    def parse_optional_properties_dict(self) -> dict[str, Attribute]:
+        """Properties; another compiler's scalar operations may have more than xDSL knows."""
+        found, kind = super().parse_optional_properties_dict(), self._of
+        if not self._foreign or kind is None or not issubclass(kind, IRDLOperation):
+            return found
+        if not kind.name.startswith(SCALAR):
+            return found
+        known = kind.get_irdl_definition().properties
+        return {name: value for name, value in found.items() if name in known}
+
     def _get_op_by_name(self, name: str) -> type[Operation]:
         """The operation's class. Its error stands at the name, and knows a better one."""
         text = self.lexer.input.content
         start = text.rfind(name, 0, self._current_token.span.start)
         allowed = self.ctx.allow_unregistered
+        if self._foreign and text[start - 1 : start] == '"' and name.startswith(THEIRS):
+            if name not in self._theirs:
+                self._theirs[name] = UnregisteredOp.with_name(name)
+            return self._theirs[name]
         if self._foreign and (text[start - 1 : start] != '"' or name.startswith(OURS)):
             self.ctx.allow_unregistered = False
         try:
@@ -262,11 +291,18 @@ def early_use(module: Operation) -> tuple[Operation, str] | None:
             maker = value.owner
             # Blocks that jump to each other have no order of their text; ours never do.
             if isinstance(maker, Operation) and maker not in made and not _jumps(maker):
-                return op, f"{op.name}: uses %{value.name_hint or '?'} before it is defined"
+                return op, f"{_name(op)}: uses %{value.name_hint or '?'} before it is defined"
             if not _within(op, maker):
-                return op, f"{op.name}: uses %{value.name_hint or '?'}, which is defined elsewhere"
+                return (
+                    op,
+                    f"{_name(op)}: uses %{value.name_hint or '?'}, which is defined elsewhere",
+                )
         made.add(op)
     return None
+
+
+def _name(op: Operation) -> str:
+    return op.op_name.data if isinstance(op, UnregisteredOp) else op.name
 
 
 def _within(op: Operation, maker: Operation | Block) -> bool:

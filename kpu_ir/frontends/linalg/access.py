@@ -6,6 +6,7 @@ this file knows one kind of operation only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -231,8 +232,10 @@ def _maps(op: Operation, name: str) -> list[AffineMap] | None:
         items = cast("ArrayAttr[Attribute]", found).data
         return [m.data for m in items if isinstance(m, AffineMapAttr)]
     if name in NAMED:
-        steps = integers(op, "strides") or [1, 1]
-        return named_maps(NAMED[name], steps, integers(op, "dilations") or [1, 1])
+        windows = len(set(re.findall(r"\w+:\w+", NAMED[name])))
+        return named_maps(
+            NAMED[name], *(steps_of(op, kind, windows) for kind in ("strides", "dilations"))
+        )
     if name in ELEMENTWISE:
         rank = len(static(op.operands[-1]).get_shape())
         return [_of_rank(v, rank) for v in op.operands]
@@ -254,6 +257,16 @@ def _maps(op: Operation, name: str) -> list[AffineMap] | None:
         places: list[AffineExpr] = [AffineDimExpr(order.index(a)) for a in range(len(order))]
         return [AffineMap(len(order), 0, tuple(places)), AffineMap.identity(len(order))]
     return None
+
+
+def steps_of(op: Operation, name: str, windows: int) -> list[int]:
+    """Strides or dilations: 1 where they are not given."""
+    given = integers(op, name)
+    if given is None:
+        return [1] * windows
+    if len(given) != windows or min(given, default=1) < 1:
+        raise Unsupported(f"'{name}': expected {windows} numbers above 0, got {given}")
+    return given
 
 
 def _of_rank(value: SSAValue, rank: int) -> AffineMap:
@@ -308,21 +321,28 @@ _IMAGES = {
     "conv_2d_nchw_fchw": "n c y:j x:i, f c j i -> n f y x",
     "conv_2d_nhwc_hwcf": "n y:j x:i c, j i c f -> n y x f",
     "conv_2d_nhwc_fhwc": "n y:j x:i c, f j i c -> n y x f",
+    "conv_3d": "z:k y:j x:i, k j i -> z y x",
+    "conv_3d_ncdhw_fcdhw": "n c z:k y:j x:i, f c k j i -> n f z y x",
+    "conv_3d_ndhwc_dhwcf": "n z:k y:j x:i c, k j i c f -> n z y x f",
+    "conv_2d_nhwgc_gfhwc": "n y:j x:i g c, g f j i c -> n y x g f",
     "conv_2d_ngchw_fgchw": "n g c y:j x:i, f g c j i -> n g f y x",
     "conv_2d_ngchw_gfchw": "n g c y:j x:i, g f c j i -> n g f y x",
-    "conv_2d_nhwgc_gfhwc": "n y:j x:i g c, g f j i c -> n y x g f",
     "depthwise_conv_1d_ncw_cw": "n c x:i, c i -> n c x",
     "depthwise_conv_1d_nwc_wc": "n x:i c, i c -> n x c",
     "depthwise_conv_1d_nwc_wcm": "n x:i c, i c m -> n x c m",
     "depthwise_conv_2d_nchw_chw": "n c y:j x:i, c j i -> n c y x",
     "depthwise_conv_2d_nhwc_hwc": "n y:j x:i c, j i c -> n y x c",
     "depthwise_conv_2d_nhwc_hwcm": "n y:j x:i c, j i c m -> n y x c m",
+    "depthwise_conv_3d_ncdhw_cdhw": "n c z:k y:j x:i, c k j i -> n c z y x",
+    "depthwise_conv_3d_ndhwc_dhwc": "n z:k y:j x:i c, k j i c -> n z y x c",
+    "depthwise_conv_3d_ndhwc_dhwcm": "n z:k y:j x:i c, k j i c m -> n z y x c m",
 }
 _POOLS = {
     "ncw": "n c x:i, i -> n c x",
     "nwc": "n x:i c, i -> n x c",
     "nchw": "n c y:j x:i, j i -> n c y x",
     "nhwc": "n y:j x:i c, j i -> n y x c",
+    "ndhwc": "n z:k y:j x:i c, k j i -> n z y x c",
 }
 
 NAMED = {
@@ -343,7 +363,7 @@ NAMED = {
         f"pooling_{how}_{kind}": text
         for how, text in _POOLS.items()
         for kind in ("max", "sum", "min")
-        if kind != "min" or how in ("nwc", "nhwc")
+        if kind != "min" or how in ("nwc", "nhwc", "ndhwc")
     },
 }
 """Loops of the operands of named operations. ``y:j`` is ``y * stride + j * dilation``."""
@@ -368,8 +388,6 @@ def named_maps(text: str, strides: Sequence[int], dilations: Sequence[int]) -> l
         if not element:
             return AffineDimExpr(loops[place])
         at = windows.index(word)
-        if at >= len(strides) or at >= len(dilations):
-            raise Unsupported(f"expected strides and dilations of {len(windows)} numbers")
         return (
             AffineDimExpr(loops[place]) * strides[at]
             + AffineDimExpr(loops[element]) * dilations[at]

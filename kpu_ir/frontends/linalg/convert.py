@@ -34,10 +34,8 @@ from kpu_ir.frontends.linalg.access import (
 )
 from kpu_ir.frontends.linalg.movement import HANDLERS
 from kpu_ir.frontends.linalg.named import elementwise, is_elementwise
-from kpu_ir.frontends.linalg.products import contraction
 from kpu_ir.frontends.linalg.raising import raise_names
 from kpu_ir.frontends.linalg.recognise import Recogniser
-from kpu_ir.frontends.linalg.windows import convolution, pooling
 from kpu_ir.frontends.python.graph import Graph, Value, name_value
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.places import place_of
@@ -48,8 +46,6 @@ FOREIGN = ("linalg.", "tensor.", "hal.tensor.", "tm_tensor.", "iree_linalg_ext."
 """Dialects whose operations make a function one of ours to convert."""
 RESHAPING = ("tensor.cast", "tensor.concat")
 """What may forget a shape; the values of their results know it."""
-KINDS = (contraction, convolution, pooling)
-"""Kernels that a reduction may be, in the order in which they are tried."""
 CHECKS = ("cf.assert",)
 """What only stops a program that is wrong."""
 
@@ -69,6 +65,7 @@ def linalg_to_kernel(module: ModuleOp) -> None:
     Raises ``KpuError`` that names every operation without a kernel, each with its place.
     """
     if not is_linalg(module):
+        check_functions(module)
         return
     new = _Converter(_function(module)).run()
     for op in list(module.ops):
@@ -79,6 +76,19 @@ def linalg_to_kernel(module: ModuleOp) -> None:
         module.body.block.add_op(op)
     for name in [n for n in module.attributes if not n.startswith("kpu.")]:
         del module.attributes[name]  # what the other compiler says of its own targets
+
+
+def check_functions(module: ModuleOp) -> None:
+    """Refuse a module whose functions are another compiler's, and hold nothing that is a tensor."""
+    theirs = [op for op in module.ops if name_of(op) in FUNCTIONS]
+    foreign = [op for op in theirs if name_of(op) != "func.func"]
+    if foreign and not any(_symbol(op) == "main" for op in theirs):
+        names = ", ".join(f"@{_symbol(op)}" for op in theirs)
+        raise KpuError(
+            f"{names}: no operation on tensors says of what shape its values are",
+            place_of(foreign[0]),
+            HINT,
+        )
 
 
 def _function(module: ModuleOp) -> Operation:
@@ -152,6 +162,9 @@ class _Converter:
                 self.refuse(op, e.message, op)
             except VerifyException as e:
                 self.refuse(op, str(e), op)
+            except (IndexError, KeyError, TypeError, ValueError, AttributeError, AssertionError):
+                # The text is not verified: an operand or a property may be missing.
+                self.refuse(op, "is not as MLIR has it", op)
         if self.wrong:
             raise self.refusal()
         self.graph.location = self.function.location
@@ -200,9 +213,13 @@ class _Converter:
         """The results, by the names that the function gives them."""
         attrs = attribute(self.function, "res_attrs")
         for at, value in enumerate(op.operands):
+            name = _given_name(attrs, at) or f"result{at}"
             if value in self.values:
-                name = _given_name(attrs, at) or f"result{at}"
                 self.graph.output(name, self.values[value])
+            elif not self.wrong:  # else what it depends on has been refused
+                raise Unsupported(f"'{name}' is no tensor that is computed or given here")
+        if not op.operands:
+            raise Unsupported("returns nothing")
 
     # -- operations ---------------------------------------------------------------------------------
 
@@ -230,6 +247,8 @@ class _Converter:
         """Write the kernels of one operation on tensors."""
         if name == "hal.tensor.import" and op.operands[0] not in self.values:
             self.input(op.results[0], op.operands[0].name_hint or f"arg{len(self.values)}", op)
+            if op.results[0] in self.values:  # it may be returned as it came
+                self.values[op.operands[0]] = self.values[op.results[0]]
             return
         for result in op.results:
             if isinstance(result.type, TensorType) and name not in RESHAPING:
@@ -239,7 +258,7 @@ class _Converter:
         elif is_elementwise(op):
             results = [elementwise(self, op)]
         elif name.startswith("linalg.") and (form := structured(op)) is not None:
-            results = Recogniser(self.graph, form, self.tensor, KINDS).results()
+            results = Recogniser(self.graph, form, self.tensor).results()
         else:
             raise Unsupported("there is no kernel for it")
         for result, value in zip(op.results, results):

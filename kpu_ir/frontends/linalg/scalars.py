@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
+from math import inf, prod
 
 import numpy as np
-from xdsl.dialects import arith
+from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import (
     AnyFloat,
     DenseIntOrFPElementsAttr,
@@ -49,6 +49,10 @@ EXTREMES: dict[
     11: arith.MinimumfOp,
 }
 """What a choice by a comparison (ogt, olt; ugt, ult: true of NaN) is."""
+
+
+CLASSES = ("math.isnan", "math.isinf", "math.isfinite")
+"""What xDSL has no operations for."""
 
 
 def number(value: SSAValue) -> Number | None:
@@ -180,6 +184,8 @@ class Scalars:
         kind = i64 if isinstance(value.type, IndexType) else value.type
         if name in ("arith.index_cast", "arith.index_castui"):
             return self.cast(operands[0], kind, name.endswith("ui"))
+        if name in CLASSES and len(operands) == 1:
+            return self.classified(name, operands[0])
         scalar = name.startswith(("arith.", "math."))
         if not scalar or not (name in PRICES or name in FREE) or len(op.results) != 1 or op.regions:
             raise Unsupported("is not a scalar operation that kpu-ir can compute", op)
@@ -198,6 +204,15 @@ class Scalars:
         if kind is None or list(compared.operands) != [a, b] or bound is None or bound != bound:
             return None
         return self.add(kind(self.scalar(a), self.scalar(b)))
+
+    def classified(self, name: str, value: SSAValue) -> SSAValue:
+        """Whether a float is a NaN, infinite or neither."""
+        if name == "math.isnan":
+            return self.add(arith.CmpfOp(value, value, "une"))
+        away = self.add(math.AbsFOp(value))
+        assert isinstance(value.type, AnyFloat)
+        end = self.add(arith.ConstantOp(FloatAttr(inf, value.type)))
+        return self.add(arith.CmpfOp(away, end, "oeq" if name == "math.isinf" else "olt"))
 
     def add(self, op: Operation) -> SSAValue:
         """Append an operation; its result."""

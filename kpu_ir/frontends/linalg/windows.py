@@ -14,6 +14,7 @@ from kpu_ir.frontends.linalg.access import Linear, linear
 from kpu_ir.frontends.linalg.recognise import Recogniser
 from kpu_ir.frontends.linalg.scalars import reshaped
 from kpu_ir.frontends.python.graph import Value
+from kpu_ir.frontends.python.windows import convolve
 
 
 @dataclass
@@ -117,7 +118,7 @@ def convolution(
     images = [image_of(of, i, at) for i in pair]
     which = 0 if images[0] is not None else 1
     image, weights = images[which], of.plain(of.form.maps[pair[1 - which]])
-    if image is None or weights is None or len(image.places) > 2:
+    if image is None or weights is None or len(image.places) > 3:
         return None
     reduced, seen = of.form.reduced, image.loops
     groups = [i for i in out if i in seen and i in weights]
@@ -143,15 +144,9 @@ def convolution(
     if len(image.places) == 1:  # one dimension: columns of an image that is one wide
         x, w = graph.reshape(x, (*x.shape, 1)), graph.reshape(w, (*w.shape, 1))
         strides, dilations = [*strides, 1], [*dilations, 1]
-    product = kernel.ConvOp(
-        x.ssa,
-        w.ssa,
-        strides=strides,
-        dilations=dilations,
-        groups=prod(extents[i] for i in groups),
-        element_type=element,
-    )
-    result = graph.insert(product)
+    none = [0] * len(strides)
+    share = prod(extents[i] for i in groups)
+    result = convolve(graph, x, w, strides, dilations, none, none, share, element)
     return of.unfolded(result, [batches, [*groups, *filters], *([i] for i in image.places)], at)
 
 

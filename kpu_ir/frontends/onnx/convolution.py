@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from kpu_ir.frontends.onnx.declared import check_size
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.frontends.python.windows import convolve
 from kpu_ir.support.errors import KpuError
 
 
@@ -40,54 +41,10 @@ def padding(
     return pads[:rank], pads[rank:]
 
 
-def convolve(
-    graph: Graph,
-    x: Value,
-    w: Value,
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    low: Sequence[int],
-    high: Sequence[int],
-    groups: int = 1,
-) -> Value:
-    """A convolution of one to three spatial dimensions by those of images.
-
-    A signal is an image of one row. A volume is a batch of planes, whose channels are those of all
-    the planes under the window: each product is one of the volume's.
-    """
-    check_size((*x.shape[:2], *(n + a + b for n, a, b in zip(x.shape[2:], low, high))), "its image")
-    rank = len(x.shape) - 2
-    if rank == 2:
-        given = {"strides": strides, "dilations": dilations, "low": low, "high": high}
-        return graph.conv(x, w, groups=groups, **given)
-    if rank == 1:
-        x, w = (graph.reshape(v, (*v.shape[:2], 1, v.shape[2])) for v in (x, w))
-        y = convolve(graph, x, w, [1, *strides], [1, *dilations], [0, *low], [0, *high], groups)
-        return graph.reshape(y, (*y.shape[:2], y.shape[3]))
-    if rank != 3:
-        raise KpuError(f"one to three spatial dimensions are supported, got {rank}")
-    n, c, _, *plane = x.shape
-    o, _, taps, *window = w.shape
-    if low[0] or high[0]:
-        x = graph.pad(x, [0, 0, low[0], 0, 0], [0, 0, high[0], 0, 0])
-    depth = (x.shape[2] - (taps - 1) * dilations[0] - 1) // strides[0] + 1
-    if depth < 1:
-        raise KpuError(f"a window of {taps} is larger than the image of {x.shape[2]}")
-    parts = [
-        graph.slice(x, [0, 0, t * dilations[0], 0, 0], [1, 1, strides[0], 1, 1],
-                    (n, c, depth, *plane))
-        for t in range(taps)
-    ]  # fmt: skip
-    # Of each channel all planes under the window: n x depth x (c, taps) x plane.
-    apart = [graph.reshape(part, (n, c, 1, depth, *plane)) for part in parts]
-    joined = graph.concat(apart, 2) if taps > 1 else apart[0]
-    planes = graph.reshape(
-        graph.transpose(joined, (0, 3, 1, 2, 4, 5)), (n * depth, c * taps, *plane)
-    )
-    weights = graph.reshape(w, (o, w.shape[1] * taps, *window))
-    y = convolve(graph, planes, weights, strides[1:], dilations[1:], low[1:], high[1:], groups)
-    y = graph.reshape(y, (n, depth, o, *y.shape[2:]))
-    return graph.transpose(y, (0, 2, 1, 3, 4))
+def check_image(x: Value, low: Sequence[int], high: Sequence[int]) -> None:
+    """Refuse what no machine holds with its padding."""
+    padded = [n + a + b for n, a, b in zip(x.shape[2:], low, high)]
+    check_size((*x.shape[:2], *padded), "its padded image")
 
 
 def check_weights(node: Node, x: Value, w: Value) -> int:
@@ -116,6 +73,7 @@ def convolution(node: Node, x: Value, w: Value, bias: int) -> Value:
     rank = check_weights(node, x, w)
     strides, dilations = node.spatial("strides", rank, 1), node.spatial("dilations", rank, 1)
     low, high = padding(node, x.shape[2:], w.shape[2:], strides, dilations)
+    check_image(x, low, high)
     groups = node.integer("group", 1)
     return biased(node, convolve(node.graph, x, w, strides, dilations, low, high, groups), bias)
 

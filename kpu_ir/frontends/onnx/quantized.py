@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from kpu_ir.dialects import kernel
 from kpu_ir.frontends.onnx.convolution import check_weights, padding
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.python.graph import Graph, Value
@@ -213,7 +212,7 @@ def convolved(node: Node, ix: int, iw: int, zx: int, zw: int) -> Value:
     if any((*low, *high)) and (zero_x is not None):
         x, low, high = padded(node, x, zx, less_x, low, high), [0, 0], [0, 0]
     given = {"strides": strides, "dilations": dilations, "low": low, "high": high}
-    y = graph.insert(kernel.ConvOp(x.ssa, w.ssa, groups=groups, element_type=I32, **given))
+    y = graph.conv(x, w, groups=groups, element_type=I32, **given)
     per = x.shape[1] // groups
     if zero_x is not None:
         sums = graph.reshape(wide_sum(graph, w, [1, 2, 3]), (1, outs, 1, 1))

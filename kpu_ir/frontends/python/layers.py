@@ -62,9 +62,10 @@ class Layers:
         low: Window = (0, 0),
         high: Window = (0, 0),
         groups: int = 1,
+        element_type: Attribute | None = None,
     ) -> Value:
         """A convolution by weights o x c/groups x kh x kw; ``low``, ``high``: zeros around the
-        image."""
+        image; ``element_type``: the accumulator's, if another."""
         return self._checked(
             lambda: kernel.ConvOp(
                 x.ssa,
@@ -74,6 +75,7 @@ class Layers:
                 low=low,
                 high=high,
                 groups=groups,
+                element_type=element_type,
             )
         )
 
