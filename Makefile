@@ -45,9 +45,10 @@ fuzz: $(STAMP) ## loader, saved programs and IR against atheris, FUZZ_SECONDS ov
 	@$(BIN)/python -m pip install --quiet --group fuzz
 	@$(BIN)/python test/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
-check: $(STAMP) ## ruff's rules and format, pyright strict
+check: $(STAMP) ## ruff's rules and format, the arrows between rooms, pyright strict
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check --quiet . || { echo 'not formatted: $(BIN)/ruff format .'; exit 1; }
+	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/pyright
 
 bench: $(STAMP) ## measure cycles and tools, write docs/benchmarks.md

@@ -55,7 +55,7 @@ def demo() -> str:
 def presets() -> str:
     """A row a preset."""
     from kpu_ir import Machine
-    from kpu_ir.report.screen import size
+    from kpu_ir.report.words import size
 
     rows = [
         "| preset | array | L3 | L2 | external memory | peak (f32) |",

@@ -9,30 +9,28 @@
 
 from __future__ import annotations
 
-from time import time as _now
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kpu_ir.frontends.python.graph import Graph
     from kpu_ir.machine import Machine
-    from kpu_ir.pipeline import Compiled, Options, compile, load
-    from kpu_ir.program.saved import open as open
+    from kpu_ir.pipeline import compile, load
+    from kpu_ir.program.compiled import Compiled
+    from kpu_ir.program.compiled import open as open
+    from kpu_ir.program.options import Options
     from kpu_ir.support.errors import KpuError
 
-__version__ = "0.1.0"
-
-LOADED = _now()
-"""When this process began to load our sources: what was changed after it may or may not be loaded."""
+from kpu_ir.support.package import __version__ as __version__
 
 _HOMES = {
-    "Compiled": "kpu_ir.pipeline",
+    "Compiled": "kpu_ir.program.compiled",
     "Graph": "kpu_ir.frontends.python.graph",
     "KpuError": "kpu_ir.support.errors",
     "Machine": "kpu_ir.machine",
-    "Options": "kpu_ir.pipeline",
+    "Options": "kpu_ir.program.options",
     "compile": "kpu_ir.pipeline",
     "load": "kpu_ir.pipeline",
-    "open": "kpu_ir.program.saved",
+    "open": "kpu_ir.program.compiled",
 }
 
 # Without open: "from kpu_ir import *" would hide Python's.

@@ -33,14 +33,17 @@ PATTERNS = {"kernel": "kpu_ir.passes.kernel_canonicalize:patterns_of"}
 """What canonicalizes the operations of a dialect."""
 
 PASSES = {
+    "compile": "kpu_ir.pipeline:CompilePass",
+    "set-machine": "kpu_ir.passes.set_machine:SetMachinePass",
     "linalg-to-kernel": "kpu_ir.frontends.linalg:LinalgToKernelPass",
     "kernel-canonicalize": "kpu_ir.passes.kernel_canonicalize:KernelCanonicalizePass",
     "kernel-decompose": "kpu_ir.passes.kernel_decompose:KernelDecomposePass",
     "kernel-fold": "kpu_ir.passes.kernel_fold:KernelFoldPass",
     "kernel-fuse-elementwise": "kpu_ir.passes.kernel_fuse_elementwise:KernelFuseElementwisePass",
     "kernel-fusion-candidates": "kpu_ir.passes.kernel_fusion_candidates:KernelFusionCandidatesPass",
-    "kernel-fuse-by-cost": "kpu_ir.tuning.fusion:KernelFuseByCostPass",
-    "kernel-pin-l3": "kpu_ir.tuning.pinning:KernelPinL3Pass",
+    "kernel-fuse-by-cost": "kpu_ir.tuning.kernel_fuse_by_cost:KernelFuseByCostPass",
+    "kernel-pin-l3": "kpu_ir.tuning.kernel_pin_l3:KernelPinL3Pass",
+    "kernel-schedule": "kpu_ir.tuning.kernel_schedule:KernelSchedulePass",
     "kernel-layers": "kpu_ir.passes.kernel_layers:KernelLayersPass",
     "kernel-inline": "kpu_ir.passes.kernel_layers:KernelInlinePass",
     "kernel-outline": "kpu_ir.passes.kernel_outline:KernelOutlinePass",

@@ -14,7 +14,7 @@ import kpu_ir
 from kpu_ir import KpuError
 from kpu_ir.frontends.onnx.order import ir_names
 from kpu_ir.integrations.onnxruntime import Comparison, compare
-from kpu_ir.pipeline import Compiled
+from kpu_ir.program.compiled import Compiled
 from kpu_ir.sim.values.values import ValueModel
 from kpu_ir.tools.run import main, random_inputs
 

@@ -12,9 +12,10 @@ import pytest
 
 import kpu_ir
 from kpu_ir.machine import Machine
-from kpu_ir.pipeline import Compiled, Options
 from kpu_ir.program import cache as compile_cache
 from kpu_ir.program.cache import CompileCache, compiler_digest, elsewhere, key_of
+from kpu_ir.program.compiled import Compiled
+from kpu_ir.program.options import Options
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tools.run import main
 
@@ -206,7 +207,7 @@ def test_the_compiler_is_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (root / "inner").mkdir(parents=True)
     source = root / "inner" / "a.py"
     source.write_text("x = 1\n")
-    monkeypatch.setattr(kpu_ir, "__file__", str(root / "__init__.py"))
+    monkeypatch.setattr(compile_cache, "ROOT", root)
 
     def digest(loaded: float = 1e12) -> str | None:
         monkeypatch.setattr(compile_cache, "LOADED", loaded)
@@ -343,9 +344,9 @@ def test_what_killed_writers_left_goes(tmp_path: Path, programs: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from kpu_ir.program import saved
+from kpu_ir import open
 from kpu_ir.program.cache import CompileCache
-program = saved.open(sys.argv[1])
+program = open(sys.argv[1])
 cache = CompileCache(Path(sys.argv[2]), 1 << 30)
 for _ in range(int(sys.argv[3])):
     cache.put("key", program)

@@ -13,7 +13,7 @@ from kpu_ir.sim.program.program import load_program
 from kpu_ir.sim.time.energy import energy
 from kpu_ir.sim.time.model import time_program
 from kpu_ir.tuning.cache import Cache
-from kpu_ir.tuning.score import external_bytes, time_schedule
+from kpu_ir.tuning.score import time_schedule
 from kpu_ir.tuning.search import Search
 
 BASE = Machine.preset("default")
@@ -99,7 +99,7 @@ def least_bytes(machine):
     schedule = Search(machine, "bytes", "quick", Cache(Path("/nonexistent/cache"))).search(
         func, cut
     )
-    return external_bytes(time_schedule(func, cut, schedule, machine))
+    return time_schedule(func, cut, schedule, machine).external_bytes
 
 
 @pytest.fixture(scope="module")

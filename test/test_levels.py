@@ -13,7 +13,8 @@ from kpu_ir.interpreters.kernel import evaluate
 from kpu_ir.interpreters.tile import evaluate_tile
 from kpu_ir.lowering.kernel_to_tile import recognise, schedule_of
 from kpu_ir.lowering.schedule import ATTRIBUTE
-from kpu_ir.pipeline import Options, kernel_stages, lower
+from kpu_ir.pipeline import kernel_stages, lower
+from kpu_ir.program.options import Options
 from kpu_ir.scalar import formulas
 from kpu_ir.sim.program.plan import Fetch, Write
 from kpu_ir.sim.program.program import load_program

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 from kpu_ir import Graph, Machine
-from kpu_ir.pipeline import Compiled, Options, compile
+from kpu_ir.pipeline import compile
+from kpu_ir.program.compiled import Compiled
+from kpu_ir.program.options import Options
 from kpu_ir.registry import context
 from kpu_ir.sim.program.program import load_program
 from kpu_ir.sim.time.model import time_program
 from kpu_ir.sim.values.values import ValueModel
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.parsing import parse_module
-from kpu_ir.tuning.score import external_bytes
 
 DEFAULT = Machine.preset("default")
 
@@ -53,7 +54,7 @@ def test_a_block_keeps_what_is_between_its_kernels():
     ]
     assert near(without) == []
     between = 4 * 14 * 14 * (96 + 96 + 32)
-    saved = external_bytes(without.timing) - external_bytes(with_.timing)
+    saved = without.timing.external_bytes - with_.timing.external_bytes
     assert saved >= 2 * between  # each is written and read once at least
     assert with_.cycles < without.cycles
     x = np.random.default_rng(1).standard_normal((1, 32, 14, 14)).astype(np.float32)

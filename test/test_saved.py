@@ -18,9 +18,9 @@ import kpu_ir
 from kpu_ir import Graph, KpuError
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
-from kpu_ir.pipeline import Compiled
 from kpu_ir.program import container
-from kpu_ir.report.command import command_of
+from kpu_ir.program.command import command_of
+from kpu_ir.program.compiled import Compiled
 from kpu_ir.tools.run import main
 
 ROOT = Path(__file__).parents[1]

@@ -21,7 +21,7 @@ from kpu_ir.sim.time.io_bound import io_lower_bound
 from kpu_ir.text.parsing import parse_module
 from kpu_ir.tuning import workers
 from kpu_ir.tuning.cache import Cache
-from kpu_ir.tuning.score import external_bytes, time_schedule
+from kpu_ir.tuning.score import time_schedule
 from kpu_ir.tuning.search import Search
 
 MACHINE = Machine.preset("default")
@@ -57,7 +57,7 @@ def test_square_products_reach_their_share_of_peak(n, goal):
 def test_the_bytes_objective_comes_near_the_lower_bound(n):
     _, timing = searched(product(n, n, n), "bytes")
     bound = 4 * io_lower_bound(n, n, n, MACHINE.l3.bytes // 4)
-    assert bound <= external_bytes(timing) <= 1.3 * bound
+    assert bound <= timing.external_bytes <= 1.3 * bound
 
 
 def test_a_search_is_deterministic_and_beats_the_default():
@@ -72,7 +72,7 @@ def test_objectives_choose_differently():
     cycles, fast = searched(product(512, 768, 3072), "cycles")
     small, lean = searched(product(512, 768, 3072), "bytes")
     assert fast.cycles < lean.cycles
-    assert external_bytes(lean) < external_bytes(fast)
+    assert lean.external_bytes < fast.external_bytes
     assert cycles != small
 
 

@@ -23,7 +23,6 @@ from kpu_ir.sim.time.energy import energy
 from kpu_ir.sim.time.model import time_program
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import write_atomically
-from kpu_ir.tuning.score import external_bytes
 
 PATH = ROOT / "test" / "baselines.toml"
 
@@ -60,7 +59,7 @@ def measured(module: ModuleOp, machine: Machine, schedules: Mapping[str, Schedul
     """The figures of an outlined module with these schedules."""
     timing = time_program(replay(module, machine, schedules))
     picojoules = round(energy(timing.counts, machine).total, 1)
-    return Baseline(timing.cycles, external_bytes(timing), picojoules, dict(schedules))
+    return Baseline(timing.cycles, timing.external_bytes, picojoules, dict(schedules))
 
 
 def check(name: str, recorded: Baseline) -> Baseline:

@@ -36,13 +36,15 @@ from kpu_ir.frontends.python.graph import Value
 from kpu_ir.lowering.kernel_to_tile import recognise
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
-from kpu_ir.pipeline import Compiled, Options, compile
+from kpu_ir.pipeline import compile
+from kpu_ir.program.compiled import Compiled
+from kpu_ir.program.options import Options
 from kpu_ir.report.summary import moved
 from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.io_bound import io_lower_bound
 from kpu_ir.sim.time.model import TimeModel
 from kpu_ir.support.errors import KpuError
-from kpu_ir.tuning.score import external_bytes, time_schedule
+from kpu_ir.tuning.score import time_schedule
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def matmul_row(shape: Shape, setting: Setting) -> dict[str, Any]:
     machine, note = room_for(setting.machine, 4 * shape.words)
     compiled = setting.compile(matmul(shape), machine)
     cycles = compiled.cycles
-    words = external_bytes(compiled.timing) // 4
+    words = compiled.timing.external_bytes // 4
     l3 = io_lower_bound(shape.m, shape.k, shape.n, machine.l3.bytes // 4)
     on_chip = compiled.summary().io_bound_bytes
     (schedule,) = schedules_of(compiled).values()
@@ -171,7 +173,7 @@ def tiles_table(shape: Shape, setting: Setting) -> Table:
             best = best or timing.cycles
             row |= {
                 "cycles": timing.cycles,
-                "external_bytes": external_bytes(timing),
+                "external_bytes": timing.external_bytes,
                 "slower": timing.cycles / best - 1,
             }
         found.append(row)
@@ -237,8 +239,8 @@ def external_table(setting: Setting) -> Table:
         setting.say(name)
         timing = setting.compile(module).timing
         rows.append({
-            "kernel": name, "cycles": timing.cycles, "external_bytes": external_bytes(timing),
-            "fraction": external_bytes(timing) / timing.cycles / rate,
+            "kernel": name, "cycles": timing.cycles, "external_bytes": timing.external_bytes,
+            "fraction": timing.external_bytes / timing.cycles / rate,
             "compulsory_fraction": 4 * words / timing.cycles / rate,
         })  # fmt: skip
     shown = [
@@ -273,7 +275,7 @@ def activation_table(shapes: Sequence[Shape], setting: Setting) -> Table:
                 "shape": str(shape), "what": name, "fused_cycles": fused.cycles,
                 "cost": fused.cycles / plain - 1, "unfused_cycles": apart.cycles,
                 "unfused_cost": apart.cycles / plain - 1, "gain": apart.cycles / fused.cycles,
-                "fused_bytes": external_bytes(fused), "unfused_bytes": external_bytes(apart),
+                "fused_bytes": fused.external_bytes, "unfused_bytes": apart.external_bytes,
             })  # fmt: skip
     shown = [
         Column("shape", "M x N x K"), Column("what", "kernel"),
@@ -301,7 +303,7 @@ def fusion_table(setting: Setting) -> Table:
             compiled = setting.compile(make(), fuse=mode)
             row: dict[str, Any] = {
                 "block": name, "fuse": mode, "kernels": len(compiled.program.calls),
-                "cycles": compiled.cycles, "bytes": external_bytes(compiled.timing),
+                "cycles": compiled.cycles, "bytes": compiled.timing.external_bytes,
                 "chosen": "; ".join(
                     f"{c.group} {'fused' if c.fuse else 'apart'}" for c in compiled.fusion
                 ) or "-",

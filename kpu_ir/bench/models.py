@@ -22,7 +22,9 @@ from kpu_ir.bench.measure import least_seconds, no_cache
 from kpu_ir.bench.table import Column, Table, share, times, whole
 from kpu_ir.bench.workloads import ROOT
 from kpu_ir.machine import Machine
-from kpu_ir.pipeline import Compiled, Options, compile
+from kpu_ir.pipeline import compile
+from kpu_ir.program.compiled import Compiled
+from kpu_ir.program.options import Options
 from kpu_ir.report.summary import Summary, bounds, differences, moved
 from kpu_ir.sim.time.model import TimeModel
 from kpu_ir.support.errors import KpuError

@@ -15,12 +15,15 @@ from xdsl.dialects.func import FuncOp
 
 import kpu_ir
 from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.frontends.read import read
 from kpu_ir.lowering.kernel_to_tile import recognise
 from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule, schedule_record
 from kpu_ir.machine import Machine
 from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
 from kpu_ir.passes.kernel_fusion_candidates import KernelFusionCandidatesPass
-from kpu_ir.pipeline import Compiled, Options, kernel_stages, lower, read
+from kpu_ir.pipeline import kernel_stages, lower
+from kpu_ir.program.compiled import Compiled
+from kpu_ir.program.options import Options
 from kpu_ir.registry import context
 from kpu_ir.sim.program.program import Program, load_program
 from kpu_ir.support.errors import KpuError

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from kpu_ir.frontends.onnx import import_onnx
-from kpu_ir.pipeline import Options, compile
+from kpu_ir.pipeline import compile
+from kpu_ir.program.options import Options
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array
 

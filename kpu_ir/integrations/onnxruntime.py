@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from kpu_ir.report.profile import WIDE, advances
-from kpu_ir.report.screen import words
+from kpu_ir.report.screen import console
 from kpu_ir.report.summary import differences
+from kpu_ir.report.words import plural, words
 from kpu_ir.sim.program.plan import Write, steps
 from kpu_ir.sim.values.values import ValueModel
 from kpu_ir.support.errors import KpuError
@@ -30,7 +31,7 @@ from kpu_ir.support.errors import KpuError
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
-    from kpu_ir.pipeline import Compiled
+    from kpu_ir.program.compiled import Compiled
     from kpu_ir.sim.program.program import Program
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -422,3 +423,20 @@ class _Layers:
             compiled.source,
             compiled.machine.name,
         )
+
+
+def show_comparison(found: Comparison, stream: IO[str] | None = None) -> None:
+    """Print the layers of a comparison, and which one is the first that differs."""
+    out = console(stream)
+    wrap = out.is_terminal
+    out.print(words(f"{found.source} on {found.machine} against onnxruntime", "bold"))
+    if wrap:
+        out.print(found)
+    else:
+        out.print(words(str(found).rstrip("\n")), soft_wrap=True)
+    if found.calls < found.of_calls:
+        left = plural(found.of_calls - found.calls, "kernel call")
+        why = f"not compared: {left} of {found.of_calls}, whose results no tensor of the model is"
+        out.print(words(why), soft_wrap=not wrap)
+    style = "bold red" if found.first else "bold"
+    out.print(words(found.verdict(), style), soft_wrap=not wrap)

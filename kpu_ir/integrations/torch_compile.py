@@ -31,7 +31,9 @@ from typing import TYPE_CHECKING, Any
 import ml_dtypes
 import numpy as np
 
-from kpu_ir.pipeline import Compiled, Options, compile
+from kpu_ir.pipeline import compile
+from kpu_ir.program.compiled import Compiled
+from kpu_ir.program.options import Options
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -13,36 +13,39 @@ from kpu_ir.support.errors import KpuError
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ShapedType
 
-    from kpu_ir.pipeline import Compiled
-
 Array = np.ndarray[Any, np.dtype[Any]]
 Batch = Mapping[str, Any] | Iterable[Mapping[str, Any]]
+Runner = Callable[[Mapping[str, Any]], dict[str, Array]]
+"""A program: inputs by name in, outputs by name out."""
 
 
 def run_batch(
-    compiled: Compiled, batch: Batch, progress: bool | None = None
+    run: Runner,
+    ports: Sequence[tuple[str, ShapedType]],
+    batch: Batch,
+    progress: bool | None = None,
 ) -> Iterator[dict[str, Array]]:
     """Outputs by name for each item of ``batch``, computed when they are asked for.
 
+    ``run`` is the program, ``ports`` its inputs by name and type.
     ``batch``: inputs by name, one mapping an item; or one mapping of arrays that hold all items,
     along a new first axis (n x shape) or, longer, along the program's own first axis.
     ``progress``: a bar on stderr; None shows it on a terminal.
     Raises ``KpuError`` that says which item is wrong.
     """
     if isinstance(batch, Mapping):
-        ports = [(p.name, p.type) for p in compiled.program.inputs]
         items: Iterable[Mapping[str, Any]] = split(ports, cast(Any, batch))
     else:
         items = batch
-    return _run(compiled, items, sys.stderr.isatty() if progress is None else progress)
+    return _run(run, items, sys.stderr.isatty() if progress is None else progress)
 
 
 def _run(
-    compiled: Compiled, items: Iterable[Mapping[str, Any]], progress: bool
+    run: Runner, items: Iterable[Mapping[str, Any]], progress: bool
 ) -> Iterator[dict[str, Array]]:
     for number, item in enumerate(_watched(items) if progress else items):
         try:
-            outputs = compiled(item)
+            outputs = run(item)
         except KpuError as e:
             place = f"item {number}" if e.where is None else f"item {number}: {e.where}"
             raise KpuError(e.message, place, e.hint) from None

@@ -22,19 +22,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import kpu_ir
-from kpu_ir import LOADED
 from kpu_ir.machine import Machine
+from kpu_ir.program.compiled import Compiled, open
+from kpu_ir.program.options import Options
+from kpu_ir.program.saved import save
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import LARGEST_TEXT, PART, distrusted, opened, read_bytes, remove_if_left
 from kpu_ir.support.names import shown
 from kpu_ir.support.numbers import number_from
+from kpu_ir.support.package import LOADED, ROOT
 from kpu_ir.tuning.cache import cache_path
 
 if TYPE_CHECKING:
     from onnx import GraphProto, TensorProto
 
-    from kpu_ir.pipeline import Compiled, Options
 
 DEFAULT_BYTES = 4 << 30
 SUFFIX = ".kpu"
@@ -55,7 +56,7 @@ def compiler_digest() -> str | None:
     """Of the sources that compile, and the presets; None if they were changed since this process began to load them,
     which then runs neither the old nor the new ones."""
     sources = hashlib.sha256()
-    root = Path(kpu_ir.__file__).parent
+    root = ROOT
     for path in sorted(p for p in root.rglob("*") if p.suffix in (".py", ".toml")):
         if path.stat().st_mtime >= LOADED:
             return None
@@ -171,8 +172,6 @@ class CompileCache:
 
     def get(self, key: str, source: str = "") -> Compiled | None:
         """The program under ``key``, if there is a sound one; it counts as used now."""
-        from kpu_ir.program.saved import open
-
         path = self.folder / f"{key}{SUFFIX}"
         try:
             if not path.is_file():
@@ -202,8 +201,6 @@ class CompileCache:
 
         What cannot be written is said on stderr; the program runs all the same.
         """
-        from kpu_ir.program.saved import save
-
         if weight_bytes(compiled) > self.limit:
             return
         try:

@@ -7,12 +7,11 @@ are the weights' bytes, each kept once.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import (
@@ -31,26 +30,50 @@ from xdsl.parser import ParseError
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import DiagnosticException
 
-from kpu_ir import __version__
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
 from kpu_ir.program import container
+from kpu_ir.program.options import Options
+from kpu_ir.program.stages import Stage
 from kpu_ir.registry import context
-from kpu_ir.sim.program.program import load_program
+from kpu_ir.sim.program.program import Program, load_program
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.package import __version__
 from kpu_ir.text.parsing import STUMBLES, LocatedParser, early_use, error_at, parse_error
 from kpu_ir.text.places import node_location
 from kpu_ir.text.printing import ELIDED
 from kpu_ir.tuning.choice import Choice, Cost
-
-if TYPE_CHECKING:
-    from kpu_ir.pipeline import Compiled, Stage
 
 STAGES: tuple[Stage, ...] = ("dma", "tile", "kernel")
 """In the order in which their weights are kept: what runs first."""
 
 SPARE = 1 << 20
 """Bytes of weights that an stage above ``dma`` may add; it is kept without values else."""
+
+
+class Savable(Protocol):
+    """What is asked of a compiled program."""
+
+    stages: Mapping[Stage, ModuleOp]
+    options: Options
+    source: str
+    fusion: tuple[Choice, ...]
+
+    @property
+    def machine(self) -> Machine:
+        """What it is compiled for."""
+        ...
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a file holds of a program."""
+
+    program: Program
+    stages: Mapping[Stage, ModuleOp]
+    options: Options
+    source: str
+    fusion: tuple[Choice, ...]
 
 
 @dataclass
@@ -164,10 +187,10 @@ def _location(place: Sequence[Any]) -> FileLineColLoc | NameLoc:
             raise ValueError("a place of an operation")
 
 
-def save(compiled: Compiled, path: str | Path, key: str | None = None) -> None:
+def save(compiled: Savable, path: str | Path, key: str | None = None) -> None:
     """Write a program to a file, whole or not at all. Raises ``KpuError`` if it cannot.
 
-    ``key``: what a cache keeps it under, which ``open`` is asked for; only we may read it then.
+    ``key``: what a cache keeps it under, which ``read_saved`` is asked for; only we may read it then.
     """
     weights = _Weights()
     text: dict[str, memoryview] = {}
@@ -198,15 +221,12 @@ def save(compiled: Compiled, path: str | Path, key: str | None = None) -> None:
     container.write(path, header, {**text, **weights.parts}, mode)
 
 
-def open(path: str | Path, key: str | None = None) -> Compiled:
-    """A program from a file that ``Compiled.save`` wrote: the same cycles, outputs, IR.
+def read_saved(path: str | Path, key: str | None = None) -> Saved:
+    """What ``save`` wrote.
 
     ``key``: what it must be the program of, where a cache keeps it.
     Raises ``KpuError`` for a file that is truncated, damaged, foreign or of a newer version.
     """
-    from kpu_ir.pipeline import Compiled, Options
-
-    began = time.perf_counter()
     where = str(path)
     found = container.read(path)
     header = found.header
@@ -215,7 +235,7 @@ def open(path: str | Path, key: str | None = None) -> Compiled:
     try:
         writer = str(header["writer"])
         machine = Machine.from_dict(header["machine"])
-        options = _options(Options, header["options"])
+        options = _options(header["options"])
         fusion = tuple(_choice(choice) for choice in header["fusion"])
         stages = _Stages(where, writer, found.parts, header["nodes"])
         if not isinstance(header["source"], str):
@@ -228,8 +248,7 @@ def open(path: str | Path, key: str | None = None) -> Compiled:
     except KpuError as e:
         place = where if e.where is None or where in e.where else f"{where}: {e.where}"
         raise KpuError(e.message, place, e.hint or container.AGAIN) from None
-    spent = time.perf_counter() - began
-    return Compiled(program, stages, options, spent, header["source"], fusion)
+    return Saved(program, stages, options, header["source"], fusion)
 
 
 def _fields(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,15 +262,15 @@ def _fields(kind: type[Any], data: Mapping[str, Any]) -> dict[str, Any]:
     return dict(data)
 
 
-def _options(kind: type[Any], data: Mapping[str, Any]) -> Any:
-    values = _fields(kind, data)
+def _options(data: Mapping[str, Any]) -> Options:
+    values = _fields(Options, data)
     schedule = values.get("schedule")
     if schedule is not None:
         entries = _fields(Schedule, schedule)
         entries["tile"] = tuple(entries["tile"])
         values["schedule"] = Schedule(**entries)
         values["schedule"].check()
-    return kind(**values)
+    return Options(**values)
 
 
 def _choice(data: Mapping[str, Any]) -> Choice:
@@ -262,7 +281,7 @@ def _choice(data: Mapping[str, Any]) -> Choice:
     return Choice(**values)
 
 
-class _Stages(Mapping["Stage", ModuleOp]):
+class _Stages(Mapping[Stage, ModuleOp]):
     """The modules of a file, each read when it is asked for."""
 
     def __init__(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 
 from kpu_ir.report.roofline import LEVELS, Roofline, speed_text
-from kpu_ir.report.screen import size
+from kpu_ir.report.words import size
 
 RADIUS = {"dma": 7, "mover": 5, "streamer": 3}
 """Of a point: those of other levels at the same place stay visible."""

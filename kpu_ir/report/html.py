@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kpu_ir.machine.settings import flat
 from kpu_ir.report.analysis import Analysis, allocated, analyse, overlap, reuse, thinned
 from kpu_ir.report.charts import occupancy_chart, roofline_chart
-from kpu_ir.report.command import flat
 from kpu_ir.report.page import page
 from kpu_ir.report.roofline import LEVELS, operations, roofline, speed_text
-from kpu_ir.report.screen import NAMES, in_words, percent, size
+from kpu_ir.report.run import Run
 from kpu_ir.report.summary import Summary
+from kpu_ir.report.words import NAMES, in_words, percent, size
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.support.files import write_atomically
 from kpu_ir.support.names import shown
-
-if TYPE_CHECKING:
-    from kpu_ir.pipeline import Compiled
 
 STEPPED_AT_MOST = 400_000
 """Runs of more operations are not stepped for their critical path and occupancy."""
@@ -199,7 +197,7 @@ def path(found: Analysis) -> str:
     )
 
 
-def levels(compiled: Compiled, s: Summary, timing: Timing, found: Analysis | None) -> str:
+def levels(compiled: Run, s: Summary, timing: Timing, found: Analysis | None) -> str:
     """Memories: bytes, bandwidth used, reuse, occupancy, energy."""
     factor = reuse(timing.counts)
     rings, room = allocated(compiled.program), compiled.machine.capacity
@@ -229,7 +227,7 @@ def levels(compiled: Compiled, s: Summary, timing: Timing, found: Analysis | Non
     return table(heads, rows) + f'<p class="soft">{words}{bound}</p>'
 
 
-def occupancy(compiled: Compiled, found: Analysis) -> str:
+def occupancy(compiled: Run, found: Analysis) -> str:
     """What the memories hold over time."""
     rings, parts = allocated(compiled.program), []
     for level in ("l3", "l2"):
@@ -244,7 +242,7 @@ def occupancy(compiled: Compiled, found: Analysis) -> str:
     return "".join(parts)
 
 
-def sources(compiled: Compiled) -> str:
+def sources(compiled: Run) -> str:
     """The IR at each stage."""
     what = {"kernel": "what is computed", "tile": "how it is cut", "dma": "how it moves"}
     return "".join(
@@ -255,7 +253,7 @@ def sources(compiled: Compiled) -> str:
     )
 
 
-def report(compiled: Compiled, summary: Summary, command: str) -> str:
+def report(compiled: Run, summary: Summary, command: str) -> str:
     """The page. ``command`` is what reproduces it."""
     timing = compiled.timing
     found = analyse(compiled.program) if timing.operations <= STEPPED_AT_MOST else None
@@ -308,6 +306,6 @@ def report(compiled: Compiled, summary: Summary, command: str) -> str:
     return page(title, "\n".join(sections))
 
 
-def write_report(compiled: Compiled, summary: Summary, path: str | Path, command: str) -> None:
+def write_report(compiled: Run, summary: Summary, path: str | Path, command: str) -> None:
     """Write the page. Raises ``KpuError`` where it cannot."""
     write_atomically(path, shown(report(compiled, summary, command), keep="\n\t"))

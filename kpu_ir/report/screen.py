@@ -9,56 +9,14 @@ from typing import IO, TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from kpu_ir.report.summary import Summary
-from kpu_ir.support.names import shown
+from kpu_ir.report.words import NAMES, in_words, percent, plural, size, words
 
 if TYPE_CHECKING:
-    from kpu_ir.integrations.onnxruntime import Comparison
     from kpu_ir.report.profile import Profile
 
-NAMES = {
-    "compute": "array",
-    "dma": "external",
-    "mover": "movers",
-    "streamer": "streamers",
-    "vector": "vector",
-}
-"""What binds, in a word."""
-
 KERNELS_SHOWN = 24
-
-
-def size(n: float) -> str:
-    """Bytes for a person: ``1.50 MiB``."""
-    for unit in ("B", "KiB", "MiB"):
-        if n < 1024:
-            return f"{n:.0f} {unit}" if unit == "B" else f"{n:.2f} {unit}"
-        n /= 1024
-    return f"{n:.2f} GiB"
-
-
-def percent(part: float, whole: float) -> str:
-    """A share with one decimal."""
-    return f"{100 * part / whole:.1f} %" if whole else "-"
-
-
-def in_words(cause: str) -> str:
-    """What an engine waited for: the simulator's cause as a person says it."""
-    kind, _, rest = cause.partition(" ")
-    match kind:
-        case "operand":
-            ring, _, producer = rest.partition(" from ")
-            return f"data in {ring} from {producer}"
-        case "slot":
-            return f"a free slot of {rest}"
-        case "engine":
-            return f"{rest} to be free"
-        case "tensor":
-            return "a tensor of an earlier kernel"
-        case _:
-            return cause
 
 
 def coverage(summary: Summary) -> str:
@@ -77,16 +35,6 @@ def coverage(summary: Summary) -> str:
     return "; ".join([part, *parts])
 
 
-def plural(number: int, word: str) -> str:
-    """``1 operator``, ``2 operators``."""
-    return f"{number} {word}{'' if number == 1 else 's'}"
-
-
-def words(text: str, style: str = "") -> Text:
-    """Text for a console, as it is: no markup, and nothing that a terminal would obey."""
-    return Text(shown(text, keep="\n"), style=style)
-
-
 def console(stream: IO[str] | None = None) -> Console:
     """A console that is plain where the stream is no terminal or NO_COLOR is set."""
     out = stream or sys.stdout
@@ -100,23 +48,6 @@ def show(summary: Summary, stream: IO[str] | None = None, profile: Profile | Non
     """Print a summary with a profile, or with its first kernels."""
     out = console(stream)
     render(summary, out, profile, wrap=out.is_terminal)
-
-
-def show_comparison(found: Comparison, stream: IO[str] | None = None) -> None:
-    """Print the layers of a comparison, and which one is the first that differs."""
-    out = console(stream)
-    wrap = out.is_terminal
-    out.print(words(f"{found.source} on {found.machine} against onnxruntime", "bold"))
-    if wrap:
-        out.print(found)
-    else:
-        out.print(words(str(found).rstrip("\n")), soft_wrap=True)
-    if found.calls < found.of_calls:
-        left = plural(found.of_calls - found.calls, "kernel call")
-        why = f"not compared: {left} of {found.of_calls}, whose results no tensor of the model is"
-        out.print(words(why), soft_wrap=not wrap)
-    style = "bold red" if found.first else "bold"
-    out.print(words(found.verdict(), style), soft_wrap=not wrap)
 
 
 def text(summary: Summary, width: int = 120) -> str:

@@ -6,12 +6,13 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr
 
 from kpu_ir.machine import Machine
+from kpu_ir.report.run import Run
 from kpu_ir.sim.program.plan import Loop, Matmul, Node, Plan, Windowed, product, steps
 from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.clock import CallTiming, Timing
@@ -19,9 +20,6 @@ from kpu_ir.sim.time.energy import energy
 from kpu_ir.sim.time.io_bound import io_lower_bound
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import bits_of
-
-if TYPE_CHECKING:
-    from kpu_ir.pipeline import Compiled
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -212,7 +210,7 @@ def vector_macs(body: Sequence[Node]) -> int:
     return total
 
 
-def model_figures(compiled: Compiled) -> dict[str, int]:
+def model_figures(compiled: Run) -> dict[str, int]:
     """What the importer said of the model (``kpu.model`` of the module); nothing for other
     sources."""
     module = compiled.stages.get("dma")
@@ -246,7 +244,7 @@ def kernel_row(call: CallTiming, plan: Plan, machine: Machine) -> KernelRow:
 
 
 def summarise(
-    compiled: Compiled,
+    compiled: Run,
     timing: Timing,
     simulate_seconds: float,
     errors: tuple[float, float] | None = None,

@@ -85,7 +85,7 @@ def progress(quiet: bool) -> Generator[Callable[[str], None]]:
         return
     from rich.console import Console
 
-    from kpu_ir.report.screen import words
+    from kpu_ir.report.words import words
 
     with Console(stderr=True, markup=False).status("") as status:
         yield lambda what: status.update(words(what))
@@ -95,7 +95,7 @@ def setting_of(args: argparse.Namespace, say: Callable[[str], None]) -> Setting:
     """The machine and the options that were asked for."""
     from kpu_ir.bench.measure import Setting
     from kpu_ir.machine import Machine
-    from kpu_ir.pipeline import Options
+    from kpu_ir.program.options import Options
 
     machine = Machine.load(args.machine).with_settings(args.settings)
     given = {name: getattr(args, name) for name in ("search", "objective") if hasattr(args, name)}

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -30,6 +30,9 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.tools.guard import guarded
 from kpu_ir.tools.opt_help import HelpFormatter, values
 
+if TYPE_CHECKING:
+    from kpu_ir.pipeline import CompilePass
+
 HELP = {
     "input_file": "path to the input; standard input without one, or for -",
     "passes": "passes and pipelines (below, and upstream's), as 'a,b{option=value}'",
@@ -39,6 +42,11 @@ HELP = {
     "that is wrong",
 }
 """What is said of upstream's options, where it would be wrong or too long."""
+
+
+def _is_compile(step: ModulePass) -> bool:
+    """Whether a pass stands for the list of passes that ``kpu_ir.compile`` runs."""
+    return step.name.removeprefix(PREFIX) == "compile"
 
 
 def _version() -> str:
@@ -293,7 +301,21 @@ class KpuOptMain(xDSLOptMain):
             name = self.args.machine
             machine = Machine.load(name) if name else machine_of(prog)
             prog.attributes[ATTRIBUTE] = machine_to_attr(machine.with_settings(self.args.settings))
-        super().apply_passes(prog)
+        if not any(map(_is_compile, self.pipeline.passes)):
+            super().apply_passes(prog)
+            return
+        from kpu_ir.tuning.session import session
+
+        before: list[ModulePass] = []
+        with session():
+            for step in self.pipeline.passes:
+                if not _is_compile(step):
+                    before.append(step)
+                    continue
+                if before:  # what comes first says where the module stands
+                    PassPipeline(tuple(before), self.pipeline.callback).apply(self.ctx, prog)
+                before = cast("CompilePass", step).steps(prog)
+            PassPipeline(tuple(before), self.pipeline.callback).apply(self.ctx, prog)
 
     def _verify(self, module: ModuleOp, before: ModulePass | None) -> None:
         try:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp, ShapedType
 
     from kpu_ir.machine import Machine
-    from kpu_ir.pipeline import Compiled, Stage
+    from kpu_ir.program.compiled import Compiled
+    from kpu_ir.program.stages import Stage
     from kpu_ir.report.summary import Summary
     from kpu_ir.sim.program.program import Program
 
@@ -135,7 +136,7 @@ def progress(quiet: bool) -> Generator[Callable[[str], None]]:
 
     from rich.console import Console
 
-    from kpu_ir.report.screen import words
+    from kpu_ir.report.words import words
 
     status = Console(stderr=True, markup=False).status("reading")
     timer = Timer(2, status.start)
@@ -268,19 +269,15 @@ def obtain(
     args: argparse.Namespace, say: Callable[[str], None]
 ) -> tuple[Compiled, dict[str, Any] | None]:
     """The program, saved or kept or compiled now, and the inputs that were given, checked."""
+    from kpu_ir.frontends.read import read
     from kpu_ir.machine import Machine
-    from kpu_ir.pipeline import (
-        Options,
-        check_inputs,
-        compile,
-        lacks_values,
-        ports,
-        read,
-        stage_of,
-    )
+    from kpu_ir.pipeline import compile
     from kpu_ir.program.arrays import ArrayFile, check_names
     from kpu_ir.program.cache import key_of, through
-    from kpu_ir.program.saved import open
+    from kpu_ir.program.compiled import open
+    from kpu_ir.program.inputs import check_inputs, ports
+    from kpu_ir.program.options import Options
+    from kpu_ir.program.stages import lacks_values, stage_of
 
     shapes = shapes_of(args.shape)
     if shapes and args.file.endswith(".mlir"):
@@ -346,8 +343,8 @@ def check_items(
     expected: Sequence[tuple[str, ShapedType]], given: dict[str, Any], nan: bool
 ) -> None:
     """Refuse a batch that is empty, or with an item that is not as expected."""
-    from kpu_ir.pipeline import check_inputs
     from kpu_ir.program.batches import split
+    from kpu_ir.program.inputs import check_inputs
 
     items = split(expected, given)
     if not items:
@@ -361,10 +358,10 @@ def check_items(
 
 def target(args: argparse.Namespace, module: ModuleOp, given: Machine | None) -> Machine:
     """The machine that was asked for."""
-    from kpu_ir.pipeline import machine_for
+    from kpu_ir.machine.attr import machine_of
 
     try:
-        return machine_for(module, given).with_settings(args.settings)
+        return (given or machine_of(module)).with_settings(args.settings)
     except KpuError as e:
         raise KpuError(e.message, e.where or "--set", e.hint) from None
 
@@ -458,7 +455,7 @@ def against_onnxruntime(args: argparse.Namespace) -> int:
         return int(found.first is not None)
     if given is None and inputs:
         print(f"inputs: random, seed {args.seed or 0} (give your own with --inputs)")
-    from kpu_ir.report.screen import show_comparison
+    from kpu_ir.integrations.onnxruntime import show_comparison
 
     show_comparison(found)
     return int(found.first is not None)
@@ -470,7 +467,7 @@ def write(
     """Write the program, the trace and the page that were asked for; a line on each."""
     lines: list[str] = []
     if args.save:
-        from kpu_ir.report.screen import size
+        from kpu_ir.report.words import size
 
         say("saving")
         compiled.save(args.save)

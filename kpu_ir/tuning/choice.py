@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kpu_ir.sim.time.clock import Timing
-from kpu_ir.tuning.score import external_bytes
 
 TIE = 0.01
 """Two ways whose cycles differ by no more than this share are a tie, which goes to fewer bytes: a
@@ -32,7 +31,7 @@ class Cost:
     @staticmethod
     def of(timing: Timing) -> Cost:
         """The figures that a choice is made by."""
-        return Cost(timing.cycles, external_bytes(timing), len(timing.calls))
+        return Cost(timing.cycles, timing.external_bytes, len(timing.calls))
 
     def __str__(self) -> str:
         """``18,886,000 cycles, 44.0 MB in 1 kernel``."""

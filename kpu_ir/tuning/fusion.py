@@ -8,13 +8,10 @@ better. Equal groups are decided once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, Region, SSAValue
-from xdsl.passes import ModulePass
 
 from kpu_ir.dialects import kernel
 from kpu_ir.passes.kernel_fusion_candidates import ATTRIBUTE, ungroup
@@ -22,7 +19,6 @@ from kpu_ir.passes.kernel_outline import captured
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.choice import Choice, Cost, better
-from kpu_ir.tuning.session import session
 
 Measure = Callable[[ModuleOp], Timing]
 """The time of a module at the ``kernel`` level, as it stands (no more grouping)."""
@@ -134,56 +130,3 @@ def _why(op: Operation, user: Operation, users: int) -> str:
         return "a movement reads the whole tensor in another order"
     name = user.name.removeprefix("kernel.")
     return f"no nest holds a {op.name.removeprefix('kernel.')} and a {name}"
-
-
-@dataclass(frozen=True)
-class KernelFuseByCostPass(ModulePass):
-    """Group what could stay on chip, simulate both ways, and keep the better one.
-
-    Before:
-    ```mlir
-    %h = kernel.matmul %x, %w : (tensor<64x32xf32>, tensor<32x128xf32>) -> tensor<64x128xf32>
-    %y = kernel.matmul %h, %v : (tensor<64x128xf32>, tensor<128x32xf32>) -> tensor<64x32xf32>
-    ```
-    After, where one program moves less in no more cycles:
-    ```mlir
-    %y = kernel.fused : tensor<64x32xf32> {
-      %h = kernel.matmul %x, %w : ...
-      %r = kernel.matmul %h, %v : ...
-      kernel.yield %r : tensor<64x32xf32>
-    }
-    ```
-    """
-
-    name = "kernel-fuse-by-cost"
-    mode: str = "full"
-    """``none``, ``epilogue`` or ``full``, as ``fuse`` of ``Options``."""
-    report: bool = False
-    """Print a remark on stderr for every group, and for every pair that is not one."""
-    objective: str = "cycles"
-    """What must be better: ``cycles``, ``bytes``, ``energy`` or ``edp``."""
-
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
-        """Fuse the module."""
-        import sys
-
-        from kpu_ir.machine.attr import machine_of
-        from kpu_ir.pipeline import Options, fuse
-
-        if self.mode not in ("none", "epilogue", "full"):
-            raise KpuError(
-                f"kernel-fuse-by-cost: mode cannot be '{self.mode}'", hint="none, epilogue or full"
-            )
-        if self.objective not in ("cycles", "bytes", "energy", "edp"):
-            raise KpuError(
-                f"kernel-fuse-by-cost: objective cannot be '{self.objective}'",
-                hint="cycles, bytes, energy or edp",
-            )
-        options = Options(fuse=self.mode, objective=self.objective)  # pyright: ignore
-        with session():
-            choices = fuse(op, machine_of(op), options)
-        if self.report:
-            for choice in choices:
-                print(f"remark: {choice}", file=sys.stderr)
-            for line in unfused(op, bool(choices)):
-                print(f"remark: {line}", file=sys.stderr)

@@ -7,26 +7,23 @@ with equal neighbours are timed once.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from xdsl.context import Context
 from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, ModuleOp, NameLoc, i64
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import SSAValue
-from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from kpu_ir.dialects import kernel
-from kpu_ir.lowering.kernel_to_tile import TilingStrategy, memref_of, recognise
-from kpu_ir.lowering.schedule import L3_BYTES, PINNED, Schedule
+from kpu_ir.lowering.kernel_to_tile import memref_of, recognise
+from kpu_ir.lowering.schedule import L3_BYTES, PINNED
 from kpu_ir.lowering.tile_to_dma import Span, highest, size_of
 from kpu_ir.machine import Machine
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.choice import Choice, Cost, better
+from kpu_ir.tuning.choose import Choose
 from kpu_ir.tuning.score import time_schedule
-from kpu_ir.tuning.session import session
 
 LEAST = 4
 """Tiles keep at least one part in so many of L3."""
@@ -39,9 +36,6 @@ ROOMS = 16
 
 GROUP = "tensor in L3"
 """What a choice of this kind is called."""
-
-Choose = Callable[[FuncOp, TilingStrategy], Schedule]
-"""The schedule of a kernel's function."""
 
 Prefer = Callable[[Cost, Cost, str], bool]
 """Whether the first is better than the second, for an objective."""
@@ -230,45 +224,3 @@ def pin(
     choices = [decision.weigh(tensor) for tensor in tensors_of(decision.main, most)]
     decision.rewrite()
     return [choice for choice in choices if choice is not None]
-
-
-@dataclass(frozen=True)
-class KernelPinL3Pass(ModulePass):
-    """Keep what stands between two kernels in L3, where the simulator says that it pays.
-
-    Before:
-    ```mlir
-    func.func @main(%x: tensor<16x64xf32>) -> tensor<16x64xf32> {
-      %h = func.call @first(%x) : (tensor<16x64xf32>) -> tensor<16x64xf32>
-      %y = func.call @second(%h) : (tensor<16x64xf32>) -> tensor<16x64xf32>
-      func.return %y : tensor<16x64xf32>
-    }
-    ```
-    After: the result of the first and the argument of the second are in L3, of which their tiles
-    take no more than 491520 bytes.
-    ```mlir
-    func.func private @first_pinned_0(...) attributes {kpu.pinned = array<i64: 1>, kpu.l3_bytes = 491520 : i64}
-    func.func private @second_pinned_1(...) attributes {kpu.pinned = array<i64: 0>, kpu.l3_bytes = 491520 : i64}
-    ```
-    """
-
-    name = "kernel-pin-l3"
-    report: bool = False
-    """Print a remark on stderr for every tensor that was weighed."""
-    search: str = "quick"
-    """How long schedules are looked for: ``none``, ``quick`` or ``full``."""
-    objective: str = "cycles"
-    """What must be better: ``cycles``, ``bytes``, ``energy`` or ``edp``."""
-
-    def apply(self, ctx: Context, op: ModuleOp) -> None:
-        """Decide for the module."""
-        from kpu_ir.machine.attr import machine_of
-        from kpu_ir.pipeline import Options, chooser
-
-        machine = machine_of(op)
-        options = Options(search=self.search, objective=self.objective)  # pyright: ignore
-        with session():
-            choose = chooser(machine, options, lambda stage: None)
-            choices = pin(op, machine, choose, self.objective)
-        for choice in choices if self.report else ():
-            print(f"remark: {choice}", file=sys.stderr)

@@ -22,14 +22,9 @@ Objective = Literal["cycles", "bytes", "energy", "edp"]
 Effort = Literal["quick", "full"]
 
 
-def external_bytes(timing: Timing) -> int:
-    """Bytes read from and written to external memory."""
-    return timing.counts.get("external.read", 0) + timing.counts.get("external.write", 0)
-
-
 def score(timing: Timing, machine: Machine, objective: Objective) -> tuple[float, float]:
     """What is minimised, and what decides ties."""
-    moved = external_bytes(timing)
+    moved = timing.external_bytes
     match objective:
         case "cycles":
             return (timing.cycles, moved)

@@ -4,7 +4,7 @@ of kernels, so that nothing is asked twice."""
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -13,13 +13,17 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.cache import Cache, cache_path
+from kpu_ir.tuning.choice import Choice
 
 
 @dataclass
 class Session:
-    """Schedules by kernel, and times by kernel and schedule (or why there is none)."""
+    """Schedules by kernel, and times by kernel and schedule (or why there is none); who is told of
+    progress, and what was decided by simulating both ways."""
 
     cache: Cache
+    progress: Callable[[str], None] = lambda step: None
+    choices: list[Choice] = field(default_factory=list[Choice])
     times: dict[tuple[str, Schedule], Timing | KpuError] = field(
         default_factory=dict[tuple[str, Schedule], Timing | KpuError]
     )

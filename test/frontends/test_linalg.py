@@ -22,6 +22,7 @@ from kpu_ir.dialects import kernel
 from kpu_ir.frontends.linalg import is_linalg, linalg_to_kernel
 from kpu_ir.frontends.linalg.access import NAMED, linear, named_maps
 from kpu_ir.interpreters.kernel import evaluate
+from kpu_ir.program.inputs import ports
 from kpu_ir.registry import context
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.parsing import parse_module
@@ -558,5 +559,5 @@ def test_the_wheel_of_today(name: str, tmp_path: Path) -> None:
 
 
 def evaluate_shape(path: Path) -> tuple[int, ...]:
-    (port,) = driver.ports(driver.read(path)) or []
+    (port,) = ports(driver.read(path)) or []
     return port[1].get_shape()

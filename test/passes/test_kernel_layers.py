@@ -5,7 +5,8 @@ import pytest
 
 from kpu_ir import Graph
 from kpu_ir.passes.kernel_layers import inline_layers, repeated
-from kpu_ir.pipeline import Options, compile
+from kpu_ir.pipeline import compile
+from kpu_ir.program.options import Options
 from kpu_ir.registry import context
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.parsing import parse_module

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kpu_ir import Graph, Machine
-from kpu_ir.pipeline import Options, lower
+from kpu_ir.pipeline import lower
+from kpu_ir.program.options import Options
 from kpu_ir.registry import context
 from kpu_ir.sim.program.plan import Matmul, steps
 from kpu_ir.sim.program.program import Program, load_program

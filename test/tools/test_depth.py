@@ -8,7 +8,7 @@ import pytest
 from kpu_ir.bench import depth
 from kpu_ir.bench.measure import Setting
 from kpu_ir.machine import Machine
-from kpu_ir.pipeline import Options
+from kpu_ir.program.options import Options
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tools.bench import main
 

@@ -10,7 +10,7 @@ import pytest
 
 from kpu_ir import KpuError
 from kpu_ir.machine import Machine
-from kpu_ir.pipeline import Compiled
+from kpu_ir.program.compiled import Compiled
 from kpu_ir.tools.run import main
 
 onnx = pytest.importorskip("onnx", reason="kpu-run's tests make ONNX files")
@@ -385,7 +385,7 @@ def test_a_bug_of_ours_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_truncation_is_an_error_or_a_model() -> None:
     """No cut through a small model gives anything but a KpuError or a module."""
-    from kpu_ir.pipeline import read
+    from kpu_ir.frontends.read import read
 
     data = Path(small()).read_bytes()
     for end in range(0, len(data), 3):

@@ -34,8 +34,10 @@ from kpu_ir.frontends.linalg.access import (
 )
 from kpu_ir.frontends.linalg.movement import HANDLERS
 from kpu_ir.frontends.linalg.named import elementwise, is_elementwise
+from kpu_ir.frontends.linalg.products import contraction
 from kpu_ir.frontends.linalg.raising import raise_names
 from kpu_ir.frontends.linalg.recognise import Recogniser
+from kpu_ir.frontends.linalg.windows import convolution, pooling
 from kpu_ir.frontends.python.graph import Graph, Value, name_value
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.places import place_of
@@ -46,6 +48,8 @@ FOREIGN = ("linalg.", "tensor.", "hal.tensor.", "tm_tensor.", "iree_linalg_ext."
 """Dialects whose operations make a function one of ours to convert."""
 RESHAPING = ("tensor.cast", "tensor.concat")
 """What may forget a shape; the values of their results know it."""
+KINDS = (contraction, convolution, pooling)
+"""Kernels that a reduction may be, in the order in which they are tried."""
 CHECKS = ("cf.assert",)
 """What only stops a program that is wrong."""
 
@@ -258,7 +262,7 @@ class _Converter:
         elif is_elementwise(op):
             results = [elementwise(self, op)]
         elif name.startswith("linalg.") and (form := structured(op)) is not None:
-            results = Recogniser(self.graph, form, self.tensor).results()
+            results = Recogniser(self.graph, form, self.tensor, KINDS).results()
         else:
             raise Unsupported("there is no kernel for it")
         for result, value in zip(op.results, results):

@@ -90,13 +90,19 @@ def changes_nothing(kind: str, element: Attribute, value: Number | None) -> bool
     return value == lowest
 
 
+Kind = Callable[["Recogniser", str, SSAValue, int, Attribute], Value | None]
+"""A function that recognises one kind of kernel in a reduction."""
+
+
 @dataclass
 class Recogniser:
-    """One structured operation, on its way into ``graph``. ``tensor`` gives tensors from outside."""
+    """One structured operation, on its way into ``graph``. ``tensor`` gives tensors from outside,
+    ``kinds`` are the kernels that a reduction may be, in the order in which they are tried."""
 
     graph: Graph
     form: Structured
     tensor: Callable[[SSAValue], Value]
+    kinds: Sequence[Kind]
 
     def __post_init__(self) -> None:
         self.cache: dict[SSAValue, Value] = {}
@@ -184,10 +190,7 @@ class Recogniser:
 
     def reduced(self, kind: str, expression: SSAValue, at: int, element: Attribute) -> Value:
         """The reduction of an expression, without what it starts from."""
-        from kpu_ir.frontends.linalg.products import contraction
-        from kpu_ir.frontends.linalg.windows import convolution, pooling
-
-        for recognised in (contraction, convolution, pooling):
+        for recognised in self.kinds:
             if (value := recognised(self, kind, expression, at, element)) is not None:
                 return value
         whole = spread(self.graph, self.scalars().emit(expression), self.form.extents)

@@ -17,7 +17,6 @@ import math
 import operator
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -36,16 +35,16 @@ from xdsl.dialects.func import FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.rewriter import InsertPoint
 
-import kpu_ir
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import broadcast_shapes, shape_text, tensor_type
 from kpu_ir.frontends.python.layers import Layers
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar, trace
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.package import ROOT
 from kpu_ir.support.types import Array, dense_of, dtype_of, element_type_named, element_type_of
 
-_HERE = str(Path(kpu_ir.__file__).parent)
+_HERE = str(ROOT)
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _Self = TypeVar("_Self", "Graph", "Value")

@@ -57,6 +57,11 @@ class Timing:
     operations: int
     stepped: int
 
+    @property
+    def external_bytes(self) -> int:
+        """Bytes read from and written to external memory."""
+        return self.counts.get("external.read", 0) + self.counts.get("external.write", 0)
+
 
 @dataclass(frozen=True, slots=True)
 class CallTiming:

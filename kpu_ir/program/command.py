@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from kpu_ir.machine import Machine
-
-if TYPE_CHECKING:
-    from kpu_ir.pipeline import Compiled
-
-
-def flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
-    """The machine's values, as ``--set`` takes them.
-
-    >>> list(flat({"l2": {"banks": 4}, "fabric": {"chained": True}}))
-    [('l2.banks', '4'), ('fabric.chained', 'true')]
-    """
-    for name, value in data.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", str(value).lower() if isinstance(value, bool) else str(value)
+from kpu_ir.machine.settings import flat
+from kpu_ir.program.options import Options
+from kpu_ir.sim.program.program import Program
 
 
-def command_of(compiled: Compiled, *more: str) -> str:
+class Source(Protocol):
+    """What is asked of a compiled program."""
+
+    source: str
+    options: Options
+    program: Program
+    stages: Any
+
+    @property
+    def machine(self) -> Machine:
+        """What it is compiled for."""
+        ...
+
+
+def command_of(compiled: Source, *more: str) -> str:
     """``kpu-run`` with what was chosen; a word instead, where no file was compiled."""
     if not compiled.source:
         return "compiled in Python from a graph or a module, with the machine below"

@@ -1,0 +1,166 @@
+"""A compiled program: what ``compile`` yields, and ``open`` reads back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from xdsl.dialects.builtin import ModuleOp
+
+from kpu_ir.interpreters.kernel import evaluate
+from kpu_ir.machine import Machine
+from kpu_ir.passes.kernel_layers import KernelLayersPass
+from kpu_ir.program.batches import Batch, run_batch
+from kpu_ir.program.command import command_of
+from kpu_ir.program.inputs import check_inputs
+from kpu_ir.program.options import Options
+from kpu_ir.program.saved import read_saved, save
+from kpu_ir.program.stages import Stage, lacks_values
+from kpu_ir.registry import context
+from kpu_ir.report.profile import Profile
+from kpu_ir.report.summary import Summary, summarise
+from kpu_ir.sim.program.program import Program
+from kpu_ir.sim.time.clock import Timing
+from kpu_ir.sim.time.model import TimeModel
+from kpu_ir.sim.values.values import ValueModel
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import Array
+from kpu_ir.text.printing import print_module
+from kpu_ir.tuning.choice import Choice
+
+
+@dataclass
+class Compiled:
+    """A compiled program.
+
+    Call it with inputs by name; ask it for ``cycles``, ``timing``, ``summary()``, ``ir("tile")``.
+    """
+
+    program: Program
+    stages: Mapping[Stage, ModuleOp]
+    options: Options
+    compile_seconds: float
+    source: str = ""
+    fusion: tuple[Choice, ...] = ()
+    """What was fused, what was not, and what the other way would have cost."""
+    _timings: dict[bool, Timing] = field(default_factory=dict[bool, Timing])
+
+    @property
+    def machine(self) -> Machine:
+        """The machine that it is compiled for."""
+        return self.program.machine
+
+    @cached_property
+    def _values(self) -> ValueModel:
+        return ValueModel(self.program)
+
+    @property
+    def timing(self) -> Timing:
+        """Cycles, and where they went (closed form)."""
+        return self.time(fast_forward=True)
+
+    def time(self, fast_forward: bool = True) -> Timing:
+        """Cycles by repetition, or stepped operation by operation; both are equal."""
+        if fast_forward not in self._timings:
+            self._timings[fast_forward] = TimeModel(self.program, fast_forward).run()
+        return self._timings[fast_forward]
+
+    @property
+    def cycles(self) -> int:
+        """Base cycles from a cold machine to the last byte written."""
+        return self.timing.cycles
+
+    def ir(self, stage: Stage, elide: int | None = 16) -> str:
+        """The IR at an stage; constants of more than ``elide`` elements are left out. At
+        ``kernel``, equal layers are written once (``kernel-layers``)."""
+        if stage not in self.stages:
+            raise KpuError(
+                f"this program has no {stage} IR", hint=f"it has: {', '.join(self.stages)}"
+            )
+        module = self.stages[stage]
+        if stage == "kernel":
+            module = module.clone()
+            KernelLayersPass().apply(context(), module)
+        return print_module(module, elide)
+
+    def checked(self, inputs: Mapping[str, Any], nan: bool = True) -> dict[str, Array]:
+        """``check_inputs`` against the program's."""
+        return check_inputs([(p.name, p.type) for p in self.program.inputs], inputs, nan)
+
+    def __call__(
+        self, inputs: Mapping[str, Any] | None = None, /, **named: Any
+    ) -> dict[str, Array]:
+        """Outputs by name, computed on the simulated machine."""
+        return self._values.run(self.checked({**(inputs or {}), **named}))
+
+    run = __call__
+
+    def summary(self) -> Summary:
+        """Every figure of a run, as ``kpu-run --json`` has them (no values are computed)."""
+        began = time.perf_counter()
+        return summarise(self, self.timing, time.perf_counter() - began)
+
+    @property
+    def stats(self) -> Summary:
+        """``summary()``."""
+        return self.summary()
+
+    def profile(self) -> Profile:
+        """A row for every kernel call; their cycles add up to the run's (docs/profile.md)."""
+        return Profile.of(self.summary())
+
+    def map(self, batch: Batch, progress: bool | None = None) -> Iterator[dict[str, Array]]:
+        """Outputs of each item of ``batch``, one by one: see ``batches.run_batch``."""
+        ports = [(p.name, p.type) for p in self.program.inputs]
+        return run_batch(self, ports, batch, progress)
+
+    def run_many(self, batch: Batch, progress: bool | None = None) -> list[dict[str, Array]]:
+        """Outputs of all items of ``batch``, as ``map`` yields them."""
+        return list(self.map(batch, progress))
+
+    def save(self, path: str | Path) -> None:
+        """Write program, weights, machine and options to one file, for ``kpu_ir.open``."""
+        save(self, path)
+
+    def report(self, path: str | Path) -> None:
+        """Write a page on the run: what ``kpu-run --report`` writes (no values are computed)."""
+        from kpu_ir.report.html import write_report
+
+        write_report(self, self.summary(), path, command_of(self, "--report", str(path)))
+
+    def _repr_html_(self) -> str:
+        from kpu_ir.report.screen import html
+
+        return html(self.summary())
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether there is kernel IR with all of its values."""
+        return "kernel" in self.stages and not lacks_values(self.stages["kernel"])
+
+    def reference(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
+        """Outputs by name, computed by the NumPy reference of the ``kernel`` stage."""
+        if not self.has_reference:
+            raise KpuError(
+                "there is no kernel IR with values to compare with", hint="start from kernel IR"
+            )
+        results = evaluate(self.stages["kernel"], list(self.checked(inputs).values()))
+        return dict(zip((p.name for p in self.program.outputs), results))
+
+
+def open(path: str | Path, key: str | None = None) -> Compiled:
+    """A program from a file that ``Compiled.save`` wrote: the same cycles, outputs, IR.
+
+    ``key``: what it must be the program of, where a cache keeps it.
+    Raises ``KpuError`` for a file that is truncated, damaged, foreign or of a newer version.
+    """
+    began = time.perf_counter()
+    found = read_saved(path, key)
+    spent = time.perf_counter() - began
+    return Compiled(
+        found.program, found.stages, found.options, spent, found.source, fusion=found.fusion
+    )

@@ -1,0 +1,83 @@
+"""The inputs of a program: their names and types, and arrays checked against them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from xdsl.dialects.builtin import MemRefType, ModuleOp, ShapedType, TensorType
+from xdsl.dialects.func import FuncOp
+
+from kpu_ir.sim.program.program import port_names
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import Array, dtype_of
+
+
+def ports(module: ModuleOp) -> list[tuple[str, ShapedType]] | None:
+    """Names and types of the inputs of ``@main``; None for a lone kernel, which returns nothing."""
+    for func in module.ops:
+        if not isinstance(func, FuncOp) or func.sym_name.data != "main":
+            continue
+        if func.function_type.outputs.data:
+            types = list(func.function_type.inputs)
+            attrs = func.arg_attrs.data if func.arg_attrs else None
+            hints = [a.name_hint for a in func.body.block.args] or [None] * len(types)
+            names = port_names(attrs, hints, "arg")
+            return [(n, t) for n, t in zip(names, types) if isinstance(t, ShapedType)]
+    return None
+
+
+def check_inputs(
+    expected: Sequence[tuple[str, ShapedType]], inputs: Mapping[str, Any], nan: bool = True
+) -> dict[str, Array]:
+    """``inputs`` as arrays of the expected names, shapes and types.
+
+    Raises ``KpuError`` that names the first one that is missing, unknown, not as expected or,
+    without ``nan``, has NaNs.
+    """
+    names = [name for name, _ in expected]
+    for name in inputs:
+        if name not in names:
+            known = ", ".join(names) or "none"
+            raise KpuError(f"there is no input '{name}'", hint=f"inputs: {known}")
+    return {name: _checked(name, type, inputs, nan) for name, type in expected}
+
+
+def _checked(name: str, type: ShapedType, inputs: Mapping[str, Any], nan: bool) -> Array:
+    assert isinstance(type, TensorType | MemRefType)
+    shape, dtype = tuple(type.get_shape()), dtype_of(type.element_type)
+    wanted = f"{dtype} of shape {shape}"
+    if name not in inputs:
+        raise KpuError(f"input '{name}' is missing", hint=f"give an array: {wanted}")
+    array = np.asarray(inputs[name])
+    if array.shape != shape:
+        raise KpuError(
+            f"input '{name}': expected shape {shape}, got {array.shape}",
+            hint="reshape the array, or compile for its shape",
+        )
+    if array.dtype.kind not in "biufV" or array.dtype.fields:
+        raise KpuError(f"input '{name}': expected {dtype}, got {array.dtype}")
+    if array.dtype != dtype:
+        array = _converted(name, array, dtype)
+    if not nan and dtype.kind in "fV" and np.isnan(array.astype(np.float32)).any():
+        raise KpuError(f"input '{name}' has NaNs", hint="check where the data comes from")
+    return array
+
+
+def _converted(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    """Another type's array, if each value survives: whole numbers exactly, others rounded."""
+    if array.dtype.type is np.void:  # the bytes of a type of ml_dtypes, as .npz files have them
+        if array.dtype.itemsize != dtype.itemsize or dtype.kind not in "Vf":
+            raise KpuError(f"input '{name}': expected {dtype}, got {array.dtype}")
+        return array.view(dtype)
+    with np.errstate(all="ignore"):
+        new = array.astype(dtype)
+        kept = bool((new.astype(array.dtype) == array).all())
+        finite = bool((np.isfinite(new.astype(np.float64)) == np.isfinite(array)).all())
+    if (not kept and (array.dtype.kind != "f" or dtype.kind in "biu")) or not finite:
+        raise KpuError(
+            f"input '{name}': expected {dtype}, and its {array.dtype} values do not fit in it",
+            hint=f"convert it: array.astype('{dtype}')",
+        )
+    return new

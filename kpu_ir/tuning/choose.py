@@ -1,0 +1,94 @@
+"""How a kernel gets its schedule, and what a module takes with the schedules that it would get."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import FuncOp
+
+from kpu_ir.lowering.kernel_to_tile import TilingStrategy, lower_module, schedule_of
+from kpu_ir.lowering.schedule import ATTRIBUTE as SCHEDULE
+from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.lowering.tile_to_dma import TileToDmaPass
+from kpu_ir.machine import Machine
+from kpu_ir.machine.attr import ATTRIBUTE, machine_to_attr
+from kpu_ir.passes.kernel_decompose import KernelDecomposePass
+from kpu_ir.passes.kernel_fuse_elementwise import KernelFuseElementwisePass
+from kpu_ir.passes.kernel_outline import KernelOutlinePass
+from kpu_ir.registry import context
+from kpu_ir.sim.program.program import load_program
+from kpu_ir.sim.time.clock import Timing
+from kpu_ir.sim.time.model import TimeModel
+from kpu_ir.tuning.score import Objective
+from kpu_ir.tuning.search import Search
+from kpu_ir.tuning.session import current
+
+Choose = Callable[[FuncOp, TilingStrategy], Schedule]
+"""The schedule of a kernel's function."""
+
+SearchEffort = Literal["none", "quick", "full"]
+"""How long schedules are looked for; ``none`` takes the default ones."""
+
+
+def say(step: str) -> None:
+    """Tell whoever watches the compilation."""
+    here = current()
+    if here is not None:
+        here.progress(step)
+
+
+def kernels_of(module: ModuleOp) -> list[FuncOp]:
+    """The functions of an outlined module that are kernels."""
+    return [op for op in module.ops if isinstance(op, FuncOp) and op.sym_name.data != "main"]
+
+
+def chooser(machine: Machine, effort: SearchEffort, objective: Objective) -> Choose:
+    """Each kernel's own ``kpu.schedule``, else what a search finds, else the default."""
+    search = None if effort == "none" else Search(machine, objective, effort)
+
+    def choose(func: FuncOp, strategy: TilingStrategy) -> Schedule:
+        if search is None or SCHEDULE in func.attributes:
+            return schedule_of(func, strategy, machine)
+        say(f"schedule of @{func.sym_name.data}")
+        return search.choose(func, strategy)
+
+    return choose
+
+
+def look_ahead(
+    funcs: Sequence[FuncOp], machine: Machine, effort: SearchEffort, objective: Objective
+) -> None:
+    """Find the schedules of several kernels at once, on every processor, for ``chooser`` to know."""
+    free = [func for func in funcs if SCHEDULE not in func.attributes]
+    if effort == "none" or not free:
+        return
+    say(f"schedules of {len(free)} kernels")
+    Search(machine, objective, effort).prepare(free)
+
+
+def separate(
+    ctx: Context, module: ModuleOp, mode: Literal["none", "epilogue"] = "epilogue"
+) -> None:
+    """Named kernels decomposed, epilogues fused, each kernel still where it stands."""
+    KernelDecomposePass().apply(ctx, module)
+    KernelFuseElementwisePass(mode=mode).apply(ctx, module)
+
+
+def measured(
+    machine: Machine, effort: SearchEffort, objective: Objective
+) -> Callable[[ModuleOp], Timing]:
+    """A function that compiles a module at the ``kernel`` level as it stands, and times it."""
+
+    def measure(module: ModuleOp) -> Timing:
+        ctx = context()
+        module.attributes[ATTRIBUTE] = machine_to_attr(machine)
+        separate(ctx, module)
+        KernelOutlinePass().apply(ctx, module)
+        lower_module(module, chooser(machine, effort, objective))
+        TileToDmaPass().apply(ctx, module)
+        return TimeModel(load_program(module, machine)).run()
+
+    return measure
