@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf, prod
-from typing import ClassVar, Generic
+from typing import ClassVar
 
 import numpy as np
 from xdsl.dialects import arith
@@ -29,7 +29,8 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import L2, L3, NONE, Space, ceildiv, grid
 from kpu_ir.machine import Machine
-from kpu_ir.nest.interface import Nest, V
+from kpu_ir.nest.records import Index, Tensor, Tile
+from kpu_ir.nest.writing import Nest
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.body import op_classes
 from kpu_ir.scalar.tracing import Scalar
@@ -211,7 +212,7 @@ class Attention:
         found["after"] = epilogue_region(self.product.result, self.after, kinds)
         return found
 
-    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
+    def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """The nest: batches, blocks of queries, blocks of keys."""
         _Emission(self, nest, args, schedule).run()
 
@@ -282,12 +283,12 @@ def is_cast(op: kernel.MapOp) -> bool:
     )
 
 
-class _Emission(Generic[V]):
+class _Emission:
     """One nest in the making; ``at`` is where the loops of the batch are, ``row`` that of the
     queries."""
 
     def __init__(
-        self, strategy: Attention, nest: Nest[V], args: Sequence[V], schedule: Schedule
+        self, strategy: Attention, nest: Nest, args: Sequence[Tensor], schedule: Schedule
     ) -> None:
         self.strategy, self.nest, self.args, self.schedule = strategy, nest, args, schedule
         m, n, self.d, self.dv = strategy.extents
@@ -296,8 +297,8 @@ class _Emission(Generic[V]):
         self.lead = (1,) * len(strategy.batch)
         self.level = Level.L3 if schedule.rhs == "l3" else Level.L2
         self.element = tensor_type(strategy.softmax.source).element_type
-        self.at: list[V | None] = []
-        self.row: V | None = None
+        self.at: list[Index | None] = []
+        self.row: Index | None = None
 
     def run(self) -> None:
         """Write it."""
@@ -313,18 +314,18 @@ class _Emission(Generic[V]):
         inverse = self.map("inverse", [total], self.column("inverse"))
         self.finish(mixed, inverse)
 
-    def column(self, name: str) -> V:
+    def column(self, name: str) -> Tile:
         """One number a query."""
         return self.nest.alloc((*self.lead, self.tm, 1), self.strategy.wide, name)
 
-    def map(self, body: str, inputs: Sequence[V], into: V) -> V:
+    def map(self, body: str, inputs: Sequence[Tile], into: Tile) -> Tile:
         """A function on the vector engine."""
         region = self.strategy.bodies[body]
         assert region is not None
         self.nest.map(inputs, into, region)
         return into
 
-    def block(self, q: V, key: V | None) -> tuple[V, V]:
+    def block(self, q: Tile, key: Index | None) -> tuple[Tile, Tile]:
         """Scores of a block of keys, and the values of these keys."""
         strategy, nest, args, lead = self.strategy, self.nest, self.args, self.lead
         reuse = [self.row] if self.schedule.rhs else []
@@ -340,17 +341,17 @@ class _Emission(Generic[V]):
         v = strategy.v.load(nest, args, [*self.at, key, None], shape, "v", reuse, self.level)
         return scores, v
 
-    def reduce(self, kind: Reduction, source: V, into: V) -> V:
+    def reduce(self, kind: Reduction, source: Tile, into: Tile) -> Tile:
         """Rows to one number each."""
         self.nest.reduce(kind, source, into, [len(self.lead) + 1])
         return into
 
-    def greatest(self, scores: V) -> V:
+    def greatest(self, scores: Tile) -> Tile:
         """The largest score of each query in a block."""
         top = self.nest.alloc((*self.lead, self.tm, 1), self.element, "top")
         return self.reduce(Reduction.MAX, scores, top)
 
-    def powers(self, scores: V, largest: V) -> tuple[V, V]:
+    def powers(self, scores: Tile, largest: Tile) -> tuple[Tile, Tile]:
         """``exp(scores - largest)`` in the wide type, and in that of the second product."""
         wide, shape = self.strategy.wide, (*self.lead, self.tm, self.tn)
         powers = self.nest.alloc(shape, wide, "powers")
@@ -360,13 +361,13 @@ class _Emission(Generic[V]):
             return powers, powers
         return powers, self.map("shares", [powers], self.nest.alloc(shape, element, "shares"))
 
-    def weighted(self, shares: V, v: V) -> V:
+    def weighted(self, shares: Tile, v: Tile) -> Tile:
         """Values weighted by a block's powers."""
         mixed = self.nest.alloc((*self.lead, self.tm, self.dv), self.strategy.wide, "mixed")
         self.nest.matmul(Dataflow.OUTPUT_STATIONARY, shares, v, mixed)
         return mixed
 
-    def first(self, q: V) -> tuple[V, V, V]:
+    def first(self, q: Tile) -> tuple[Tile, Tile, Tile]:
         """The first block of keys: largest scores, sums of powers, weighted values."""
         scores, v = self.block(q, None)
         largest = self.column("largest")
@@ -378,7 +379,7 @@ class _Emission(Generic[V]):
         total = self.reduce(Reduction.ADD, powers, self.column("total"))
         return largest, total, self.weighted(shares, v)
 
-    def later(self, q: V, n: int, largest: V, total: V, mixed: V) -> None:
+    def later(self, q: Tile, n: int, largest: Tile, total: Tile, mixed: Tile) -> None:
         """The other blocks: what has been added up is rescaled to the largest score so far."""
         key = self.nest.loop(n, self.tn, "n", self.tn)
         scores, v = self.block(q, key)
@@ -393,7 +394,7 @@ class _Emission(Generic[V]):
         self.map("mixed", [mixed, rescale, self.weighted(shares, v)], mixed)
         self.nest.close()
 
-    def finish(self, mixed: V, inverse: V) -> None:
+    def finish(self, mixed: Tile, inverse: Tile) -> None:
         """Divide, apply the maps that follow, store."""
         strategy, nest = self.strategy, self.nest
         shape = (*self.lead, self.tm, self.dv)

@@ -21,7 +21,8 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import L2, L3, NONE, Column, Space, ceildiv, grid, slot
 from kpu_ir.machine import Machine
-from kpu_ir.nest.interface import Nest, V
+from kpu_ir.nest.records import Tensor
+from kpu_ir.nest.writing import Nest
 from kpu_ir.scalar.body import op_classes
 from kpu_ir.support.types import bits_of
 
@@ -219,7 +220,7 @@ class BackToBack:
         first = epilogue_region(self.first.result, self.middle, [o.kind for o in self.inner])
         return first, epilogue_region(self.second.result, self.after, [o.kind for o in self.outer])
 
-    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
+    def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """The nest: blocks of rows that stay, blocks of h, rows; then d, then e."""
         m, h, e, d = self.extents
         rows, tm, tj, tn, tk = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
-from typing import ClassVar, Generic
+from typing import ClassVar
 
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Operation, Region, SSAValue
@@ -20,7 +20,8 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged, round_up
 from kpu_ir.lowering.space import Space, ceildiv
 from kpu_ir.machine import Machine
-from kpu_ir.nest.interface import Nest, V
+from kpu_ir.nest.records import Index, Tensor, Tile
+from kpu_ir.nest.writing import Nest
 from kpu_ir.scalar.body import op_classes
 from kpu_ir.support.types import bits_of
 
@@ -149,17 +150,17 @@ class Contraction:
         kinds = [self.arguments[p][1] for p in self.extra]
         return epilogue_region(self.product.results[0], self.maps, kinds)
 
-    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
+    def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """The nest: batches, then rows and columns in the schedule's order, then k."""
         _Emission(self, nest, args, self.fitted(schedule)).run()
 
 
-class _Emission(Generic[V]):
+class _Emission:
     """One nest in the making: ``at`` is where its loops are, ``columns`` where the tiles that are
     unrolled along n begin."""
 
     def __init__(
-        self, strategy: Contraction, nest: Nest[V], args: Sequence[V], schedule: Schedule
+        self, strategy: Contraction, nest: Nest, args: Sequence[Tensor], schedule: Schedule
     ) -> None:
         self.strategy, self.nest, self.args, self.schedule = strategy, nest, args, schedule
         _, m, n, k = strategy.extents
@@ -167,11 +168,11 @@ class _Emission(Generic[V]):
         self.tiles = {"m": tm, "n": tn, "k": tk}
         self.loops = {"m": (m, tm), "n": (n, tn * schedule.unroll_n), "k": (k, tk)}
         self.cut = tk < k
-        self.at: dict[str, V | None] = {"m": None, "n": None, "k": None}
-        self.columns: list[int | V | None] = []
-        self.batch: list[V | None] = []
+        self.at: dict[str, Index | None] = {"m": None, "n": None, "k": None}
+        self.columns: list[int | Index | None] = []
+        self.batch: list[Index | None] = []
         self.lead: Shape = ()
-        self.extra: dict[tuple[int, int], V] = {}
+        self.extra: dict[tuple[int, int], Tile] = {}
 
     def run(self) -> None:
         """Write it."""
@@ -181,7 +182,7 @@ class _Emission(Generic[V]):
         self.lead = (1,) * len(self.batch)
         outer, inner = self.schedule.order
         first, second = ("lhs", "rhs") if outer == "m" else ("rhs", "lhs")
-        loaded: dict[str, V] = {}
+        loaded: dict[str, Tile] = {}
         for axis, which in ((outer, first), (inner, second)):
             self.open(axis)
             if not self.cut:
@@ -210,7 +211,7 @@ class _Emission(Generic[V]):
             more = range(1, self.schedule.unroll_n)
             self.columns = [at, *(self.nest.affine(at, 1, c * self.tiles["n"]) for c in more)]
 
-    def operand(self, which: str, column: int = 0) -> V:
+    def operand(self, which: str, column: int = 0) -> Tile:
         """Load the tile of lhs or rhs that the open loops name; ``column``: of the unrolled
         tiles, which."""
         strategy, nest, lead = self.strategy, self.nest, self.lead
@@ -222,7 +223,7 @@ class _Emission(Generic[V]):
         if strategy.transposed[not left]:
             axes, stored = axes[::-1], tiles[::-1]
             swap = (*range(rank - 2), rank - 1, rank - 2)
-        index: list[int | V | None] = [b if s > 1 else None for b, s in zip(self.batch, shape)]
+        index: list[int | Index | None] = [b if s > 1 else None for b, s in zip(self.batch, shape)]
         index += [self.columns[column] if axis == "n" else self.at[axis] for axis in axes]
         stays = self.schedule.lhs if left else self.schedule.rhs
         reuse = [self.at[free]] if stays else []
@@ -245,7 +246,7 @@ class _Emission(Generic[V]):
             size = (*self.lead, *(self.tiles[axis] if axis in uses else 1 for axis in "mn"))
             reuse = [self.at[outer]] if outer not in uses and here == inner else []
             for c, column in enumerate(self.columns if "n" in uses else [None]):
-                index: list[int | V | None] = [
+                index: list[int | Index | None] = [
                     b if s > 1 else None for b, s in zip(self.batch, shape)
                 ]
                 index += [self.at["m"] if "m" in uses else None, column]

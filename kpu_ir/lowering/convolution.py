@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import ClassVar, Generic
+from typing import ClassVar
 
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Operation, Region, SSAValue
@@ -21,7 +21,8 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned
 from kpu_ir.lowering.space import Space
 from kpu_ir.machine import Machine
-from kpu_ir.nest.interface import Nest, V
+from kpu_ir.nest.records import Index, Tensor, Tile
+from kpu_ir.nest.writing import Nest
 from kpu_ir.support.types import bits_of
 
 
@@ -171,17 +172,17 @@ class Convolution:
         high = (max(0, s - a - n) for s, a, n in zip(span, self.low, source[-2:]))
         return (*none, *self.low), (*none, *high)
 
-    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
+    def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """Batches and groups, then output channels and positions in the schedule's order, then
         input channels."""
         _Emission(self, nest, args, schedule).run()
 
 
-class _Emission(Generic[V]):
+class _Emission:
     """One nest in the making; ``at`` is where its loops are."""
 
     def __init__(
-        self, strategy: Convolution, nest: Nest[V], args: Sequence[V], schedule: Schedule
+        self, strategy: Convolution, nest: Nest, args: Sequence[Tensor], schedule: Schedule
     ) -> None:
         self.strategy, self.nest, self.args, self.schedule = strategy, nest, args, schedule
         _, oc, oh, ow, c = strategy.extents
@@ -191,8 +192,8 @@ class _Emission(Generic[V]):
         self.loops = {"o": (oc, toc), "y": (oh, th), "x": (ow, tw), "c": (c, tc)}
         self.tile = (toc, th, tw, tc)
         self.cut = tc < c
-        self.at: dict[str, V | None] = dict.fromkeys("oyxc")
-        self.batch: list[V | None] = []
+        self.at: dict[str, Index | None] = dict.fromkeys("oyxc")
+        self.batch: list[Index | None] = []
         self.lead: Shape = ()
 
     def run(self) -> None:
@@ -234,7 +235,7 @@ class _Emission(Generic[V]):
         for axis in axes:
             self.at[axis] = self.nest.loop(*self.loops[axis], axis)
 
-    def weights(self) -> V:
+    def weights(self) -> Tile:
         """Load the weights that the open loops name."""
         at, groups, lead = self.at, self.batch[1:], self.lead[1:]
         toc, _, _, tc = self.tile
@@ -245,7 +246,7 @@ class _Emission(Generic[V]):
         index = [*groups, at["o"], at["c"], 0, 0]
         return self.staged(self.strategy.weights, index, shape, "w", self.schedule.lhs, reuse)
 
-    def image(self) -> V:
+    def image(self) -> Tile:
         """Load the block under the windows that the open loops name."""
         at, window = self.at, self.strategy.window
         _, th, tw, tc = self.tile
@@ -258,14 +259,14 @@ class _Emission(Generic[V]):
     def staged(
         self,
         position: int,
-        index: Sequence[int | V | None],
+        index: Sequence[int | Index | None],
         shape: Shape,
         name: str,
         stays: str,
-        reuse: Sequence[V | None],
+        reuse: Sequence[Index | None],
         low: Shape | None = None,
         high: Shape | None = None,
-    ) -> V:
+    ) -> Tile:
         """Load an operand to L2; by way of L3 where it stays there."""
         nest, source = self.nest, self.args[position]
         element = self.strategy.arguments[self.strategy.input][1]
@@ -277,7 +278,7 @@ class _Emission(Generic[V]):
             return nest.load(source, [0] * len(shape), shape, element, name)
         return nest.load(source, index, shape, element, name, Level.L2, reuse, None, low, high)
 
-    def epilogue_operand(self, position: int, where: Sequence[V | None], tile: Shape) -> V:
+    def epilogue_operand(self, position: int, where: Sequence[Index | None], tile: Shape) -> Tile:
         """Load what the epilogue reads besides."""
         shape, kind = self.strategy.arguments[position]
         index = [i if n > 1 else None for i, n in zip(where, shape)]

@@ -20,7 +20,8 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import Space, grid
 from kpu_ir.machine import Machine
-from kpu_ir.nest.interface import Nest, V
+from kpu_ir.nest.records import Tensor
+from kpu_ir.nest.writing import Nest
 from kpu_ir.support.types import bits_of
 
 
@@ -112,12 +113,12 @@ class Copying:
             least, moved, least, (block,), l3_depth=depth, defer=np.maximum(2, depth - 1)
         )
 
-    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
+    def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """One nest a piece."""
         for piece in self.pieces:
             self._piece(nest, args, piece, schedule.tile[0])
 
-    def _piece(self, nest: Nest[V], args: Sequence[V], piece: Piece, room: int) -> None:
+    def _piece(self, nest: Nest, args: Sequence[Tensor], piece: Piece, room: int) -> None:
         source, element = self.arguments[piece.source]
         sizes: list[int] = []
         for axis in reversed(range(len(piece.extents))):

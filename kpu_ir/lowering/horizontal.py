@@ -21,7 +21,8 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import Space, ceildiv
 from kpu_ir.machine import Machine
-from kpu_ir.nest.interface import Nest, V
+from kpu_ir.nest.records import Index, Tensor, Tile
+from kpu_ir.nest.writing import Nest
 from kpu_ir.scalar.body import op_classes
 from kpu_ir.support.types import bits_of
 
@@ -148,13 +149,13 @@ class HorizontalFusion:
             tk = k  # partial sums would be rounded to the result's type
         return replace(schedule, tile=(min(tm, m), min(tn, n), min(tk, k)))
 
-    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
+    def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """The nest of one product, with the others beside it in the innermost loops."""
         schedule = self.fitted(schedule)
         tm, tn, tk = schedule.tile
         m, n, k = self.extents
         targets = args[len(self.arguments) :]
-        at: dict[str, V | None] = dict.fromkeys("mnk")
+        at: dict[str, Index | None] = dict.fromkeys("mnk")
         sizes = {"m": (m, tm), "n": (n, tn)}
         outer, inner = schedule.order
         cut = tk < k
@@ -162,11 +163,11 @@ class HorizontalFusion:
         def level(stays: str) -> Level:
             return Level.L3 if stays == "l3" else Level.L2
 
-        def left() -> V:
+        def left() -> Tile:
             reuse, near = [at["n"]] if schedule.lhs else [], level(schedule.lhs)
             return self.lhs.load(nest, args, [at["m"], at["k"]], (tm, tk), "lhs", reuse, near)
 
-        def right(branch: Branch) -> V:
+        def right(branch: Branch) -> Tile:
             reuse, near = [at["m"]] if schedule.rhs else [], level(schedule.rhs)
             return branch.rhs.load(nest, args, [at["k"], at["n"]], (tk, tn), "rhs", reuse, near)
 
@@ -175,8 +176,8 @@ class HorizontalFusion:
         rhs = [right(b) for b in self.branches] if not cut and outer == "n" else []
         at[inner] = nest.loop(*sizes[inner], inner)
         lhs = left() if not cut and lhs is None else lhs
-        accs: list[V] = []
-        extras: list[list[V]] = []
+        accs: list[Tile] = []
+        extras: list[list[Tile]] = []
         where = [at["m"], at["n"]]
         for branch, (_, kind) in zip(self.branches, self.results):
             extras.append([o.load(nest, args, where, (tm, tn), "extra") for o in branch.extra])

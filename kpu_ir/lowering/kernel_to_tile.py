@@ -8,7 +8,14 @@ from typing import Literal
 
 from xdsl.builder import Builder
 from xdsl.context import Context
-from xdsl.dialects.builtin import FunctionType, MemRefType, ModuleOp, NoneAttr, TensorType
+from xdsl.dialects.builtin import (
+    FunctionType,
+    MemRefType,
+    ModuleOp,
+    NoneAttr,
+    StringAttr,
+    TensorType,
+)
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
@@ -39,9 +46,11 @@ from kpu_ir.lowering.schedule import (
 )
 from kpu_ir.machine import Machine
 from kpu_ir.machine.attr import machine_of
-from kpu_ir.nest.tile_ir import TileIr
+from kpu_ir.nest.ir import write_function
+from kpu_ir.nest.records import Function, Tensor
+from kpu_ir.nest.writing import Nest
 from kpu_ir.support.errors import KpuError
-from kpu_ir.text.places import at_call, place_of
+from kpu_ir.text.places import at_call, known, place_of
 
 TilingStrategy = (
     Attention
@@ -128,21 +137,29 @@ def check_honoured(
         )
 
 
-def lower_kernel(func: FuncOp, strategy: TilingStrategy, schedule: Schedule) -> FuncOp:
-    """The ``tile`` function of a kernel: memrefs in, memrefs out, no results."""
-    pinned = pinned_of(func)
-    types = [
-        memref(shape, element, i in pinned)
+def tensors_of(func: FuncOp, strategy: TilingStrategy) -> list[Tensor]:
+    """What a kernel reads and writes, in the memory that it stands in."""
+    pinned, args = pinned_of(func), func.body.block.args
+    names = [a.name_hint for a in args] + [None] * len(strategy.results)
+    return [
+        Tensor(i, memref(shape, element, i in pinned), names[i])
         for i, (shape, element) in enumerate((*strategy.arguments, *strategy.results))
     ]
-    block = Block(arg_types=types)
-    for arg, old in zip(block.args, func.body.block.args):
-        arg.name_hint = old.name_hint
-    strategy.emit(TileIr(block), block.args, schedule)
-    block.add_op(ReturnOp())
-    lowered = FuncOp(
-        func.sym_name.data, FunctionType.from_lists(types, []), Region(block), visibility="private"
-    )
+
+
+def tiled(
+    func: FuncOp, strategy: TilingStrategy, tensors: Sequence[Tensor], schedule: Schedule
+) -> Function:
+    """The nest of a kernel, of ``tensors_of`` it."""
+    nest = Nest(func.sym_name.data, tensors, known(func.location, func.name))
+    strategy.emit(nest, tensors, schedule)
+    return nest.function
+
+
+def lower_kernel(func: FuncOp, strategy: TilingStrategy, schedule: Schedule) -> FuncOp:
+    """The ``tile`` function of a kernel: memrefs in, memrefs out, no results."""
+    nest = tiled(func, strategy, tensors_of(func, strategy), schedule)
+    lowered = write_function(nest, tile, StringAttr("private"))
     lowered.location = func.location
     hand_down(schedule, lowered)
     if L3_BYTES in func.attributes:

@@ -16,7 +16,8 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import Space, block_space
 from kpu_ir.machine import Machine
-from kpu_ir.nest.interface import Nest, V
+from kpu_ir.nest.records import Tensor
+from kpu_ir.nest.writing import Nest
 from kpu_ir.support.types import bits_of
 
 
@@ -95,7 +96,7 @@ class Movement:
             wanted[other] = min(shape[other], max(1, room // wanted[last]))
         return tuple(wanted)
 
-    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
+    def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """The nest: one loop a dimension of the source."""
         shape, kind = self.arguments[0]
         sizes = tuple(min(t, n) for t, n in zip(schedule.tile, shape))

@@ -12,7 +12,8 @@ from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Level
 from kpu_ir.lowering.shapes import Shape, aligned
-from kpu_ir.nest.interface import Nest, V
+from kpu_ir.nest.records import Index, Tensor, Tile
+from kpu_ir.nest.writing import Nest
 
 
 @dataclass(frozen=True)
@@ -65,20 +66,20 @@ class Operand:
 
     def load(
         self,
-        nest: Nest[V],
-        args: Sequence[V],
-        at: Sequence[V | int | None],
+        nest: Nest,
+        args: Sequence[Tensor],
+        at: Sequence[Index | int | None],
         extents: Sequence[int],
         name: str,
-        reuse: Sequence[V | None] = (),
+        reuse: Sequence[Index | None] = (),
         level: Level = Level.L2,
-    ) -> V:
+    ) -> Tile:
         """Load the block at ``at`` (in the nest's dimensions; extents are cut to the tensor's).
 
         ``level``: where a block that is kept stays; from L3 it is moved to L2 each time.
         """
         shape = tuple(min(n, full) for n, full in zip(extents, self.shape))
-        index: list[V | int | None] = [None] * len(at)
+        index: list[Index | int | None] = [None] * len(at)
         memory = [1] * len(at)
         for axis, i, n, full in zip(self.axes, at, shape, self.shape):
             index[axis] = i if full > 1 else None

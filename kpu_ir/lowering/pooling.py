@@ -20,7 +20,8 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned
 from kpu_ir.lowering.space import Space, ceildiv, grid, slot, spans, summed
 from kpu_ir.machine import Machine
-from kpu_ir.nest.interface import Nest, V
+from kpu_ir.nest.records import Tensor, Tile
+from kpu_ir.nest.writing import Nest
 from kpu_ir.support.types import bits_of
 
 
@@ -134,7 +135,7 @@ class Pooling:
         kinds = [self.arguments[p][1] for p in self.extra]
         return epilogue_region(self.product.results[0], self.maps, kinds)
 
-    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
+    def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """Batches, channels, then positions."""
         n, c, oh, ow = self.results[0][0]
         tc, th, tw = (min(t, e) for t, e in zip(schedule.tile, (c, oh, ow)))
@@ -159,7 +160,7 @@ class Pooling:
             high=(0, 0, *high),
             fill={Reduction.MAX: -inf, Reduction.MIN: inf}.get(self.reduction, 0.0),
         )
-        extra: list[V] = []
+        extra: list[Tile] = []
         for position in self.extra:
             shape, kind = self.arguments[position]
             index = [i if e > 1 else None for i, e in zip((b, ch, y, x), shape)]

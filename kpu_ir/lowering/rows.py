@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import ClassVar, Generic
+from typing import ClassVar
 
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
@@ -20,7 +20,8 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged
 from kpu_ir.lowering.space import Space, block_space
 from kpu_ir.machine import Machine
-from kpu_ir.nest.interface import Nest, V
+from kpu_ir.nest.records import Index, Tensor, Tile
+from kpu_ir.nest.writing import Nest
 from kpu_ir.support.types import bits_of
 
 
@@ -156,7 +157,7 @@ class Rows:
                 found[op] = inputs, scalar_region(maps, inputs, kinds)
         return found
 
-    def emit(self, nest: Nest[V], args: Sequence[V], schedule: Schedule) -> None:
+    def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """The nest: one loop a dimension, reduced ones innermost; then what comes after the
         reductions."""
         _Emission(self, nest, args, schedule).run()
@@ -180,11 +181,11 @@ class Rows:
         return found[::-1]
 
 
-class _Emission(Generic[V]):
+class _Emission:
     """One nest in the making: ``at`` is where its loops are, ``tiles`` what is on chip."""
 
     def __init__(
-        self, strategy: Rows, nest: Nest[V], args: Sequence[V], schedule: Schedule
+        self, strategy: Rows, nest: Nest, args: Sequence[Tensor], schedule: Schedule
     ) -> None:
         self.strategy, self.nest, self.args = strategy, nest, args
         self.sources = dict(zip(strategy.inputs, args))
@@ -192,9 +193,9 @@ class _Emission(Generic[V]):
             n if axis in strategy.reduced and not strategy.streams else min(t, n)
             for axis, (t, n) in enumerate(zip(schedule.tile, strategy.full))
         ]
-        self.at: list[V | None] = [None] * len(strategy.full)
-        self.over: list[V | None] = []
-        self.tiles: dict[SSAValue, V] = {}
+        self.at: list[Index | None] = [None] * len(strategy.full)
+        self.over: list[Index | None] = []
+        self.tiles: dict[SSAValue, Tile] = {}
 
     def run(self) -> None:
         """Write it."""
@@ -221,7 +222,7 @@ class _Emission(Generic[V]):
         for value, target in zip(strategy.outputs, self.args[len(strategy.inputs) :]):
             self.nest.store(self.load(value), target, self.index(value))
 
-    def index(self, value: SSAValue) -> list[V | None]:
+    def index(self, value: SSAValue) -> list[Index | None]:
         """Where the loops are, in a tensor."""
         return [i if n > 1 else None for i, n in zip(self.at, self.strategy.shapes[value])]
 
@@ -229,11 +230,11 @@ class _Emission(Generic[V]):
         """The extents of a tensor's tile."""
         return tuple(t if n > 1 else 1 for t, n in zip(self.sizes, self.strategy.shapes[value]))
 
-    def alloc(self, value: SSAValue) -> V:
+    def alloc(self, value: SSAValue) -> Tile:
         """Room for a result."""
         return self.nest.alloc(self.size(value), tensor_type(value).element_type, "row")
 
-    def load(self, value: SSAValue) -> V:
+    def load(self, value: SSAValue) -> Tile:
         """The tile of a value, loaded where it is not on chip."""
         if value not in self.tiles:
             kind = tensor_type(value).element_type

@@ -8,122 +8,31 @@ from dataclasses import dataclass
 
 from xdsl.builder import Builder
 from xdsl.context import Context
-from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, MemRefType, ModuleOp, i64
+from xdsl.dialects.builtin import IntegerAttr, MemRefType, ModuleOp, i64
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
-from xdsl.ir import Attribute, Block, SSAValue
+from xdsl.ir import Attribute, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint
 
-from kpu_ir.dialects import tile
+from kpu_ir.dialects import dma, tile
 from kpu_ir.dialects.tile import is_pinned
-from kpu_ir.lowering.schedule import Schedule, close, l3_bytes, left_open
-from kpu_ir.lowering.staging import Staging, Value
+from kpu_ir.lowering.schedule import close, l3_bytes, left_open
+from kpu_ir.lowering.staging import stage
 from kpu_ir.machine import Machine
 from kpu_ir.machine.attr import machine_of
-from kpu_ir.nest.dma_ir import write_function
-from kpu_ir.nest.records import Function
-from kpu_ir.nest.values import ALIGNMENT, Tensor
+from kpu_ir.nest.ir import read_tile, write_function
+from kpu_ir.nest.records import ALIGNMENT
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import bits_of
-from kpu_ir.text.places import at_call, known, place_of
-
-
-class _Player:
-    """Plays the operations of a ``tile`` function to the staging; ``values`` are what its values
-    stand for."""
-
-    def __init__(self, func: FuncOp, schedule: Schedule) -> None:
-        self.nest = Staging(func.sym_name.data, schedule, known(func.location, func.name))
-        self.values: dict[SSAValue, Value] = {}
-        for position, arg in enumerate(func.body.block.args):
-            type = SSAValue.get(arg, type=MemRefType).type
-            tensor = Tensor(position, type, arg.name_hint)
-            self.values[arg] = tensor
-            self.nest.out.tensors.append(tensor)
-
-    def all(self, values: Sequence[SSAValue]) -> list[Value]:
-        """What values stand for."""
-        return [self.values[v] for v in values]
-
-    def maybe(self, value: SSAValue | None) -> Value | None:
-        """What an operand that may be absent stands for."""
-        return None if value is None else self.values[value]
-
-    def indices(self, indices: Sequence[int | SSAValue]) -> list[int | Value | None]:
-        """Offsets."""
-        return [i if isinstance(i, int) else self.values[i] for i in indices]
-
-    def block(self, block: Block) -> None:
-        """Play a block."""
-        nest, values = self.nest, self.values
-        for op in block.ops:
-            nest.origin, nest.out.location = op, op.location
-            match op:
-                case tile.ForOp():
-                    var = op.induction_var
-                    values[var] = nest.enter(op.bounds, var.name_hint)
-                    self.block(op.body.block)
-                    nest.close()
-                case tile.LoadOp():
-                    type = op.result.type
-                    values[op.result] = nest.load(
-                        values[op.source], self.indices(op.indices), type.get_shape(),
-                        type.element_type, op.result.name_hint, type.level.data,
-                        self.all(op.reused), _numbers(op.permuted), _numbers(op.low),
-                        _numbers(op.high), op.fill.value.data if op.fill else 0.0,
-                        self.maybe(op.by), self.maybe(op.after),
-                    )  # fmt: skip
-                case tile.AllocOp():
-                    type, name = op.result.type, op.result.name_hint
-                    values[op.result] = nest.alloc(
-                        type.get_shape(),
-                        type.element_type,
-                        name,
-                        type.level.data,
-                        self.all(op.reused),
-                    )
-                case tile.StoreOp():
-                    source, target = values[op.source], values[op.target]
-                    at, axes = self.indices(op.indices), _numbers(op.permuted)
-                    nest.store(source, target, at, axes, self.all(op.over))
-                case tile.MatmulOp():
-                    lhs, rhs, into = self.all([op.lhs, op.rhs, op.into])
-                    window = op.window.plain if op.window else None
-                    over, extra = self.all(op.over), self.all(op.extra)
-                    flow = op.dataflow.data
-                    nest.matmul(flow, lhs, rhs, into, over, extra, op.epilogue, window)
-                case tile.ReduceOp():
-                    kind, axes = op.reduction.data, tile.integers(op.axes)
-                    nest.reduce(kind, values[op.source], values[op.into], axes, self.all(op.over))
-                case tile.WindowOp():
-                    source, into, *extra = self.all([op.source, op.into, *op.extra])
-                    kind, window, weights = op.reduction.data, op.window.plain, op.weights
-                    nest.window(kind, window, source, self.maybe(weights), into, extra, op.epilogue)
-                case tile.MapOp():
-                    nest.map(self.all(op.inputs), values[op.into], op.body)
-                case ReturnOp():
-                    pass
-                case _ if op.name.startswith("arith."):
-                    values[op.results[0]] = nest.scalar(op, self.all(op.operands))
-                case _:
-                    raise KpuError(f"{op.name} does not belong in a kernel", place_of(op))
-
-
-def _numbers(attr: DenseArrayBase | None) -> tuple[int, ...] | None:
-    return None if attr is None else tile.integers(attr)
-
-
-def stage_tile(func: FuncOp, machine: Machine) -> Function:
-    """The ``dma`` function of one ``tile`` function, as records. Raises ``KpuError`` where its tiles
-    do not fit."""
-    player = _Player(func, left_open(func))
-    player.block(func.body.block)
-    return player.nest.finish(l3_bytes(func, machine), machine.l2.bytes)
+from kpu_ir.text.places import at_call
 
 
 def lower_tile(func: FuncOp, machine: Machine) -> FuncOp:
-    """The same as IR."""
-    lowered = write_function(stage_tile(func, machine), func.sym_visibility)
+    """The ``dma`` function of one ``tile`` function. Raises ``KpuError`` where its tiles do not
+    fit."""
+    room = l3_bytes(func, machine), machine.l2.bytes
+    staged = stage(read_tile(func), left_open(func), *room)
+    lowered = write_function(staged, dma, func.sym_visibility)
     lowered.location = func.location
     lowered.attributes.update(func.attributes)
     close(lowered)

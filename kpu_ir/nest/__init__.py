@@ -1,7 +1,6 @@
-"""Nests of tiles as plain data, which IR is a text of.
+"""Kernels as nests of tiles in plain data, which IR is a text of.
 
-``values`` are what a nest is about: indices, tensors, tiles, rings. ``interface`` is how a nest is
-written at the ``tile`` level, once, for two back ends: IR (``tile_ir``) and the records of the
-``dma`` level (``lowering/staging``). ``records`` is a ``dma`` function, ``dma_ir`` its IR. Below
-``lowering``, which writes nests, and ``sim``, which runs them.
+``records`` is a function at the ``tile`` or the ``dma`` level; ``writing`` is how a tiling strategy
+writes one, ``ir`` reads and writes its IR. Below ``lowering``, which writes nests, and ``sim``, which
+runs them.
 """

@@ -1,63 +1,179 @@
-"""A ``dma`` function as plain records: one for each operation, in a tree of loops.
+"""A ``tile`` or ``dma`` function as plain records: one for each operation, in a tree of loops.
 
-``Function`` builds it. What decides how a loop is cut into runs of trips that do the same is
-gathered meanwhile: the accesses of its body that may be clipped, and whether its first or its last
-trip differs from the others.
+``tile-to-dma`` puts a fetch, moves and slots in place of loads, room and stores; what is computed
+stays the same record. Tiles then stand in rings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from functools import cache
+from math import prod
+from typing import ClassVar
 
-from xdsl.dialects.builtin import LocationAttr
-from xdsl.ir import Operation, Region
+from xdsl.dialects.builtin import LocationAttr, MemRefType
+from xdsl.ir import Attribute, Operation, Region
 
-from kpu_ir.dialects.tile import Dataflow, Reduction, Window
-from kpu_ir.nest.values import Affine, Index, Ring, Shape, Tensor, Tile, offset_of
+from kpu_ir.dialects.tile import Dataflow, Level, Reduction, Window, is_pinned
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import bits_of
 from kpu_ir.text.places import place_of
 
-Indices = Sequence[int | Index]
+ALIGNMENT = 64
+"""Slots begin at multiples of this many bytes."""
+
+Shape = tuple[int, ...]
 
 
-class Access(NamedTuple):
-    """One dimension of a block whose offset moves with a loop by ``own`` a step.
+def packed(bits: int, shape: Sequence[int]) -> int:
+    """Bytes of a block, its elements densely packed."""
+    return (bits * prod(shape) + 7) // 8
 
-    ``others`` are the terms of the other loops. The block of ``size`` elements is whole within
-    ``floor`` and ``limit``, or within the extents of the tile ``source`` that it is a part of.
+
+# -- values ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """``const + sum(coefficient * loop variable)``; variables are numbered by the function."""
+
+    const: int
+    terms: tuple[tuple[int, int], ...] = ()
+
+    def __add__(self, other: Affine) -> Affine:
+        merged = dict(self.terms)
+        for var, coefficient in other.terms:
+            merged[var] = merged.get(var, 0) + coefficient
+        terms = tuple(sorted((v, c) for v, c in merged.items() if c))
+        return Affine(self.const + other.const, terms)
+
+    def scaled(self, factor: int) -> Affine:
+        """This times an integer."""
+        return Affine(self.const * factor, tuple((v, c * factor) for v, c in self.terms if factor))
+
+    def at(self, env: dict[int, int]) -> int:
+        """The value where the variables are ``env``."""
+        return self.const + sum(c * env[v] for v, c in self.terms)
+
+
+@cache
+def constant(n: int) -> Affine:
+    """An offset that no loop changes."""
+    return Affine(n)
+
+
+@dataclass(slots=True, eq=False)
+class Index:
+    """A number that a nest counts with: the variable of loop ``var``, or (-1) what an operation makes
+    of ``operands``: ``op`` of the IR, or one of the class ``make``.
+
+    ``affine`` is None where that is no sum of multiples of loop variables: such an index is an
+    error where it is used as an offset.
     """
 
-    own: int
-    const: int
-    others: tuple[tuple[int, int], ...]
-    size: int
-    floor: int
-    limit: int
-    source: Tile | None
-    axis: int
+    affine: Affine | None
+    var: int = -1
+    name: str | None = None
+    op: Operation | None = None
+    operands: tuple[Index | int, ...] = ()
+    make: type[Operation] | None = None
+    location: LocationAttr | None = None
+
+
+def offset_of(index: int | Index) -> Affine:
+    """An index as an offset."""
+    if isinstance(index, int):
+        return constant(index)
+    if index.affine is None:
+        raise KpuError(
+            "an offset must be a sum of constants and multiples of loop variables",
+            place_of(index.op),
+        )
+    return index.affine
+
+
+@dataclass(slots=True, eq=False)
+class Tensor:
+    """A parameter of a function: a tensor in external memory, or in L3 where it is pinned."""
+
+    position: int
+    type: MemRefType
+    name: str | None = None
+    shape: Shape = field(init=False)
+    bits: int = field(init=False)
+    pinned: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shape, self.bits = tuple(self.type.get_shape()), bits_of(self.type.element_type)
+        self.pinned = is_pinned(self.type)
+
+
+@dataclass(slots=True, eq=False)
+class Ring:
+    """A queue of slots at one memory level (``l3`` or ``l2``), side by side from a byte address; a
+    slot holds at most ``shape`` elements of ``bits`` each, its size is in bytes."""
+
+    name: str
+    shape: Shape
+    element: Attribute
+    level: str
+    depth: int
+    address: int = 0
+    index: int = 0
+    op: Operation | None = None
+    bits: int = field(init=False)
+    slot_bytes: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bits = bits_of(self.element)
+        self.slot_bytes = -(-packed(self.bits, self.shape) // ALIGNMENT) * ALIGNMENT
+
+    @property
+    def end(self) -> int:
+        """The first address behind it."""
+        return self.address + self.depth * self.slot_bytes
+
+
+@dataclass(slots=True, eq=False)
+class Tile:
+    """A block on chip, of at most ``shape`` elements; at the ``dma`` level in a slot of its ring, and
+    numbered.
+
+    ``room``: it is acquired, for a result; what it holds is written later.
+    """
+
+    name: str | None
+    shape: Shape
+    element: Attribute
+    level: Level
+    room: bool = False
+    ring: Ring = field(init=False)
+    register: int = field(init=False)
+
+
+# -- operations -----------------------------------------------------------------------------------
+
+Loops = Sequence[Index]
+Indices = Sequence[int | Index]
 
 
 @dataclass(slots=True, eq=False)
 class Loop:
-    """A loop; ``first``, ``last``: in that trip something is done, or left out."""
+    """A loop."""
 
     index: Index
-    var: int
     bounds: range
-    location: LocationAttr | None
+    location: LocationAttr | None = None
     body: list[Node] = field(default_factory=list["Node"])
-    accesses: list[Access] = field(default_factory=list[Access])
-    first: bool = False
-    last: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """An operation; ``op`` is the one of the IR, where it was read from there."""
+    """An operation of a function; ``op`` is the one of the IR, where it was read from there."""
 
     name: ClassVar[str]
-    op: Operation | None = field(default=None, kw_only=True)
+    op: Operation | None = field(init=False, default=None)
     function: Function = field(init=False)
     location: LocationAttr | None = field(init=False, default=None)
 
@@ -68,17 +184,49 @@ class Record:
 
 
 @dataclass(slots=True, eq=False)
-class Scalar(Record):
-    """An index that an operation of the IR computes; it costs nothing."""
+class Load(Record):
+    """``tile.load``: a block of a tensor or of a tile. ``low``, ``high``: elements around the tensor
+    that read as ``fill``; ``by``: the list of the rows; ``after``: not in the first trip of that
+    loop."""
 
-    name = "arith"
-    index: Index
+    name = "tile.load"
+    source: Tensor | Tile
+    indices: Indices
+    out: Tile
+    reused: Loops = ()
+    permuted: Shape | None = None
+    low: Shape | None = None
+    high: Shape | None = None
+    fill: float = 0.0
+    by: Tensor | None = None
+    after: Index | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Alloc(Record):
+    """``tile.alloc``: room for a result."""
+
+    name = "tile.alloc"
+    out: Tile
+    reused: Loops = ()
+
+
+@dataclass(slots=True, eq=False)
+class Store(Record):
+    """``tile.store``: a block of a tensor, or a whole tile; ``over``: in the last trips only."""
+
+    name = "tile.store"
+    source: Tile
+    target: Tensor | Tile
+    indices: Indices
+    permuted: Shape | None = None
+    over: Loops = ()
 
 
 @dataclass(slots=True, eq=False)
 class Transfer(Record):
-    """What moves a block: the channels of its engine (None: all), how many steps later it is issued
-    than it stands."""
+    """What moves a block: the channels of its engine (None: all), and how many steps later it is
+    issued than it stands."""
 
     channels: Shape | None = field(default=None, kw_only=True)
     defer: int = field(default=0, kw_only=True)
@@ -86,51 +234,40 @@ class Transfer(Record):
 
 @dataclass(slots=True, eq=False)
 class Fetch(Transfer):
-    """External memory to L3, or a pinned tensor to L2. ``low``, ``high``: elements around the
-    tensor that read as ``fill``; None where there are none. ``by``: the list of the rows.
-    ``shape``: that of the tensor, as the list lays it out, and ``padded`` with what is around."""
+    """External memory to L3, or a pinned tensor to L2."""
 
     name = "dma.fetch"
     source: Tensor
     indices: Indices
     out: Tile
-    reused: Sequence[Index] = ()
+    reused: Loops = ()
     low: Shape | None = None
     high: Shape | None = None
     fill: float = 0.0
     by: Tensor | None = None
-    offsets: tuple[Affine, ...] = ()
-    shape: Shape = ()
-    padded: Shape = ()
 
 
 @dataclass(slots=True, eq=False)
 class Move(Transfer):
-    """Between L3 and L2. ``after``: not in the first trip of that loop; ``over``: in the last trips
-    only; ``permuted`` permutes always, maybe by the identity; ``whole``: all of the source."""
+    """Between L3 and L2; ``permuted`` may be the identity."""
 
     name = "dma.move"
     source: Tile
     indices: Indices
     out: Tile
     permuted: Shape
-    reused: Sequence[Index] = ()
+    reused: Loops = ()
     after: Index | None = None
-    over: Sequence[Index] = ()
-    offsets: tuple[Affine, ...] = ()
-    block: Shape = ()
-    whole: bool = False
+    over: Loops = ()
 
 
 @dataclass(slots=True, eq=False)
 class Acquire(Record):
-    """A slot for a result; ``around``: the variables of the loops around it over which it is not
-    reused, the innermost first, where it is reused at all."""
+    """A slot for a result."""
 
     name = "dma.acquire"
     out: Tile
-    reused: Sequence[Index] = ()
-    around: tuple[int, ...] = ()
+    reused: Loops = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -143,6 +280,17 @@ class Put(Transfer):
 
 
 @dataclass(slots=True, eq=False)
+class Write(Transfer):
+    """L3 to external memory, or L2 to a pinned tensor; ``over``: in the last trips only."""
+
+    name = "dma.write"
+    source: Tile
+    target: Tensor
+    indices: Indices
+    over: Loops = ()
+
+
+@dataclass(slots=True, eq=False)
 class Matmul(Record):
     """A product of tiles, with an epilogue in the last trip of the loops that it is summed over."""
 
@@ -151,7 +299,7 @@ class Matmul(Record):
     lhs: Tile
     rhs: Tile
     into: Tile
-    over: Sequence[Index] = ()
+    over: Loops = ()
     extra: Sequence[Tile] = ()
     epilogue: Region | None = None
     window: Window | None = None
@@ -176,7 +324,7 @@ class Reduce(Record):
     source: Tile
     into: Tile
     axes: Shape
-    over: Sequence[Index] = ()
+    over: Loops = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -193,144 +341,52 @@ class Windowed(Record):
     epilogue: Region | None = None
 
 
-@dataclass(slots=True, eq=False)
-class Write(Transfer):
-    """L3 to external memory, or L2 to a pinned tensor; ``over``: in the last trips only."""
-
-    name = "dma.write"
-    source: Tile
-    target: Tensor
-    indices: Indices
-    over: Sequence[Index] = ()
-    offsets: tuple[Affine, ...] = ()
-
-
 Compute = Matmul | Map | Reduce | Windowed
-Operations = Scalar | Fetch | Move | Acquire | Put | Compute | Write
-Node = Loop | Operations
+Steps = Load | Alloc | Store | Fetch | Move | Acquire | Put | Write | Compute
+Node = Loop | Index | Steps
 
 
 class Function:
-    """A ``dma`` function, being written at a point that moves into loops and out of them.
+    """A function, written at a point that moves into loops and out of them.
 
-    ``where`` is its place, if it has one; ``location`` that of what is appended.
+    ``where`` is its place, if it has one. ``loops`` are all of its loops by their variable; ``tiles``
+    and ``rings`` are those of the ``dma`` level.
     """
 
     def __init__(self, name: str, where: str | None = None) -> None:
         """An empty one."""
         self.name, self.where = name, where
-        self.location: LocationAttr | None = None
         self.tensors: list[Tensor] = []
         self.rings: list[Ring] = []
         self.tiles: list[Tile] = []
         self.loops: list[Loop] = []
         self.body: list[Node] = []
-        self.open: list[Loop] = []
-        self._here = self.body
+        self.here = [self.body]
 
     def place(self, kind: str) -> str:
         """Where something of this kind stands, for messages."""
         return self.where or f"@{self.name} ({kind})"
 
-    def enter(self, bounds: range, name: str | None) -> Index:
-        """Open a loop; its variable."""
+    def enter(self, bounds: range, name: str | None) -> Loop:
+        """Open a loop."""
         var = len(self.loops)
-        index = Index(Affine(0, ((var, 1),)), var, name)
-        loop = Loop(index, var, bounds, self.location)
+        loop = Loop(Index(Affine(0, ((var, 1),)), var, name), bounds)
         self.loops.append(loop)
-        self.open.append(loop)
-        self._here.append(loop)
-        self._here = loop.body
-        return index
+        self.here[-1].append(loop)
+        self.here.append(loop.body)
+        return loop
 
     def leave(self) -> None:
         """Close the innermost loop."""
-        self.open.pop()
-        self._here = self.open[-1].body if self.open else self.body
+        self.here.pop()
 
-    def tile(self, ring: Ring, name: str | None, room: bool = False) -> Tile:
-        """A new tile in the ring's next slot."""
-        tile = Tile(len(self.tiles), name, ring.shape, ring, room)
+    def add(self, record: Steps) -> None:
+        """Append an operation here."""
+        record.function = self
+        self.here[-1].append(record)
+
+    def slot(self, tile: Tile, ring: Ring) -> Tile:
+        """A tile gets its ring, and its number."""
+        tile.ring, tile.register = ring, len(self.tiles)
         self.tiles.append(tile)
         return tile
-
-    def add(self, record: Operations) -> None:
-        """Append an operation here."""
-        record.function, record.location = self, self.location
-        self._here.append(record)
-
-    def fetch(self, record: Fetch) -> None:
-        """Append it, and note which loops clip it."""
-        offsets = record.offsets = tuple(map(offset_of, record.indices))
-        shape = record.source.shape
-        if record.by is not None:
-            shape = (shape[0], *record.by.shape, *shape[2:])
-        record.shape = record.padded = shape
-        if record.low is not None and record.high is not None:
-            record.padded = tuple(a + n + b for a, n, b in zip(record.low, shape, record.high))
-        self._clipped(offsets, record.out.shape, record.low, shape, None)
-        for index in record.reused:
-            self.loops[index.var].first = True
-        self.add(record)
-
-    def move(self, record: Move) -> None:
-        """Append it, and note which loops clip it."""
-        offsets = record.offsets = tuple(map(offset_of, record.indices))
-        block = [0] * len(record.permuted)
-        for axis, n in zip(record.permuted, record.out.shape):
-            block[axis] = n
-        record.block = tuple(block)
-        record.whole = record.block == record.source.shape and not any(
-            o.const or o.terms for o in offsets
-        )
-        self._clipped(offsets, record.block, None, record.source.shape, record.source)
-        for index in record.reused:
-            self.loops[index.var].first = True
-        if record.after is not None:
-            self.loops[record.after.var].first = True
-        for index in record.over:
-            self.loops[index.var].last = True
-        self.add(record)
-
-    def write(self, record: Write) -> None:
-        """Append it, and note which loops clip it."""
-        offsets = record.offsets = tuple(map(offset_of, record.indices))
-        self._clipped(offsets, record.source.shape, None, record.target.shape, None)
-        for index in record.over:
-            self.loops[index.var].last = True
-        self.add(record)
-
-    def acquire(self, record: Acquire) -> None:
-        """Append it; where it is reused, note over which loops it is not."""
-        if record.reused:
-            reused = {index.var for index in record.reused}
-            record.around = tuple(o.var for o in reversed(self.open) if o.var not in reused)
-            for var in reused:
-                self.loops[var].first = True
-        self.add(record)
-
-    def sum(self, record: Matmul | Reduce) -> None:
-        """Append what may be summed over loops."""
-        for index in record.over:
-            loop = self.loops[index.var]
-            loop.first = loop.last = True
-        self.add(record)
-
-    def _clipped(
-        self,
-        offsets: tuple[Affine, ...],
-        sizes: Shape,
-        low: Shape | None,
-        shape: Shape,
-        source: Tile | None,
-    ) -> None:
-        for axis, offset in enumerate(offsets):
-            for var, own in offset.terms:
-                floor = 0 if low is None else low[axis]
-                others = tuple(t for t in offset.terms if t[0] != var)
-                self.loops[var].accesses.append(
-                    Access(
-                        own, offset.const, others, sizes[axis], floor, floor + shape[axis],
-                        source, axis,
-                    )
-                )  # fmt: skip

@@ -6,10 +6,9 @@ from hypothesis import strategies as st
 from xdsl.dialects.builtin import f32
 
 from kpu_ir.lowering.contraction import DATAFLOWS
-from kpu_ir.lowering.schedule import Schedule
-from kpu_ir.lowering.staging import Staging
 from kpu_ir.machine import Machine
 from kpu_ir.nest import records
+from kpu_ir.nest.writing import Nest
 from kpu_ir.sim.program.plan import Matmul
 from kpu_ir.sim.time.array_model import Run, simulate
 from kpu_ir.sim.time.durations import Cost, cost
@@ -20,10 +19,10 @@ MACHINE = Machine.preset("default").with_settings(
 
 
 def matmul(flow: str, m: int, k: int, n: int) -> Matmul:
-    nest = Staging("product", Schedule())
+    nest = Nest("product", [])
     lhs, rhs, out = (nest.alloc(shape, f32, "t") for shape in ((m, k), (k, n), (m, n)))
     nest.matmul(DATAFLOWS[flow], lhs, rhs, out)
-    (product,) = (r for r in nest.out.body if isinstance(r, records.Matmul))
+    (product,) = (r for r in nest.function.body if isinstance(r, records.Matmul))
     return Matmul(product, (m, n), batch=1, m=m, n=n, k=k)
 
 

@@ -21,7 +21,7 @@ from xdsl.ir import Attribute, Block, Operation
 
 from kpu_ir.dialects.tile import Window
 from kpu_ir.nest import records
-from kpu_ir.nest.values import Affine, Ring, Shape
+from kpu_ir.nest.records import Affine, Ring, Shape
 from kpu_ir.support.types import bits_of
 from kpu_ir.text.places import place_of
 

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from xdsl.dialects.builtin import MemRefType
 from xdsl.dialects.func import FuncOp
 
+from kpu_ir.dialects.tile import unpermuted
 from kpu_ir.nest import records
-from kpu_ir.nest.dma_ir import read_function
-from kpu_ir.nest.records import Function
-from kpu_ir.nest.values import Affine, Index, Shape, Tile, packed
+from kpu_ir.nest.ir import read_dma
+from kpu_ir.nest.records import Affine, Function, Index, Shape, Tile, offset_of, packed
 from kpu_ir.sim.program.plan import (
     Acquire,
     Fetch,
@@ -36,21 +36,55 @@ Cell = tuple[object, ...]
 """Whose a reused slot is: the operation that takes it, and where the loops around it are."""
 
 
+class _Block(NamedTuple):
+    """What a transfer accesses of a tensor or a tile, before it is clipped: ``sizes`` elements from
+    ``offsets``, within ``limits``. ``shape`` is that of the tensor without what is around it;
+    ``whole``: it is all of a tile."""
+
+    offsets: tuple[Affine, ...]
+    sizes: Shape
+    limits: Shape
+    shape: Shape
+    whole: bool = False
+
+
+class _Access(NamedTuple):
+    """One dimension of a block whose offset moves with a loop by ``own`` a step; ``others`` are the
+    terms of the other loops. It is whole within ``floor`` and ``limit``, or within the extents of
+    ``source``, whose part it is."""
+
+    own: int
+    const: int
+    others: tuple[tuple[int, int], ...]
+    size: int
+    floor: int
+    limit: int
+    source: Tile | None
+    axis: int
+
+
 class _Planner:
     """Walks a function with its loops at the first of each run of trips.
 
-    ``value``: where each loop is, None outside of it; ``first``, ``last``: whether that is its first
-    trip, its last one. ``extents``: of what each tile holds, None where nothing does. ``held``: of
-    what stands in slots that are reused, ``cells`` whose the slot of a tile is. ``cases``: the steps
-    that there are, by what distinguishes them. ``writes``: the parameters that are written.
+    By loop: ``accesses`` of its body that it may clip, ``special``: whether its first and its last
+    trip differ; ``value``: where it is, None outside of it, ``first``, ``last``: whether that is its
+    first trip, its last one. ``blocks`` are those of the transfers. ``extents``: of what each tile
+    holds, None where nothing does. ``held``: of what stands in slots that are reused, ``cells`` whose
+    the slot of a tile is. ``cases``: the steps that there are, by what distinguishes them.
+    ``writes``: the parameters that are written.
     """
 
     def __init__(self, function: Function) -> None:
+        count = len(function.loops)
         self.function = function
         self.bounds = [loop.bounds for loop in function.loops]
-        self.value: list[int | None] = [None] * len(self.bounds)
-        self.first = [False] * len(self.bounds)
-        self.last = [False] * len(self.bounds)
+        self.accesses: list[list[_Access]] = [[] for _ in range(count)]
+        self.special = [[False, False] for _ in range(count)]
+        self.value: list[int | None] = [None] * count
+        self.first = [False] * count
+        self.last = [False] * count
+        self.blocks: dict[records.Record, _Block] = {}
+        self.around: dict[records.Record, tuple[int, ...]] = {}
         self.extents: list[Shape | None] = [None] * len(function.tiles)
         self.held: dict[Cell, Shape] = {}
         self.cells: dict[Tile, Cell] = {}
@@ -58,7 +92,7 @@ class _Planner:
         self.writes: set[int] = set()
         self.steps: dict[type, Callable[[Any, list[Node]], None]] = {
             records.Loop: self._loop,
-            records.Scalar: self._scalar,
+            Index: self._index,
             records.Fetch: self._fetch,
             records.Move: self._move,
             records.Acquire: self._acquire,
@@ -70,14 +104,83 @@ class _Planner:
             records.Write: self._write,
         }
 
+    # -- what is the same in all trips ------------------------------------------------------------
+
+    def _gather(self, nodes: Sequence[records.Node], around: tuple[int, ...]) -> None:
+        """The blocks of transfers, and what decides how each loop is cut; ``around``: the loops
+        outside, the innermost first."""
+        for node in nodes:
+            match node:
+                case records.Loop():
+                    self._gather(node.body, (node.index.var, *around))
+                case records.Fetch():
+                    self._gather_fetch(node)
+                    self._differ(node.reused, first=True)
+                case records.Move():
+                    sizes, source = unpermuted(node.out.shape, node.permuted), node.source
+                    offsets = self._accessed(node.indices, sizes, None, source.shape, source)
+                    whole = sizes == source.shape and not any(o.const or o.terms for o in offsets)
+                    self.blocks[node] = _Block(offsets, sizes, (), (), whole)
+                    self._differ(node.reused, first=True)
+                    self._differ([node.after] if node.after else (), first=True)
+                    self._differ(node.over, last=True)
+                case records.Write():
+                    sizes, limits = node.source.shape, node.target.shape
+                    offsets = self._accessed(node.indices, sizes, None, limits)
+                    self.blocks[node] = _Block(offsets, sizes, limits, limits)
+                    self._differ(node.over, last=True)
+                case records.Acquire():
+                    reused = [i.var for i in node.reused]
+                    self.around[node] = tuple(v for v in around if v not in reused)
+                    self._differ(node.reused, first=True)
+                case records.Matmul() | records.Reduce():
+                    self._differ(node.over, first=True, last=True)
+                case _:
+                    pass
+
+    def _gather_fetch(self, node: records.Fetch) -> None:
+        shape = node.source.shape
+        if node.by is not None:
+            shape = (shape[0], *node.by.shape, *shape[2:])
+        limits, sizes = shape, node.out.shape
+        if node.low is not None and node.high is not None:
+            limits = tuple(a + n + b for a, n, b in zip(node.low, shape, node.high))
+        offsets = self._accessed(node.indices, sizes, node.low, shape)
+        self.blocks[node] = _Block(offsets, sizes, limits, shape)
+
+    def _differ(self, loops: Sequence[Index], first: bool = False, last: bool = False) -> None:
+        for index in loops:
+            self.special[index.var][0] |= first
+            self.special[index.var][1] |= last
+
+    def _accessed(
+        self,
+        indices: records.Indices,
+        sizes: Shape,
+        low: Shape | None,
+        shape: Shape,
+        source: Tile | None = None,
+    ) -> tuple[Affine, ...]:
+        """The offsets of a block; each loop that moves it hears of it."""
+        offsets = tuple(map(offset_of, indices))
+        for axis, offset in enumerate(offsets):
+            for var, own in offset.terms:
+                others = tuple(t for t in offset.terms if t[0] != var)
+                floor, size = low[axis] if low else 0, sizes[axis]
+                limit = floor + shape[axis]
+                self.accesses[var].append(
+                    _Access(own, offset.const, others, size, floor, limit, source, axis)
+                )
+        return offsets
+
     # -- loops ------------------------------------------------------------------------------------
 
-    def _interior(self, loop: records.Loop) -> tuple[int, int]:
+    def _interior(self, var: int) -> tuple[int, int]:
         """The trips ``[lo, hi)`` in which no access of the body is clipped on account of this
         loop."""
-        start, step = loop.bounds.start, loop.bounds.step
-        value, lo, hi = self.value, 0, len(loop.bounds)
-        for own, const, others, size, floor, limit, source, axis in loop.accesses:
+        bounds, value = self.bounds[var], self.value
+        lo, hi = 0, len(bounds)
+        for own, const, others, size, floor, limit, source, axis in self.accesses[var]:
             low = high = const
             for v, c in others:
                 known = value[v]
@@ -90,7 +193,7 @@ class _Planner:
             if source is not None and (extents := self.extents[source.register]):
                 limit = extents[axis]
             # own * (start + step * t) + low >= floor  and  ... + high + size <= limit
-            slope, base = own * step, own * start - floor
+            slope, base = own * bounds.step, own * bounds.start - floor
             room = limit - floor - size - high - base
             if slope > 0:
                 hi = min(hi, room // slope + 1)
@@ -100,21 +203,22 @@ class _Planner:
                 hi = min(hi, (low + base) // -slope + 1)
         return (lo, hi) if lo < hi else (0, 0)
 
-    def _cuts(self, loop: records.Loop) -> list[int]:
+    def _cuts(self, var: int) -> list[int]:
         """Where runs of trips that do the same begin, and the end."""
-        trips = len(loop.bounds)
-        lo, hi = self._interior(loop) if loop.accesses else (0, trips)
+        trips = len(self.bounds[var])
+        lo, hi = self._interior(var)
         marks = {0, trips, *range(lo), lo, hi, *range(hi, trips)}
-        if loop.first:
+        first, last = self.special[var]
+        if first:
             marks.add(1)
-        if loop.last:
+        if last:
             marks.add(trips - 1)
         return sorted(marks)
 
     def _loop(self, loop: records.Loop, out: list[Node]) -> None:
-        var, bounds = loop.var, loop.bounds
+        var, bounds = loop.index.var, loop.bounds
         trips = len(bounds)
-        for begin, end in pairwise(self._cuts(loop)):
+        for begin, end in pairwise(self._cuts(var)):
             self.value[var] = at = bounds[begin]
             self.first[var], self.last[var] = begin == 0, end == trips
             body = self.block(loop.body)
@@ -129,6 +233,9 @@ class _Planner:
         for node in nodes:
             self.steps[type(node)](node, out)
         return out
+
+    def _index(self, index: Index, out: list[Node]) -> None:
+        """An index costs nothing."""
 
     # -- what operations ask ----------------------------------------------------------------------
 
@@ -153,16 +260,12 @@ class _Planner:
         return at
 
     def _clip(
-        self,
-        record: records.Record,
-        offsets: Sequence[Affine],
-        sizes: Sequence[int],
-        limits: Sequence[int],
+        self, record: records.Record, block: _Block, sizes: Shape, limits: Shape
     ) -> Shape | None:
         """The extents of a block; None where nothing of it is left."""
         extents: list[int] = []
         empty = False
-        for axis, (offset, size, limit) in enumerate(zip(offsets, sizes, limits)):
+        for axis, (offset, size, limit) in enumerate(zip(block.offsets, sizes, limits)):
             at = self._at(offset) if offset.terms else offset.const
             if at < 0:
                 raise KpuError(
@@ -189,29 +292,30 @@ class _Planner:
     # -- transfers --------------------------------------------------------------------------------
 
     def _fetch(self, record: records.Fetch, out: list[Node]) -> None:
-        extents = self._clip(record, record.offsets, record.out.shape, record.padded)
+        block = self.blocks[record]
+        extents = self._clip(record, block, block.sizes, block.limits)
         self.extents[record.out.register] = extents
         if extents is None:
             return
         moves, inside = self._begins(record.reused), extents
         if record.low is not None:
-            inside = self._inside(record, extents, record.low)
+            inside = self._inside(block, extents, record.low)
         key = (record, extents, moves, inside)
         step = self.cases.get(key)
         if step is None:
             step = self.cases[key] = self._fetched(record, extents, moves, inside)
         out.append(step)
 
-    def _inside(self, record: records.Fetch, extents: Shape, low: Shape) -> Shape:
+    def _inside(self, block: _Block, extents: Shape, low: Shape) -> Shape:
         """The extents of a block without what is around the tensor."""
         found: list[int] = []
-        for offset, n, before, extent in zip(record.offsets, extents, low, record.shape):
+        for offset, n, before, extent in zip(block.offsets, extents, low, block.shape):
             at = self._at(offset)
             found.append(max(0, min(at + n, before + extent) - max(at, before)))
         return tuple(found)
 
     def _fetched(self, record: records.Fetch, extents: Shape, moves: bool, inside: Shape) -> Fetch:
-        offsets, low = record.offsets, record.low
+        offsets, low = self.blocks[record].offsets, record.low
         hangs = inside != extents
         if low is not None and any(low) and not hangs:
             offsets = tuple(o + Affine(-n) for o, n in zip(offsets, low))
@@ -230,9 +334,9 @@ class _Planner:
             self.extents[tile.register] = None
             return
         source = self._read(record, record.source)
-        block = source
-        if source is not None and not record.whole:
-            block = self._clip(record, record.offsets, record.block, source)
+        full, block = self.blocks[record], source
+        if source is not None and not full.whole:
+            block = self._clip(record, full, full.sizes, source)
         if block is None:
             self.extents[tile.register] = None
             return
@@ -244,7 +348,7 @@ class _Planner:
     def _moved(self, record: records.Move, block: Shape, moves: bool) -> Move:
         extents = tuple(block[axis] for axis in record.permuted)
         size = packed(record.out.ring.bits, extents)
-        return Move(record, extents, record.offsets, block, moves, size)
+        return Move(record, extents, self.blocks[record].offsets, block, moves, size)
 
     def _case(self, key: tuple[object, ...], make: Callable[[], Any]) -> Any:
         """The step of a case, made once."""
@@ -259,14 +363,14 @@ class _Planner:
         if not record.reused:
             out.append(self._case((record,), lambda: Acquire(record, tile.shape)))
             return
-        cell = (record, *(self.value[v] for v in record.around))
+        cell = (record, *(self.value[v] for v in self.around[record]))
         self.cells[tile] = cell
         fresh, shape = self._begins(record.reused), tile.shape
         if fresh:
             self.held.pop(cell, None)
         elif cell in self.held:
             self.extents[tile.register] = shape = self.held[cell]
-        where = tuple(Affine(0, ((v, 1),)) for v in record.around)
+        where = tuple(Affine(0, ((v, 1),)) for v in self.around[record])
         out.append(Acquire(record, shape, fresh, where))
 
     def _put(self, record: records.Put, out: list[Node]) -> None:
@@ -283,7 +387,8 @@ class _Planner:
         source = self._read(record, record.source)
         if source is None:
             return
-        extents = self._clip(record, record.offsets, source, record.target.shape)
+        block = self.blocks[record]
+        extents = self._clip(record, block, source, block.limits)
         if extents is None:
             return
         if extents != source:
@@ -294,7 +399,7 @@ class _Planner:
             )
         size = packed(record.target.bits, extents)
         self.writes.add(record.target.position)
-        make = lambda: Write(record, extents, record.offsets, size)  # noqa: E731
+        make = lambda: Write(record, extents, block.offsets, size)  # noqa: E731
         out.append(self._case((record, extents), make))
 
     # -- computing --------------------------------------------------------------------------------
@@ -415,12 +520,10 @@ class _Planner:
         extents = (*source[:-2], *record.window.positions(source[-2:]))
         return Windowed(record, extents, read, packed(record.into.ring.bits, extents))
 
-    def _scalar(self, record: records.Scalar, out: list[Node]) -> None:
-        """An index costs nothing."""
-
     def plan(self, parameters: Sequence[MemRefType]) -> Plan:
         """The whole function."""
         f = self.function
+        self._gather(f.body, ())
         body = tuple(self.block(f.body))
         return Plan(
             f.name,
@@ -462,4 +565,4 @@ def plan_of(function: Function, ring_index: Callable[[], int] | None = None) -> 
 
 def plan_function(func: FuncOp, ring_index: Callable[[], int] | None = None) -> Plan:
     """Plan one ``dma`` function of the IR, likewise."""
-    return plan_of(read_function(func), ring_index)
+    return plan_of(read_dma(func), ring_index)
