@@ -71,7 +71,7 @@ def presets() -> str:
     return "\n".join(rows)
 
 
-SHOWN = ("model", "error", "cycles", "of peak", "cycles / theory", "wall / onnxruntime")
+SHOWN = ("model", "error", "cycles", "utilization", "cycles / bound", "wall / onnxruntime")
 """Columns of docs/models.md that the README shows."""
 
 
@@ -80,14 +80,14 @@ def models() -> str:
     lines = (ROOT / "docs" / "models.md").read_text().splitlines()
     rows = [[c.strip() for c in one.strip("|").split("|")] for one in lines if one[:1] == "|"]
     head = rows[0]
-    # The figure that was asked for stands to the right of the one that was measured.
+    # A limit stands to the right of the figure that it is for.
     found: list[list[str]] = []
     for row in rows:
         cells: list[str] = []
         for name in SHOWN:
             at = head.index(name)
-            asked = head[at + 1 : at + 2] == ["asked"] and row is not head and row is not rows[1]
-            more = row[at + 1] if asked else ""
+            limited = head[at + 1 : at + 2] == ["limit"] and row is not head and row is not rows[1]
+            more = row[at + 1] if limited else ""
             limit = "" if more in ("", "-") else f" ({more})"
             cells.append(row[at] + limit)
         found.append(cells)

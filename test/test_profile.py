@@ -12,7 +12,8 @@ import pytest
 
 import kpu_ir
 from kpu_ir import Graph, KpuError
-from kpu_ir.report.profile import Layer, Profile, advances
+from kpu_ir.report.profile import Layer, Profile
+from kpu_ir.report.summary import advances
 from kpu_ir.tools.run import main
 
 ROOT = Path(__file__).parents[1]

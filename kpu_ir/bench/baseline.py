@@ -16,15 +16,19 @@ from typing import Any
 from xdsl.dialects.builtin import ModuleOp
 
 from kpu_ir.bench.table import Column, Table, change, microjoules, whole
-from kpu_ir.bench.workloads import ROOT, WORKLOADS, outlined, replay, search_afresh
+from kpu_ir.bench.workloads import DATA, ROOT, WORKLOADS, outlined, replay, search_afresh
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
+from kpu_ir.report.origin import Origin
 from kpu_ir.sim.time.energy import energy
 from kpu_ir.sim.time.model import time_program
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import write_atomically
 
-PATH = ROOT / "test" / "baselines.toml"
+PATH = DATA / "baselines.toml"
+
+IN_CHECKOUT = (ROOT / "pyproject.toml").is_file()
+"""Whether the file is under version control, and not in an installed package."""
 
 ALLOWED = 0.05
 """An increase over this share needs ``--allow-regression``."""
@@ -32,6 +36,7 @@ ALLOWED = 0.05
 HEAD = """\
 # Canonical workloads on the default machine, f32, with the schedules that the figures belong to.
 # Written by: kpu-bench baseline --update. test/test_baselines.py replays the schedules and fails if a figure changes.
+# {origin}
 """
 
 Say = Callable[[str], None]
@@ -111,7 +116,7 @@ def _baseline(entry: Mapping[str, Any]) -> Baseline:
 
 def text(baselines: Mapping[str, Baseline]) -> str:
     """The file."""
-    parts = [HEAD]
+    parts = [HEAD.format(origin=Origin.of(Machine.preset("default"), "").line())]
     for name, b in baselines.items():
         key = json.dumps(name)
         parts.append(f"\n[{key}]\n" + "".join(f"{f} = {getattr(b, f)}\n" for f in FIGURES))
@@ -187,4 +192,4 @@ def recorded_table(baselines: Mapping[str, Baseline]) -> Table:
         Column("workload", "workload"), Column("cycles", "cycles", whole),
         Column("external_bytes", "external bytes", whole), Column("energy_pj", "energy, uJ", microjoules),
     ]  # fmt: skip
-    return Table("Baselines (test/baselines.toml), default machine", columns, rows)
+    return Table("Baselines (kpu_ir/bench/data/baselines.toml), default machine", columns, rows)

@@ -96,7 +96,7 @@ def matmul_table(shapes: Sequence[Shape], setting: Setting, title: str = "") -> 
     raised = [f"{row['shape']}: {row['note']}." for row in rows if row["note"]]
     columns = [
         Column("shape", "M x N x K"), Column("cycles", "cycles", whole),
-        Column("peak_fraction", "of peak", share), Column("roofline_fraction", "of roofline", share),
+        Column("peak_fraction", "utilization", share), Column("roofline_fraction", "of roofline", share),
         Column("allowed_fraction", "roofline allows", share),
         Column("external_words", "external words", whole),
         Column("io_bound_ratio", "x I/O bound (L3)", times),

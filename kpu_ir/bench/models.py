@@ -234,7 +234,11 @@ def made(name: str, say: Callable[[str], None]) -> Path:
     if path.is_file() and path.with_suffix(".npz").is_file():
         return path
     if not MAKE.is_file():
-        raise KpuError("the model is not there", str(path), "python models/make.py makes it")
+        raise KpuError(
+            "the model is not there",
+            str(path),
+            "in a clone of the repository, python models/make.py makes it",
+        )
     say(f"{name}: making it")
     done = subprocess.run(
         [sys.executable, str(MAKE), name], capture_output=True, text=True, check=False
@@ -293,7 +297,7 @@ def table_of(rows: Sequence[dict[str, Any]], machine: str) -> Table:
     columns = [
         Column("model", "model"), Column("error", "error", _power),
         Column("limit_error", "limit", _power), Column("cycles", "cycles", whole),
-        Column("peak_fraction", "of peak", share), Column("bound_ratio", "cycles / bound", times),
+        Column("peak_fraction", "utilization", share), Column("bound_ratio", "cycles / bound", times),
         Column("limit_bound", "limit", _most), Column("wall_ratio", "wall / onnxruntime", times),
         Column("limit_wall", "limit", _most), Column("oracle_seconds", "onnxruntime", _seconds),
         Column("values_seconds", "values", _seconds), Column("time_seconds", "time", _seconds),

@@ -32,7 +32,10 @@ from kpu_ir.tuning.score import Effort, Objective
 from kpu_ir.tuning.search import Search
 
 ROOT = Path(kpu_ir.__file__).parent.parent
-"""The folder of the checkout."""
+"""The folder of the checkout, where there is one."""
+
+DATA = Path(__file__).parent / "data"
+"""What the package has with it: a trained network and the baselines."""
 
 
 # -- products -------------------------------------------------------------------------------------
@@ -208,7 +211,7 @@ def embedding(rows: int, width: int, count: int) -> ModuleOp:
 
 def digits() -> ModuleOp:
     """The trained network of examples/."""
-    return read(ROOT / "examples" / "digits_mlp.onnx", {})
+    return read(DATA / "digits_mlp.onnx", {})
 
 
 def same(value: Value) -> Value:

@@ -20,9 +20,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from kpu_ir.report.profile import WIDE, advances
+from kpu_ir import __version__
+from kpu_ir.report.profile import WIDE
 from kpu_ir.report.screen import console
-from kpu_ir.report.summary import differences
+from kpu_ir.report.summary import advances, differences
 from kpu_ir.report.words import plural, words
 from kpu_ir.sim.program.plan import Write, steps
 from kpu_ir.sim.values.values import ValueModel
@@ -80,6 +81,7 @@ class Comparison:
     of_calls: int
     source: str = ""
     machine: str = ""
+    machine_digest: str = ""
 
     @property
     def first(self) -> Row | None:
@@ -115,12 +117,12 @@ class Comparison:
             f"  kernels: {', '.join(row.kernels)}; {count} of {len(self)} layers differ"
         )
 
-    def to_json(self) -> str:
-        """One JSON object: the rows, and ``first`` is the number of the first that differs."""
+    def to_json(self, command: str = "") -> str:
+        """One JSON object: the rows, and ``first`` is the number of the first that differs.
+        ``command``: what gave them, if it was one."""
         first = self.first
-        return json.dumps(
-            {**asdict(self), "first": first.number if first else None}, indent=2, allow_nan=False
-        )
+        more = {"first": first.number if first else None, "version": __version__}
+        return json.dumps({**asdict(self), **more, "command": command}, indent=2, allow_nan=False)
 
     def __rich__(self) -> Table:
         table = Table(box=None, padding=(0, 2), header_style="dim")
@@ -422,6 +424,7 @@ class _Layers:
             len(self.program.calls),
             compiled.source,
             compiled.machine.name,
+            compiled.machine.digest,
         )
 
 

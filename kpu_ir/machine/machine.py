@@ -8,6 +8,8 @@ is a part with fewer bytes per cycle.
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import math
 import os
 import re
@@ -217,6 +219,13 @@ class Machine:
     def seconds(self, cycles: int) -> float:
         """The time that ``cycles`` take."""
         return cycles / self.clock_hz
+
+    @property
+    def digest(self) -> str:
+        """Twelve digits that tell this machine's values from any other's; the name does not count."""
+        values = {key: value for key, value in self.to_dict().items() if key != "name"}
+        text = json.dumps(values, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     # -- reading and changing ---------------------------------------------------------------------
 

@@ -70,6 +70,11 @@ class Compiled:
         return self._timings[fast_forward]
 
     @property
+    def command(self) -> str:
+        """The command that compiles and runs it again; words instead, where there is none."""
+        return command_of(self)
+
+    @property
     def cycles(self) -> int:
         """Base cycles from a cold machine to the last byte written."""
         return self.timing.cycles

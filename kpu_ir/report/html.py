@@ -10,6 +10,7 @@ from typing import Any
 from kpu_ir.machine.settings import flat
 from kpu_ir.report.analysis import Analysis, allocated, analyse, overlap, reuse, thinned
 from kpu_ir.report.charts import occupancy_chart, roofline_chart
+from kpu_ir.report.origin import Origin
 from kpu_ir.report.page import page
 from kpu_ir.report.roofline import LEVELS, operations, roofline, speed_text
 from kpu_ir.report.run import Run
@@ -64,7 +65,7 @@ def tiles(s: Summary) -> str:
     found = [
         (f"{s.cycles:,}", "cycles"),
         (scaled(s.seconds * 1e6, "s"), f"at {s.clock_hz / 1e9:g} GHz"),
-        (f"{100 * s.peak_fraction:.1f} %", "of the array's peak"),
+        (f"{100 * s.peak_fraction:.1f} %", "utilization of the array"),
         (f"{100 * s.roofline_fraction:.1f} %", f"of the roofline; bound by {NAMES[s.bound_by]}"),
         (size(sum(s.bytes["external"].values())), "external traffic"),
         (scaled(sum(s.energy_pj.values()) / 1e6, "J"), "energy"),
@@ -111,19 +112,20 @@ def table(
 
 
 def kernels(s: Summary, timing: Timing) -> str:
-    """The kernels' table, one row a call; it sorts on a click."""
+    """The kernels' table, one row a call, whose cycles add up; it sorts on a click."""
     heads = [
-        ("#", False), ("kernel", True), ("start", False), ("cycles", False), ("MACs", False),
-        ("of roofline", False), ("bound by", True), ("external", False), ("energy", False),
+        ("#", False), ("layer", True), ("cycles", False), ("share", False), ("from", False),
+        ("to", False), ("MACs", False), ("of bound", False), ("bound by", True), ("external", False), ("energy", False),
         ("speed", False),
     ]  # fmt: skip
 
     def row(n: int) -> list[tuple[str, Any]]:
         k, call = s.kernels[n], timing.calls[n]
-        speed = operations(call) / (k.cycles / s.clock_hz) if k.cycles else 0.0
+        speed = operations(call) / (k.span / s.clock_hz) if k.span else 0.0
         return [
-            (str(n + 1), n + 1), (k.label, k.label), (f"{k.start:,}", k.start),
-            (f"{k.cycles:,}", k.cycles), (f"{k.macs:,}", k.macs),
+            (str(n + 1), n + 1), (k.label, k.label), (f"{k.cycles:,}", k.cycles),
+            (percent(k.cycles, s.cycles), k.cycles), (f"{k.start:,}", k.start),
+            (f"{k.end:,}", k.end), (f"{k.macs:,}", k.macs),
             (f"{100 * k.roofline_fraction:.1f} %", k.roofline_fraction),
             (NAMES[k.bound_by], NAMES[k.bound_by]), (size(k.external_bytes), k.external_bytes),
             (scaled(k.energy_pj / 1e6, "J"), k.energy_pj),
@@ -297,9 +299,10 @@ def report(compiled: Run, summary: Summary, command: str) -> str:
     if found:
         sections.append(occupancy(compiled, found))
     values = "\n".join(f"{name} = {value}" for name, value in flat(compiled.machine.to_dict()))
+    origin = Origin.of(compiled.machine, command)
     sections += [
         "<h2>Program</h2>", sources(compiled), "<h2>How to get this again</h2>",
-        f'<pre class="wrap">{escape(command)}</pre>',
+        f'<pre class="wrap">{escape(command)}</pre><p class="soft">{escape(origin.line())}</p>',
         f"<details><summary>Machine <span class='soft'>{escape(compiled.machine.name)}</span>"
         f"</summary><pre>{escape(values)}</pre></details>",
     ]  # fmt: skip

@@ -8,7 +8,7 @@ that is earlier. The first layer's begin at 0; the sum telescopes to the end of 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from fnmatch import fnmatchcase
 from io import StringIO
@@ -52,18 +52,6 @@ class Layer:
     energy_pj: float
 
 
-def advances(ends: Iterable[int]) -> Iterator[int]:
-    """How far each end moves the latest one so far.
-
-    >>> list(advances([10, 25, 20, 32]))
-    [10, 15, 0, 7]
-    """
-    latest = 0
-    for end in ends:
-        yield max(0, end - latest)
-        latest = max(latest, end)
-
-
 @dataclass(frozen=True)
 class Profile:
     """The layers of a run in order; all of them, or those that ``filter`` left.
@@ -81,14 +69,14 @@ class Profile:
     @staticmethod
     def of(summary: Summary) -> Profile:
         """The profile of a run that was summarised."""
-        kernels, total = summary.kernels, summary.cycles
+        total = summary.cycles
         rows = tuple(
             Layer(
                 number,
                 k.label,
                 k.kernel,
-                cycles,
-                cycles / total if total else 0.0,
+                k.cycles,
+                k.cycles / total if total else 0.0,
                 k.start,
                 k.end,
                 k.bound_by,
@@ -97,7 +85,7 @@ class Profile:
                 k.external_bytes,
                 k.energy_pj,
             )
-            for number, (k, cycles) in enumerate(zip(kernels, advances(k.end for k in kernels)), 1)
+            for number, k in enumerate(summary.kernels, 1)
         )
         return Profile(rows, total, len(rows), summary.source, summary.machine)
 

@@ -30,6 +30,11 @@ class Run(Protocol):
         """Cycles, and where they went."""
         ...
 
+    @property
+    def command(self) -> str:
+        """What compiles and runs it again."""
+        ...
+
     def ir(self, stage: Any) -> str:
         """The IR at a level, long constants left out."""
         ...

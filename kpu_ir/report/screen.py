@@ -76,9 +76,9 @@ def render(
     line(f"{summary.source or 'program'} on {summary.machine}", "bold")
     line(
         f"  {summary.cycles:,} cycles = {1e6 * summary.seconds:,.2f} us at "
-        f"{summary.clock_hz / 1e9:g} GHz: {percent(summary.peak_fraction, 1)} of peak, "
+        f"{summary.clock_hz / 1e9:g} GHz: utilization {percent(summary.peak_fraction, 1)}, "
         f"{percent(summary.roofline_fraction, 1)} of the roofline (counted bytes), "
-        f"{percent(summary.compulsory_fraction, 1)} of the ideal (compulsory bytes)"
+        f"{percent(summary.compulsory_fraction, 1)} of the compulsory-traffic bound"
     )
     line(
         f"  bound by {NAMES[summary.bound_by]}; {summary.macs:,} multiply-accumulates, "
@@ -150,27 +150,29 @@ def kernels(summary: Summary, out: Console) -> None:
     """A row for each of the first kernel calls."""
     table = Table(box=None, padding=(0, 2), header_style="dim")
     for heading in (
+        "layer",
         "kernel",
-        "program",
-        "from",
         "cycles",
         "share",
+        "from",
+        "to",
         "bound by",
         "of bound",
         "external",
         "uJ",
     ):
         table.add_column(
-            heading, justify="left" if heading in ("kernel", "program", "bound by") else "right"
+            heading, justify="left" if heading in ("layer", "kernel", "bound by") else "right"
         )
     rows = summary.kernels[:KERNELS_SHOWN]
     for row in rows:
         table.add_row(
             words(row.label),
             words(row.kernel),
-            f"{row.start:,}",
             f"{row.cycles:,}",
             percent(row.cycles, summary.cycles),
+            f"{row.start:,}",
+            f"{row.end:,}",
             NAMES[row.bound_by],
             f"{100 * row.roofline_fraction:.0f} %",
             size(row.external_bytes),

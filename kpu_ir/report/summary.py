@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr
 
 from kpu_ir.machine import Machine
+from kpu_ir.report.origin import Origin
 from kpu_ir.report.run import Run
 from kpu_ir.sim.program.plan import Loop, Matmul, Node, Plan, Windowed, product, steps
 from kpu_ir.sim.program.program import Program
@@ -60,15 +61,19 @@ def compulsory_bytes(program: Program) -> int:
 class KernelRow:
     """One kernel call.
 
-    ``bound_by``: the largest of its own bounds and the vector engine's work; ``roofline_fraction``:
-    that over its cycles. ``io_bound_bytes``: what any order of its multiply-accumulates must move
-    past the memories of the chip; None unless it is one product.
+    ``start``, ``end``: its first operation begins, its last one ends; ``span``: the cycles between.
+    Calls overlap, so spans add up to more than the run. ``cycles`` add up to the run's: how far the
+    call moves the latest end of all calls before it. ``bound_by``: the largest of its own bounds and
+    the vector engine's work; ``roofline_fraction``: that over its span. ``io_bound_bytes``: what any
+    order of its multiply-accumulates must move past the memories of the chip; None unless it is one
+    product.
     """
 
     label: str
     kernel: str
     start: int
     end: int
+    span: int
     cycles: int
     macs: int
     external_bytes: int
@@ -83,6 +88,8 @@ class KernelRow:
 class Summary:
     """Everything that ``kpu-run --json`` prints: cycles, seconds, bytes, pJ, fractions of 1.
 
+    * ``version``, ``machine_digest``, ``command``: which kpu-ir and which values of the machine gave
+      the figures, and what gives them again.
     * ``flops``: two a multiply-accumulate, one a lane operation of the vector engine.
     * ``peak_fraction``: the array's work at peak, over cycles.
     * ``roofline_fraction``: the largest of compute and each level's *counted* traffic bound, over
@@ -100,8 +107,11 @@ class Summary:
     * ``max_rel_error``: max |got - expected| / max |expected| of each output, the worst.
     """
 
+    version: str
+    command: str
     source: str
     machine: str
+    machine_digest: str
     clock_hz: float
     cycles: int
     seconds: float
@@ -220,24 +230,37 @@ def model_figures(compiled: Run) -> dict[str, int]:
     return {k: v.value.data for k, v in given.data.items() if isinstance(v, IntegerAttr)}
 
 
-def kernel_row(call: CallTiming, plan: Plan, machine: Machine) -> KernelRow:
-    """The figures of one call."""
+def advances(ends: Iterable[int]) -> Iterator[int]:
+    """How far each end moves the latest one so far.
+
+    >>> list(advances([10, 25, 20, 32]))
+    [10, 15, 0, 7]
+    """
+    latest = 0
+    for end in ends:
+        yield max(0, end - latest)
+        latest = max(latest, end)
+
+
+def kernel_row(call: CallTiming, cycles: int, plan: Plan, machine: Machine) -> KernelRow:
+    """The figures of one call, which adds ``cycles`` to the run."""
     limits = bounds(call.counts, machine)
     limits["vector"] = call.busy.get("vector", 0)
     binding = max(limits, key=lambda name: limits[name])
-    cycles = call.end - call.start
+    span = call.end - call.start
     macs = sum(macs_of(call.counts).values())
     return KernelRow(
         call.label,
         call.kernel,
         call.start,
         call.end,
+        span,
         cycles,
         macs,
         moved(call.counts)["dma"],
         energy(call.counts, machine).total,
         binding,
-        limits[binding] / cycles if cycles else 0.0,
+        limits[binding] / span if span else 0.0,
         call.busy,
         io_bound_bytes(plan, macs, machine),
     )
@@ -248,9 +271,12 @@ def summarise(
     timing: Timing,
     simulate_seconds: float,
     errors: tuple[float, float] | None = None,
+    command: str = "",
 ) -> Summary:
-    """The figures of a compiled program's run. Raises ``KpuError`` where the machine's own are beyond
-    what can be calculated with."""
+    """The figures of a compiled program's run; ``command`` is what gave them, if it was one.
+
+    Raises ``KpuError`` where the machine's own are beyond what can be calculated with.
+    """
     program, machine = compiled.program, compiled.program.machine
     check_figures(machine)
     counts = timing.counts
@@ -258,19 +284,24 @@ def summarise(
     vector = {**limits, "vector": float(timing.busy.get("vector", 0))}
     # Strided windows, slices and gathers need not read all of their operands.
     needed = min(compulsory_bytes(program), moved(counts)["dma"])
+    added = advances(call.end for call in timing.calls)
     rows = [
-        kernel_row(timed, call.plan, machine)
-        for timed, call in zip(timing.calls, program.calls, strict=True)
+        kernel_row(timed, cycles, call.plan, machine)
+        for timed, call, cycles in zip(timing.calls, program.calls, added, strict=True)
     ]
     least = [row.io_bound_bytes for row in rows if row.io_bound_bytes is not None]
     macs = sum(macs_of(counts).values())
     model = model_figures(compiled)
     simulated = macs + sum(vector_macs(call.plan.body) for call in program.calls)
     cycles = max(1, timing.cycles)
-    ideal = max(limits["compute"], needed / machine.bandwidth["dma"])
+    compulsory = max(limits["compute"], needed / machine.bandwidth["dma"])
+    origin = Origin.of(machine, command or compiled.command)
     return Summary(
+        version=origin.version,
+        command=origin.command,
         source=compiled.source,
-        machine=machine.name,
+        machine=origin.machine,
+        machine_digest=origin.machine_digest,
         clock_hz=machine.clock_hz,
         cycles=timing.cycles,
         seconds=machine.seconds(timing.cycles),
@@ -285,7 +316,7 @@ def summarise(
         else None,
         peak_fraction=limits["compute"] / cycles,
         roofline_fraction=max(limits.values()) / cycles,
-        compulsory_fraction=ideal / cycles,
+        compulsory_fraction=compulsory / cycles,
         bound_by=max(vector, key=lambda name: vector[name]),
         bytes={
             level: {d: counts.get(f"{level}.{d}", 0) for d in ("read", "write")} for level in LEVELS

@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from kpu_ir.machine import Machine
 from kpu_ir.report.analysis import Interval, curve
+from kpu_ir.report.origin import Origin
 from kpu_ir.report.replay import Replay, Span, describe, kind_of, loop_names
 from kpu_ir.sim.program.plan import Acquire, Fetch, Loop, Matmul, Move, Node, Ring, Write, steps
 from kpu_ir.sim.program.program import Program
@@ -57,6 +58,7 @@ class _Writer:
     program: Program
     file: IO[str]
     window: Interval
+    origin: Origin
     spans: dict[int, tuple[int, int, int]] = field(default_factory=dict[int, tuple[int, int, int]])
     """Of each operation whose tile may still be read: track, begin and end of its last slice."""
     owner: dict[int, int] = field(default_factory=dict[int, int])
@@ -135,8 +137,8 @@ class _Writer:
             self.replay.finish()
         self.occupancy()
         self.file.write('\n],"otherData":')
-        clock = {"clock_hz": machine.clock_hz, "machine": machine.name, "window": self.window}
-        self.file.write(json.dumps({"cycles": cycles, **clock}) + "}\n")
+        clock = {"clock_hz": machine.clock_hz, "window": self.window}
+        self.file.write(json.dumps({"cycles": cycles, **clock, **self.origin.data()}) + "}\n")
         return cycles
 
     def see(self, span: Span) -> None:
@@ -227,8 +229,11 @@ def replacing(path: str | Path) -> Generator[IO[str]]:
         text.detach()
 
 
-def write_trace(program: Program, path: str | Path, window: Interval | None = None) -> Written:
+def write_trace(
+    program: Program, path: str | Path, window: Interval | None = None, command: str = ""
+) -> Written:
     """Step a program and write its trace; with ``window``, only what falls into these cycles.
+    ``command`` is what gave it, if it was one.
 
     Raises ``KpuError`` where the file cannot be written, the window is empty, or a run of more
     than ``MOST`` operations has none.
@@ -244,7 +249,8 @@ def write_trace(program: Program, path: str | Path, window: Interval | None = No
             f"the window {window[0]}:{window[1]} is empty", hint="write BEGIN:END in cycles"
         )
     with replacing(path) as file:
-        writer = _Writer(program, file, window or (0, 1 << 62))
+        origin = Origin.of(program.machine, command)
+        writer = _Writer(program, file, window or (0, 1 << 62), origin)
         cycles = writer.run()
     return Written(writer.slices, writer.flows, writer.counters, cycles)
 

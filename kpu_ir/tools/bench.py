@@ -18,6 +18,7 @@ from kpu_ir.support.errors import KpuError
 if TYPE_CHECKING:
     from kpu_ir.bench.measure import Setting
     from kpu_ir.bench.table import Table
+    from kpu_ir.report.origin import Origin
 
 SIZES = ("64", "128", "256", "512", "1024", "2048", "4096", "8192", "16384")
 ODD = ("1000", "127x513x1025", "17x4096x33", "3072x128x768", "768x128x3072")
@@ -67,7 +68,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--update", action="store_true", help="search afresh, show the change, write")
     sub.add_argument("--allow-regression", action="store_true",
                      help="with --update: write an increase over 5 %% too")  # fmt: skip
-    sub.add_argument("--file", default=None, help="the file (default: test/baselines.toml)")
+    sub.add_argument(
+        "--file", default=None, help="the file (default: the package's, kpu_ir/bench/data)"
+    )
     sub = command("models", "whole models against bound and onnxruntime, into docs/models.md")
     sub.add_argument("names", nargs="*", metavar="NAME",
                      help="which (default: all, and docs/models.md is written)")  # fmt: skip
@@ -100,6 +103,15 @@ def setting_of(args: argparse.Namespace, say: Callable[[str], None]) -> Setting:
     machine = Machine.load(args.machine).with_settings(args.settings)
     given = {name: getattr(args, name) for name in ("search", "objective") if hasattr(args, name)}
     return Setting(machine, Options(**given), say)
+
+
+def origin_of(args: argparse.Namespace) -> Origin:
+    """What a command's output says of itself."""
+    from kpu_ir.machine import Machine
+    from kpu_ir.report.origin import Origin
+
+    machine = Machine.load(getattr(args, "machine", "default"))
+    return Origin.of(machine.with_settings(getattr(args, "settings", [])), args.line)
 
 
 def tables(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
@@ -164,6 +176,8 @@ def baseline(args: argparse.Namespace, say: Callable[[str], None]) -> None:
 
     if args.allow_regression and not args.update:
         raise KpuError("--allow-regression does nothing without --update")
+    if args.update and not args.file and not b.IN_CHECKOUT:
+        raise KpuError("an installed package keeps its baselines", hint="give --file F.toml")
     path = Path(args.file) if args.file else b.PATH
     if not path.parent.is_dir():
         raise KpuError("the folder does not exist", str(path.parent), "give --file")
@@ -225,7 +239,8 @@ def onto_page(
         raise KpuError("the folder does not exist", str(out.parent), "give --out")
     table = measure()
     if out is not None:
-        write_atomically(out, page(table))
+        origin = origin_of(args)
+        write_atomically(out, f"{page(table)}\n`{origin.command}`, {origin.line()}.\n")
     return [table]
 
 
@@ -256,6 +271,7 @@ section on the tools depend on it. Schedules are looked for afresh.
 
 def everything(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     """Run every measurement and write the page."""
+    from kpu_ir import __version__
     from kpu_ir.bench import baseline as b
     from kpu_ir.bench.measure import no_cache
     from kpu_ir.bench.workloads import ROOT
@@ -264,20 +280,22 @@ def everything(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     out = Path(args.out) if args.out else ROOT / "docs" / "benchmarks.md"
     if not out.parent.is_dir():
         raise KpuError("the folder does not exist", str(out.parent), "give --out")
-    page, collected = [INTRODUCTION], list[Any]()
+    page, collected = [INTRODUCTION, f"Of kpu-ir {__version__}.\n"], list[Any]()
     with no_cache():
         for heading, commands in SECTIONS:
             page.append(f"## {heading}\n")
             for text in commands:
                 one = parser().parse_args(shlex.split(text))
+                one.line = f"kpu-bench {text}"
+                origin = origin_of(one)
                 if one.command == "roofline":
                     one.out = str(out.parent / "roofline")
                 found = tables(one, lambda stage, text=text: say(f"{text}: {stage}"))
-                page.append(f"`kpu-bench {text}`\n")
+                page.append(f"`{one.line}`, machine {origin.machine} ({origin.machine_digest})\n")
                 page += [table.markdown() for table in found]
                 if one.command == "roofline":
                     page.append("![Roofline](roofline.svg)\n")
-                collected.append({"command": text, "tables": [t.data() for t in found]})
+                collected.append({**origin.data(), "tables": [t.data() for t in found]})
                 if not args.json:
                     show(found, args)
     recorded = b.recorded_table(b.read())
@@ -292,7 +310,8 @@ def everything(args: argparse.Namespace, say: Callable[[str], None]) -> None:
 def show(found: Sequence[Table], args: argparse.Namespace) -> None:
     """Print tables, for a person or as JSON."""
     if args.json:
-        print(json.dumps({"command": args.command, "tables": [t.data() for t in found]}, indent=2))
+        described = {**origin_of(args).data(), "tables": [t.data() for t in found]}
+        print(json.dumps(described, indent=2))
         return
     from rich.console import Console
 
@@ -319,7 +338,9 @@ def run(args: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tool; 0, or 1 after a message on stderr."""
-    args = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    args = parser().parse_args(given)
+    args.line = shlex.join(["kpu-bench", *given])
     try:
         run(args)
         sys.stdout.flush()

@@ -391,7 +391,7 @@ def run(args: argparse.Namespace) -> int:
         if profile is not None and args.layers:
             profile = profile.filter(args.layers)
         with placed(args.file):
-            summary, outputs = simulate(compiled, inputs, args.stepped, say)
+            summary, outputs = simulate(compiled, inputs, args, say)
     # Its bar takes the place of the line on what is being done.
     if args.batch and given is not None:
         outputs = run_items(compiled, given, items[1:], outputs, not args.json)
@@ -451,7 +451,7 @@ def against_onnxruntime(args: argparse.Namespace) -> int:
         checked = compiled.checked(inputs, nan=False)
         found = compare(compiled, checked, tolerance, say, fixed_of(args.fixed))
     if args.json:
-        print(found.to_json())
+        print(found.to_json(args.command))
         return int(found.first is not None)
     if given is None and inputs:
         print(f"inputs: random, seed {args.seed or 0} (give your own with --inputs)")
@@ -476,7 +476,7 @@ def write(
         from kpu_ir.report.trace import write_trace
 
         say("tracing")
-        trace = write_trace(compiled.program, args.trace, args.trace_window)
+        trace = write_trace(compiled.program, args.trace, args.trace_window, args.command)
         lines.append(
             f"trace: {args.trace}, {trace.slices:,} slices, {trace.flows:,} arrows "
             "(open it at https://ui.perfetto.dev)"
@@ -491,14 +491,17 @@ def write(
 
 
 def simulate(
-    compiled: Compiled, inputs: dict[str, Any] | None, stepped: bool, say: Callable[[str], None]
+    compiled: Compiled,
+    inputs: dict[str, Any] | None,
+    args: argparse.Namespace,
+    say: Callable[[str], None],
 ) -> tuple[Summary, dict[str, Any]]:
     """The figures of a run and its outputs, none without inputs."""
     from kpu_ir.report.summary import differences, summarise
 
     began = time.perf_counter()
     say("timing")
-    timing = compiled.time(fast_forward=not stepped)
+    timing = compiled.time(fast_forward=not args.stepped)
     outputs: dict[str, Any] = {}
     if inputs is not None:
         say("simulating values")
@@ -508,7 +511,7 @@ def simulate(
     if inputs is not None and compiled.has_reference:
         say("computing the reference")
         errors = differences(outputs, compiled.reference(inputs))
-    return summarise(compiled, timing, seconds, errors), outputs
+    return summarise(compiled, timing, seconds, errors, args.command), outputs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

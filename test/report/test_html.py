@@ -138,8 +138,8 @@ frame.addEventListener('load', () => {
   found.small = [...d.querySelectorAll('svg text')].filter(t => {
     const r = t.getBoundingClientRect(); return r.width && r.height < 11;
   }).length;
-  const column = () => [...d.querySelectorAll('table.kernels tbody tr')].map(r => +r.cells[3].dataset.v);
-  const head = d.querySelectorAll('table.kernels th button')[3];
+  const column = () => [...d.querySelectorAll('table.kernels tbody tr')].map(r => +r.cells[2].dataset.v);
+  const head = d.querySelectorAll('table.kernels th button')[2];
   found.before = column(); head.click(); found.down = column(); head.click(); found.up = column();
   const result = document.createElement('pre');
   result.id = 'found'; result.textContent = JSON.stringify(found); document.body.append(result);
