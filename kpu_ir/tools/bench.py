@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--set", action="append", default=[], dest="settings",
                              metavar="KEY=VALUE", help="change one value of the machine")  # fmt: skip
         if searches:
-            sub.add_argument("--search", choices=["quick", "full"], default="quick",
+            sub.add_argument("--search", choices=["none", "quick", "full"], default="quick",
                              help="how long to look for schedules (default: quick)")  # fmt: skip
             sub.add_argument("--objective", choices=["cycles", "bytes", "energy", "edp"],
                              default="cycles", help="what schedules are chosen by")  # fmt: skip

@@ -1,6 +1,7 @@
 """kpu-run: what it prints, what it writes, and what bad input gets."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import kpu_ir
 from kpu_ir import KpuError
 from kpu_ir.machine import Machine
 from kpu_ir.program.compiled import Compiled
@@ -123,6 +125,15 @@ def test_json_adds_up(run: Run) -> None:
     assert data["simulate_seconds"] > 0
 
 
+def test_json_says_where_it_comes_from(run: Run) -> None:
+    given = (small(), "--json", "--no-values", "--search", "none", "--set", "l2.banks=4")
+    data = json.loads(run(*given)[1])
+    machine = Machine.preset("default").with_settings(["l2.banks=4"])
+    assert data["command"] == shlex.join(["kpu-run", *given])
+    assert (data["version"], data["machine_digest"]) == (kpu_ir.__version__, machine.digest)
+    assert machine.digest != Machine.preset("default").digest
+
+
 def test_a_difference_from_the_reference_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     reference = Compiled.reference
 
@@ -142,7 +153,7 @@ def test_stepped_tells_the_same(run: Run) -> None:
     ]
     for data in told:
         assert data["max_abs_error"] is None
-        for key in ("compile_seconds", "simulate_seconds", "stepped"):
+        for key in ("command", "compile_seconds", "simulate_seconds", "stepped"):
             data.pop(key)
     assert told[0] == told[1]
 
@@ -182,7 +193,7 @@ def test_screen_is_plain_and_says_who_waited(run: Run) -> None:
     assert err == ""
     assert "\x1b" not in out
     assert "random, seed 7" in out
-    for words in ("of peak", "of the roofline", "external", "energy", "waited", "bound by"):
+    for words in ("utilization", "of the roofline", "external", "energy", "waited", "bound by"):
         assert words in out
     assert len(out.splitlines()) < 40
 
