@@ -234,7 +234,7 @@ def external_data() -> list[str]:
 
 
 def unsupported() -> list[str]:
-    nodes = [node("Foo", "x", "a", "first"), node("Loop", "a", "b", "second"), node("Bar", "b")]
+    nodes = [node("Foo", "x", "a", "first"), node("StringSplit", "a", "b", "second"), node("Bar", "b")]
     return [save("bad.onnx", nodes, (2, 4), (2, 4))]
 
 
@@ -320,7 +320,7 @@ BAD = {
     "not onnx": (not_onnx, ["bad.onnx", "not an ONNX file"]),
     "truncated": (truncated, ["bad.onnx", "truncated", "copy it again"]),
     "external data outside": (external_data, ["bad.onnx", "'w'", "outside", "../../etc/passwd"]),
-    "unsupported": (unsupported, ["bad.onnx", "'first' (Foo)", "'second' (Loop)", "(Bar)"]),
+    "unsupported": (unsupported, ["bad.onnx", "'first' (Foo)", "'second' (StringSplit)", "(Bar)"]),
     "dynamic": (dynamic, ["bad.onnx", "'x'", "batch", "--shape"]),
     "shapes do not match": (mismatched, ["bad.onnx", "'matmul1' (MatMul)", "2x5", "4x4"]),
     "missing initializer": (missing_initializer, ["bad.onnx", "'matmul1' (MatMul)", "'w'"]),
