@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any, get_type_hints
+from types import ModuleType, NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from xdsl.ir import Attribute, Operation
 from xdsl.passes import ModulePass, get_pass_option_infos
@@ -152,28 +152,27 @@ def option_table(kind: type[ModulePass]) -> list[str]:
     infos = get_pass_option_infos(kind)
     if not infos:
         return ["No options.\n"]
-    docs = field_docs(kind)
+    docs, hints = field_docs(kind), get_type_hints(kind)
     lines = ["| option | value | default | |", "|---|---|---|---|"]
     for info in infos:
-        value = written(info.expected_type)
+        value = written(hints[info.name])
         default = f"`{info.default_value}`" if info.default_value not in (None, "none") else ""
         text = prose(docs.get(info.name, ""))
         lines.append(f"| `{info.name.replace('_', '-')}` | {value} | {default} | {text} |")
     return [*lines, ""]
 
 
-def written(annotation: str) -> str:
+def written(kind: Any) -> str:
     """The type of an option as a person writes its value."""
-    plain = annotation.strip("'\"").replace("\\'", "'").removesuffix(" | None")
-    if choices := re.fullmatch(r"Literal\[(.*)\]", plain):
-        return ", ".join(f"`{word.strip(chr(39))}`" for word in choices[1].split(", "))
-    words = {
-        "tuple[int, ...]": "integers",
-        "str": "a word",
-        "int": "an integer",
-        "bool": "`true` or `false`",
-    }
-    return words.get(plain, f"`{plain}`")
+    kinds = [k for k in get_args(kind) if k is not NoneType]
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{word}`" for word in kinds)
+    if get_origin(kind) in (Union, UnionType):  # with None: no value, by default
+        (kind,) = kinds
+    if get_origin(kind) is tuple:
+        return "integers"
+    words = {str: "a word", int: "an integer", bool: "`true` or `false`"}
+    return words.get(kind) or written(kind)
 
 
 # -- the machine ----------------------------------------------------------------------------------

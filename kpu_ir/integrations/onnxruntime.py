@@ -20,7 +20,6 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from kpu_ir import __version__
 from kpu_ir.report.profile import WIDE
 from kpu_ir.report.screen import console
 from kpu_ir.report.summary import advances, differences
@@ -28,6 +27,7 @@ from kpu_ir.report.words import plural, words
 from kpu_ir.sim.program.plan import Write, steps
 from kpu_ir.sim.values.values import ValueModel
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.package import __version__
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto

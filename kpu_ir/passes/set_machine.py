@@ -16,9 +16,6 @@ from kpu_ir.machine.attr import ATTRIBUTE, machine_of, machine_to_attr
 class SetMachinePass(ModulePass):
     """Write the machine into the module, so that the IR alone reproduces its cycles.
 
-    ``machine`` is a preset's name or a TOML file; without it the module keeps its own, or gets the
-    default one.
-
     Before:
     ```mlir
     builtin.module {...}
@@ -31,6 +28,7 @@ class SetMachinePass(ModulePass):
 
     name = "set-machine"
     machine: str | None = None
+    """A preset's name or a TOML file; without it, the module keeps its own or gets the default one."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Write it."""

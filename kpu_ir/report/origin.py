@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from kpu_ir import __version__
 from kpu_ir.machine import Machine
+from kpu_ir.support.package import __version__
 
 
 @dataclass(frozen=True, slots=True)

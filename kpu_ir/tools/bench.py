@@ -271,11 +271,11 @@ section on the tools depend on it. Schedules are looked for afresh.
 
 def everything(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     """Run every measurement and write the page."""
-    from kpu_ir import __version__
     from kpu_ir.bench import baseline as b
     from kpu_ir.bench.measure import no_cache
     from kpu_ir.bench.workloads import ROOT
     from kpu_ir.support.files import write_atomically
+    from kpu_ir.support.package import __version__
 
     out = Path(args.out) if args.out else ROOT / "docs" / "benchmarks.md"
     if not out.parent.is_dir():

@@ -234,7 +234,11 @@ def external_data() -> list[str]:
 
 
 def unsupported() -> list[str]:
-    nodes = [node("Foo", "x", "a", "first"), node("StringSplit", "a", "b", "second"), node("Bar", "b")]
+    nodes = [
+        node("Foo", "x", "a", "first"),
+        node("StringSplit", "a", "b", "second"),
+        node("Bar", "b"),
+    ]
     return [save("bad.onnx", nodes, (2, 4), (2, 4))]
 
 
@@ -389,7 +393,7 @@ def test_a_bug_of_ours_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("kpu_ir.pipeline.read", broken)
+    monkeypatch.setattr("kpu_ir.frontends.read.read", broken)
     with pytest.raises(ZeroDivisionError):
         main([small()])
 
