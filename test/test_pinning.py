@@ -105,19 +105,23 @@ func.func @main(%x: memref<32x64xf32>) -> memref<32x64xf32> {{
   func.return %y : memref<32x64xf32>
 }}
 func.func private @in(%x: memref<32x64xf32>, %h: memref<32x64xf32, "l3">) {{
-  dma.ring @a3, 1 x <32x64xf32, l3> at 0
-  dma.ring @a2, 1 x <32x64xf32, l2> at 0
-  %a3 = dma.fetch %x[0, 0] into @a3 : memref<32x64xf32> -> !tile.tile<32x64xf32, l3>
-  %a2 = dma.move %a3[0, 0] into @a2 : !tile.tile<32x64xf32, l3> -> !tile.tile<32x64xf32, l2>
-  dma.write %a2, %h[0, 0] : !tile.tile<32x64xf32, l2> -> memref<32x64xf32, "l3">
+  dma.program {{
+    dma.ring @a3, 1 x <32x64xf32, l3> at 0
+    dma.ring @a2, 1 x <32x64xf32, l2> at 0
+    %a3 = dma.fetch %x[0, 0] into @a3 : memref<32x64xf32> -> !tile.tile<32x64xf32, l3>
+    %a2 = dma.move %a3[0, 0] into @a2 : !tile.tile<32x64xf32, l3> -> !tile.tile<32x64xf32, l2>
+    dma.write %a2, %h[0, 0] : !tile.tile<32x64xf32, l2> -> memref<32x64xf32, "l3">
+  }}
   func.return
 }}
 func.func private @out(%h: memref<32x64xf32, "l3">, %y: memref<32x64xf32>) {{
-  dma.ring @b2, 1 x <32x64xf32, l2> at 0
-  dma.ring @b3, 1 x <32x64xf32, l3> at 0
-  %b2 = dma.fetch %h[0, 0] into @b2 : memref<32x64xf32, "l3"> -> !tile.tile<32x64xf32, l2>
-  %b3 = dma.move %b2[0, 0] into @b3 : !tile.tile<32x64xf32, l2> -> !tile.tile<32x64xf32, l3>
-  dma.write %b3, %y[0, 0] : !tile.tile<32x64xf32, l3> -> memref<32x64xf32>
+  dma.program {{
+    dma.ring @b2, 1 x <32x64xf32, l2> at 0
+    dma.ring @b3, 1 x <32x64xf32, l3> at 0
+    %b2 = dma.fetch %h[0, 0] into @b2 : memref<32x64xf32, "l3"> -> !tile.tile<32x64xf32, l2>
+    %b3 = dma.move %b2[0, 0] into @b3 : !tile.tile<32x64xf32, l2> -> !tile.tile<32x64xf32, l3>
+    dma.write %b3, %y[0, 0] : !tile.tile<32x64xf32, l3> -> memref<32x64xf32>
+  }}
   func.return
 }}
 """

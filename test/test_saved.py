@@ -387,7 +387,7 @@ def test_forged_headers(header: Any, refused: Refused) -> None:
         b'builtin.module attributes {a = "' + b"x = 1, " * 99 + b"\n} {}",
         b'"' + b"never ends " * 99, b"builtin.module attributes {a = 1 : i99999999999999999} {}",
         b"[" * 5000, b"builtin.module attributes {a = " + b"[" * 5000,
-        b"builtin.module { func.func @f() { dma.ring @r, 9 x <4096x4096xf32, l3> at 0 func.return } }",
+        b"builtin.module { func.func @f() { dma.program { dma.ring @r, 9 x <4096x4096xf32, l3> at 0 } func.return } }",
     ],
 )  # fmt: skip
 def test_forged_ir(text: bytes, refused: Refused) -> None:

@@ -1,11 +1,11 @@
 """The ``dma`` level: how it moves. This is the program that the machine runs.
 
-The loops are still those of ``tile``. A ``dma.ring`` is a queue of slots at static addresses of one
-memory; an operation that produces a tile takes the ring's next slot (``into @ring``), no earlier
-than the readers of what that slot held are done. Engines serve their operations in program order
-and run ahead of each other as far as data and slots let them: the DMA engines (``fetch``,
-``write``), the block movers (``move``), the fabric with its streamers (``matmul``) and the vector
-engine (``map``). Depth 2 is double buffering.
+A kernel's function holds one ``dma.program``. The loops are still those of ``tile``. A ``dma.ring``
+is a queue of slots at static addresses of one memory; an operation that produces a tile takes the
+ring's next slot (``into @ring``), no earlier than the readers of what that slot held are done.
+Engines serve their operations in program order and run ahead of each other as far as data and slots
+let them: the DMA engines (``fetch``, ``write``), the block movers (``move``), the fabric with its
+streamers (``matmul``) and the vector engine (``map``). Depth 2 is double buffering.
 
 **Which channels.** A transfer is striped over all channels of its engine, or over those in ``on [0,
 1]``.
@@ -36,8 +36,9 @@ from xdsl.dialects.builtin import (
     f64,
     i64,
 )
+from xdsl.dialects.func import FuncOp
 from xdsl.dialects.utils import DynamicIndexList
-from xdsl.ir import Dialect, SSAValue
+from xdsl.ir import Block, Dialect, Operation, Region, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
     IRDLOperation,
@@ -46,11 +47,20 @@ from xdsl.irdl import (
     opt_operand_def,
     opt_prop_def,
     prop_def,
+    region_def,
     result_def,
     traits_def,
     var_operand_def,
 )
-from xdsl.traits import MemoryReadEffect, MemoryWriteEffect
+from xdsl.traits import (
+    HasParent,
+    MemoryReadEffect,
+    MemoryWriteEffect,
+    NoTerminator,
+    RecursiveMemoryEffect,
+    SymbolOpInterface,
+    SymbolTable,
+)
 from xdsl.utils.exceptions import VerifyException
 
 from kpu_ir.dialects.tile.compute import Map, Matmul, Reduce, Windowed, Yield
@@ -95,6 +105,41 @@ def _verify_defer(op: IRDLOperation, defer: IntegerAttr | None) -> None:
 
 
 @irdl_op_definition
+class ProgramOp(IRDLOperation):
+    """What the engines do for one kernel: its rings, which are symbols here, then its operations.
+
+    ```mlir
+    dma.program {
+      dma.ring @a3, 2 x <32x64xf32, l3> at 0
+      dma.ring @a2, 2 x <32x64xf32, l2> at 0
+      tile.for %i = 0 to 128 step 32 {
+        %a3 = dma.fetch %a[%i, 0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+        %a2 = dma.move %a3[0, 0] into @a2 : !tile.tile<32x64xf32, l3> -> !tile.tile<32x64xf32, l2>
+      }
+    }
+    ```
+    """
+
+    name = "dma.program"
+    body = region_def("single_block")
+    traits = traits_def(SymbolTable(), NoTerminator(), RecursiveMemoryEffect(), HasParent(FuncOp))
+    assembly_format = "$body attr-dict"
+
+    def __init__(self, body: Region | Block) -> None:
+        """A program of ``body``."""
+        super().__init__(regions=[Region(body) if isinstance(body, Block) else body])
+
+    def verify_(self) -> None:
+        """All is decided."""
+        func = self.parent_op()
+        if func is not None and "kpu.schedule" in func.attributes:
+            raise VerifyException(
+                "kpu.schedule has nothing left to decide at the dma level: change rings, loops and "
+                "defer"
+            )
+
+
+@irdl_op_definition
 class RingOp(IRDLOperation):
     """A queue of ``depth`` slots at one memory level, side by side from a static byte address.
 
@@ -108,7 +153,7 @@ class RingOp(IRDLOperation):
     depth = prop_def(IntegerAttr.constr(i64))
     type = prop_def(TileType)
     address = prop_def(IntegerAttr.constr(i64))
-    traits = traits_def(MemoryWriteEffect())
+    traits = traits_def(SymbolOpInterface(), MemoryWriteEffect(), HasParent(ProgramOp))
     assembly_format = "$sym_name `,` $depth `x` $type `at` $address attr-dict"
 
     def __init__(self, sym_name: str, depth: int, type: TileType, address: int = 0) -> None:
@@ -130,23 +175,19 @@ class RingOp(IRDLOperation):
             )
         if self.address.value.data < 0:
             raise VerifyException(f"dma.ring: address is negative: {self.address.value.data}")
-        func = self.parent_op()
-        if func is not None and "kpu.schedule" in func.attributes:
-            raise VerifyException(
-                "kpu.schedule has nothing left to decide at the dma level: change rings, loops and defer"
-            )
 
 
 def ring_of(op: IRDLOperation, symbol: SymbolRefAttr) -> RingOp:
-    """The ring that ``op`` names; rings stand at the top of the function."""
-    top = op
-    while (parent := top.parent_op()) is not None and parent.name != "func.func":
-        top = parent
-    block = top.parent_block()
-    for other in block.ops if block else ():
-        if isinstance(other, RingOp) and other.sym_name.data == symbol.root_reference.data:
-            return other
-    raise VerifyException(f"{op.name}: there is no dma.ring @{symbol.root_reference.data}")
+    """The ring that ``op`` names, by the symbol table of its ``dma.program``."""
+    program: Operation | None = op
+    while program is not None and not isinstance(program, ProgramOp):
+        program = program.parent_op()
+    if program is None:
+        raise VerifyException(f"{op.name} stands in a dma.program, which has its rings")
+    ring = SymbolTable.lookup_symbol(program, symbol)
+    if not isinstance(ring, RingOp):
+        raise VerifyException(f"{op.name}: there is no dma.ring @{symbol.root_reference.data}")
+    return ring
 
 
 def _verify_slot(op: IRDLOperation, symbol: SymbolRefAttr, result: TileType) -> None:
@@ -548,6 +589,7 @@ class WriteOp(EngineOperation):
 Dma = Dialect(
     "dma",
     [
+        ProgramOp,
         RingOp,
         FetchOp,
         MoveOp,

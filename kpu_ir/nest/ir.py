@@ -61,16 +61,20 @@ class _Reader:
             type = SSAValue.get(arg, type=MemRefType).type
             self.values[arg] = Tensor(position, type, arg.name_hint)
             self.function.tensors.append(self.get(Tensor, arg))
-        for op in func.body.block.ops:
-            if isinstance(op, dma.RingOp):
-                self.ring(op)
         self.block(func.body.block)
+
+    def program(self, op: dma.ProgramOp) -> None:
+        """A kernel's rings, then what it does."""
+        if self.rings:
+            raise KpuError("a kernel has one dma.program", place_of(op))
+        for one in op.body.block.ops:
+            if isinstance(one, dma.RingOp):
+                self.ring(one)
+        self.block(op.body.block)
 
     def ring(self, op: dma.RingOp) -> None:
         """A declaration."""
         name, t, depth, at = op.sym_name.data, op.type, op.depth.value.data, op.address.value.data
-        if name in self.rings:
-            raise KpuError(f"ring @{name} is declared twice", place_of(op))
         level = str(t.level.data.value)
         self.rings[name] = Ring(name, t.get_shape(), t.element_type, level, depth, at, op=op)
         self.function.rings.append(self.rings[name])
@@ -126,6 +130,8 @@ class _Reader:
                 index = index_of(op, self.all(Index, op.operands))
                 self.values[op.results[0]] = index
                 f.here[-1].append(index)
+            elif isinstance(op, dma.ProgramOp) and op.name.startswith(self.prefix):
+                self.program(op)
             elif op.name.startswith(self.prefix) and not isinstance(op, dma.RingOp):
                 record = self.record(op)
                 record.op, record.location = op, op.location
@@ -255,7 +261,11 @@ class _Writer:
         for tensor, arg in zip(function.tensors, block.args):
             arg.name_hint = tensor.name
             self.values[tensor] = arg
-        build = Builder(InsertPoint.at_end(block))
+        within = block
+        if dialect is dma:
+            within = Block()
+            block.add_op(dma.ProgramOp(within))
+        build = Builder(InsertPoint.at_end(within))
         for r in function.rings:
             type = TileType.of(r.shape, r.element, Level(r.level))
             build.insert(dma.RingOp(r.name, r.depth, type, r.address))

@@ -48,17 +48,19 @@ def test_every_start_is_explained(data):
 
 PINNED = """
 func.func @kernel(%x: memref<64x48xf32>, %y: memref<64x1xf32>) {
-  dma.ring @x3, 2 x <8x48xf32, l3> at 0
-  dma.ring @x2, 2 x <8x48xf32, l2> at 0
-  dma.ring @m2, 2 x <8x1xf32, l2> at 8192
-  dma.ring @m3, 2 x <8x1xf32, l3> at 8192
-  tile.for %i = 0 to 64 step 8 {
-    %x3 = dma.fetch %x[%i, 0] into @x3 on [0, 1] : memref<64x48xf32> -> !tile.tile<8x48xf32, l3>
-    %x2 = dma.move %x3[0, 0] into @x2 on [0] : !tile.tile<8x48xf32, l3> -> !tile.tile<8x48xf32, l2>
-    %m2 = dma.acquire @m2 : !tile.tile<8x1xf32, l2>
-    dma.reduce max %x2 into %m2 axes [1] : !tile.tile<8x48xf32, l2> -> !tile.tile<8x1xf32, l2>
-    %m3 = dma.move %m2[0, 0] into @m3 on [1, 2] defer 1 : !tile.tile<8x1xf32, l2> -> !tile.tile<8x1xf32, l3>
-    dma.write %m3, %y[%i, 0] on [2] defer 2 : !tile.tile<8x1xf32, l3> -> memref<64x1xf32>
+  dma.program {
+    dma.ring @x3, 2 x <8x48xf32, l3> at 0
+    dma.ring @x2, 2 x <8x48xf32, l2> at 0
+    dma.ring @m2, 2 x <8x1xf32, l2> at 8192
+    dma.ring @m3, 2 x <8x1xf32, l3> at 8192
+    tile.for %i = 0 to 64 step 8 {
+      %x3 = dma.fetch %x[%i, 0] into @x3 on [0, 1] : memref<64x48xf32> -> !tile.tile<8x48xf32, l3>
+      %x2 = dma.move %x3[0, 0] into @x2 on [0] : !tile.tile<8x48xf32, l3> -> !tile.tile<8x48xf32, l2>
+      %m2 = dma.acquire @m2 : !tile.tile<8x1xf32, l2>
+      dma.reduce max %x2 into %m2 axes [1] : !tile.tile<8x48xf32, l2> -> !tile.tile<8x1xf32, l2>
+      %m3 = dma.move %m2[0, 0] into @m3 on [1, 2] defer 1 : !tile.tile<8x1xf32, l2> -> !tile.tile<8x1xf32, l3>
+      dma.write %m3, %y[%i, 0] on [2] defer 2 : !tile.tile<8x1xf32, l3> -> memref<64x1xf32>
+    }
   }
   func.return
 }

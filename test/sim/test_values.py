@@ -144,11 +144,13 @@ def kernel(text: str) -> Program:
 
 TWO = """
 func.func private @k(%0: memref<2x4xf32>, %1: memref<2x4xf32>) {{
-  dma.ring @a, {depth} x <1x4xf32, l3> at 0
-  %x = dma.fetch %0 [0, 0] into @a : memref<2x4xf32> -> !tile.tile<1x4xf32, l3>
-  %y = dma.fetch %0 [1, 0] into @a : memref<2x4xf32> -> !tile.tile<1x4xf32, l3>
-  dma.write %x, %1 [0, 0] : !tile.tile<1x4xf32, l3> -> memref<2x4xf32>
-  dma.write %y, %1 [{row}, 0] : !tile.tile<1x4xf32, l3> -> memref<2x4xf32>
+  dma.program {{
+    dma.ring @a, {depth} x <1x4xf32, l3> at 0
+    %x = dma.fetch %0 [0, 0] into @a : memref<2x4xf32> -> !tile.tile<1x4xf32, l3>
+    %y = dma.fetch %0 [1, 0] into @a : memref<2x4xf32> -> !tile.tile<1x4xf32, l3>
+    dma.write %x, %1 [0, 0] : !tile.tile<1x4xf32, l3> -> memref<2x4xf32>
+    dma.write %y, %1 [{row}, 0] : !tile.tile<1x4xf32, l3> -> memref<2x4xf32>
+  }}
   func.return
 }}
 """
@@ -206,22 +208,24 @@ def test_a_sum_that_is_read_before_its_end_stays_a_loop():
     """What is moved out in each trip is the sum so far."""
     text = """
 func.func private @k(%a: memref<4x8xf32>, %b: memref<8x4xf32>, %c: memref<8x4xf32>) {
-  dma.ring @a3, 1 x <4x4xf32, l3> at 0
-  dma.ring @b3, 1 x <4x4xf32, l3> at 64
-  dma.ring @a2, 1 x <4x4xf32, l2> at 0
-  dma.ring @b2, 1 x <4x4xf32, l2> at 64
-  dma.ring @s, 1 x <4x4xf32, l2> at 128
-  dma.ring @o, 1 x <4x4xf32, l3> at 128
-  %s = dma.acquire @s : !tile.tile<4x4xf32, l2>
-  tile.for %k = 0 to 8 step 4 {
-    %a3 = dma.fetch %a [0, %k] into @a3 : memref<4x8xf32> -> !tile.tile<4x4xf32, l3>
-    %a2 = dma.move %a3 [0, 0] into @a2 : !tile.tile<4x4xf32, l3> -> !tile.tile<4x4xf32, l2>
-    %b3 = dma.fetch %b [%k, 0] into @b3 : memref<8x4xf32> -> !tile.tile<4x4xf32, l3>
-    %b2 = dma.move %b3 [0, 0] into @b2 : !tile.tile<4x4xf32, l3> -> !tile.tile<4x4xf32, l2>
-    dma.matmul output_stationary %a2, %b2 into %s over(%k) : !tile.tile<4x4xf32, l2>, \
-!tile.tile<4x4xf32, l2> -> !tile.tile<4x4xf32, l2>
-    %o = dma.move %s [0, 0] into @o : !tile.tile<4x4xf32, l2> -> !tile.tile<4x4xf32, l3>
-    dma.write %o, %c [%k, 0] : !tile.tile<4x4xf32, l3> -> memref<8x4xf32>
+  dma.program {
+    dma.ring @a3, 1 x <4x4xf32, l3> at 0
+    dma.ring @b3, 1 x <4x4xf32, l3> at 64
+    dma.ring @a2, 1 x <4x4xf32, l2> at 0
+    dma.ring @b2, 1 x <4x4xf32, l2> at 64
+    dma.ring @s, 1 x <4x4xf32, l2> at 128
+    dma.ring @o, 1 x <4x4xf32, l3> at 128
+    %s = dma.acquire @s : !tile.tile<4x4xf32, l2>
+    tile.for %k = 0 to 8 step 4 {
+      %a3 = dma.fetch %a [0, %k] into @a3 : memref<4x8xf32> -> !tile.tile<4x4xf32, l3>
+      %a2 = dma.move %a3 [0, 0] into @a2 : !tile.tile<4x4xf32, l3> -> !tile.tile<4x4xf32, l2>
+      %b3 = dma.fetch %b [%k, 0] into @b3 : memref<8x4xf32> -> !tile.tile<4x4xf32, l3>
+      %b2 = dma.move %b3 [0, 0] into @b2 : !tile.tile<4x4xf32, l3> -> !tile.tile<4x4xf32, l2>
+      dma.matmul output_stationary %a2, %b2 into %s over(%k) : !tile.tile<4x4xf32, l2>, \
+  !tile.tile<4x4xf32, l2> -> !tile.tile<4x4xf32, l2>
+      %o = dma.move %s [0, 0] into @o : !tile.tile<4x4xf32, l2> -> !tile.tile<4x4xf32, l3>
+      dma.write %o, %c [%k, 0] : !tile.tile<4x4xf32, l3> -> memref<8x4xf32>
+    }
   }
   func.return
 }

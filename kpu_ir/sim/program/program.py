@@ -376,5 +376,5 @@ def _is_kernel(func: FuncOp) -> Iterator[bool]:
     return (
         op.name.startswith("dma.") or isinstance(op, tile.ForOp)
         for op in func.body.walk()
-        if isinstance(op, dma.RingOp | tile.ForOp)
+        if isinstance(op, dma.ProgramOp | tile.ForOp)
     )

@@ -4,7 +4,9 @@
 
 // CHECK: dma.ring: depth must be at least 1, got 0
 func.func @ring_depth() {
-  dma.ring @a, 0 x <4x8xf32, l2> at 0
+  dma.program {
+    dma.ring @a, 0 x <4x8xf32, l2> at 0
+  }
   func.return
 }
 
@@ -12,7 +14,9 @@ func.func @ring_depth() {
 
 // CHECK: dma.ring: address is negative: -64
 func.func @ring_address() {
-  dma.ring @a, 2 x <4x8xf32, l2> at -64
+  dma.program {
+    dma.ring @a, 2 x <4x8xf32, l2> at -64
+  }
   func.return
 }
 
@@ -20,8 +24,10 @@ func.func @ring_address() {
 
 // CHECK: dma.fetch: there is no dma.ring @a3
 func.func @fetch_no_ring(%a: memref<128x64xf32>) {
-  dma.ring @b3, 2 x <32x64xf32, l3> at 0
-  %t = dma.fetch %a[0, 0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  dma.program {
+    dma.ring @b3, 2 x <32x64xf32, l3> at 0
+    %t = dma.fetch %a[0, 0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  }
   func.return
 }
 
@@ -29,8 +35,10 @@ func.func @fetch_no_ring(%a: memref<128x64xf32>) {
 
 // CHECK: dma.fetch: ring @a3 holds !tile.tile<32x32xf32, l3>, the result is !tile.tile<32x64xf32, l3>
 func.func @fetch_ring_type(%a: memref<128x64xf32>) {
-  dma.ring @a3, 2 x <32x32xf32, l3> at 0
-  %t = dma.fetch %a[0, 0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  dma.program {
+    dma.ring @a3, 2 x <32x32xf32, l3> at 0
+    %t = dma.fetch %a[0, 0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  }
   func.return
 }
 
@@ -38,8 +46,10 @@ func.func @fetch_ring_type(%a: memref<128x64xf32>) {
 
 // CHECK: dma.fetch from external memory goes to l3, got !tile.tile<32x64xf32, l2>
 func.func @fetch_level(%a: memref<128x64xf32>) {
-  dma.ring @a3, 2 x <32x64xf32, l2> at 0
-  %t = dma.fetch %a[0, 0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l2>
+  dma.program {
+    dma.ring @a3, 2 x <32x64xf32, l2> at 0
+    %t = dma.fetch %a[0, 0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l2>
+  }
   func.return
 }
 
@@ -47,8 +57,10 @@ func.func @fetch_level(%a: memref<128x64xf32>) {
 
 // CHECK: dma.fetch: channels must be distinct and rising, got []
 func.func @fetch_channels_none(%a: memref<128x64xf32>) {
-  dma.ring @a3, 2 x <32x64xf32, l3> at 0
-  %t = dma.fetch %a[0, 0] into @a3 on [] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  dma.program {
+    dma.ring @a3, 2 x <32x64xf32, l3> at 0
+    %t = dma.fetch %a[0, 0] into @a3 on [] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  }
   func.return
 }
 
@@ -56,8 +68,10 @@ func.func @fetch_channels_none(%a: memref<128x64xf32>) {
 
 // CHECK: dma.fetch: channels must be distinct and rising, got [1, 0]
 func.func @fetch_channels_falling(%a: memref<128x64xf32>) {
-  dma.ring @a3, 2 x <32x64xf32, l3> at 0
-  %t = dma.fetch %a[0, 0] into @a3 on [1, 0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  dma.program {
+    dma.ring @a3, 2 x <32x64xf32, l3> at 0
+    %t = dma.fetch %a[0, 0] into @a3 on [1, 0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  }
   func.return
 }
 
@@ -65,8 +79,10 @@ func.func @fetch_channels_falling(%a: memref<128x64xf32>) {
 
 // CHECK: dma.fetch: channels must be distinct and rising, got [1, 1]
 func.func @fetch_channels_twice(%a: memref<128x64xf32>) {
-  dma.ring @a3, 2 x <32x64xf32, l3> at 0
-  %t = dma.fetch %a[0, 0] into @a3 on [1, 1] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  dma.program {
+    dma.ring @a3, 2 x <32x64xf32, l3> at 0
+    %t = dma.fetch %a[0, 0] into @a3 on [1, 1] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  }
   func.return
 }
 
@@ -74,8 +90,10 @@ func.func @fetch_channels_twice(%a: memref<128x64xf32>) {
 
 // CHECK: dma.fetch: channels must be distinct and rising, got [-1, 0]
 func.func @fetch_channels_negative(%a: memref<128x64xf32>) {
-  dma.ring @a3, 2 x <32x64xf32, l3> at 0
-  %t = dma.fetch %a[0, 0] into @a3 on [-1, 0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  dma.program {
+    dma.ring @a3, 2 x <32x64xf32, l3> at 0
+    %t = dma.fetch %a[0, 0] into @a3 on [-1, 0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  }
   func.return
 }
 
@@ -83,8 +101,10 @@ func.func @fetch_channels_negative(%a: memref<128x64xf32>) {
 
 // CHECK: dma.fetch needs one offset for each dimension: 1 offsets, a tensor of rank 2, a tile of rank 2
 func.func @fetch_offsets(%a: memref<128x64xf32>) {
-  dma.ring @a3, 2 x <32x64xf32, l3> at 0
-  %t = dma.fetch %a[0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  dma.program {
+    dma.ring @a3, 2 x <32x64xf32, l3> at 0
+    %t = dma.fetch %a[0] into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  }
   func.return
 }
 
@@ -92,8 +112,10 @@ func.func @fetch_offsets(%a: memref<128x64xf32>) {
 
 // CHECK: dma.fetch: the tile has 64 elements in dimension 1, the tensor only 48
 func.func @fetch_larger(%a: memref<128x48xf32>) {
-  dma.ring @a3, 2 x <32x64xf32, l3> at 0
-  %t = dma.fetch %a[0, 0] into @a3 : memref<128x48xf32> -> !tile.tile<32x64xf32, l3>
+  dma.program {
+    dma.ring @a3, 2 x <32x64xf32, l3> at 0
+    %t = dma.fetch %a[0, 0] into @a3 : memref<128x48xf32> -> !tile.tile<32x64xf32, l3>
+  }
   func.return
 }
 
@@ -101,8 +123,10 @@ func.func @fetch_larger(%a: memref<128x48xf32>) {
 
 // CHECK: dma.fetch does not convert: expected f16, got f32
 func.func @fetch_converts(%a: memref<128x64xf16>) {
-  dma.ring @a3, 2 x <32x64xf32, l3> at 0
-  %t = dma.fetch %a[0, 0] into @a3 : memref<128x64xf16> -> !tile.tile<32x64xf32, l3>
+  dma.program {
+    dma.ring @a3, 2 x <32x64xf32, l3> at 0
+    %t = dma.fetch %a[0, 0] into @a3 : memref<128x64xf16> -> !tile.tile<32x64xf32, l3>
+  }
   func.return
 }
 
@@ -110,8 +134,10 @@ func.func @fetch_converts(%a: memref<128x64xf16>) {
 
 // CHECK: padding needs one number of elements, not negative, for each of 2 dimensions
 func.func @fetch_padding(%a: memref<128x64xf32>) {
-  dma.ring @a3, 2 x <32x64xf32, l3> at 0
-  %t = dma.fetch %a[0, 0] into @a3 low [0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  dma.program {
+    dma.ring @a3, 2 x <32x64xf32, l3> at 0
+    %t = dma.fetch %a[0, 0] into @a3 low [0] : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  }
   func.return
 }
 
@@ -119,8 +145,10 @@ func.func @fetch_padding(%a: memref<128x64xf32>) {
 
 // CHECK: dma.fetch: only external memory of rank 2 or more is read by a list
 func.func @fetch_by_rank(%a: memref<64xf32>, %l: memref<16xi64>) {
-  dma.ring @a3, 2 x <16xf32, l3> at 0
-  %t = dma.fetch %a[0] by %l : memref<16xi64> into @a3 : memref<64xf32> -> !tile.tile<16xf32, l3>
+  dma.program {
+    dma.ring @a3, 2 x <16xf32, l3> at 0
+    %t = dma.fetch %a[0] by %l : memref<16xi64> into @a3 : memref<64xf32> -> !tile.tile<16xf32, l3>
+  }
   func.return
 }
 
@@ -128,8 +156,10 @@ func.func @fetch_by_rank(%a: memref<64xf32>, %l: memref<16xi64>) {
 
 // CHECK: dma.fetch: expected a list of integers, got memref<64xf32>
 func.func @fetch_by_list(%a: memref<128x64xf32>, %l: memref<64xf32>) {
-  dma.ring @a3, 2 x <32x64xf32, l3> at 0
-  %t = dma.fetch %a[0, 0] by %l : memref<64xf32> into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  dma.program {
+    dma.ring @a3, 2 x <32x64xf32, l3> at 0
+    %t = dma.fetch %a[0, 0] by %l : memref<64xf32> into @a3 : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+  }
   func.return
 }
 
@@ -137,10 +167,12 @@ func.func @fetch_by_list(%a: memref<128x64xf32>, %l: memref<64xf32>) {
 
 // CHECK: dma.move goes from one level to the other, got !tile.tile<32x64xf32, l2> -> !tile.tile<16x64xf32, l2>
 func.func @move_level() {
-  dma.ring @a, 1 x <32x64xf32, l2> at 0
-  dma.ring @t, 1 x <16x64xf32, l2> at 4096
-  %a = dma.acquire @a : !tile.tile<32x64xf32, l2>
-  %t = dma.move %a[0, 0] into @t : !tile.tile<32x64xf32, l2> -> !tile.tile<16x64xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <32x64xf32, l2> at 0
+    dma.ring @t, 1 x <16x64xf32, l2> at 4096
+    %a = dma.acquire @a : !tile.tile<32x64xf32, l2>
+    %t = dma.move %a[0, 0] into @t : !tile.tile<32x64xf32, l2> -> !tile.tile<16x64xf32, l2>
+  }
   func.return
 }
 
@@ -148,10 +180,12 @@ func.func @move_level() {
 
 // CHECK: dma.move: [1, 1] does not permute 2 dimensions
 func.func @move_permutation() {
-  dma.ring @a, 1 x <32x64xf32, l3> at 0
-  dma.ring @t, 1 x <16x64xf32, l2> at 4096
-  %a = dma.acquire @a : !tile.tile<32x64xf32, l3>
-  %t = dma.move %a[0, 0] into @t permuted [1, 1] : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <32x64xf32, l3> at 0
+    dma.ring @t, 1 x <16x64xf32, l2> at 4096
+    %a = dma.acquire @a : !tile.tile<32x64xf32, l3>
+    %t = dma.move %a[0, 0] into @t permuted [1, 1] : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
+  }
   func.return
 }
 
@@ -159,10 +193,12 @@ func.func @move_permutation() {
 
 // CHECK: dma.move: a block mover transposes two dimensions; (4, 5, 6) permutes 3
 func.func @move_mover() {
-  dma.ring @a, 1 x <8x8x8xf32, l3> at 0
-  dma.ring @t, 1 x <4x5x6xf32, l2> at 4096
-  %a = dma.acquire @a : !tile.tile<8x8x8xf32, l3>
-  %t = dma.move %a[0, 0, 0] into @t permuted [2, 0, 1] : !tile.tile<8x8x8xf32, l3> -> !tile.tile<4x5x6xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <8x8x8xf32, l3> at 0
+    dma.ring @t, 1 x <4x5x6xf32, l2> at 4096
+    %a = dma.acquire @a : !tile.tile<8x8x8xf32, l3>
+    %t = dma.move %a[0, 0, 0] into @t permuted [2, 0, 1] : !tile.tile<8x8x8xf32, l3> -> !tile.tile<4x5x6xf32, l2>
+  }
   func.return
 }
 
@@ -170,10 +206,12 @@ func.func @move_mover() {
 
 // CHECK: dma.move: the tile has 64 elements in dimension 0, the tensor only 32
 func.func @move_larger() {
-  dma.ring @a, 1 x <32x64xf32, l3> at 0
-  dma.ring @t, 1 x <64x64xf32, l2> at 4096
-  %a = dma.acquire @a : !tile.tile<32x64xf32, l3>
-  %t = dma.move %a[0, 0] into @t : !tile.tile<32x64xf32, l3> -> !tile.tile<64x64xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <32x64xf32, l3> at 0
+    dma.ring @t, 1 x <64x64xf32, l2> at 4096
+    %a = dma.acquire @a : !tile.tile<32x64xf32, l3>
+    %t = dma.move %a[0, 0] into @t : !tile.tile<32x64xf32, l3> -> !tile.tile<64x64xf32, l2>
+  }
   func.return
 }
 
@@ -181,10 +219,12 @@ func.func @move_larger() {
 
 // CHECK: dma.move: channels must be distinct and rising, got [2, 1]
 func.func @move_channels() {
-  dma.ring @a, 1 x <32x64xf32, l3> at 0
-  dma.ring @t, 1 x <16x64xf32, l2> at 4096
-  %a = dma.acquire @a : !tile.tile<32x64xf32, l3>
-  %t = dma.move %a[0, 0] into @t on [2, 1] : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <32x64xf32, l3> at 0
+    dma.ring @t, 1 x <16x64xf32, l2> at 4096
+    %a = dma.acquire @a : !tile.tile<32x64xf32, l3>
+    %t = dma.move %a[0, 0] into @t on [2, 1] : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
+  }
   func.return
 }
 
@@ -192,10 +232,12 @@ func.func @move_channels() {
 
 // CHECK: dma.move: defer counts steps from 0, got -1
 func.func @move_late() {
-  dma.ring @a, 1 x <32x64xf32, l3> at 0
-  dma.ring @t, 1 x <16x64xf32, l2> at 4096
-  %a = dma.acquire @a : !tile.tile<32x64xf32, l3>
-  %t = dma.move %a[0, 0] into @t defer -1 : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <32x64xf32, l3> at 0
+    dma.ring @t, 1 x <16x64xf32, l2> at 4096
+    %a = dma.acquire @a : !tile.tile<32x64xf32, l3>
+    %t = dma.move %a[0, 0] into @t defer -1 : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
+  }
   func.return
 }
 
@@ -203,11 +245,13 @@ func.func @move_late() {
 
 // CHECK: dma.move: a move that is reused cannot be deferred
 func.func @move_kept_late() {
-  dma.ring @a, 1 x <32x64xf32, l3> at 0
-  dma.ring @t, 1 x <16x64xf32, l2> at 0
-  %a = dma.acquire @a : !tile.tile<32x64xf32, l3>
-  tile.for %i = 0 to 4 step 1 {
-    %t = dma.move %a[0, 0] into @t reuse(%i) defer 1 : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <32x64xf32, l3> at 0
+    dma.ring @t, 1 x <16x64xf32, l2> at 0
+    %a = dma.acquire @a : !tile.tile<32x64xf32, l3>
+    tile.for %i = 0 to 4 step 1 {
+      %t = dma.move %a[0, 0] into @t reuse(%i) defer 1 : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
+    }
   }
   func.return
 }
@@ -216,9 +260,11 @@ func.func @move_kept_late() {
 
 // CHECK: dma.move: there is no dma.ring @t
 func.func @move_no_ring() {
-  dma.ring @a, 1 x <32x64xf32, l3> at 0
-  %a = dma.acquire @a : !tile.tile<32x64xf32, l3>
-  %t = dma.move %a[0, 0] into @t : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <32x64xf32, l3> at 0
+    %a = dma.acquire @a : !tile.tile<32x64xf32, l3>
+    %t = dma.move %a[0, 0] into @t : !tile.tile<32x64xf32, l3> -> !tile.tile<16x64xf32, l2>
+  }
   func.return
 }
 
@@ -226,7 +272,9 @@ func.func @move_no_ring() {
 
 // CHECK: dma.acquire: there is no dma.ring @a
 func.func @acquire_no_ring() {
-  %a = dma.acquire @a : !tile.tile<16x64xf32, l2>
+  dma.program {
+    %a = dma.acquire @a : !tile.tile<16x64xf32, l2>
+  }
   func.return
 }
 
@@ -234,8 +282,10 @@ func.func @acquire_no_ring() {
 
 // CHECK: dma.acquire: ring @a holds !tile.tile<16x64xf16, l2>, the result is !tile.tile<16x64xf32, l2>
 func.func @acquire_ring_type() {
-  dma.ring @a, 1 x <16x64xf16, l2> at 0
-  %a = dma.acquire @a : !tile.tile<16x64xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <16x64xf16, l2> at 0
+    %a = dma.acquire @a : !tile.tile<16x64xf32, l2>
+  }
   func.return
 }
 
@@ -243,13 +293,15 @@ func.func @acquire_ring_type() {
 
 // CHECK: dma.matmul: operands and result stand in l2
 func.func @matmul_level() {
-  dma.ring @a, 1 x <4x8xf32, l3> at 0
-  dma.ring @b, 1 x <8x6xf32, l2> at 0
-  dma.ring @c, 1 x <4x6xf32, l2> at 0
-  %a = dma.acquire @a : !tile.tile<4x8xf32, l3>
-  %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
-  dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l3>, !tile.tile<8x6xf32, l2> -> !tile.tile<4x6xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <4x8xf32, l3> at 0
+    dma.ring @b, 1 x <8x6xf32, l2> at 0
+    dma.ring @c, 1 x <4x6xf32, l2> at 0
+    %a = dma.acquire @a : !tile.tile<4x8xf32, l3>
+    %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
+    dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l3>, !tile.tile<8x6xf32, l2> -> !tile.tile<4x6xf32, l2>
+  }
   func.return
 }
 
@@ -257,13 +309,15 @@ func.func @matmul_level() {
 
 // CHECK: dma.matmul: operands and result have one rank >= 2: (1, 4, 8), (8, 6), (4, 6)
 func.func @matmul_rank() {
-  dma.ring @a, 1 x <1x4x8xf32, l2> at 0
-  dma.ring @b, 1 x <8x6xf32, l2> at 0
-  dma.ring @c, 1 x <4x6xf32, l2> at 0
-  %a = dma.acquire @a : !tile.tile<1x4x8xf32, l2>
-  %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
-  dma.matmul output_stationary %a, %b into %c : !tile.tile<1x4x8xf32, l2>, !tile.tile<8x6xf32, l2> -> !tile.tile<4x6xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <1x4x8xf32, l2> at 0
+    dma.ring @b, 1 x <8x6xf32, l2> at 0
+    dma.ring @c, 1 x <4x6xf32, l2> at 0
+    %a = dma.acquire @a : !tile.tile<1x4x8xf32, l2>
+    %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
+    dma.matmul output_stationary %a, %b into %c : !tile.tile<1x4x8xf32, l2>, !tile.tile<8x6xf32, l2> -> !tile.tile<4x6xf32, l2>
+  }
   func.return
 }
 
@@ -271,13 +325,15 @@ func.func @matmul_rank() {
 
 // CHECK: dma.matmul: (4, 8) by (9, 6) does not give (4, 6)
 func.func @matmul_inner() {
-  dma.ring @a, 1 x <4x8xf32, l2> at 0
-  dma.ring @b, 1 x <9x6xf32, l2> at 0
-  dma.ring @c, 1 x <4x6xf32, l2> at 0
-  %a = dma.acquire @a : !tile.tile<4x8xf32, l2>
-  %b = dma.acquire @b : !tile.tile<9x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
-  dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l2>, !tile.tile<9x6xf32, l2> -> !tile.tile<4x6xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <4x8xf32, l2> at 0
+    dma.ring @b, 1 x <9x6xf32, l2> at 0
+    dma.ring @c, 1 x <4x6xf32, l2> at 0
+    %a = dma.acquire @a : !tile.tile<4x8xf32, l2>
+    %b = dma.acquire @b : !tile.tile<9x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
+    dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l2>, !tile.tile<9x6xf32, l2> -> !tile.tile<4x6xf32, l2>
+  }
   func.return
 }
 
@@ -285,13 +341,15 @@ func.func @matmul_inner() {
 
 // CHECK: dma.matmul: (4, 8) by (8, 6) does not give (6, 4)
 func.func @matmul_outer() {
-  dma.ring @a, 1 x <4x8xf32, l2> at 0
-  dma.ring @b, 1 x <8x6xf32, l2> at 0
-  dma.ring @c, 1 x <6x4xf32, l2> at 0
-  %a = dma.acquire @a : !tile.tile<4x8xf32, l2>
-  %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<6x4xf32, l2>
-  dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l2>, !tile.tile<8x6xf32, l2> -> !tile.tile<6x4xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <4x8xf32, l2> at 0
+    dma.ring @b, 1 x <8x6xf32, l2> at 0
+    dma.ring @c, 1 x <6x4xf32, l2> at 0
+    %a = dma.acquire @a : !tile.tile<4x8xf32, l2>
+    %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<6x4xf32, l2>
+    dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l2>, !tile.tile<8x6xf32, l2> -> !tile.tile<6x4xf32, l2>
+  }
   func.return
 }
 
@@ -299,13 +357,15 @@ func.func @matmul_outer() {
 
 // CHECK: dma.matmul: batch extents differ: (2, 4, 8), (3, 8, 6), (3, 4, 6)
 func.func @matmul_batch() {
-  dma.ring @a, 1 x <2x4x8xf32, l2> at 0
-  dma.ring @b, 1 x <3x8x6xf32, l2> at 0
-  dma.ring @c, 1 x <3x4x6xf32, l2> at 0
-  %a = dma.acquire @a : !tile.tile<2x4x8xf32, l2>
-  %b = dma.acquire @b : !tile.tile<3x8x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<3x4x6xf32, l2>
-  dma.matmul output_stationary %a, %b into %c : !tile.tile<2x4x8xf32, l2>, !tile.tile<3x8x6xf32, l2> -> !tile.tile<3x4x6xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <2x4x8xf32, l2> at 0
+    dma.ring @b, 1 x <3x8x6xf32, l2> at 0
+    dma.ring @c, 1 x <3x4x6xf32, l2> at 0
+    %a = dma.acquire @a : !tile.tile<2x4x8xf32, l2>
+    %b = dma.acquire @b : !tile.tile<3x8x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<3x4x6xf32, l2>
+    dma.matmul output_stationary %a, %b into %c : !tile.tile<2x4x8xf32, l2>, !tile.tile<3x8x6xf32, l2> -> !tile.tile<3x4x6xf32, l2>
+  }
   func.return
 }
 
@@ -313,13 +373,15 @@ func.func @matmul_batch() {
 
 // CHECK: dma.matmul: weights of (1, 4, 7, 3, 3) by a window of (1, 8, 16, 16) do not give (1, 4, 14, 14)
 func.func @matmul_weights() {
-  dma.ring @a, 1 x <1x4x7x3x3xf32, l2> at 0
-  dma.ring @b, 1 x <1x8x16x16xf32, l2> at 0
-  dma.ring @c, 1 x <1x4x14x14xf32, l2> at 0
-  %a = dma.acquire @a : !tile.tile<1x4x7x3x3xf32, l2>
-  %b = dma.acquire @b : !tile.tile<1x8x16x16xf32, l2>
-  %c = dma.acquire @c : !tile.tile<1x4x14x14xf32, l2>
-  dma.matmul output_stationary %a, %b window <3x3 by 1x1 apart 1x1> into %c : !tile.tile<1x4x7x3x3xf32, l2>, !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x4x14x14xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <1x4x7x3x3xf32, l2> at 0
+    dma.ring @b, 1 x <1x8x16x16xf32, l2> at 0
+    dma.ring @c, 1 x <1x4x14x14xf32, l2> at 0
+    %a = dma.acquire @a : !tile.tile<1x4x7x3x3xf32, l2>
+    %b = dma.acquire @b : !tile.tile<1x8x16x16xf32, l2>
+    %c = dma.acquire @c : !tile.tile<1x4x14x14xf32, l2>
+    dma.matmul output_stationary %a, %b window <3x3 by 1x1 apart 1x1> into %c : !tile.tile<1x4x7x3x3xf32, l2>, !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x4x14x14xf32, l2>
+  }
   func.return
 }
 
@@ -327,13 +389,15 @@ func.func @matmul_weights() {
 
 // CHECK: dma.matmul: a window takes and gives 1 x c x h x w, got (2, 8, 16, 16) and (1, 4, 14, 14)
 func.func @matmul_image() {
-  dma.ring @a, 1 x <1x4x8x3x3xf32, l2> at 0
-  dma.ring @b, 1 x <2x8x16x16xf32, l2> at 0
-  dma.ring @c, 1 x <1x4x14x14xf32, l2> at 0
-  %a = dma.acquire @a : !tile.tile<1x4x8x3x3xf32, l2>
-  %b = dma.acquire @b : !tile.tile<2x8x16x16xf32, l2>
-  %c = dma.acquire @c : !tile.tile<1x4x14x14xf32, l2>
-  dma.matmul output_stationary %a, %b window <3x3 by 1x1 apart 1x1> into %c : !tile.tile<1x4x8x3x3xf32, l2>, !tile.tile<2x8x16x16xf32, l2> -> !tile.tile<1x4x14x14xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <1x4x8x3x3xf32, l2> at 0
+    dma.ring @b, 1 x <2x8x16x16xf32, l2> at 0
+    dma.ring @c, 1 x <1x4x14x14xf32, l2> at 0
+    %a = dma.acquire @a : !tile.tile<1x4x8x3x3xf32, l2>
+    %b = dma.acquire @b : !tile.tile<2x8x16x16xf32, l2>
+    %c = dma.acquire @c : !tile.tile<1x4x14x14xf32, l2>
+    dma.matmul output_stationary %a, %b window <3x3 by 1x1 apart 1x1> into %c : !tile.tile<1x4x8x3x3xf32, l2>, !tile.tile<2x8x16x16xf32, l2> -> !tile.tile<1x4x14x14xf32, l2>
+  }
   func.return
 }
 
@@ -341,13 +405,15 @@ func.func @matmul_image() {
 
 // CHECK: dma.matmul: the window has (14, 14) positions in (1, 8, 16, 16), not (1, 4, 16, 16)
 func.func @matmul_positions() {
-  dma.ring @a, 1 x <1x4x8x3x3xf32, l2> at 0
-  dma.ring @b, 1 x <1x8x16x16xf32, l2> at 0
-  dma.ring @c, 1 x <1x4x16x16xf32, l2> at 0
-  %a = dma.acquire @a : !tile.tile<1x4x8x3x3xf32, l2>
-  %b = dma.acquire @b : !tile.tile<1x8x16x16xf32, l2>
-  %c = dma.acquire @c : !tile.tile<1x4x16x16xf32, l2>
-  dma.matmul output_stationary %a, %b window <3x3 by 1x1 apart 1x1> into %c : !tile.tile<1x4x8x3x3xf32, l2>, !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x4x16x16xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <1x4x8x3x3xf32, l2> at 0
+    dma.ring @b, 1 x <1x8x16x16xf32, l2> at 0
+    dma.ring @c, 1 x <1x4x16x16xf32, l2> at 0
+    %a = dma.acquire @a : !tile.tile<1x4x8x3x3xf32, l2>
+    %b = dma.acquire @b : !tile.tile<1x8x16x16xf32, l2>
+    %c = dma.acquire @c : !tile.tile<1x4x16x16xf32, l2>
+    dma.matmul output_stationary %a, %b window <3x3 by 1x1 apart 1x1> into %c : !tile.tile<1x4x8x3x3xf32, l2>, !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x4x16x16xf32, l2>
+  }
   func.return
 }
 
@@ -355,15 +421,17 @@ func.func @matmul_positions() {
 
 // CHECK: dma.matmul: operands of an epilogue that is not there
 func.func @epilogue_absent() {
-  dma.ring @a, 1 x <4x8xf32, l2> at 0
-  dma.ring @b, 1 x <8x6xf32, l2> at 0
-  dma.ring @c, 1 x <4x6xf32, l2> at 0
-  dma.ring @x, 1 x <1x6xf32, l2> at 0
-  %a = dma.acquire @a : !tile.tile<4x8xf32, l2>
-  %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
-  %x = dma.acquire @x : !tile.tile<1x6xf32, l2>
-  dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l2>, !tile.tile<8x6xf32, l2> -> !tile.tile<4x6xf32, l2> with %x : !tile.tile<1x6xf32, l2>
+  dma.program {
+    dma.ring @a, 1 x <4x8xf32, l2> at 0
+    dma.ring @b, 1 x <8x6xf32, l2> at 0
+    dma.ring @c, 1 x <4x6xf32, l2> at 0
+    dma.ring @x, 1 x <1x6xf32, l2> at 0
+    %a = dma.acquire @a : !tile.tile<4x8xf32, l2>
+    %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
+    %x = dma.acquire @x : !tile.tile<1x6xf32, l2>
+    dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l2>, !tile.tile<8x6xf32, l2> -> !tile.tile<4x6xf32, l2> with %x : !tile.tile<1x6xf32, l2>
+  }
   func.return
 }
 
@@ -371,17 +439,19 @@ func.func @epilogue_absent() {
 
 // CHECK: dma.matmul: !tile.tile<2x6xf32, l2> does not broadcast to !tile.tile<4x6xf32, l2>
 func.func @epilogue_broadcast() {
-  dma.ring @a, 1 x <4x8xf32, l2> at 0
-  dma.ring @b, 1 x <8x6xf32, l2> at 0
-  dma.ring @c, 1 x <4x6xf32, l2> at 0
-  dma.ring @x, 1 x <2x6xf32, l2> at 0
-  %a = dma.acquire @a : !tile.tile<4x8xf32, l2>
-  %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
-  %x = dma.acquire @x : !tile.tile<2x6xf32, l2>
-  dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l2>, !tile.tile<8x6xf32, l2> -> !tile.tile<4x6xf32, l2> with %x : !tile.tile<2x6xf32, l2> epilogue {
-  ^bb0(%p: f32, %q: f32):
-    dma.yield %p : f32
+  dma.program {
+    dma.ring @a, 1 x <4x8xf32, l2> at 0
+    dma.ring @b, 1 x <8x6xf32, l2> at 0
+    dma.ring @c, 1 x <4x6xf32, l2> at 0
+    dma.ring @x, 1 x <2x6xf32, l2> at 0
+    %a = dma.acquire @a : !tile.tile<4x8xf32, l2>
+    %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
+    %x = dma.acquire @x : !tile.tile<2x6xf32, l2>
+    dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l2>, !tile.tile<8x6xf32, l2> -> !tile.tile<4x6xf32, l2> with %x : !tile.tile<2x6xf32, l2> epilogue {
+    ^bb0(%p: f32, %q: f32):
+      dma.yield %p : f32
+    }
   }
   func.return
 }
@@ -390,17 +460,19 @@ func.func @epilogue_broadcast() {
 
 // CHECK: dma.matmul: operands and result stand in l2, got !tile.tile<1x6xf32, l3>
 func.func @epilogue_level() {
-  dma.ring @a, 1 x <4x8xf32, l2> at 0
-  dma.ring @b, 1 x <8x6xf32, l2> at 0
-  dma.ring @c, 1 x <4x6xf32, l2> at 0
-  dma.ring @x, 1 x <1x6xf32, l3> at 0
-  %a = dma.acquire @a : !tile.tile<4x8xf32, l2>
-  %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
-  %x = dma.acquire @x : !tile.tile<1x6xf32, l3>
-  dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l2>, !tile.tile<8x6xf32, l2> -> !tile.tile<4x6xf32, l2> with %x : !tile.tile<1x6xf32, l3> epilogue {
-  ^bb0(%p: f32, %q: f32):
-    dma.yield %p : f32
+  dma.program {
+    dma.ring @a, 1 x <4x8xf32, l2> at 0
+    dma.ring @b, 1 x <8x6xf32, l2> at 0
+    dma.ring @c, 1 x <4x6xf32, l2> at 0
+    dma.ring @x, 1 x <1x6xf32, l3> at 0
+    %a = dma.acquire @a : !tile.tile<4x8xf32, l2>
+    %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
+    %x = dma.acquire @x : !tile.tile<1x6xf32, l3>
+    dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l2>, !tile.tile<8x6xf32, l2> -> !tile.tile<4x6xf32, l2> with %x : !tile.tile<1x6xf32, l3> epilogue {
+    ^bb0(%p: f32, %q: f32):
+      dma.yield %p : f32
+    }
   }
   func.return
 }
@@ -409,17 +481,19 @@ func.func @epilogue_level() {
 
 // CHECK: dma.matmul: the body takes one scalar an operand: expected (f32, f32), got (f32)
 func.func @epilogue_arguments() {
-  dma.ring @a, 1 x <4x8xf32, l2> at 0
-  dma.ring @b, 1 x <8x6xf32, l2> at 0
-  dma.ring @c, 1 x <4x6xf32, l2> at 0
-  dma.ring @x, 1 x <1x6xf32, l2> at 0
-  %a = dma.acquire @a : !tile.tile<4x8xf32, l2>
-  %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
-  %x = dma.acquire @x : !tile.tile<1x6xf32, l2>
-  dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l2>, !tile.tile<8x6xf32, l2> -> !tile.tile<4x6xf32, l2> with %x : !tile.tile<1x6xf32, l2> epilogue {
-  ^bb0(%p: f32):
-    dma.yield %p : f32
+  dma.program {
+    dma.ring @a, 1 x <4x8xf32, l2> at 0
+    dma.ring @b, 1 x <8x6xf32, l2> at 0
+    dma.ring @c, 1 x <4x6xf32, l2> at 0
+    dma.ring @x, 1 x <1x6xf32, l2> at 0
+    %a = dma.acquire @a : !tile.tile<4x8xf32, l2>
+    %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
+    %x = dma.acquire @x : !tile.tile<1x6xf32, l2>
+    dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l2>, !tile.tile<8x6xf32, l2> -> !tile.tile<4x6xf32, l2> with %x : !tile.tile<1x6xf32, l2> epilogue {
+    ^bb0(%p: f32):
+      dma.yield %p : f32
+    }
   }
   func.return
 }
@@ -428,16 +502,18 @@ func.func @epilogue_arguments() {
 
 // CHECK: dma.matmul: the body must end by yielding one f32
 func.func @epilogue_yield() {
-  dma.ring @a, 1 x <4x8xf32, l2> at 0
-  dma.ring @b, 1 x <8x6xf32, l2> at 0
-  dma.ring @c, 1 x <4x6xf32, l2> at 0
-  %a = dma.acquire @a : !tile.tile<4x8xf32, l2>
-  %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
-  dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l2>, !tile.tile<8x6xf32, l2> -> !tile.tile<4x6xf32, l2> epilogue {
-  ^bb0(%p: f32):
-    %h = arith.truncf %p : f32 to f16
-    dma.yield %h : f16
+  dma.program {
+    dma.ring @a, 1 x <4x8xf32, l2> at 0
+    dma.ring @b, 1 x <8x6xf32, l2> at 0
+    dma.ring @c, 1 x <4x6xf32, l2> at 0
+    %a = dma.acquire @a : !tile.tile<4x8xf32, l2>
+    %b = dma.acquire @b : !tile.tile<8x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
+    dma.matmul output_stationary %a, %b into %c : !tile.tile<4x8xf32, l2>, !tile.tile<8x6xf32, l2> -> !tile.tile<4x6xf32, l2> epilogue {
+    ^bb0(%p: f32):
+      %h = arith.truncf %p : f32 to f16
+      dma.yield %h : f16
+    }
   }
   func.return
 }
@@ -446,13 +522,15 @@ func.func @epilogue_yield() {
 
 // CHECK: dma.map: operands and result stand in l2, got !tile.tile<4x6xf32, l3>
 func.func @map_level() {
-  dma.ring @x, 1 x <4x6xf32, l3> at 0
-  dma.ring @c, 1 x <4x6xf32, l2> at 0
-  %x = dma.acquire @x : !tile.tile<4x6xf32, l3>
-  %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
-  dma.map %x into %c : !tile.tile<4x6xf32, l3> -> !tile.tile<4x6xf32, l2> {
-  ^bb0(%p: f32):
-    dma.yield %p : f32
+  dma.program {
+    dma.ring @x, 1 x <4x6xf32, l3> at 0
+    dma.ring @c, 1 x <4x6xf32, l2> at 0
+    %x = dma.acquire @x : !tile.tile<4x6xf32, l3>
+    %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
+    dma.map %x into %c : !tile.tile<4x6xf32, l3> -> !tile.tile<4x6xf32, l2> {
+    ^bb0(%p: f32):
+      dma.yield %p : f32
+    }
   }
   func.return
 }
@@ -461,13 +539,15 @@ func.func @map_level() {
 
 // CHECK: dma.map: !tile.tile<6xf32, l2> does not broadcast to !tile.tile<4x6xf32, l2>
 func.func @map_broadcast() {
-  dma.ring @x, 1 x <6xf32, l2> at 0
-  dma.ring @c, 1 x <4x6xf32, l2> at 0
-  %x = dma.acquire @x : !tile.tile<6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
-  dma.map %x into %c : !tile.tile<6xf32, l2> -> !tile.tile<4x6xf32, l2> {
-  ^bb0(%p: f32):
-    dma.yield %p : f32
+  dma.program {
+    dma.ring @x, 1 x <6xf32, l2> at 0
+    dma.ring @c, 1 x <4x6xf32, l2> at 0
+    %x = dma.acquire @x : !tile.tile<6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
+    dma.map %x into %c : !tile.tile<6xf32, l2> -> !tile.tile<4x6xf32, l2> {
+    ^bb0(%p: f32):
+      dma.yield %p : f32
+    }
   }
   func.return
 }
@@ -476,13 +556,15 @@ func.func @map_broadcast() {
 
 // CHECK: dma.map: the body takes one scalar an operand: expected (i8), got (f32)
 func.func @map_arguments() {
-  dma.ring @x, 1 x <4x6xui8, l2> at 0
-  dma.ring @c, 1 x <4x6xf32, l2> at 0
-  %x = dma.acquire @x : !tile.tile<4x6xui8, l2>
-  %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
-  dma.map %x into %c : !tile.tile<4x6xui8, l2> -> !tile.tile<4x6xf32, l2> {
-  ^bb0(%p: f32):
-    dma.yield %p : f32
+  dma.program {
+    dma.ring @x, 1 x <4x6xui8, l2> at 0
+    dma.ring @c, 1 x <4x6xf32, l2> at 0
+    %x = dma.acquire @x : !tile.tile<4x6xui8, l2>
+    %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
+    dma.map %x into %c : !tile.tile<4x6xui8, l2> -> !tile.tile<4x6xf32, l2> {
+    ^bb0(%p: f32):
+      dma.yield %p : f32
+    }
   }
   func.return
 }
@@ -491,13 +573,15 @@ func.func @map_arguments() {
 
 // CHECK: dma.map: the body must end by yielding one f32
 func.func @map_yield() {
-  dma.ring @x, 1 x <4x6xf32, l2> at 0
-  dma.ring @c, 1 x <4x6xf32, l2> at 0
-  %x = dma.acquire @x : !tile.tile<4x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
-  dma.map %x into %c : !tile.tile<4x6xf32, l2> -> !tile.tile<4x6xf32, l2> {
-  ^bb0(%p: f32):
-    dma.yield %p, %p : f32, f32
+  dma.program {
+    dma.ring @x, 1 x <4x6xf32, l2> at 0
+    dma.ring @c, 1 x <4x6xf32, l2> at 0
+    %x = dma.acquire @x : !tile.tile<4x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
+    dma.map %x into %c : !tile.tile<4x6xf32, l2> -> !tile.tile<4x6xf32, l2> {
+    ^bb0(%p: f32):
+      dma.yield %p, %p : f32, f32
+    }
   }
   func.return
 }
@@ -506,11 +590,13 @@ func.func @map_yield() {
 
 // CHECK: dma.reduce: operand and result stand in l2 and are of one type
 func.func @reduce_level() {
-  dma.ring @x, 1 x <4x6xf32, l2> at 0
-  dma.ring @c, 1 x <4x1xf32, l3> at 0
-  %x = dma.acquire @x : !tile.tile<4x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<4x1xf32, l3>
-  dma.reduce add %x into %c axes [1] : !tile.tile<4x6xf32, l2> -> !tile.tile<4x1xf32, l3>
+  dma.program {
+    dma.ring @x, 1 x <4x6xf32, l2> at 0
+    dma.ring @c, 1 x <4x1xf32, l3> at 0
+    %x = dma.acquire @x : !tile.tile<4x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<4x1xf32, l3>
+    dma.reduce add %x into %c axes [1] : !tile.tile<4x6xf32, l2> -> !tile.tile<4x1xf32, l3>
+  }
   func.return
 }
 
@@ -518,11 +604,13 @@ func.func @reduce_level() {
 
 // CHECK: dma.reduce: operand and result stand in l2 and are of one type
 func.func @reduce_type() {
-  dma.ring @x, 1 x <4x6xf32, l2> at 0
-  dma.ring @c, 1 x <4x1xf16, l2> at 0
-  %x = dma.acquire @x : !tile.tile<4x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<4x1xf16, l2>
-  dma.reduce add %x into %c axes [1] : !tile.tile<4x6xf32, l2> -> !tile.tile<4x1xf16, l2>
+  dma.program {
+    dma.ring @x, 1 x <4x6xf32, l2> at 0
+    dma.ring @c, 1 x <4x1xf16, l2> at 0
+    %x = dma.acquire @x : !tile.tile<4x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<4x1xf16, l2>
+    dma.reduce add %x into %c axes [1] : !tile.tile<4x6xf32, l2> -> !tile.tile<4x1xf16, l2>
+  }
   func.return
 }
 
@@ -530,11 +618,13 @@ func.func @reduce_type() {
 
 // CHECK: dma.reduce: expected a result of (4, 1), got (4, 6) along [1]
 func.func @reduce_shape() {
-  dma.ring @x, 1 x <4x6xf32, l2> at 0
-  dma.ring @c, 1 x <4x6xf32, l2> at 0
-  %x = dma.acquire @x : !tile.tile<4x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
-  dma.reduce add %x into %c axes [1] : !tile.tile<4x6xf32, l2> -> !tile.tile<4x6xf32, l2>
+  dma.program {
+    dma.ring @x, 1 x <4x6xf32, l2> at 0
+    dma.ring @c, 1 x <4x6xf32, l2> at 0
+    %x = dma.acquire @x : !tile.tile<4x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
+    dma.reduce add %x into %c axes [1] : !tile.tile<4x6xf32, l2> -> !tile.tile<4x6xf32, l2>
+  }
   func.return
 }
 
@@ -542,11 +632,13 @@ func.func @reduce_shape() {
 
 // CHECK: dma.reduce: expected a result of (4, 6), got (4, 6) along [2]
 func.func @reduce_axis() {
-  dma.ring @x, 1 x <4x6xf32, l2> at 0
-  dma.ring @c, 1 x <4x6xf32, l2> at 0
-  %x = dma.acquire @x : !tile.tile<4x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
-  dma.reduce add %x into %c axes [2] : !tile.tile<4x6xf32, l2> -> !tile.tile<4x6xf32, l2>
+  dma.program {
+    dma.ring @x, 1 x <4x6xf32, l2> at 0
+    dma.ring @c, 1 x <4x6xf32, l2> at 0
+    %x = dma.acquire @x : !tile.tile<4x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
+    dma.reduce add %x into %c axes [2] : !tile.tile<4x6xf32, l2> -> !tile.tile<4x6xf32, l2>
+  }
   func.return
 }
 
@@ -554,11 +646,13 @@ func.func @reduce_axis() {
 
 // CHECK: dma.reduce: expected a result of (4, 6), got (4, 6) along []
 func.func @reduce_none() {
-  dma.ring @x, 1 x <4x6xf32, l2> at 0
-  dma.ring @c, 1 x <4x6xf32, l2> at 0
-  %x = dma.acquire @x : !tile.tile<4x6xf32, l2>
-  %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
-  dma.reduce add %x into %c axes [] : !tile.tile<4x6xf32, l2> -> !tile.tile<4x6xf32, l2>
+  dma.program {
+    dma.ring @x, 1 x <4x6xf32, l2> at 0
+    dma.ring @c, 1 x <4x6xf32, l2> at 0
+    %x = dma.acquire @x : !tile.tile<4x6xf32, l2>
+    %c = dma.acquire @c : !tile.tile<4x6xf32, l2>
+    dma.reduce add %x into %c axes [] : !tile.tile<4x6xf32, l2> -> !tile.tile<4x6xf32, l2>
+  }
   func.return
 }
 
@@ -566,11 +660,13 @@ func.func @reduce_none() {
 
 // CHECK: dma.window: operands and result stand in l2
 func.func @window_level() {
-  dma.ring @x, 1 x <1x8x16x16xf32, l3> at 0
-  dma.ring @c, 1 x <1x8x14x14xf32, l2> at 0
-  %x = dma.acquire @x : !tile.tile<1x8x16x16xf32, l3>
-  %c = dma.acquire @c : !tile.tile<1x8x14x14xf32, l2>
-  dma.window max <3x3 by 1x1 apart 1x1> %x into %c : !tile.tile<1x8x16x16xf32, l3> -> !tile.tile<1x8x14x14xf32, l2>
+  dma.program {
+    dma.ring @x, 1 x <1x8x16x16xf32, l3> at 0
+    dma.ring @c, 1 x <1x8x14x14xf32, l2> at 0
+    %x = dma.acquire @x : !tile.tile<1x8x16x16xf32, l3>
+    %c = dma.acquire @c : !tile.tile<1x8x14x14xf32, l2>
+    dma.window max <3x3 by 1x1 apart 1x1> %x into %c : !tile.tile<1x8x16x16xf32, l3> -> !tile.tile<1x8x14x14xf32, l2>
+  }
   func.return
 }
 
@@ -578,11 +674,13 @@ func.func @window_level() {
 
 // CHECK: dma.window: a window takes and gives 1 x c x h x w, got (16, 16) and (14, 14)
 func.func @window_rank() {
-  dma.ring @x, 1 x <16x16xf32, l2> at 0
-  dma.ring @c, 1 x <14x14xf32, l2> at 0
-  %x = dma.acquire @x : !tile.tile<16x16xf32, l2>
-  %c = dma.acquire @c : !tile.tile<14x14xf32, l2>
-  dma.window max <3x3 by 1x1 apart 1x1> %x into %c : !tile.tile<16x16xf32, l2> -> !tile.tile<14x14xf32, l2>
+  dma.program {
+    dma.ring @x, 1 x <16x16xf32, l2> at 0
+    dma.ring @c, 1 x <14x14xf32, l2> at 0
+    %x = dma.acquire @x : !tile.tile<16x16xf32, l2>
+    %c = dma.acquire @c : !tile.tile<14x14xf32, l2>
+    dma.window max <3x3 by 1x1 apart 1x1> %x into %c : !tile.tile<16x16xf32, l2> -> !tile.tile<14x14xf32, l2>
+  }
   func.return
 }
 
@@ -590,11 +688,13 @@ func.func @window_rank() {
 
 // CHECK: dma.window: the window has (14, 14) positions in (1, 8, 16, 16), not (1, 8, 16, 14)
 func.func @window_positions() {
-  dma.ring @x, 1 x <1x8x16x16xf32, l2> at 0
-  dma.ring @c, 1 x <1x8x16x14xf32, l2> at 0
-  %x = dma.acquire @x : !tile.tile<1x8x16x16xf32, l2>
-  %c = dma.acquire @c : !tile.tile<1x8x16x14xf32, l2>
-  dma.window max <3x3 by 1x1 apart 1x1> %x into %c : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x16x14xf32, l2>
+  dma.program {
+    dma.ring @x, 1 x <1x8x16x16xf32, l2> at 0
+    dma.ring @c, 1 x <1x8x16x14xf32, l2> at 0
+    %x = dma.acquire @x : !tile.tile<1x8x16x16xf32, l2>
+    %c = dma.acquire @c : !tile.tile<1x8x16x14xf32, l2>
+    dma.window max <3x3 by 1x1 apart 1x1> %x into %c : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x16x14xf32, l2>
+  }
   func.return
 }
 
@@ -602,11 +702,13 @@ func.func @window_positions() {
 
 // CHECK: dma.window: !tile.tile<1x8x16x16xf32, l2> and !tile.tile<1x4x14x14xf32, l2> have different channels
 func.func @window_channels() {
-  dma.ring @x, 1 x <1x8x16x16xf32, l2> at 0
-  dma.ring @c, 1 x <1x4x14x14xf32, l2> at 0
-  %x = dma.acquire @x : !tile.tile<1x8x16x16xf32, l2>
-  %c = dma.acquire @c : !tile.tile<1x4x14x14xf32, l2>
-  dma.window max <3x3 by 1x1 apart 1x1> %x into %c : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x4x14x14xf32, l2>
+  dma.program {
+    dma.ring @x, 1 x <1x8x16x16xf32, l2> at 0
+    dma.ring @c, 1 x <1x4x14x14xf32, l2> at 0
+    %x = dma.acquire @x : !tile.tile<1x8x16x16xf32, l2>
+    %c = dma.acquire @c : !tile.tile<1x4x14x14xf32, l2>
+    dma.window max <3x3 by 1x1 apart 1x1> %x into %c : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x4x14x14xf32, l2>
+  }
   func.return
 }
 
@@ -614,13 +716,15 @@ func.func @window_channels() {
 
 // CHECK: dma.window: weights of (1, 4, 3, 3) do not fit !tile.tile<1x8x16x16xf32, l2> and the window
 func.func @window_weights() {
-  dma.ring @x, 1 x <1x8x16x16xf32, l2> at 0
-  dma.ring @c, 1 x <1x8x14x14xf32, l2> at 0
-  dma.ring @w, 1 x <1x4x3x3xf32, l2> at 0
-  %x = dma.acquire @x : !tile.tile<1x8x16x16xf32, l2>
-  %c = dma.acquire @c : !tile.tile<1x8x14x14xf32, l2>
-  %w = dma.acquire @w : !tile.tile<1x4x3x3xf32, l2>
-  dma.window add <3x3 by 1x1 apart 1x1> %x weights %w : !tile.tile<1x4x3x3xf32, l2> into %c : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x14x14xf32, l2>
+  dma.program {
+    dma.ring @x, 1 x <1x8x16x16xf32, l2> at 0
+    dma.ring @c, 1 x <1x8x14x14xf32, l2> at 0
+    dma.ring @w, 1 x <1x4x3x3xf32, l2> at 0
+    %x = dma.acquire @x : !tile.tile<1x8x16x16xf32, l2>
+    %c = dma.acquire @c : !tile.tile<1x8x14x14xf32, l2>
+    %w = dma.acquire @w : !tile.tile<1x4x3x3xf32, l2>
+    dma.window add <3x3 by 1x1 apart 1x1> %x weights %w : !tile.tile<1x4x3x3xf32, l2> into %c : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x14x14xf32, l2>
+  }
   func.return
 }
 
@@ -628,13 +732,15 @@ func.func @window_weights() {
 
 // CHECK: dma.window: weighted windows are added, not max
 func.func @window_weighted_max() {
-  dma.ring @x, 1 x <1x8x16x16xf32, l2> at 0
-  dma.ring @c, 1 x <1x8x14x14xf32, l2> at 0
-  dma.ring @w, 1 x <1x8x3x3xf32, l2> at 0
-  %x = dma.acquire @x : !tile.tile<1x8x16x16xf32, l2>
-  %c = dma.acquire @c : !tile.tile<1x8x14x14xf32, l2>
-  %w = dma.acquire @w : !tile.tile<1x8x3x3xf32, l2>
-  dma.window max <3x3 by 1x1 apart 1x1> %x weights %w : !tile.tile<1x8x3x3xf32, l2> into %c : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x14x14xf32, l2>
+  dma.program {
+    dma.ring @x, 1 x <1x8x16x16xf32, l2> at 0
+    dma.ring @c, 1 x <1x8x14x14xf32, l2> at 0
+    dma.ring @w, 1 x <1x8x3x3xf32, l2> at 0
+    %x = dma.acquire @x : !tile.tile<1x8x16x16xf32, l2>
+    %c = dma.acquire @c : !tile.tile<1x8x14x14xf32, l2>
+    %w = dma.acquire @w : !tile.tile<1x8x3x3xf32, l2>
+    dma.window max <3x3 by 1x1 apart 1x1> %x weights %w : !tile.tile<1x8x3x3xf32, l2> into %c : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x14x14xf32, l2>
+  }
   func.return
 }
 
@@ -642,13 +748,15 @@ func.func @window_weighted_max() {
 
 // CHECK: dma.window: the body takes one scalar an operand: expected (f32), got (f16)
 func.func @window_epilogue() {
-  dma.ring @x, 1 x <1x8x16x16xf32, l2> at 0
-  dma.ring @c, 1 x <1x8x14x14xf32, l2> at 0
-  %x = dma.acquire @x : !tile.tile<1x8x16x16xf32, l2>
-  %c = dma.acquire @c : !tile.tile<1x8x14x14xf32, l2>
-  dma.window max <3x3 by 1x1 apart 1x1> %x into %c : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x14x14xf32, l2> epilogue {
-  ^bb0(%p: f16):
-    dma.yield %p : f16
+  dma.program {
+    dma.ring @x, 1 x <1x8x16x16xf32, l2> at 0
+    dma.ring @c, 1 x <1x8x14x14xf32, l2> at 0
+    %x = dma.acquire @x : !tile.tile<1x8x16x16xf32, l2>
+    %c = dma.acquire @c : !tile.tile<1x8x14x14xf32, l2>
+    dma.window max <3x3 by 1x1 apart 1x1> %x into %c : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x14x14xf32, l2> epilogue {
+    ^bb0(%p: f16):
+      dma.yield %p : f16
+    }
   }
   func.return
 }
@@ -657,11 +765,13 @@ func.func @window_epilogue() {
 
 // CHECK: a window has two positive extents, strides and dilations
 func.func @window_attribute() {
-  dma.ring @x, 1 x <1x8x16x16xf32, l2> at 0
-  dma.ring @c, 1 x <1x8x14x14xf32, l2> at 0
-  %x = dma.acquire @x : !tile.tile<1x8x16x16xf32, l2>
-  %c = dma.acquire @c : !tile.tile<1x8x14x14xf32, l2>
-  dma.window max <0x3 by 1x1 apart 1x1> %x into %c : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x14x14xf32, l2>
+  dma.program {
+    dma.ring @x, 1 x <1x8x16x16xf32, l2> at 0
+    dma.ring @c, 1 x <1x8x14x14xf32, l2> at 0
+    %x = dma.acquire @x : !tile.tile<1x8x16x16xf32, l2>
+    %c = dma.acquire @c : !tile.tile<1x8x14x14xf32, l2>
+    dma.window max <0x3 by 1x1 apart 1x1> %x into %c : !tile.tile<1x8x16x16xf32, l2> -> !tile.tile<1x8x14x14xf32, l2>
+  }
   func.return
 }
 
@@ -669,9 +779,11 @@ func.func @window_attribute() {
 
 // CHECK: dma.write to external memory reads from l3, got !tile.tile<32x64xf32, l2>
 func.func @write_level(%y: memref<128x64xf32>) {
-  dma.ring @c, 1 x <32x64xf32, l2> at 0
-  %c = dma.acquire @c : !tile.tile<32x64xf32, l2>
-  dma.write %c, %y[0, 0] : !tile.tile<32x64xf32, l2> -> memref<128x64xf32>
+  dma.program {
+    dma.ring @c, 1 x <32x64xf32, l2> at 0
+    %c = dma.acquire @c : !tile.tile<32x64xf32, l2>
+    dma.write %c, %y[0, 0] : !tile.tile<32x64xf32, l2> -> memref<128x64xf32>
+  }
   func.return
 }
 
@@ -679,9 +791,11 @@ func.func @write_level(%y: memref<128x64xf32>) {
 
 // CHECK: dma.write needs one offset for each dimension: 3 offsets, a tensor of rank 2, a tile of rank 2
 func.func @write_offsets(%y: memref<128x64xf32>) {
-  dma.ring @c, 1 x <32x64xf32, l3> at 0
-  %c = dma.acquire @c : !tile.tile<32x64xf32, l3>
-  dma.write %c, %y[0, 0, 0] : !tile.tile<32x64xf32, l3> -> memref<128x64xf32>
+  dma.program {
+    dma.ring @c, 1 x <32x64xf32, l3> at 0
+    %c = dma.acquire @c : !tile.tile<32x64xf32, l3>
+    dma.write %c, %y[0, 0, 0] : !tile.tile<32x64xf32, l3> -> memref<128x64xf32>
+  }
   func.return
 }
 
@@ -689,9 +803,11 @@ func.func @write_offsets(%y: memref<128x64xf32>) {
 
 // CHECK: dma.write: the tile has 32 elements in dimension 0, the tensor only 16
 func.func @write_larger(%y: memref<16x64xf32>) {
-  dma.ring @c, 1 x <32x64xf32, l3> at 0
-  %c = dma.acquire @c : !tile.tile<32x64xf32, l3>
-  dma.write %c, %y[0, 0] : !tile.tile<32x64xf32, l3> -> memref<16x64xf32>
+  dma.program {
+    dma.ring @c, 1 x <32x64xf32, l3> at 0
+    %c = dma.acquire @c : !tile.tile<32x64xf32, l3>
+    dma.write %c, %y[0, 0] : !tile.tile<32x64xf32, l3> -> memref<16x64xf32>
+  }
   func.return
 }
 
@@ -699,9 +815,11 @@ func.func @write_larger(%y: memref<16x64xf32>) {
 
 // CHECK: dma.write: channels must be distinct and rising, got [0, 0]
 func.func @write_channels(%y: memref<128x64xf32>) {
-  dma.ring @c, 1 x <32x64xf32, l3> at 0
-  %c = dma.acquire @c : !tile.tile<32x64xf32, l3>
-  dma.write %c, %y[0, 0] on [0, 0] : !tile.tile<32x64xf32, l3> -> memref<128x64xf32>
+  dma.program {
+    dma.ring @c, 1 x <32x64xf32, l3> at 0
+    %c = dma.acquire @c : !tile.tile<32x64xf32, l3>
+    dma.write %c, %y[0, 0] on [0, 0] : !tile.tile<32x64xf32, l3> -> memref<128x64xf32>
+  }
   func.return
 }
 
@@ -709,9 +827,11 @@ func.func @write_channels(%y: memref<128x64xf32>) {
 
 // CHECK: dma.write: defer counts steps from 0, got -2
 func.func @write_late(%y: memref<128x64xf32>) {
-  dma.ring @c, 1 x <32x64xf32, l3> at 0
-  %c = dma.acquire @c : !tile.tile<32x64xf32, l3>
-  dma.write %c, %y[0, 0] defer -2 : !tile.tile<32x64xf32, l3> -> memref<128x64xf32>
+  dma.program {
+    dma.ring @c, 1 x <32x64xf32, l3> at 0
+    %c = dma.acquire @c : !tile.tile<32x64xf32, l3>
+    dma.write %c, %y[0, 0] defer -2 : !tile.tile<32x64xf32, l3> -> memref<128x64xf32>
+  }
   func.return
 }
 
@@ -719,11 +839,13 @@ func.func @write_late(%y: memref<128x64xf32>) {
 
 // CHECK: dma.move: what is moved after the first trip is not deferred or reused
 func.func @move_after_late() {
-  dma.ring @s, 2 x <32x48xf32, l3> at 0
-  dma.ring @p, 2 x <32x48xf32, l2> at 0
-  tile.for %k = 0 to 4 step 1 {
-    %s = dma.acquire @s reuse(%k) : !tile.tile<32x48xf32, l3>
-    %p = dma.move %s[0, 0] into @p after(%k) defer 1 : !tile.tile<32x48xf32, l3> -> !tile.tile<32x48xf32, l2>
+  dma.program {
+    dma.ring @s, 2 x <32x48xf32, l3> at 0
+    dma.ring @p, 2 x <32x48xf32, l2> at 0
+    tile.for %k = 0 to 4 step 1 {
+      %s = dma.acquire @s reuse(%k) : !tile.tile<32x48xf32, l3>
+      %p = dma.move %s[0, 0] into @p after(%k) defer 1 : !tile.tile<32x48xf32, l3> -> !tile.tile<32x48xf32, l2>
+    }
   }
   func.return
 }
@@ -732,11 +854,13 @@ func.func @move_after_late() {
 
 // CHECK: dma.put puts a whole tile of l2, got !tile.tile<16x48xf32, l2> -> !tile.tile<32x48xf32, l3>
 func.func @put_part() {
-  dma.ring @s, 1 x <32x48xf32, l3> at 0
-  dma.ring @p, 1 x <16x48xf32, l2> at 0
-  %s = dma.acquire @s : !tile.tile<32x48xf32, l3>
-  %p = dma.acquire @p : !tile.tile<16x48xf32, l2>
-  dma.put %p, %s : !tile.tile<16x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+  dma.program {
+    dma.ring @s, 1 x <32x48xf32, l3> at 0
+    dma.ring @p, 1 x <16x48xf32, l2> at 0
+    %s = dma.acquire @s : !tile.tile<32x48xf32, l3>
+    %p = dma.acquire @p : !tile.tile<16x48xf32, l2>
+    dma.put %p, %s : !tile.tile<16x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+  }
   func.return
 }
 
@@ -744,11 +868,13 @@ func.func @put_part() {
 
 // CHECK: dma.put puts into a slot of l3 that was acquired
 func.func @put_fetched(%a: memref<32x48xf32>) {
-  dma.ring @s, 1 x <32x48xf32, l3> at 0
-  dma.ring @p, 1 x <32x48xf32, l2> at 0
-  %s = dma.fetch %a[0, 0] into @s : memref<32x48xf32> -> !tile.tile<32x48xf32, l3>
-  %p = dma.acquire @p : !tile.tile<32x48xf32, l2>
-  dma.put %p, %s : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+  dma.program {
+    dma.ring @s, 1 x <32x48xf32, l3> at 0
+    dma.ring @p, 1 x <32x48xf32, l2> at 0
+    %s = dma.fetch %a[0, 0] into @s : memref<32x48xf32> -> !tile.tile<32x48xf32, l3>
+    %p = dma.acquire @p : !tile.tile<32x48xf32, l2>
+    dma.put %p, %s : !tile.tile<32x48xf32, l2> -> !tile.tile<32x48xf32, l3>
+  }
   func.return
 }
 
@@ -756,8 +882,10 @@ func.func @put_fetched(%a: memref<32x48xf32>) {
 
 // CHECK: dma.fetch from l3 goes to l2, got !tile.tile<32x64xf32, l3>
 func.func @near_to_l3(%h: memref<128x64xf32, "l3">) {
-  dma.ring @h, 2 x <32x64xf32, l3> at 0
-  %a = dma.fetch %h[0, 0] into @h : memref<128x64xf32, "l3"> -> !tile.tile<32x64xf32, l3>
+  dma.program {
+    dma.ring @h, 2 x <32x64xf32, l3> at 0
+    %a = dma.fetch %h[0, 0] into @h : memref<128x64xf32, "l3"> -> !tile.tile<32x64xf32, l3>
+  }
   func.return
 }
 
@@ -765,9 +893,11 @@ func.func @near_to_l3(%h: memref<128x64xf32, "l3">) {
 
 // CHECK: dma.write to l3 reads from l2, got !tile.tile<32x64xf32, l3>
 func.func @near_from_l3(%x: memref<128x64xf32>, %h: memref<128x64xf32, "l3">) {
-  dma.ring @h, 2 x <32x64xf32, l3> at 0
-  %a = dma.fetch %x[0, 0] into @h : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
-  dma.write %a, %h[0, 0] : !tile.tile<32x64xf32, l3> -> memref<128x64xf32, "l3">
+  dma.program {
+    dma.ring @h, 2 x <32x64xf32, l3> at 0
+    %a = dma.fetch %x[0, 0] into @h : memref<128x64xf32> -> !tile.tile<32x64xf32, l3>
+    dma.write %a, %h[0, 0] : !tile.tile<32x64xf32, l3> -> memref<128x64xf32, "l3">
+  }
   func.return
 }
 
@@ -775,7 +905,58 @@ func.func @near_from_l3(%x: memref<128x64xf32>, %h: memref<128x64xf32, "l3">) {
 
 // CHECK: dma.fetch: only external memory of rank 2 or more is read by a list
 func.func @near_by_list(%h: memref<1x64x8xf32, "l3">, %list: memref<4xi64>) {
-  dma.ring @h, 2 x <1x4x8xf32, l2> at 0
-  %a = dma.fetch %h[0, 0, 0] by %list : memref<4xi64> into @h : memref<1x64x8xf32, "l3"> -> !tile.tile<1x4x8xf32, l2>
+  dma.program {
+    dma.ring @h, 2 x <1x4x8xf32, l2> at 0
+    %a = dma.fetch %h[0, 0, 0] by %list : memref<4xi64> into @h : memref<1x64x8xf32, "l3"> -> !tile.tile<1x4x8xf32, l2>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: Redefinition of symbol "a"
+func.func @ring_twice() {
+  dma.program {
+    dma.ring @a, 2 x <4x8xf32, l2> at 0
+    dma.ring @a, 2 x <4x8xf32, l2> at 64
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: 'dma.ring' expects parent op 'dma.program'
+func.func @ring_outside() {
+  dma.ring @a, 2 x <4x8xf32, l2> at 0
+  func.return
+}
+
+// -----
+
+// CHECK: dma.acquire stands in a dma.program, which has its rings
+func.func @outside() {
+  %c = dma.acquire @a : !tile.tile<4x8xf32, l2>
+  func.return
+}
+
+// -----
+
+// CHECK: 'dma.program' expects parent op 'func.func'
+func.func @inside() {
+  dma.program {
+    dma.program {
+      dma.ring @a, 2 x <4x8xf32, l2> at 0
+    }
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: kpu.schedule has nothing left to decide at the dma level
+func.func @scheduled() attributes {kpu.schedule = {depth = 3}} {
+  dma.program {
+    dma.ring @a, 2 x <4x8xf32, l2> at 0
+  }
   func.return
 }
