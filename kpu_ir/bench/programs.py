@@ -16,7 +16,7 @@ def timed(text: str, machine: Machine) -> Timing:
 
 
 def _kernel(arguments: str, body: str) -> str:
-    return f"func.func @bench({arguments}) {{\n{body}  func.return\n}}\n"
+    return f"func.func @bench({arguments}) {{\n  dma.program {{\n{body}  }}\n  func.return\n}}\n"
 
 
 def dma_read(rows: int, columns: int, trips: int) -> str:
