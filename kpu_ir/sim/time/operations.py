@@ -227,15 +227,12 @@ class Operations:
         _, clock, end, latency, others = work
         one, two, *more = operands if len(operands) > 1 else (*operands, *operands)
         (left, no_left, settles_left), (right, no_right, settles_right) = one, two
-        # Products hold two edges of the array besides, spelled out, for they are many.
-        edges, others = (others[:2], others[2:]) if len(others) > 1 else ((), others)
-        west, south = edges or (Use(clock, 0, 0, NOTHING, NOTHING),) * 2
-        west, west_begin, west_end, no_west, late_west = west
-        south, south_begin, south_end, no_south, late_south = south
-        reads, waits = self._waits((), more), self._waits(others)
+        needs = tuple((use.clock, use.begin, use.waiting) for use in others)
+        holds = tuple((use.clock, use.begin, use.end, use.waited) for use in others)
+        reads = self._waits((), more)
         registers = [operand.register for operand in operands]
         ends = self._ends(
-            work._replace(others=others),
+            work._replace(others=()),
             lambda _, slot: (*(r.place for r in registers), slot),
             [(operand.register, release) for operand in more],
         )
@@ -269,30 +266,18 @@ class Operations:
                 if time > start:
                     start = time
                     cause = no_room
-            if edges:
-                time = west.free - west_begin
+            for other, begin, waiting in needs:
+                time = other.free - begin
                 if time > start:
                     start = time
-                    cause = no_west
-                time = south.free - south_begin
-                if time > start:
-                    start = time
-                    cause = no_south
-            if waits:
-                start, cause = waits(start, cause)
-            if edges:
-                time = west.free
+                    cause = waiting
+            for other, begin, until, waited in holds:
+                time = other.free
                 if time:
-                    late_west.cycles += start + west_begin - time
+                    waited.cycles += start + begin - time
                 else:
-                    west.first = start + west_begin
-                west.free = start + west_end
-                time = south.free
-                if time:
-                    late_south.cycles += start + south_begin - time
-                else:
-                    south.first = start + south_begin
-                south.free = start + south_end
+                    other.first = start + begin
+                other.free = start + until
             if before:
                 if start > before:
                     cause.cycles += start - before
