@@ -184,17 +184,17 @@ def check_residents(program) -> None:
         return
     model, _ = trace_program(program)
     places = {
-        model.slots.base[ring.index] + i: ring.address + i * ring.slot_bytes
+        slot: ring.address + i * ring.slot_bytes
         for plan in program.plans
         for ring in plan.rings
         if ring.level == "l3"
-        for i in range(ring.depth)
+        for i, slot in enumerate(model.places.rings[ring.index])
     }
     sizes = {
-        model.slots.base[ring.index] + i: ring.slot_bytes
+        slot: ring.slot_bytes
         for plan in program.plans
         for ring in plan.rings
-        for i in range(ring.depth)
+        for slot in model.places.rings[ring.index]
     }
     uses: dict[int, list[tuple[int, int]]] = {b: [] for b in near}
     slots: list[tuple[int, int, int, int]] = []

@@ -28,7 +28,7 @@ from kpu_ir.sim.program.plan import (
     Windowed,
     Write,
 )
-from kpu_ir.sim.program.program import Call, Program
+from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.clock import Held, Timing
 from kpu_ir.sim.time.durations import Cost
 from kpu_ir.sim.time.model import Event, TimeModel
@@ -67,8 +67,6 @@ class _Marks:
     engines: dict[int, Mark] = field(default_factory=dict[int, Mark])
     ready: dict[int, Mark] = field(default_factory=dict[int, Mark])
     free: dict[int, Mark] = field(default_factory=dict[int, Mark])
-    written: dict[int, Mark] = field(default_factory=dict[int, Mark])
-    used: dict[int, Mark] = field(default_factory=dict[int, Mark])
 
 
 class Replay:
@@ -87,11 +85,12 @@ class Replay:
         """Compile the program for a stepped run."""
         self.program, self.see, self.live = program, see, live
         self.model = TimeModel(program, fast_forward=False, observer=self._observe)
+        places = self.model.places
         self.rings = {
-            self.model.slots.base[ring.index] + i: ring
+            slot: ring
             for plan in program.plans
             for ring in plan.rings
-            for i in range(ring.depth)
+            for slot in places.rings[ring.index]
         }
         self.engine_index = {e.name: e.index for e in self.model.engines}
 
@@ -115,27 +114,20 @@ class Replay:
             self._close(slot)
 
     def _enter(self, call: int) -> None:
-        """Slots of a kernel that share bytes with another's are free when those are."""
-        free = self.marks.free
-        for c in range(self.call + 1, call + 1):
-            for slot, others in self.model.slots.overlaps[self.program.calls[c].plan.name]:
-                free[slot] = max([free.get(s, NEVER) for s in (*others, slot)])
-            self._share(self.program.calls[c])
+        """Places that share bytes with others are free when those are no longer needed."""
+        free, ready, places = self.marks.free, self.marks.ready, self.model.places
+        for c in self.program.calls[self.call + 1 : call + 1]:
+            slots = [slot for ring in c.plan.rings for slot in places.rings[ring.index]]
+            for place in (*slots, *(places.tensors + b for b in c.arguments)):
+                ends = [
+                    end.get(o, NEVER) for o in places.shared.get(place, ()) for end in (free, ready)
+                ]
+                free[place] = max(free.get(place, NEVER), *ends, NEVER)
         self.call = call
 
-    def _share(self, call: Call) -> None:
-        """The same for tensors in L3."""
-        shared, marks = self.model.pinned_slots, self.marks
-        free, used, written = marks.free, marks.used, marks.written
-        for slot, buffers in shared.of_slots.get(call.plan.name, ()):
-            ends = [end.get(b, NEVER) for b in buffers for end in (used, written)]
-            free[slot] = max(free.get(slot, NEVER), *ends)
-        for b in call.arguments:
-            ends = [free.get(slot, NEVER) for slot in shared.slots_of.get(b, ())]
-            for other in shared.others.get(b, ()):
-                ends += [used.get(other, NEVER), written.get(other, NEVER)]
-            if ends:
-                used[b] = max(used.get(b, NEVER), *ends)
+    def _tensor(self, event: Event, step: Fetch | Write) -> int:
+        """The place of a transfer's tensor."""
+        return self.model.places.tensors + self.program.calls[event.call].arguments[step.buffer]
 
     def _observe(self, event: Event) -> None:
         if event.call != self.call:
@@ -178,9 +170,8 @@ class Replay:
             candidates = [marks.ready.get(s, NEVER) for s in sources]
         elif kind == "tensor":
             assert isinstance(step, Fetch | Write)
-            buffer = self.program.calls[event.call].arguments[step.buffer]
-            ends = marks.written if isinstance(step, Fetch) else marks.used
-            candidates = [ends.get(buffer, NEVER)]
+            ends = marks.ready if isinstance(step, Fetch) else marks.free
+            candidates = [ends.get(self._tensor(event, step), NEVER)]
         elif kind == "engine":
             index = self.engine_index[rest]
             begin = next(h.begin for h in held if h.engine.index == index)
@@ -205,12 +196,11 @@ class Replay:
             marks.free[slot] = max(marks.free.get(slot, NEVER), used)
         end = (t + spent.latency, i)
         if isinstance(step, Fetch) and step.pinned:
-            buffer = self.program.calls[span.event.call].arguments[step.buffer]
-            done = (t + spent.occupancy, i)
-            marks.used[buffer] = max(marks.used.get(buffer, NEVER), done)
+            tensor = self._tensor(span.event, step)
+            marks.free[tensor] = max(marks.free.get(tensor, NEVER), (t + spent.occupancy, i))
         if isinstance(step, Write):
-            buffer = self.program.calls[span.event.call].arguments[step.buffer]
-            marks.written[buffer] = max(marks.written.get(buffer, NEVER), end)
+            tensor = self._tensor(span.event, step)
+            marks.ready[tensor] = max(marks.ready.get(tensor, NEVER), end)
         if result is not None:
             adds = isinstance(step, Matmul | Reduce) and step.accumulate
             if isinstance(step, Fetch | Move) or not (adds or result in sources):

@@ -15,6 +15,7 @@ model that knows no formula, measures: see ``test/sim/test_array_model.py``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 Dataflow = Literal["os", "ws", "is"]
@@ -69,6 +70,7 @@ class ArrayTime:
         )
 
 
+@lru_cache(maxsize=1 << 14)
 def array_time(
     dataflow: Dataflow,
     rows: int,

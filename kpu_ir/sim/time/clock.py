@@ -8,10 +8,10 @@ constants.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from kpu_ir.machine import Machine
-from kpu_ir.sim.program.plan import Fetch, Move, Plan, Put, Step, Write, carrier, place
+from kpu_ir.sim.program.plan import Fetch, Move, Put, Step, Write, carrier, place
 from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.durations import Cost, cost
 from kpu_ir.support.errors import KpuError
@@ -108,88 +108,42 @@ def engines_for(step: Step, spent: Cost, engines: list[Engine]) -> list[Held]:
     ]
 
 
-@dataclass(slots=True)
-class Slots:
-    """Where each ring's slots stand in the state, and which of them share bytes with rings of other
-    kernels."""
+class Places:
+    """Where the slots of rings and the tensors of a program stand in the state: slots first, in
+    order of the rings, then tensors.
 
-    base: dict[int, int] = field(default_factory=dict[int, int])
-    rings: dict[int, range] = field(default_factory=dict[int, range])
-    count: int = 0
-    overlaps: dict[str, list[tuple[int, tuple[int, ...]]]] = field(
-        default_factory=dict[str, list[tuple[int, tuple[int, ...]]]]
-    )
+    ``shared``: of each place that has bytes in common with others, those others. They need the
+    bytes at other times: they are slots of other kernels, or tensors in L3.
+    """
 
-    @staticmethod
-    def of(plans: tuple[Plan, ...]) -> Slots:
-        """Number the slots of all plans."""
-        slots = Slots()
-        where: list[tuple[str, str, int, int, int]] = []  # plan, level, begin, end, slot
-        for plan in plans:
-            for ring in plan.rings:
-                slots.base[ring.index] = slots.count
-                slots.rings[ring.index] = range(slots.count, slots.count + ring.depth)
-                for i in range(ring.depth):
-                    begin = ring.address + i * ring.slot_bytes
-                    where.append(
-                        (plan.name, ring.level, begin, begin + ring.slot_bytes, slots.count)
-                    )
-                    slots.count += 1
-        where.sort(key=lambda w: (w[1], w[2]))
-        others: dict[int, list[int]] = {w[4]: [] for w in where}
-        active: list[tuple[str, str, int, int, int]] = []
-        for w in where:
-            active = [a for a in active if a[1] == w[1] and a[3] > w[2]]
-            for a in active:
-                if a[0] != w[0]:
-                    others[a[4]].append(w[4])
-                    others[w[4]].append(a[4])
-            active.append(w)
-        for plan in plans:
-            slots.overlaps[plan.name] = [
-                (s, tuple(others[s]))
-                for ring in plan.rings
-                for s in range(slots.base[ring.index], slots.base[ring.index] + ring.depth)
-                if others[s]
-            ]
-        return slots
-
-
-@dataclass(slots=True)
-class PinnedSlots:
-    """Tensors in L3, and what else stands where they do at other times: ``of_slots`` the tensors of
-    a plan's slots, ``slots_of`` the slots of a tensor, ``others`` tensors that share bytes."""
-
-    buffers: set[int] = field(default_factory=set[int])
-    of_slots: dict[str, list[tuple[int, tuple[int, ...]]]] = field(
-        default_factory=dict[str, list[tuple[int, tuple[int, ...]]]]
-    )
-    slots_of: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
-    others: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
-
-    @staticmethod
-    def of(program: Program, slots: Slots) -> PinnedSlots:
-        """Those of a program."""
-        found = PinnedSlots({b.index for b in program.buffers if b.level == "l3"})
-        ranges = [
-            (b.index, b.address, b.address + b.bytes) for b in program.buffers if b.level == "l3"
-        ]
-        if not ranges:
-            return found
+    def __init__(self, program: Program) -> None:
+        """Number them."""
+        self.rings: dict[int, range] = {}
+        self.tensors = 0
+        """The place of the first tensor."""
+        spans: list[tuple[str, int, int, str, int]] = []  # level, begin, end, owner, place
         for plan in program.plans:
             for ring in plan.rings:
-                if ring.level != "l3":
-                    continue
-                for i in range(ring.depth):
-                    slot, at = slots.base[ring.index] + i, ring.address + i * ring.slot_bytes
-                    near = [b for b, a, z in ranges if a < at + ring.slot_bytes and at < z]
-                    if near:
-                        found.of_slots.setdefault(plan.name, []).append((slot, tuple(near)))
-                    for b in near:
-                        found.slots_of.setdefault(b, []).append(slot)
-        for b, a, z in ranges:
-            found.others[b] = [c for c, x, y in ranges if c != b and a < y and x < z]
-        return found
+                slots = range(self.tensors, self.tensors + ring.depth)
+                self.rings[ring.index], self.tensors = slots, slots.stop
+                for i, slot in enumerate(slots):
+                    begin = ring.address + i * ring.slot_bytes
+                    spans.append((ring.level, begin, begin + ring.slot_bytes, plan.name, slot))
+        self.count = self.tensors + len(program.buffers)
+        self.pinned = {b.index for b in program.buffers if b.level == "l3"}
+        for index in self.pinned:
+            b = program.buffers[index]
+            spans.append((b.level, b.address, b.address + b.bytes, "", self.tensors + index))
+        self.shared: dict[int, list[int]] = {}
+        living: list[tuple[str, int, int, str, int]] = []
+        for span in sorted(spans):
+            level, begin, _, owner, place = span
+            living = [other for other in living if other[0] == level and other[2] > begin]
+            for other in living:
+                if other[3] != owner or not owner:
+                    self.shared.setdefault(place, []).append(other[4])
+                    self.shared.setdefault(other[4], []).append(place)
+            living.append(span)
 
 
 def cost_at(step: Step, machine: Machine) -> Cost | None:

@@ -20,8 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cache
-from operator import attrgetter
-from typing import Any, cast
+from typing import cast
 
 from xdsl.ir import Attribute, Block
 
@@ -281,46 +280,3 @@ def cost(step: Step, machine: Machine) -> Cost | None:
             return _windowed(step, machine)
         case Acquire():
             return None
-
-
-DEPENDS: dict[type[Any], tuple[str, ...]] = {
-    Fetch: ("moves", "channels", "bytes", "pinned"),
-    Move: ("moves", "channels", "bytes", "inward"),
-    Put: ("channels", "bytes"),
-    Write: ("channels", "bytes", "pinned"),
-    Matmul: (
-        "dataflow", "batch", "m", "n", "k", "accumulate", "epilogue", "element", "out_element",
-        "extra_bytes",
-    ),
-    Map: ("elements", "body", "read_bytes", "written_bytes"),
-    Reduce: ("extents", "axes", "elements", "accumulate", "read_bytes", "written_bytes"),
-    Windowed: ("extents", "window", "epilogue", "read_bytes", "written_bytes"),
-    Acquire: (),
-}  # fmt: skip
-"""What the cost of an operation depends on, the machine apart."""
-
-
-_KEYS = {kind: attrgetter(*names) for kind, names in DEPENDS.items() if names}
-
-
-class Durations:
-    """Costs on one machine, each worked out once. Bodies are known by identity: they must not
-    change meanwhile."""
-
-    def __init__(self, machine: Machine) -> None:
-        """None yet."""
-        self.machine = machine
-        self.known: dict[tuple[object, ...], Cost | None] = {}
-
-    def __call__(self, step: Step) -> Cost | None:
-        """``cost``, with the operation's place in an error that has none."""
-        if isinstance(step, Acquire):
-            return None
-        kind = type(step)
-        key = (kind, _KEYS[kind](step))
-        if key not in self.known:
-            try:
-                self.known[key] = cost(step, self.machine)
-            except KpuError as e:
-                raise KpuError(e.message, e.where or place(step.op), e.hint) from None
-        return self.known[key]

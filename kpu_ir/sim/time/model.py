@@ -8,14 +8,14 @@ in every figure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import repeat
 
 from kpu_ir.sim.program.plan import Step
 from kpu_ir.sim.program.program import Call, Program
-from kpu_ir.sim.time.clock import CallTiming, Held, PinnedSlots, Slots, Timing, engines_of
-from kpu_ir.sim.time.durations import Cost, Durations
+from kpu_ir.sim.time.clock import CallTiming, Held, Places, Timing, engines_of
+from kpu_ir.sim.time.durations import Cost
 from kpu_ir.sim.time.operations import Trace
 from kpu_ir.sim.time.state import Event, Place, Region, State, Wait
 from kpu_ir.sim.time.timed_plan import TimedPlan
@@ -42,10 +42,9 @@ class TimeModel:
         fast_forward: bool = True,
         tracing: bool = False,
         observer: Callable[[Event], None] | None = None,
-        durations: Durations | None = None,
     ) -> None:
         """Prepare ``program``. ``tracing`` steps and keeps every operation in ``events``, or tells
-        ``observer`` of it. ``durations``: those of programs before this one, for this machine."""
+        ``observer`` of it."""
         self.program = program
         self.events: list[Event] = []
         if tracing and observer is None:
@@ -53,28 +52,21 @@ class TimeModel:
         self.fast_forward = fast_forward and observer is None
         self.memory: dict[tuple[object, ...], _Effect] = {}
         wirings = [Wiring(plan, apart=observer is not None) for plan in program.plans]
-        self.engines = engines_of(program.machine, (s for w in wirings for s in w.steps))
-        self.slots = Slots.of(program.plans)
-        self.pinned_slots = PinnedSlots.of(program, self.slots)
-        self.tensors = self.slots.count
-        """The place of the first buffer."""
-        self.state = State(
-            self.engines,
-            self.tensors + len(program.buffers),
-            max((p.values + len(p.parameters) for p in program.plans), default=0),
-            self.slots.rings,
-        )
+        machine = program.machine
+        self.engines = engines_of(machine, (s for w in wirings for s in w.steps))
+        self.places = Places(program)
+        registers = max((p.values + len(p.parameters) for p in program.plans), default=0)
+        self.state = State(self.engines, self.places.count, registers, self.places.rings)
         self.trace = None
         if observer is not None:
             self.trace = Trace(observer, [0] * max((p.variables for p in program.plans), default=0))
-        durations = durations or Durations(program.machine)
         self.operations: list[tuple[Step, Cost, tuple[Held, ...]]] = []
         self.plans: dict[str, TimedPlan] = {}
         for w in wirings:
             calls = (call.where for call in program.calls if call.plan is w.plan)
             with at_call(next(calls, None)):
                 self.plans[w.plan.name] = TimedPlan(
-                    w, self.state, durations, self.trace, self.fast_forward, self.operations
+                    w, self.state, machine, self.trace, self.fast_forward, self.operations
                 )
         self.causes = list(self.state.waits)
         """What engines wait for: an engine's index and a cause."""
@@ -99,25 +91,19 @@ class TimeModel:
 
     def _enter(self, call: Call) -> None:
         """Bind the tensors, and begin each ring with its first slot. What a call puts where
-        something else stood waits for that one's readers: slots of other kernels, tensors in L3."""
-        s, shared, places = self.state, self.pinned_slots, self.state.places
-        for slot, others in self.slots.overlaps[call.plan.name]:
-            places[slot].free = max(places[slot].free, *(places[o].free for o in others))
-        for slot, buffers in shared.of_slots.get(call.plan.name, ()):
-            places[slot].free = max(places[slot].free, *self._ends(buffers))
-        for i, (b, tensor) in enumerate(zip(call.arguments, self._tensors(call.arguments))):
-            s.registers[call.plan.values + i].place = tensor
-            slots = (places[slot].free for slot in shared.slots_of.get(b, ()))
-            tensor.free = max(tensor.free, 0, *slots, *self._ends(shared.others.get(b, ())))
+        something else stood waits until that is no longer needed."""
+        s, plan = self.state, self.plans[call.plan.name]
+        tensors = self._tensors(call)
+        for register, tensor in zip(s.registers[call.plan.values :], tensors):
+            register.place = tensor
         for ring in call.plan.rings:
             s.heads[ring.index].place = s.slots[ring.index][-1]
+        for place in (*plan.slots, *tensors):
+            others = [s.places[other] for other in self.places.shared.get(place.index, ())]
+            place.free = max(place.free, 0, *(max(o.free, o.ready) for o in others))
 
-    def _tensors(self, buffers: Sequence[int]) -> list[Place]:
-        return [self.state.places[self.tensors + b] for b in buffers]
-
-    def _ends(self, buffers: Sequence[int]) -> list[int]:
-        """When buffers are no longer needed."""
-        return [max(tensor.free, tensor.ready) for tensor in self._tensors(buffers)]
+    def _tensors(self, call: Call) -> list[Place]:
+        return [self.state.places[self.places.tensors + b] for b in call.arguments]
 
     def _run(self, call: Call) -> CallTiming:
         s, plan = self.state, self.plans[call.plan.name]
@@ -126,7 +112,7 @@ class TimeModel:
         for operation in plan.body:
             operation()
         s.queue.drain()
-        ready = [place.ready for place in (*plan.slots, *self._tensors(call.arguments))]
+        ready = [place.ready for place in (*plan.slots, *self._tensors(call))]
         end = max(0, *ready, *(clock.free for clock in s.clocks))
         self.latest = max(self.latest, end)
         used = [e.index for e in self.engines if plan.busy[e.name]]
@@ -139,11 +125,11 @@ class TimeModel:
 
         Times that are no later than every engine cannot win a maximum; they count as equal.
         """
-        s, plan, pinned = self.state, self.plans[call.plan.name], self.pinned_slots.buffers
+        s, plan, pinned = self.state, self.plans[call.plan.name], self.places.pinned
         base = min((clock.free for clock in self.used), default=0)
         if not base:  # an engine has not begun
             return self._run(call)
-        tensors = self._tensors(call.arguments)
+        tensors = self._tensors(call)
         near = [tensor for tensor, b in zip(tensors, call.arguments) if b in pinned]
         region = Region(self.used, (*plan.slots, *near), tensors)
         names = [(call.arguments.index(b), b in pinned) for b in call.arguments]

@@ -146,14 +146,9 @@ class Operations:
         return take
 
     def transfer(
-        self,
-        sources: Sequence[Operand],
-        head: Pointer | None,
-        into: Operand,
-        wire: Wire,
-        work: Work,
-        is_fetch: bool,
-    ) -> Operation:
+        self, sources: Sequence[Operand], head: Pointer | None, into: Operand, wire: Wire,
+        work: Work, is_fetch: bool,
+    ) -> Operation:  # fmt: skip
         """From a tile or a tensor (and from a list of rows) to the next slot of a ring, to one that
         was taken before, or to a tensor."""
         _, clock, end, latency, others = work

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from kpu_ir.machine import Machine
 from kpu_ir.sim.program.plan import Fetch, Loop, Matmul, Step, Vector
-from kpu_ir.sim.time.clock import Engine, Held, engines_for
-from kpu_ir.sim.time.durations import Cost, Durations
+from kpu_ir.sim.time.clock import Engine, Held, cost_at, engines_for
+from kpu_ir.sim.time.durations import Cost
 from kpu_ir.sim.time.operations import NOTHING, Operand, Operation, Operations, Trace, Use, Work
 from kpu_ir.sim.time.repetition import SHORT, Repetition
 from kpu_ir.sim.time.state import State, Wait
@@ -37,7 +38,7 @@ class TimedPlan:
         self,
         wiring: Wiring,
         state: State,
-        durations: Durations,
+        machine: Machine,
         trace: Trace | None,
         fast_forward: bool,
         operations: list[tuple[Step, Cost, tuple[Held, ...]]],
@@ -51,7 +52,7 @@ class TimedPlan:
         self._executed = [0] * len(wiring.steps)
         self._held: list[list[Held]] = []
         self._made: list[Operation] = []
-        costs = [durations(step) for step in wiring.steps]
+        costs = [cost_at(step, machine) for step in wiring.steps]
         for step, wire, spent in zip(wiring.steps, wiring.wires, costs):
             held = engines_for(step, spent, state.engines) if spent else []
             self._held.append(held)
@@ -146,16 +147,13 @@ class TimedPlan:
             into = self._data(wire.target, own, self.wiring.adder(wire.target))
         elif wire.gate and not fetches:
             into = self._room(wire.target, own)
-        others = [
-            Use(
-                clocks[h.engine.index],
-                h.begin,
-                h.end,
-                self._wait(own, f"engine {h.engine.name}"),
-                self._wait(h.engine, f"engine {own.name}"),
+        others: list[Use] = []
+        for engine, begin, end in ((h.engine, h.begin, h.end) for h in held[1:]):
+            waits = (
+                self._wait(own, f"engine {engine.name}"),
+                self._wait(engine, f"engine {own.name}"),
             )
-            for h in held[1:]
-        ]
+            others.append(Use(clocks[engine.index], begin, end, *waits))
         work = Work(number, clocks[own.index], spent.occupancy, spent.latency, others)
         if isinstance(step, Matmul | Vector):
             release = spent.latency if isinstance(step, Matmul) else spent.occupancy

@@ -15,16 +15,13 @@ from kpu_ir.sim.program.plan import (
     Acquire,
     Fetch,
     Loop,
-    Map,
     Matmul,
     Move,
     Node,
     Plan,
     Put,
-    Reduce,
     Step,
     Vector,
-    Windowed,
     Write,
     carrier,
     rings_of,
@@ -129,7 +126,7 @@ class Wiring:
                 source, gate = (step.source,), "free" if step.pinned else ""
                 tensor = self.plan.values + step.buffer
                 return Wire(tensor, None, source, source, gate, step.defer, False)
-            case Matmul() | Map() | Reduce() | Windowed():
+            case _:
                 gate = "free" if step.into in self.begun else "ready"
                 if isinstance(step, Matmul) and step.accumulate and gate == "free":
                     # The sum was written by earlier drains of the array, which leave in order: an
