@@ -20,17 +20,18 @@ def read(
     fixed: Mapping[str, Any] | None = None,
     values: bool = True,
 ) -> ModuleOp:
-    """A module from an ``.onnx`` or ``.mlir`` file. Raises ``KpuError`` for what is neither.
+    """A module from an ``.onnx`` or ``.mlir`` file, or from IR of standard input (``-``). Raises
+    ``KpuError`` for what is neither.
 
     Of an ONNX model: ``shapes`` of inputs, or extents of named dimensions; ``fixed`` values of inputs,
     which are inputs no more; without ``values``, weights that are not there have a type alone.
     """
-    path = Path(source)
+    path, stdin = Path(source), str(source) == "-"
     if path.is_dir():
         raise KpuError("expected a file, got a folder", str(path))
-    if not path.exists():
+    if not path.exists() and not stdin:
         raise KpuError("there is no such file", str(path))
-    if path.suffix == ".mlir":
+    if path.suffix == ".mlir" or stdin:
         module = load_module(path, context())
         foreign = ("linalg.", "tensor.", "builtin.unregistered")
         if any(op.name.startswith(foreign) for op in module.walk()):

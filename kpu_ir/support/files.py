@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
@@ -89,6 +90,14 @@ def read_text(path: str | Path, most: int = LARGEST_TEXT) -> str:
         return data.decode().replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError:
         raise KpuError("cannot be read: it is not UTF-8 text", str(path)) from None
+
+
+def read_input() -> str:
+    """The text of standard input. Raises ``KpuError`` where it is none."""
+    try:
+        return sys.stdin.buffer.read().decode().replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError:
+        raise KpuError("cannot be read: it is not UTF-8 text", "stdin") from None
 
 
 def distrusted(path: str | Path) -> str | None:

@@ -32,7 +32,7 @@ from xdsl.utils.lexer import Input, Span
 from xdsl.utils.mlir_lexer import MLIRTokenKind
 
 from kpu_ir.support.errors import KpuError, within_limits
-from kpu_ir.support.files import read_text
+from kpu_ir.support.files import read_input, read_text
 from kpu_ir.text.bounds import BoundedLexer, BoundedParser
 from kpu_ir.text.places import caret, place_of
 from kpu_ir.text.printing import ELIDED
@@ -346,8 +346,10 @@ def parse_module(text: str, name: str, ctx: Context) -> ModuleOp:
 
 
 def load_module(path: str | Path, ctx: Context) -> ModuleOp:
-    """The verified module in a file. Raises ``KpuError`` with file, line, column and a caret."""
-    module = parse_module(read_text(path), str(path), ctx)
+    """The verified module in a file, or of standard input (``-``). Raises ``KpuError`` with file,
+    line, column and a caret."""
+    name = "stdin" if str(path) == "-" else str(path)
+    module = parse_module(read_input() if name == "stdin" else read_text(path), name, ctx)
     if module.body.block.is_empty:
-        raise KpuError("it holds no operation", f"{path}:1:1")
+        raise KpuError("it holds no operation", f"{name}:1:1")
     return module

@@ -62,15 +62,11 @@ class KpuInterpretMain(xDSLRunMain):
 
     def module(self) -> ModuleOp:
         """The verified module. Raises ``KpuError`` with its place for what is wrong in it."""
-        from kpu_ir.support.files import read_text
-        from kpu_ir.text.parsing import parse_module
+        from kpu_ir.text.parsing import load_module
 
-        name = self.get_input_name()
-        try:
-            text = sys.stdin.buffer.read().decode() if name == "stdin" else read_text(name)
-        except UnicodeDecodeError:
-            raise KpuError("it is not UTF-8 text", name) from None
-        return parse_module(text, name, self.ctx)
+        return load_module(
+            "-" if self.get_input_name() == "stdin" else self.args.input_file, self.ctx
+        )
 
     def run(self) -> None:
         """Call the function with its arguments; print what it gives, or write it to a file.

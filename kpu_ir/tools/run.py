@@ -36,7 +36,11 @@ def parser() -> argparse.ArgumentParser:
     def option(name: str, help: str, **more: Any) -> None:
         p.add_argument(name, help=help, **more)
 
-    option("file", "a .onnx model, a .mlir module at any level, or a saved .kpu program")
+    option(
+        "file",
+        "a .onnx model, a .mlir module at any level, or a saved .kpu program; - is standard "
+        "input, of IR",
+    )
     option("--inputs", "arrays by input name (default: seeded random ones)", metavar="F.npz")
     option("--outputs", "write the outputs here", metavar="F.npz")
     option("--batch", "--inputs hold many items, stacked or along their first axis; so do --outputs",
@@ -280,10 +284,11 @@ def obtain(
     from kpu_ir.program.stages import lacks_values, stage_of
 
     shapes = shapes_of(args.shape)
-    if shapes and args.file.endswith(".mlir"):
+    ir = args.file == "-" or args.file.endswith(".mlir")
+    if shapes and ir:
         raise KpuError("--shape does nothing for IR: its shapes are fixed", args.file)
     fixed = fixed_of(args.fixed)
-    if fixed and args.file.endswith(".mlir"):
+    if fixed and ir:
         raise KpuError("--input does nothing for IR", args.file, "give all inputs: --inputs F.npz")
     elided = False
     file = ArrayFile(args.inputs) if args.inputs else None
@@ -321,6 +326,8 @@ def obtain(
 
     def key() -> str | None:
         if args.no_cache or elided:  # a program without its weights is not that of the model
+            return None
+        if args.file == "-":  # read once
             return None
         return key_of(args.file, shapes, machine, options, args.settings, fixed)
 
