@@ -36,15 +36,27 @@ Cell = tuple[object, ...]
 """Whose a reused slot is: the operation that takes it, and where the loops around it are."""
 
 
+class _Axis(NamedTuple):
+    """One dimension of a block that may be clipped, or hang into what is around its tensor: ``size``
+    elements from ``const`` and ``terms``, within ``limit``; the tensor itself has ``extent``, from
+    ``low`` on."""
+
+    axis: int
+    const: int
+    terms: tuple[tuple[int, int], ...]
+    size: int
+    limit: int
+    low: int
+    extent: int
+
+
 class _Block(NamedTuple):
-    """What a transfer accesses of a tensor or a tile, before it is clipped: ``sizes`` elements from
-    ``offsets``, within ``limits``. ``shape`` is that of the tensor without what is around it;
-    ``whole``: it is all of a tile."""
+    """What a transfer accesses of a tensor or a tile: ``sizes`` elements from ``offsets``. ``open``
+    are the dimensions that may be clipped; ``whole``: it is all of a tile."""
 
     offsets: tuple[Affine, ...]
     sizes: Shape
-    limits: Shape
-    shape: Shape
+    open: tuple[_Axis, ...] = ()
     whole: bool = False
 
 
@@ -67,7 +79,7 @@ class _Planner:
     """Walks a function with its loops at the first of each run of trips.
 
     By loop: ``accesses`` of its body that it may clip, ``special``: whether its first and its last
-    trip differ; ``value``: where it is, None outside of it, ``first``, ``last``: whether that is its
+    trip differ; ``inside``: whether it is open, ``value``: where it is, ``first``, ``last``: whether that is its
     first trip, its last one. ``blocks`` are those of the transfers. ``extents``: of what each tile
     holds, None where nothing does. ``held``: of what stands in slots that are reused, ``cells`` whose
     the slot of a tile is. ``cases``: the steps that there are, by what distinguishes them.
@@ -80,7 +92,8 @@ class _Planner:
         self.bounds = [loop.bounds for loop in function.loops]
         self.accesses: list[list[_Access]] = [[] for _ in range(count)]
         self.special = [[False, False] for _ in range(count)]
-        self.value: list[int | None] = [None] * count
+        self.value = [0] * count
+        self.inside = [False] * count
         self.first = [False] * count
         self.last = [False] * count
         self.blocks: dict[records.Record, _Block] = {}
@@ -120,14 +133,14 @@ class _Planner:
                     sizes, source = unpermuted(node.out.shape, node.permuted), node.source
                     offsets = self._accessed(node.indices, sizes, None, source.shape, source)
                     whole = sizes == source.shape and not any(o.const or o.terms for o in offsets)
-                    self.blocks[node] = _Block(offsets, sizes, (), (), whole)
+                    self.blocks[node] = _Block(offsets, sizes, whole=whole)
                     self._differ(node.reused, first=True)
                     self._differ([node.after] if node.after else (), first=True)
                     self._differ(node.over, last=True)
                 case records.Write():
                     sizes, limits = node.source.shape, node.target.shape
                     offsets = self._accessed(node.indices, sizes, None, limits)
-                    self.blocks[node] = _Block(offsets, sizes, limits, limits)
+                    self.blocks[node] = _Block(offsets, sizes, _open(offsets, sizes, limits))
                     self._differ(node.over, last=True)
                 case records.Acquire():
                     reused = [i.var for i in node.reused]
@@ -139,14 +152,11 @@ class _Planner:
                     pass
 
     def _gather_fetch(self, node: records.Fetch) -> None:
-        shape = node.source.shape
+        shape, sizes, low, high = node.source.shape, node.out.shape, node.low, node.high
         if node.by is not None:
             shape = (shape[0], *node.by.shape, *shape[2:])
-        limits, sizes = shape, node.out.shape
-        if node.low is not None and node.high is not None:
-            limits = tuple(a + n + b for a, n, b in zip(node.low, shape, node.high))
-        offsets = self._accessed(node.indices, sizes, node.low, shape)
-        self.blocks[node] = _Block(offsets, sizes, limits, shape)
+        offsets = self._accessed(node.indices, sizes, low, shape)
+        self.blocks[node] = _Block(offsets, sizes, _open(offsets, sizes, shape, low, high))
 
     def _differ(self, loops: Sequence[Index], first: bool = False, last: bool = False) -> None:
         for index in loops:
@@ -183,10 +193,9 @@ class _Planner:
         for own, const, others, size, floor, limit, source, axis in self.accesses[var]:
             low = high = const
             for v, c in others:
-                known = value[v]
-                if known is not None:
-                    low += c * known
-                    high += c * known
+                if self.inside[v]:
+                    low += c * value[v]
+                    high += c * value[v]
                 else:
                     ends = (c * self.bounds[v][0], c * self.bounds[v][-1])
                     low, high = low + min(ends), high + max(ends)
@@ -217,15 +226,16 @@ class _Planner:
 
     def _loop(self, loop: records.Loop, out: list[Node]) -> None:
         var, bounds = loop.index.var, loop.bounds
-        trips = len(bounds)
-        for begin, end in pairwise(self._cuts(var)):
+        trips, cuts = len(bounds), self._cuts(var)
+        self.inside[var] = True
+        for begin, end in pairwise(cuts):
             self.value[var] = at = bounds[begin]
             self.first[var], self.last[var] = begin == 0, end == trips
             body = self.block(loop.body)
             if body:
                 innermost = not any(type(n) is Loop for n in body)
                 out.append(Loop(var, at, bounds.step, end - begin, tuple(body), innermost))
-        self.value[var] = None
+        self.inside[var] = False
 
     def block(self, nodes: Sequence[records.Node]) -> list[Node]:
         """The nodes of a block where the loops around it are as ``value`` says."""
@@ -251,30 +261,16 @@ class _Planner:
                 return False
         return True
 
-    def _at(self, offset: Affine) -> int:
-        at = offset.const
-        for v, c in offset.terms:
-            value = self.value[v]
-            assert value is not None
-            at += c * value
-        return at
-
-    def _clip(
-        self, record: records.Record, block: _Block, sizes: Shape, limits: Shape
-    ) -> Shape | None:
-        """The extents of a block; None where nothing of it is left."""
-        extents: list[int] = []
-        empty = False
-        for axis, (offset, size, limit) in enumerate(zip(block.offsets, sizes, limits)):
-            at = self._at(offset) if offset.terms else offset.const
-            if at < 0:
-                raise KpuError(
-                    f"offset {at} in dimension {axis} is before the beginning", record.place
-                )
-            left = limit - at
-            extents.append(size if size < left else left)
-            empty |= left <= 0
-        return None if empty else tuple(extents)
+    def _left(self, record: records.Record, axis: _Axis) -> tuple[int, int]:
+        """Where a block begins in a dimension, and how many elements are left there."""
+        at = axis.const
+        for v, c in axis.terms:
+            at += c * self.value[v]
+        if at < 0:
+            raise KpuError(
+                f"offset {at} in dimension {axis.axis} is before the beginning", record.place
+            )
+        return at, axis.limit - at
 
     def _read(self, record: records.Record, tile: Tile) -> Shape | None:
         """The extents of a tile that is read; None where it is empty."""
@@ -293,26 +289,25 @@ class _Planner:
 
     def _fetch(self, record: records.Fetch, out: list[Node]) -> None:
         block = self.blocks[record]
-        extents = self._clip(record, block, block.sizes, block.limits)
-        self.extents[record.out.register] = extents
-        if extents is None:
-            return
-        moves, inside = self._begins(record.reused), extents
-        if record.low is not None:
-            inside = self._inside(block, extents, record.low)
-        key = (record, extents, moves, inside)
+        extents, inside = list(block.sizes), None
+        for axis in block.open:
+            at, left = self._left(record, axis)
+            if left <= 0:
+                self.extents[record.out.register] = None
+                return
+            n = extents[axis.axis] = min(axis.size, left)
+            begin, end = max(at, axis.low), min(at + n, axis.low + axis.extent)
+            if end - begin != n:
+                inside = inside or {}
+                inside[axis.axis] = max(0, end - begin)
+        moves, got = self._begins(record.reused), tuple(extents)
+        read = got if inside is None else tuple(inside.get(a, n) for a, n in enumerate(got))
+        self.extents[record.out.register] = got
+        key = (record, got, moves, read)
         step = self.cases.get(key)
         if step is None:
-            step = self.cases[key] = self._fetched(record, extents, moves, inside)
+            step = self.cases[key] = self._fetched(record, got, moves, read)
         out.append(step)
-
-    def _inside(self, block: _Block, extents: Shape, low: Shape) -> Shape:
-        """The extents of a block without what is around the tensor."""
-        found: list[int] = []
-        for offset, n, before, extent in zip(block.offsets, extents, low, block.shape):
-            at = self._at(offset)
-            found.append(max(0, min(at + n, before + extent) - max(at, before)))
-        return tuple(found)
 
     def _fetched(self, record: records.Fetch, extents: Shape, moves: bool, inside: Shape) -> Fetch:
         offsets, low = self.blocks[record].offsets, record.low
@@ -336,7 +331,7 @@ class _Planner:
         source = self._read(record, record.source)
         full, block = self.blocks[record], source
         if source is not None and not full.whole:
-            block = self._clip(record, full, full.sizes, source)
+            block = self._part(record, full, source)
         if block is None:
             self.extents[tile.register] = None
             return
@@ -344,6 +339,14 @@ class _Planner:
         step = self._case((record, block, moves), lambda: self._moved(record, block, moves))
         self.extents[tile.register] = step.extents
         out.append(step)
+
+    def _part(self, record: records.Move, block: _Block, source: Shape) -> Shape | None:
+        """The extents of a block of a tile; None where nothing of it is left."""
+        extents: list[int] = []
+        for axis in _open(block.offsets, block.sizes, source, every=True):
+            left = self._left(record, axis)[1]
+            extents.append(min(axis.size, left))
+        return tuple(extents) if min(extents, default=1) > 0 else None
 
     def _moved(self, record: records.Move, block: Shape, moves: bool) -> Move:
         extents = tuple(block[axis] for axis in record.permuted)
@@ -387,20 +390,21 @@ class _Planner:
         source = self._read(record, record.source)
         if source is None:
             return
-        block = self.blocks[record]
-        extents = self._clip(record, block, source, block.limits)
-        if extents is None:
-            return
-        if extents != source:
+        block, extents = self.blocks[record], list(source)
+        for axis in block.open:
+            left = self._left(record, axis)[1]
+            if left <= 0:
+                return
+            extents[axis.axis] = min(source[axis.axis], left)
+        if tuple(extents) != source:
             raise KpuError(
-                f"writes a tile of {source} where only {extents} is left",
+                f"writes a tile of {source} where only {tuple(extents)} is left",
                 record.place,
                 "operands and result must be clipped alike",
             )
-        size = packed(record.target.bits, extents)
         self.writes.add(record.target.position)
-        make = lambda: Write(record, extents, block.offsets, size)  # noqa: E731
-        out.append(self._case((record, extents), make))
+        size = packed(record.target.bits, source)
+        out.append(self._case((record, source), lambda: Write(record, source, block.offsets, size)))
 
     # -- computing --------------------------------------------------------------------------------
 
@@ -535,6 +539,24 @@ class _Planner:
             frozenset(self.writes),
             len(f.loops),
         )
+
+
+def _open(
+    offsets: Sequence[Affine],
+    sizes: Shape,
+    shape: Shape,
+    low: Shape | None = None,
+    high: Shape | None = None,
+    every: bool = False,
+) -> tuple[_Axis, ...]:
+    """The dimensions (or all) of a block that may be clipped, or hang over."""
+    found: list[_Axis] = []
+    for axis, (offset, size, extent) in enumerate(zip(offsets, sizes, shape)):
+        before, after = low[axis] if low else 0, high[axis] if high else 0
+        limit, const = before + extent + after, offset.const
+        if every or offset.terms or before or after or const < 0 or const + size > limit:
+            found.append(_Axis(axis, const, offset.terms, size, limit, before, extent))
+    return tuple(found)
 
 
 def _bytes(tiles: Any) -> int:
