@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,10 @@ def operator(*names: str, domain: str = "") -> Callable[[Handler], Handler]:
     return register
 
 
+MOST_FILLED = 1 << 29
+"""Bytes of a model's tensors of one number that are made at import; what is beyond is filled when it runs."""
+
+
 class Constants:
     """Known tensors that became values of the graph, each once, and what the file says of them."""
 
@@ -47,6 +52,17 @@ class Constants:
         self.folder = folder
         self.values = values
         self.made: dict[int, tuple[Array, Value]] = {}
+        self.filled = 0
+        """Bytes of arrays that a number fills."""
+
+    def full(self, shape: Sequence[int], one: Array) -> Tensor:
+        """A tensor of one number, a scalar array. Weights are made so in models without their
+        training: it is known, and read from memory as any weight, up to ``MOST_FILLED`` in all."""
+        size = math.prod(shape) * one.dtype.itemsize
+        if self.filled + size > MOST_FILLED:
+            return self.graph.broadcast(self.graph.constant(one), shape)
+        self.filled += size
+        return np.full(shape, one)
 
     def read(self, tensor: TensorProto) -> Tensor:
         """A tensor of the file."""

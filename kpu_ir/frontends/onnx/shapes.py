@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -12,13 +11,12 @@ from xdsl.dialects import arith
 from kpu_ir.dialects.kernel import scalar_type
 from kpu_ir.frontends.onnx.choosing import check_made
 from kpu_ir.frontends.onnx.declared import check_size
-from kpu_ir.frontends.onnx.folding import MOST_FOLDED
 from kpu_ir.frontends.onnx.load import read_sparse
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.python.graph import Value
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.types import Array, element_type_of
+from kpu_ir.support.types import element_type_of
 
 if TYPE_CHECKING:
     from onnx import SparseTensorProto, TensorProto
@@ -155,14 +153,6 @@ def transpose(node: Node) -> Tensor:
     return node.graph.transpose(value, perm)
 
 
-def filled(node: Node, shape: Sequence[int], one: Array) -> Tensor:
-    """A tensor of one number: known where it is small."""
-    check_size(shape, "its result")
-    if math.prod(shape) <= MOST_FOLDED:
-        return np.full(shape, one)
-    return node.graph.broadcast(node.graph.constant(one), shape)
-
-
 @operator("ConstantOfShape")
 def constant_of_shape(node: Node) -> Tensor:
     """One number everywhere."""
@@ -174,7 +164,8 @@ def constant_of_shape(node: Node) -> Tensor:
         value = node.constants.read(node.attributes["value"])
     if not isinstance(value, np.ndarray) or value.size != 1:
         raise KpuError("its value is not one number")
-    return filled(node, shape, value.reshape(()))
+    check_size(shape, "its result")
+    return node.constants.full(shape, value.reshape(()))
 
 
 @operator("EyeLike")
