@@ -11,6 +11,7 @@ from xdsl.dialects.builtin import ModuleOp
 
 from kpu_ir.registry import context
 from kpu_ir.support.errors import KpuError
+from kpu_ir.text.calls import check_calls
 from kpu_ir.text.parsing import load_module
 
 
@@ -38,6 +39,7 @@ def read(
             from kpu_ir.frontends.linalg import linalg_to_kernel
 
             linalg_to_kernel(module)
+        check_calls(module)
         return module
     if path.suffix == ".onnx":
         from kpu_ir.frontends.onnx import import_onnx

@@ -129,7 +129,10 @@ class Contraction:
         budget = min(machine.l2.bytes, machine.l3.bytes) // 2 // size
         tm, tn = min(round_up(m, rows), 4 * rows), min(round_up(n, columns), 4 * columns)
         while (tm + tn) * 16 * 2 + 2 * tm * tn > budget and max(tm, tn) > 16:
-            tm, tn = max(rows, tm // 2), max(columns, tn // 2)
+            smaller = max(rows, tm // 2), max(columns, tn // 2)
+            if smaller == (tm, tn):
+                break  # one fold of a large array: whether it fits is said where it is placed
+            tm, tn = smaller
         tk = max(16, (budget - 3 * tm * tn) // (2 * (tm + tn)))
         return Schedule(tile=(tm, tn, k if tk >= k else max(16, tk // 16 * 16)))
 

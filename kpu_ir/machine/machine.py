@@ -319,10 +319,10 @@ LONGEST_NAME = 200
 MOST = {
     "dma.channels": 4096,
     "mover.channels": 4096,
-    "fabric.rows": 1 << 14,
-    "fabric.columns": 1 << 14,
+    "fabric.rows": 4096,
+    "fabric.columns": 4096,
 }
-"""Each channel is simulated as one; an array of more than a quarter of a billion elements is none."""
+"""Each channel is simulated as one; tiles are chosen by trying multiples of the array."""
 
 
 def _parsed(text: str) -> Any:

@@ -18,8 +18,8 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from kpu_ir.dialects import kernel
-from kpu_ir.passes.calls import check_calls, check_size
 from kpu_ir.passes.kernel_outline import captured, function, outlined
+from kpu_ir.text.calls import check_calls, check_size
 
 LAYER = "kernel.layer"
 """The attribute of a function that holds a layer."""

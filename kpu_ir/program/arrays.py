@@ -16,6 +16,7 @@ import numpy as np
 
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import opened, writing
+from kpu_ir.support.names import shortened
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -162,8 +163,7 @@ def check_names(names: Mapping[str, Any], path: str) -> None:
     """Refuse names that no archive has, before anything is computed."""
     for name in names:
         if "\0" in name or len(name) > LONGEST_NAME:
-            short = name if len(name) <= 40 else f"{name[:40]}..."
-            raise KpuError(f"an archive cannot hold an array called '{short}'", path)
+            raise KpuError(f"an archive cannot hold an array called '{shortened(name)}'", path)
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:

@@ -29,6 +29,7 @@ from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.clock import cost_at
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import writing
+from kpu_ir.support.names import shortened
 from kpu_ir.support.numbers import whole_number
 
 ENGINES, RINGS, KERNELS = 1, 2, 3
@@ -269,5 +270,7 @@ def window_of(text: str) -> Interval:
     """``1000:2000`` as a window of cycles; ``KpuError`` for anything else."""
     begin, end = map(whole_number, text.partition(":")[::2])
     if begin is None or end is None or begin >= end:
-        raise KpuError(f"'{text}' is not a window", hint="write BEGIN:END in cycles, as 1000:2000")
+        raise KpuError(
+            f"'{shortened(text)}' is not a window", hint="write BEGIN:END in cycles, as 1000:2000"
+        )
     return begin, end

@@ -11,6 +11,11 @@ def shown(text: str, keep: str = "") -> str:
     return text if text.isprintable() else text.translate(_table(keep))
 
 
+def shortened(text: str, most: int = 40) -> str:
+    """The beginning of a text that may be long, with dots where it is."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 @cache
 def _table(keep: str) -> _Spelt:
     return _Spelt((ord(c), c) for c in keep)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.names import shortened
 
 DIGITS = 18
 """Of the largest whole number that an option takes: more than any of them means anything by."""
@@ -26,6 +27,5 @@ def number_from(variable: str, default: int, what: str) -> int:
         return default
     number = whole_number(text)
     if number is None:
-        short = text if len(text) <= 40 else f"{text[:40]}..."
-        raise KpuError(f"{variable} is '{short}'", hint=what)
+        raise KpuError(f"{variable} is '{shortened(text)}'", hint=what)
     return number

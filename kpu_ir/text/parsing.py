@@ -114,7 +114,7 @@ class LocatedParser(BoundedParser):
         self._blobs: dict[tuple[str, str], str] = {}
         self._of: type[Operation] | None = None
         self._theirs: dict[str, type[Operation]] = {}
-        self._name = StringAttr(name)
+        self._name = StringAttr(name.encode(errors="backslashreplace").decode())  # any file's name
         self._line_offset = line_offset
         self._line_starts = [0, *(m.end() for m in re.finditer("\n", text))]
 

@@ -22,6 +22,7 @@ def guarded(tool: str, work: Callable[[], int]) -> int:
         if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]
             sys.stdout = _nowhere()
             raise KpuError("standard output is closed", hint="redirect it to /dev/null")
+        _folder()
         with within_limits():
             status = work()
         sys.stdout.flush()
@@ -38,6 +39,15 @@ def guarded(tool: str, work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print(f"{tool}: interrupted", file=sys.stderr)
         return 130
+
+
+def _folder() -> None:
+    """Refuse a working directory that is gone: Python imports nothing from there."""
+    try:
+        os.getcwd()
+    except OSError as e:
+        what = "the working directory cannot be used"
+        raise KpuError(f"{what}: {e.strerror or e}", hint="cd into another one") from None
 
 
 def _fail(tool: str, message: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.names import shown
+from kpu_ir.support.names import shortened, shown
 from kpu_ir.support.numbers import whole_number
 from kpu_ir.tools.guard import guarded
 
@@ -90,7 +91,9 @@ def shapes_of(settings: Sequence[str]) -> dict[str, tuple[int, ...]]:
         extents = [whole_number(n) for n in text.split("x")] if text else []
         known = [n for n in extents if n is not None]
         if not sign or not name or len(known) < len(extents):
-            raise KpuError(f"--shape '{setting}' is not a shape", hint="write name=1x128")
+            raise KpuError(
+                f"--shape '{shortened(setting)}' is not a shape", hint="write name=1x128"
+            )
         found[name] = tuple(known)
     return found
 
@@ -218,7 +221,7 @@ def check_options(args: argparse.Namespace) -> None:
         from kpu_ir.report.trace import window_of
 
         args.trace_window = window_of(args.trace_window)
-    written: dict[Path, str] = {}
+    written: dict[str, str] = {}
     for option in ("outputs", "trace", "report", "save"):
         name = getattr(args, option)
         if name is None:
@@ -228,7 +231,7 @@ def check_options(args: argparse.Namespace) -> None:
             raise KpuError("the folder does not exist", str(target.parent), "make it first")
         if target.is_dir():
             raise KpuError("expected a file to write, got a folder", name)
-        other = written.setdefault(target.resolve(), option)
+        other = written.setdefault(os.path.realpath(target), option)
         if other != option and (target.is_file() or not target.exists()):
             raise KpuError(f"--{other} and --{option} would write the same file", name)
 
@@ -237,8 +240,8 @@ def _number(option: str, text: str, of: str = "") -> int:
     """The whole number that an option is given."""
     number = whole_number(text)
     if number is None:
-        short = text if len(text) <= 40 else f"{text[:40]}..."
-        raise KpuError(f"{option} '{short}': expected a number{of}", hint="digits only, up to 18")
+        what = f"{option} '{shortened(text)}': expected a number{of}"
+        raise KpuError(what, hint="digits only, up to 18")
     return number
 
 
