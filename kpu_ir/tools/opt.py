@@ -218,8 +218,11 @@ class KpuOptMain(xDSLOptMain):
                 try:
                     output.write(self._chunk(chunk, extension, offset))
                 except KpuError as e:
+                    from kpu_ir.text.places import with_line
+
                     self.failures += 1
-                    complain(e)
+                    text, before = self.source
+                    complain(with_line(e, self.get_input_name(), lambda: "\n" * before + text))
                 finally:
                     chunk.close()
                 output.flush()
@@ -329,6 +332,9 @@ class KpuOptMain(xDSLOptMain):
             error = verify_error(module, e, Source(text, self.get_input_name(), offset))
             after = f"after {before.name}: " if before is not None else ""
             raise KpuError(after + error.message, error.where) from None
+        from kpu_ir.sim.program.layout import check_layout
+
+        check_layout(module)
 
     def output_resulting_program(self, prog: ModuleOp) -> str:
         """The module as text."""

@@ -23,11 +23,17 @@ from xdsl.ir import Attribute, Operation, SSAValue
 
 from kpu_ir.dialects import dma, tile
 from kpu_ir.machine import Machine
+from kpu_ir.sim.program.layout import (
+    Standing,
+    aligned,
+    check_address,
+    check_standing,
+    room_of,
+)
 from kpu_ir.sim.program.plan import (
     MOST_OPERATIONS,
     Fetch,
     Plan,
-    Ring,
     Write,
     element_bytes,
     executed,
@@ -197,24 +203,24 @@ def port_names(
 
 
 def _fits(plan: Plan, machine: Machine) -> None:
-    room = {"l3": machine.l3.bytes, "l2": machine.l2.bytes}
-    by_level: dict[str, list[Ring]] = {"l3": [], "l2": []}
-    for ring in plan.rings:
-        by_level[ring.level].append(ring)
-    for level, rings in by_level.items():
-        end, before = 0, None
-        for ring in sorted(rings, key=lambda r: r.address):
-            if ring.address < end and before is not None:
-                raise KpuError(
-                    f"rings @{before.name} and @{ring.name} overlap in {level}", plan.place(ring)
-                )
-            end, before = ring.address + ring.slot_bytes * ring.depth, ring
-            if end > room[level]:
-                raise KpuError(
-                    f"@{plan.name} needs {end} bytes of {level}, the machine has {room[level]}",
-                    plan.place(ring),
-                    "smaller tiles, shallower rings, or a machine with more of it",
-                )
+    rings = [
+        Standing(
+            r.name, r.level, r.address, r.slot_bytes * r.depth, lambda r=r: plan.place(r)
+        )
+        for r in plan.rings
+    ]  # fmt: skip
+    check_standing(rings, plan.name, room_of(machine))
+
+
+KINDS = {"constant": "a constant", "input": "the caller's"}
+"""What a buffer is that a kernel may not write."""
+
+
+def _address(op: tile.BufferOp | tile.ConstantOp) -> int | None:
+    if op.address is None:
+        return None
+    check_address(op, op.address.value.data)
+    return op.address.value.data
 
 
 class _Loader:
@@ -245,17 +251,20 @@ class _Loader:
         if tile.is_pinned(type):
             return self.pinned(name, type, size, address)
         at = self.end if address is None else address
-        self.end = max(self.end, (at + size + 63) // 64 * 64)
-        if self.end > self.machine.external.bytes:
-            raise KpuError(
-                f"external memory: the tensors need {self.end} bytes, the machine has "
-                f"{self.machine.external.bytes}",
-                hint="a larger external.bytes",
-            )
+        self.end = max(self.end, aligned(at + size))
         value = more.get("value")
         assert value is None or isinstance(value, DenseIntOrFPElementsAttr | DenseResourceAttr)
         self.buffers.append(Buffer(len(self.buffers), name, type, size, kind, at, value))
         return len(self.buffers) - 1
+
+    def check_room(self) -> None:
+        """Raise ``KpuError`` where the tensors do not fit the machine's external memory."""
+        room = self.machine.external.bytes
+        if self.end > room:
+            raise KpuError(
+                f"the tensors need {self.end} bytes of external memory, the machine has {room}",
+                hint=f"a machine with external.bytes of {self.end} or more",
+            )
 
     def pinned(self, name: str, type: MemRefType, size: int, address: int | None) -> int:
         """A tensor in L3; without an address, below those that have none either."""
@@ -285,11 +294,11 @@ class _Loader:
         for op in block.ops:
             match op:
                 case tile.BufferOp():
-                    at = op.address.value.data if op.address else None
+                    at = _address(op)
                     name = op.result.name_hint or f"t{len(self.buffers)}"
                     self.values[op.result] = self.buffer(name, op.result.type, "temporary", at)
                 case tile.ConstantOp():
-                    at = op.address.value.data if op.address else None
+                    at = _address(op)
                     name = op.result.name_hint or f"w{len(self.buffers)}"
                     index = self.buffer(name, op.result.type, "constant", at, value=op.value)
                     self.values[op.result] = index
@@ -300,6 +309,7 @@ class _Loader:
                     where = op.location
                     label = where.desc.data if isinstance(where, NameLoc) else plan.name
                     arguments = tuple(self.values[v] for v in op.arguments)
+                    self.check_writes(plan, arguments, op)
                     calls.append(Call(plan, arguments, label, place_of(op)))
                 case ReturnOp():
                     attrs = func.res_attrs.data if func.res_attrs else None
@@ -311,6 +321,7 @@ class _Loader:
                     raise KpuError(
                         "this operation does not belong in a dma program's @main", place(op)
                     )
+        self.check_room()
         for port in (*inputs, *outputs):
             if self.buffers[port.buffer].level == "l3":
                 raise KpuError(f"'{port.name}' is the caller's, and cannot stand in L3")
@@ -318,6 +329,17 @@ class _Loader:
         _check_lifetimes(program)
         _check_residents(program)
         return program
+
+    def check_writes(self, plan: Plan, arguments: Sequence[int], op: CallOp) -> None:
+        """Raise ``KpuError`` for a call that writes what is not its to write."""
+        for i in plan.writes:
+            buffer = self.buffers[arguments[i]]
+            if buffer.kind != "temporary":
+                raise KpuError(
+                    f"@{plan.name} writes %{buffer.name}, which is {KINDS[buffer.kind]}",
+                    place_of(op),
+                    "give it a tile.buffer",
+                )
 
     def alone(self, plan: Plan, names: Sequence[str | None]) -> Program:
         """One kernel as a program: what it writes are its outputs."""
@@ -330,6 +352,7 @@ class _Loader:
             name = given or f"arg{i}"
             index = self.buffer(name, type, "temporary" if i in written else "input", None)
             (outputs if i in written else inputs).append(Port(name, index, type))
+        self.check_room()
         call = Call(plan, tuple(range(len(plan.parameters))), plan.name)
         program = self.program([call], inputs, outputs)
         if self.top is not None:
