@@ -27,6 +27,10 @@ def stage(function: Function, schedule: Schedule, l3: int, l2: int) -> Function:
     return function
 
 
+ROOM = {"l3": "l3.tiles * l3.tile_bytes", "l2": "l2.banks * l2.bank_bytes"}
+"""What of a machine says how large a level is."""
+
+
 class _Staging:
     """``open`` are the loops around; ``results`` the tiles that only the vector engine uses, so
     far."""
@@ -117,7 +121,8 @@ class _Staging:
             raise KpuError(
                 f"the tiles of @{self.function.name} need {end} bytes of {level}, "
                 f"the machine has {room} for them ({parts})",
-                hint="smaller tiles, shallower rings, or a machine with more of it",
+                hint=f"smaller tiles or shallower rings (kpu.schedule), or a machine with {end} "
+                f"bytes of {level} for them ({ROOM[level]})",
             )
 
     # -- operations -------------------------------------------------------------------------------

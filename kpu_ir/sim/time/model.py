@@ -50,6 +50,8 @@ class TimeModel:
         if tracing and observer is None:
             observer = self.events.append
         self.fast_forward = fast_forward and observer is None
+        if not fast_forward:
+            program.check_count("leave out --stepped: every figure is the same")
         self.memory: dict[tuple[object, ...], _Effect] = {}
         wirings = [Wiring(plan, apart=observer is not None) for plan in program.plans]
         machine = program.machine
