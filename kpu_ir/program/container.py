@@ -28,7 +28,7 @@ from kpu_ir.support.files import read_bytes, writing
 MAGIC = b"\x89KPU\r\n\x1a\n"
 """Like PNG's: no text, and spoilt by whatever changes line ends."""
 
-VERSION = 1
+VERSION = 2
 ALIGNMENT = 64
 FIXED = struct.Struct("<8sIQ")
 PROLOGUE = FIXED.size + hashlib.sha256().digest_size
@@ -124,9 +124,15 @@ def _header(data: memoryview, where: str) -> tuple[dict[str, Any], int, memoryvi
     _, version, length = FIXED.unpack(data[: FIXED.size])
     if version > VERSION:
         raise KpuError(
-            f"format {version} is newer than this kpu-ir, which reads up to {VERSION}",
+            f"format {version} is newer than this kpu-ir, which reads {VERSION}",
             where,
             "update kpu-ir, or compile the model again",
+        )
+    if version < VERSION:  # its IR is spelled as it was then
+        raise KpuError(
+            f"format {version} is of an earlier kpu-ir, this one reads {VERSION}",
+            where,
+            "compile the model again",
         )
     end = PROLOGUE + length
     if end > len(data):
