@@ -178,7 +178,9 @@ class Attention:
         vector = count * m * (n * own + np.where(trips == 1, 0, trips * 4 * dv)) // 16
         least = np.maximum(array, moved // machine.bandwidth["dma"])
         guess = np.maximum(least, vector) + count * again * trips * 200
-        return Space.of(least, moved, guess, (tm, tn), rhs=stays, out_depth=out_depth, defer=defer)
+        return Space.of(
+            (m, n), least, moved, guess, (tm, tn), rhs=stays, out_depth=out_depth, defer=defer
+        )
 
     @cached_property
     def bodies(self) -> dict[str, Region | None]:

@@ -169,7 +169,7 @@ class BackToBack:
         steps = ceildiv(m, tm) * over_h * (ceildiv(e, tn) + ceildiv(d, tk))
         ends = (tm + tj) * d * size // wide + machine.external.latency
         return Space.of(
-            least, moved, least + ends + steps, (block, tm, tj, tn, tk),
+            (m, m, h, e, d), least, moved, least + ends + steps, (block, tm, tj, tn, tk),
             order=outer_n, lhs=lhs, rhs=rhs, defer=3,
         )  # fmt: skip
 

@@ -173,8 +173,9 @@ def _space(p: ConvolutionProblem, machine: Machine, flow: str, tiles: list[Colum
     ends = machine.external.latency + loads // wide + loads // narrow
     ends = ends + result // wide + result // narrow
     ends = ends + np.where(out_depth == 1, lead * over_o * spots * (result // narrow), 0)
+    extents = (p.out_channels, p.out_height, p.out_width, p.channels)
     return Space.of(
-        cycles, external, cycles + ends, [column[tile] for column in tiles],
+        extents, cycles, external, cycles + ends, [column[tile] for column in tiles],
         dataflow=FLOWS.index(flow), order=order, lhs=lhs, rhs=rhs, l3_depth=2,
         out_depth=out_depth, defer=2 + np.minimum(4, 2 + machine.external.latency // step),
     )  # fmt: skip

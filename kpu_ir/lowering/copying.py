@@ -106,12 +106,12 @@ class Copying:
 
     def candidates(self, machine: Machine) -> Space:
         """Blocks of several sizes."""
-        moved = 2 * prod(self.results[0][0]) * bits_of(self.results[0][1]) // 8
+        elements = prod(self.results[0][0])
+        moved = 2 * elements * bits_of(self.results[0][1]) // 8
         least = moved // machine.bandwidth["dma"]
         block, depth = grid([256 << n for n in range(7, -1, -1)], (2, 3, 4))
-        return Space.of(
-            least, moved, least, (block,), l3_depth=depth, defer=np.maximum(2, depth - 1)
-        )
+        defer = np.maximum(2, depth - 1)
+        return Space.of((elements,), least, moved, least, (block,), l3_depth=depth, defer=defer)
 
     def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """One nest a piece."""

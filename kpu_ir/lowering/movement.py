@@ -79,7 +79,7 @@ class Movement:
         shape, kind = self.arguments[0]
         moved = 2 * prod(shape) * bits_of(kind) // 8
         blocks = (self.block(256 << n) for n in range(8))
-        return block_space(blocks, moved, machine)
+        return block_space(shape, blocks, moved, machine)
 
     def block(self, room: int) -> Shape:
         """A block of at most about ``room`` elements."""

@@ -126,7 +126,13 @@ class Pooling:
         cycles = np.maximum(least, moved // machine.bandwidth["dma"])
         ends = machine.external.latency + (x_slot + out_slot) // machine.bandwidth["dma"]
         return Space.of(
-            cycles, moved, cycles + ends + least // trips, (tc, th, tw), l3_depth=depth, defer=depth
+            (c, oh, ow),
+            cycles,
+            moved,
+            cycles + ends + least // trips,
+            (tc, th, tw),
+            l3_depth=depth,
+            defer=depth,
         )
 
     @cached_property

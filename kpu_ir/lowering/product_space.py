@@ -182,7 +182,7 @@ class _Rows:
             cycles = np.maximum(array_cycles(p, self.tile, flow, machine), least)
             found.append(
                 Space.of(
-                    cycles, external, cycles + ends, self.tile, dataflow=FLOWS.index(flow),
+                    (p.m, p.n // p.shared, p.k), cycles, external, cycles + ends, self.tile, dataflow=FLOWS.index(flow),
                     order=self.outer_n, lhs=self.lhs, rhs=self.rhs, depth=self.depths.l2,
                     l3_depth=self.depths.l3, out_depth=self.depths.out,
                     defer=self.depths.defer, unroll_n=self.unroll,
@@ -295,7 +295,7 @@ def _unrolled(p: Problem, machine: Machine) -> _Rows:
 
 def buffered(p: Problem, machine: Machine, tile: Tiles, lhs_stays: int, rhs_stays: int) -> Depths:
     """As many slots as the transfers need: enough tiles under way to cover the latency of external
-    memory, and results as defer as loads run ahead of the array (where their slots allow it)."""
+    memory, and results as late as loads run ahead of the array (where their slots allow it)."""
     tm, tn, tk = tile
     wide, narrow = machine.bandwidth["dma"], machine.bandwidth["mover"]
     lhs, rhs = tm * tk * p.size, tk * tn * p.size

@@ -105,7 +105,7 @@ class Rows:
         """Blocks of several sizes, with rings of two to four."""
         moved = sum(prod(s) * bits_of(kind) // 8 for s, kind in (*self.arguments, *self.results))
         blocks = (self.block(256 << n) for n in range(8))
-        return block_space(blocks, moved, machine, out_depth=2)
+        return block_space(self.full, blocks, moved, machine, out_depth=2)
 
     def block(self, room: int) -> Shape:
         """A block of about ``room`` elements: reduced dimensions first (whole, unless they may be

@@ -59,22 +59,34 @@ class Space(Sequence[Candidate]):
     """
 
     columns: dict[str, Column]
+    extents: tuple[int, ...]
+    """What the extents of tiles cut."""
 
     @staticmethod
-    def of(cycles: Any, bytes: Any, guess: Any, tile: Sequence[Any], **fields: Any) -> Space:
+    def of(
+        extents: Sequence[int],
+        cycles: Any,
+        bytes: Any,
+        guess: Any,
+        tile: Sequence[Any],
+        **fields: Any,
+    ) -> Space:
         """A space of columns, and of numbers that hold for all."""
         tiles = {f"tile{i}": extent for i, extent in enumerate(tile)}
         named = {"cycles": cycles, "bytes": bytes, "guess": guess, **tiles, **fields}
-        return Space(dict(zip(named, np.broadcast_arrays(*named.values()))))
+        return Space(dict(zip(named, np.broadcast_arrays(*named.values()))), tuple(extents))
 
     @staticmethod
     def joined(parts: Sequence[Space]) -> Space:
         """The candidates of spaces of the same columns, one after the other."""
-        return Space({n: np.concatenate([p.columns[n] for p in parts]) for n in parts[0].columns})
+        first = parts[0]
+        joined = {n: np.concatenate([p.columns[n] for p in parts]) for n in first.columns}
+        return Space(joined, first.extents)
 
     def at(self, chosen: Any) -> Space:
         """The chosen candidates, in that order."""
-        return Space({name: column[chosen] for name, column in self.columns.items()})
+        columns = {name: column[chosen] for name, column in self.columns.items()}
+        return Space(columns, self.extents)
 
     @property
     def cycles(self) -> Column:
@@ -167,7 +179,11 @@ def summed(f: Callable[[Any], Any], extent: int, step: Column) -> Any:
 
 
 def block_space(
-    blocks: Iterable[tuple[int, ...]], moved: int, machine: Machine, out_depth: int | None = None
+    extents: Sequence[int],
+    blocks: Iterable[tuple[int, ...]],
+    moved: int,
+    machine: Machine,
+    out_depth: int | None = None,
 ) -> Space:
     """Blocks of several sizes for a kernel that moves ``moved`` bytes, with rings of two to four;
     those of results are as deep, or of ``out_depth``."""
@@ -178,4 +194,4 @@ def block_space(
         for depth, defer in ((2, 2), (3, 1), (3, 3), (4, 2))
     ]
     *tile, depth, out, defer, guess = np.array(rows).T
-    return Space.of(least, moved, guess, tile, l3_depth=depth, out_depth=out, defer=defer)
+    return Space.of(extents, least, moved, guess, tile, l3_depth=depth, out_depth=out, defer=defer)
