@@ -22,7 +22,7 @@ from kpu_ir.text.parsing import parse_module
 from kpu_ir.tuning import workers
 from kpu_ir.tuning.cache import Cache
 from kpu_ir.tuning.score import time_schedule
-from kpu_ir.tuning.search import Search
+from kpu_ir.tuning.search import BUDGET, Search
 
 MACHINE = Machine.preset("default")
 
@@ -66,6 +66,19 @@ def test_a_search_is_deterministic_and_beats_the_default():
     assert searched(module)[0] == first
     func, cut = kernel_of(module)
     assert timing.cycles <= time_schedule(func, cut, cut.default(MACHINE), MACHINE).cycles
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 64), (17, 129, 33), (48, 64, 160)])
+def test_a_larger_budget_never_chooses_worse(shape, monkeypatch):
+    func, strategy = kernel_of(product(*shape))
+    cycles = []
+    for budget in (1, 4, 16, 30, 50, 72, 100, 140):
+        monkeypatch.setitem(BUDGET, "full", budget)
+        search = Search(MACHINE, "cycles", "full", Cache())
+        cycles.append(time_schedule(func, strategy, search.search(func, strategy), MACHINE).cycles)
+    assert cycles == sorted(cycles, reverse=True)
+    quick = Search(MACHINE, "cycles", "quick", Cache()).search(func, strategy)
+    assert cycles[-1] <= time_schedule(func, strategy, quick, MACHINE).cycles
 
 
 def test_objectives_choose_differently():

@@ -68,11 +68,11 @@ def _tiles(p: ConvolutionProblem, machine: Machine, side: int) -> list[Column]:
     """Tiles of which one fits."""
     high, wide, deep = p.out_height, p.out_width, p.channels
     # What is beyond a row of a folded image is not its end: a tile does not hang over it.
-    cuts = (w for w in (16, 32, 64, 112) if w < wide)
+    cuts = {w for w in (8, 16, 32, 64, 112) if w < wide} | {ceildiv(wide, n) for n in (2, 3, 4, 6)}
     widths = sorted({wide, *(w for w in cuts if not p.folded or wide % w == 0)})
     heights = {high, *(h for h in (1, 2, 4, 7, 8, 14, 16, 28) if h < high)}
     heights |= {ceildiv(high, n) for n in (2, 3, 4)}
-    depths = sorted({deep, *(n for n in (8, 16, 32, 64, 128) if n < deep)})
+    depths = sorted({deep, *(n for n in (2, 4, 8, 16, 32, 64, 128) if n < deep)})
     tiles = grid(sides(p.out_channels, side, 1 << 30), sorted(heights), widths, depths)
     w_slot, x_slot, out_slot = _slots(p, tiles)
     fits = (out_slot <= machine.l2.bytes) & (x_slot + w_slot <= machine.l2.bytes)
@@ -147,14 +147,17 @@ def _space(p: ConvolutionProblem, machine: Machine, flow: str, tiles: list[Colum
     fits = {
         depth: (bytes_at(L2, depth) + beside <= machine.l2.bytes)
         & (bytes_at(L3, depth) <= machine.l3.bytes)
-        for depth in (2, 1)
+        for depth in (4, 2, 1)
     }
-    tile, variant = np.nonzero(sound & (fits[2] | fits[1]))
-    out_depth = np.where(fits[2][tile, variant], 2, 1)
+    # A result leaves some steps late, and its slot with it: where each step makes one, more slots.
+    out_depth = np.where((over_c == 1) & fits[4], 4, np.where(fits[2], 2, 1))
+    tile, variant = np.nonzero(sound & fits[1])
+    out_depth = out_depth[tile, variant]
 
     def each(column: Any) -> Column:
         return np.broadcast_to(column, sound.shape)[tile, variant]
 
+    in_l3 = each(bytes_at(L3, 4))
     plane = summed(lambda t: np.minimum(spans(w, t, 1)[0], hin), p.out_height, th)
     line = summed(lambda t: np.minimum(spans(w, 1, t)[1], p.width), p.out_width, tw)
     image = each(lead * p.channels * plane * line * p.size)
@@ -162,20 +165,30 @@ def _space(p: ConvolutionProblem, machine: Machine, flow: str, tiles: list[Colum
     again_w, again_x, spots, array = each(again_w), each(again_x), each(spots), each(array)
     over_o, over_c, result = each(over_o), each(over_c), each(out_slot)
     lhs, rhs, order = lhs[variant], rhs[variant], outer_n[variant]
-    loads = each(w_slot + x_slot)
+    w_slot, x_slot = each(w_slot), each(x_slot)
+    loads = w_slot + x_slot
     wide, narrow = machine.bandwidth["dma"], machine.bandwidth["mover"]
     external = p.weight_bytes * np.where(lhs > NONE, 1, again_w) + out + p.extra_bytes
     external = external + image * np.where(rhs > NONE, 1, again_x)
     inward = p.weight_bytes * np.where(lhs == L2, 1, again_w)
     inward = inward + image * np.where(rhs == L2, 1, again_x)
     cycles = np.maximum(array, np.maximum(external // wide, (inward + out) // narrow))
-    step = np.maximum(1, array // (lead * over_o * spots * over_c))
-    ends = machine.external.latency + loads // wide + loads // narrow
-    ends = ends + result // wide + result // narrow
-    ends = ends + np.where(out_depth == 1, lead * over_o * spots * (result // narrow), 0)
+    latency, blocks = machine.external.latency, lead * over_o * spots
+    step = np.maximum(1, array // (blocks * over_c))
+    # As many slots in L3 as cover the latency, where there is room for them.
+    deep = np.minimum(4, 2 + latency // step)
+    used = in_l3 + loads * (deep - 2)
+    depth = np.where(used <= machine.l3.bytes, deep, 2)
+    # A slot is filled again when its tile has been moved on: shallow rings starve.
+    fetches_w = p.groups * over_o * over_c * np.where(lhs > NONE, 1, again_w)
+    fetches_x = lead * over_c * spots * np.where(rhs > NONE, 1, again_x)
+    turn_w, turn_x = (latency + slot // wide + slot // narrow for slot in (w_slot, x_slot))
+    starved = np.maximum(fetches_w * turn_w, fetches_x * turn_x) // depth
+    ends = latency + loads // wide + loads // narrow + result // wide + result // narrow
+    ends = ends + np.where(out_depth == 1, blocks * (result // narrow), 0)
     extents = (p.out_channels, p.out_height, p.out_width, p.channels)
     return Space.of(
-        extents, cycles, external, cycles + ends, [column[tile] for column in tiles],
-        dataflow=FLOWS.index(flow), order=order, lhs=lhs, rhs=rhs, l3_depth=2,
-        out_depth=out_depth, defer=2 + np.minimum(4, 2 + machine.external.latency // step),
+        extents, cycles, external, np.maximum(cycles, starved) + ends, [column[tile] for column in tiles],
+        dataflow=FLOWS.index(flow), order=order, lhs=lhs, rhs=rhs, l3_depth=depth,
+        out_depth=out_depth, defer=np.minimum(2 + deep, out_depth * over_c),
     )  # fmt: skip

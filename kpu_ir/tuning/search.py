@@ -20,23 +20,37 @@ from kpu_ir.lowering.space import FLOWS, L3, Column, Space
 from kpu_ir.machine import Machine
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.cache import Cache, cache_path
+from kpu_ir.tuning.moves import Moves
 from kpu_ir.tuning.score import Effort, Objective, digest_of, score, time_schedule
 from kpu_ir.tuning.session import current, session
 
-BUDGET: dict[str, int] = {"quick": 24, "full": 400}
-"""How many candidates are simulated at most, before the refinement of the best."""
+BUDGET: dict[str, int] = {"quick": 72, "full": 1500}
+"""How many schedules are simulated at most. They come in one order, of which a larger budget tries
+more: it never chooses worse."""
 
-LEAN: dict[str, int] = {"quick": 8, "full": 100}
+POOL: dict[str, int] = {"os": 24, "ws": 4, "is": 4}
+"""How many candidates of each dataflow are simulated before what is around the best."""
+
+LEAN = 8
 """How many of those that promise as much and move less are simulated besides."""
 
-BESIDE: dict[str, int] = {"quick": 6, "full": 60}
-"""How many candidates are simulated for a kernel that leaves a part of L3 to tensors."""
+PINNED_BUDGET: dict[str, int] = {"quick": 18, "full": 200}
+"""How many schedules are simulated for a kernel that leaves a part of L3 to tensors."""
 
-CLIMBS: dict[str, int] = {"quick": 2, "full": 10}
-"""How often the search goes on from the best to its neighbours."""
+REFINED = 4
+"""So many of the best have their rings varied, and are gone on from to their neighbours."""
 
-NEIGHBOURS = 8
-"""How many of them are simulated each time."""
+CLIMBS, NEIGHBOURS = 2, 8
+"""How often the search goes on from the best to candidates near it, and how many are simulated each
+time."""
+
+NEAR: dict[str, float] = {"quick": 1.01, "full": 0.0}
+"""A result that is no further from the bound than this is good enough."""
+
+RINGS: dict[str, Sequence[int]] = {
+    "defer": (3, -3), "out_depth": (2,), "depth": (1,), "l3_depth": (2,),
+}  # fmt: skip
+"""By how much depths and the pipeline offset are changed."""
 
 TIE = {"quick": 0.0045, "full": 0.0}
 """Results whose first figures differ by no more than this share are a tie, which goes to the smaller
@@ -112,45 +126,84 @@ class Search:
             return self._search(func, strategy)
 
     def _search(self, func: FuncOp, strategy: TilingStrategy) -> Schedule:
-        """Try candidates in the simulator: the most promising, then those that promise about as
-        much and move less, then what is around the one that has won so far."""
         room = l3_bytes(func, self.machine)
         space = strategy.candidates(narrowed(self.machine, room))
         default = strategy.default(narrowed(self.machine, room), space)
+        moves = Moves.of(space)
         if self.objective in ("bytes", "energy"):
             space = space.at(space.sorted(space.bytes, space.guess))
         elif len(space):
             # Among those that promise about as much (half a percent), the one that moves least.
             step = max(1, int(space.guess.min()) // 200)
             space = space.at(space.sorted(space.guess // step, space.bytes, space.guess))
-        tried = _Tried(func, strategy, self, space)
-        if room < self.machine.l3.bytes:
-            return self._beside_pinned(tried, default)
-        few = BUDGET[self.effort] // 6
-        tried.some(tried.all, {"os": BUDGET[self.effort], "ws": few, "is": few})
-        if tried.results:
-            # A dataflow that promises more.
-            left = np.flatnonzero((space.guess < 0.98 * tried.least[0]) & ~tried.known)
-            if len(left):
-                tried.some(
-                    tried.all, {FLOWS[space.field("dataflow")[left[0]]]: BUDGET[self.effort] // 2}
-                )
-            self._climb(tried)
-        tried.run(default)
-        if not tried.results:
-            return default
-        if self.objective == "cycles":
-            cycles, moved = tried.least[0], tried.best[0][1]
-            lean = np.flatnonzero((space.bytes < 0.9 * moved) & (space.guess <= 1.01 * cycles))
-            order = np.lexsort((space.guess[lean], space.bytes[lean]))
-            for i in lean[order][: LEAN[self.effort]]:
-                tried.run(space.schedule(int(i)))
-        for name, value in self._refinements(tried.best[1]):
-            changed: dict[str, Any] = {name: value}
-            tried.run(replace(tried.best[1], **changed))
-        return tried.best[1]
+        beside = room < self.machine.l3.bytes
+        budget = (PINNED_BUDGET if beside else BUDGET)[self.effort]
+        tried = _Tried(func, strategy, self, space, moves, budget)
+        try:
+            if beside:
+                self._beside_pinned(tried, default)
+            else:
+                self._trials(tried, default)
+        except _SpentError:
+            pass
+        return tried.chosen(TIE[self.effort]) if tried.results else default
 
-    def _beside_pinned(self, tried: _Tried, default: Schedule) -> Schedule:
+    def _trials(self, tried: _Tried, default: Schedule) -> None:
+        """Candidates in the order of trial: the most promising and what is near the best of them;
+        those that promise about as much and move less; rings and neighbours of the best; then more
+        of each, for as long as there is a budget and anything to gain."""
+        space, share = tried.space, 1
+        while True:
+            before = len(tried.results)
+            tried.close = 1.001 if share == 1 else 1.0
+            tried.some(tried.all, {flow: share * count for flow, count in POOL.items()})
+            if tried.results:
+                # A dataflow that promises more.
+                left = np.flatnonzero((space.guess < 0.98 * tried.least[0]) & ~tried.known)
+                if len(left):
+                    flow = FLOWS[space.field("dataflow")[left[0]]]
+                    tried.some(tried.all, {flow: share * POOL["os"] // 2})
+                self._climb(tried)
+            tried.run(default)
+            if not tried.results:
+                return
+            if self.objective == "cycles":
+                cycles, moved = tried.least[0], tried.results[tried.best][1]
+                lean = np.flatnonzero((space.bytes < 0.9 * moved) & (space.guess <= 1.01 * cycles))
+                order = np.lexsort((space.guess[lean], space.bytes[lean]))
+                for i in lean[order][: share * LEAN]:
+                    tried.run(space.schedule(int(i)))
+            tried.rings(tried.best)
+            for schedule in tried.leading(REFINED):
+                if not self._settled(tried):
+                    tried.rings(schedule)
+            for schedule in tried.leading(1 if share == 1 else REFINED * share // 2):
+                if not self._settled(tried):
+                    tried.walk(schedule)
+            if len(tried.results) == before or self._settled(tried):
+                return
+            share *= 2
+
+    def _settled(self, tried: _Tried) -> bool:
+        """Whether there is little to gain: the best is near the bound of the whole space."""
+        if self.objective != "cycles" or not len(tried.space):
+            return False
+        return tried.least[0] <= NEAR[self.effort] * int(tried.space.cycles.min())
+
+    def _climb(self, tried: _Tried) -> None:
+        """Go to candidates near the best, which differ in one extent of the tile or in the order, for
+        as long as that helps and a gap to the bound is left."""
+        space = tried.space
+        for _ in range(CLIMBS):
+            before, best = tried.least, tried.best
+            near = space.field("dataflow") == FLOWS.index(best.dataflow)
+            near &= space.cycles < 0.98 * before[0]
+            near &= sum(a != b for a, b in zip(space.tile, best.tile)) < 2
+            tried.some(near, {best.dataflow: NEIGHBOURS})
+            if tried.least >= before:
+                break
+
+    def _beside_pinned(self, tried: _Tried, default: Schedule) -> None:
         """The best of a few schedules beside tensors that stand in L3: those like the one that the
         kernel has without them, and the most promising. The bounds count external bytes of all
         tensors, and do not hold here."""
@@ -159,41 +212,23 @@ class Search:
             plain.attributes.pop(name, None)
         known = self.known(plain, tried.strategy) or default
         near = ["" if place == "l3" else place for place in (known.lhs, known.rhs)]
+        tried.run(default)
         for lhs, rhs in dict.fromkeys(((known.lhs, known.rhs), (near[0], near[1]), ("", ""))):
             for depth in dict.fromkeys((known.l3_depth, 2)):
                 tried.run(replace(known, lhs=lhs, rhs=rhs, l3_depth=depth))
         outside = tried.all.copy()
         for name in ("lhs", "rhs"):
             outside &= tried.space.field(name) != L3
-        for i in np.flatnonzero(outside)[: BESIDE[self.effort]]:
+        few = PINNED_BUDGET[self.effort] // 2
+        for i in np.flatnonzero(outside)[:few]:
             tried.run(tried.space.schedule(int(i)))
-        if not tried.results:
-            tried.run(default)
-        return tried.best[1] if tried.results else default
+        if tried.results:
+            tried.rings(tried.best)
+            tried.walk(tried.best)
 
-    def _climb(self, tried: _Tried) -> None:
-        """Go to neighbours of the best, which differ in one extent of the tile or in the order, for
-        as long as that helps and a gap to the bound is left."""
-        space = tried.space
-        for _ in range(CLIMBS[self.effort]):
-            before, best = tried.least, tried.best[1]
-            near = space.field("dataflow") == FLOWS.index(best.dataflow)
-            near &= space.cycles < 0.98 * before[0]
-            near &= sum(a != b for a, b in zip(space.tile, best.tile)) < 2
-            tried.some(near, {best.dataflow: NEIGHBOURS})
-            if tried.least >= before:
-                break
 
-    def _refinements(self, schedule: Schedule) -> Sequence[tuple[str, int]]:
-        """Buffer depths and pipeline offsets around the best schedule."""
-        defer = schedule.defer
-        return [
-            ("defer", defer + 3),
-            ("defer", max(1, defer - 3)),
-            ("out_depth", schedule.out_depth + 2),
-            ("depth", schedule.depth + 1),
-            ("l3_depth", schedule.l3_depth + 2),
-        ]
+class _SpentError(Exception):
+    """The budget is used up."""
 
 
 @dataclass
@@ -204,6 +239,10 @@ class _Tried:
     strategy: TilingStrategy
     search: Search
     space: Space
+    moves: Moves
+    budget: int
+    close: float = 1.0
+    """What promises less than this share of the best is not chased."""
     results: dict[Schedule, tuple[float, float]] = field(
         default_factory=dict[Schedule, tuple[float, float]]
     )
@@ -214,8 +253,13 @@ class _Tried:
         self.all = ~self.known
 
     def run(self, schedule: Schedule) -> bool:
-        """Simulate a schedule; whether it fits."""
+        """Simulate a schedule; whether it fits. Raises ``_SpentError`` where none may be simulated
+        any more."""
         search = self.search
+        if schedule in self.results:
+            return True
+        if len(self.results) >= self.budget:
+            raise _SpentError
         search.tried += 1
         try:
             timing = time_schedule(self.func, self.strategy, schedule, search.machine, self.digest)
@@ -223,6 +267,34 @@ class _Tried:
             return False
         self.results[schedule] = score(timing, search.machine, search.objective)
         return True
+
+    def leading(self, count: int) -> list[Schedule]:
+        """The best so far, each with another tile or dataflow."""
+        found: dict[object, Schedule] = {}
+        for schedule in sorted(self.results, key=self.results.__getitem__):
+            found.setdefault((schedule.tile, schedule.dataflow), schedule)
+        return list(found.values())[:count]
+
+    def rings(self, s: Schedule) -> None:
+        """Vary depths and the pipeline offset of a schedule, one after the other, and keep what
+        helps."""
+        for name, by in RINGS.items():
+            for step in by:
+                changed: dict[str, Any] = {name: max(1, getattr(s, name) + step)}
+                new = replace(s, **changed)
+                if self.run(new) and self.results[new] < self.results[s]:
+                    s = new
+                    break
+
+    def walk(self, s: Schedule) -> None:
+        """Go to a neighbour that is better, until there is none."""
+        better = True
+        while better:
+            better = False
+            for new in self.moves.near(s):
+                if self.run(new) and self.results[new] < self.results[s]:
+                    s, better = new, True
+                    break
 
     def some(self, among: Column, budget: dict[str, int]) -> None:
         """Simulate the first of the marked that could win and were not, as many of each dataflow as
@@ -244,13 +316,12 @@ class _Tried:
             at += 1
 
     def _hopeless(self, at: int) -> Column:
-        """Which from ``at`` on cannot win, by their bounds; a quick search does not chase the last
-        permille either."""
+        """Which from ``at`` on cannot win, by their bounds."""
         cycles, bytes = self.space.cycles[at:], self.space.bytes[at:]
         first, second = self.least
         match self.search.objective:
             case "cycles":
-                cycles = cycles * (1.001 if self.search.effort == "quick" else 1.0)
+                cycles = cycles * self.close
                 return (cycles > first) | ((cycles == first) & (bytes >= second))
             case "bytes":
                 return (bytes > first) | ((bytes == first) & (cycles >= second))
@@ -263,9 +334,13 @@ class _Tried:
         return min(self.results.values())
 
     @property
-    def best(self) -> tuple[tuple[float, float], Schedule]:
-        """Of those within a tie (``TIE``) of the best, the one with the smallest second figure; the
-        first of equals."""
-        limit = self.least[0] * (1 + TIE[self.search.effort])
+    def best(self) -> Schedule:
+        """The one to go on from."""
+        return self.chosen(TIE["quick"])
+
+    def chosen(self, tie: float) -> Schedule:
+        """Of those within a tie of the best, the one with the smallest second figure; the first of
+        equals."""
+        limit = self.least[0] * (1 + tie)
         near = [(result, s) for s, result in self.results.items() if result[0] <= limit]
-        return min(near, key=lambda one: (one[0][1], one[0][0]))
+        return min(near, key=lambda one: (one[0][1], one[0][0]))[1]
