@@ -4,13 +4,13 @@
 """
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from draws import MANY
 
 import kpu_ir
 from kpu_ir import Graph
@@ -418,7 +418,7 @@ def test_external_data_missing_or_short(refused: Callable[..., str]) -> None:
 
 # -- many nodes -----------------------------------------------------------------------------------
 
-NODES = 10_000 if "KPU_DRAWS" in os.environ else 2_000
+NODES = 10_000 if MANY else 2_000
 """``make nightly`` takes the larger number."""
 
 

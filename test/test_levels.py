@@ -1,11 +1,11 @@
 """The three levels agree on every value, and the two readings of time on every figure."""
 
 import dataclasses
-import os
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from draws import drawing
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from kpu_ir import Graph, Machine
@@ -24,10 +24,8 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.pinning import pin
 
 MACHINES = {name: Machine.preset(name) for name in ("default", "minimal", "large")}
-DRAWS = settings(
-    max_examples=int(os.environ.get("KPU_DRAWS", "220")),
-    deadline=None,
-    derandomize="KPU_DRAWS" not in os.environ,
+DRAWS = drawing(
+    70,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 EXTENT = st.one_of(

@@ -8,13 +8,14 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from draws import drawing
+from hypothesis import given
 from hypothesis import strategies as st
 
 from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.interpreters.kernel import evaluate
 
-DRAWS = settings(max_examples=60, deadline=None, derandomize=True)
+DRAWS = drawing(30)
 
 
 def window_loop(x: Any, kernel: Any, given: Any, at: Any) -> list[tuple[int, int]]:

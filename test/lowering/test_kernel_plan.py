@@ -2,9 +2,9 @@
 through IR: the same program in every figure, or the same refusal."""
 
 import dataclasses
-import os
 
-from hypothesis import HealthCheck, given, settings
+from draws import drawing
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, i64
 
@@ -20,10 +20,8 @@ from kpu_ir.tuning.kernels import KernelModel
 
 from ..test_levels import MACHINES, draw_chain, draw_graph, draw_layer
 
-DRAWS = settings(
-    max_examples=int(os.environ.get("KPU_DRAWS", "40")),
-    deadline=None,
-    derandomize="KPU_DRAWS" not in os.environ,
+DRAWS = drawing(
+    20,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 ODD = {"fabric.rows": 8, "fabric.columns": 12, "vector.lanes": 8, "l2.bank_bytes": 16384}

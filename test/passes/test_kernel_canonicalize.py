@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from draws import drawing
+from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.context import Context
 
@@ -68,7 +69,7 @@ def graphs(draw: Any) -> Graph:
     return graph
 
 
-@settings(deadline=None, max_examples=150)
+@drawing(50)
 @given(graphs())
 def test_values_stay(graph: Graph):
     module, again = graph.module(), graph.module()

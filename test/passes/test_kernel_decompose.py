@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from draws import drawing
+from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
@@ -16,7 +17,7 @@ from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
 from kpu_ir.passes.kernel_decompose import DECOMPOSITIONS, KernelDecomposePass
 from kpu_ir.registry import context
 
-DRAWS = settings(max_examples=40, deadline=None, derandomize=True)
+DRAWS = drawing(20)
 SIZES = st.integers(1, 5)
 KINDS = st.sampled_from(["f32", "f32", "f16", "bf16", "f64"])
 TOLERANCES = {"f32": 3e-6, "f64": 1e-12, "f16": 4e-3, "bf16": 3e-2}

@@ -1,6 +1,7 @@
 """Over drawn programs and schedules: every operation's start is explained, and the path adds up."""
 
-from hypothesis import HealthCheck, given, settings
+from draws import drawing
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from kpu_ir.machine import Machine
@@ -14,9 +15,7 @@ from kpu_ir.text.parsing import parse_module
 
 from ..test_levels import MACHINES, draw_graph, lowered
 
-DRAWS = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)
+DRAWS = drawing(15, suppress_health_check=list(HealthCheck))
 
 
 @DRAWS

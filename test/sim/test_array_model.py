@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from draws import drawing
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -85,7 +86,7 @@ def assert_equal(work: Shape, side: tuple[int, int], out: Outcome, time: ArrayTi
     assert np.array_equal(out.leaves, t + leaves_of(work, *side, time))
 
 
-@settings(max_examples=80, deadline=None)
+@drawing(30)
 @given(
     rows=side,
     columns=side,
@@ -106,7 +107,7 @@ def test_products_and_cycles_of_one_run(
     assert_equal(work, (rows, columns), outcome, time, 0)
 
 
-@settings(max_examples=50, deadline=None)
+@drawing(20)
 @given(
     rows=side,
     columns=side,

@@ -1,7 +1,8 @@
 """What an operation costs: the formulas against the register-level array, run after run."""
 
 import numpy as np
-from hypothesis import given, settings
+from draws import drawing
+from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import f32
 
@@ -38,7 +39,7 @@ def starts(costs: list[Cost]) -> list[int]:
     return found
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@drawing(25)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["os", "ws", "is"]), *[st.integers(1, 9)] * 3),

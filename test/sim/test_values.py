@@ -1,11 +1,10 @@
 """The two ways to the values of a program: operation by operation on slots, and, where that is
 proven to be the same, on whole tensors."""
 
-import os
-
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from draws import drawing
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from kpu_ir import Graph, Machine
@@ -23,10 +22,8 @@ from kpu_ir.text.parsing import parse_module
 
 from ..test_levels import MACHINES, draw_chain, draw_graph, draw_layer, lowered
 
-DRAWS = settings(
-    max_examples=int(os.environ.get("KPU_DRAWS", "60")),
-    deadline=None,
-    derandomize="KPU_DRAWS" not in os.environ,
+DRAWS = drawing(
+    25,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 DEFAULT = MACHINES["default"]
