@@ -21,7 +21,9 @@ def test_a_filled_weight_is_no_kernel(tmp_path):
         [sizes],
     )
     path = tmp_path / "m.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path
+    )
     program = kpu_ir.load(path, search="none", cache=False)
     assert [call.kernel for call in program.timing.calls] == ["matmul_0"]
     x = np.ones((2, 300), np.float32)
