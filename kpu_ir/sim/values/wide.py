@@ -36,16 +36,8 @@ from kpu_ir.sim.program.plan import (
     Windowed,
     Write,
 )
+from kpu_ir.sim.values.growth import Extents, Growth, Stays, Tiles, stays_if
 from kpu_ir.support.types import dtype_of
-
-Extents = tuple[int, ...]
-Growth = tuple[int, int] | None
-"""How a tile differs between the trips of a loop: the dimension along which, and how far apart
-those of two trips begin; None where it is the same in each."""
-
-
-class _Stays(Exception):
-    """This loop cannot be one trip."""
 
 
 def widen(plan: Plan) -> tuple[Node, ...]:
@@ -93,7 +85,7 @@ def _group(
     bodies = [_widened(loop.body, e, elements) for loop, e in zip(group, inside)]
     try:
         flat = _Union(group, bodies, inside, elements).steps()
-    except _Stays:
+    except Stays:
         extents |= inside[-1]
         return [replace(loop, body=tuple(body)) for loop, body in zip(group, bodies)]
     for step in flat:
@@ -112,43 +104,16 @@ def _define(step: Step, extents: dict[int, Extents], elements: dict[int, Attribu
             pass
 
 
-class _Union:
+class _Union(Tiles):
     """All trips of a loop as one."""
 
-    def __init__(
-        self,
-        group: list[Loop],
-        bodies: list[list[Node]],
-        inside: list[dict[int, Extents]],
-        elements: dict[int, Attribute],
-    ) -> None:
-        if any(isinstance(n, Loop) for body in bodies for n in body):
-            raise _Stays
-        columns = [cast(list[Step], body) for body in bodies]
-        if len({len(c) for c in columns}) != 1:
-            raise _Stays
-        self.rows = list(zip(*columns))
-        for row in self.rows:
-            if any(s.op is not row[0].op or type(s) is not type(row[0]) for s in row):
-                raise _Stays
-        self.var, self.start, self.step = group[0].var, group[0].start, group[0].step
-        self.runs = [loop.trips for loop in group]
-        self.trips = sum(self.runs)
-        self.inside, self.elements = inside, elements
-        self.growth: dict[int, Growth] = {}
-        self.sums: set[int] = set()
-        self.own = {
-            s.out for row in self.rows for s in row[:1] if isinstance(s, Acquire | Fetch | Move)
-        }
-
     def steps(self) -> list[Step]:
-        """The steps of the one trip; ``_Stays`` where it would not do the same."""
+        """The steps of the one trip; ``Stays`` where it would not do the same."""
         if self.trips == 1:
             return [self.once(row[0]) for row in self.rows]
         joined = [self.union(row) for row in self.rows]
         for step in joined:
-            if any(r in self.sums for r in reads(step)):
-                raise _Stays  # it sees what is not summed yet
+            stays_if(any(r in self.sums for r in reads(step)), "a step sees what is not summed yet")
         return joined
 
     def once(self, step: Step) -> Step:
@@ -185,105 +150,6 @@ class _Union:
             case _:
                 return self.write(cast(Sequence[Write], row))
 
-    # -- what tiles are ---------------------------------------------------------------------------
-
-    def extents(self, register: int) -> Extents:
-        """The extents of a register in the first run."""
-        return self.inside[0][register]
-
-    def coefficient(self, offsets: Sequence[Affine]) -> Growth:
-        """The dimension in which a block moves with the loop, and by how much a trip."""
-        moved = [(d, c) for d, o in enumerate(offsets) for v, c in o.terms if v == self.var]
-        if not moved:
-            return None
-        if len(moved) > 1 or moved[0][1] <= 0:
-            raise _Stays
-        return moved[0][0], moved[0][1] * self.step
-
-    def settled(self, offsets: Sequence[Affine]) -> tuple[Affine, ...]:
-        """Offsets where the loop begins."""
-        return tuple(
-            Affine(
-                o.const + sum(c * self.start for v, c in o.terms if v == self.var),
-                tuple((v, c) for v, c in o.terms if v != self.var),
-            )
-            for o in offsets
-        )
-
-    def joined(self, row: Sequence[Any], growth: Growth, gaps: bool = False) -> Extents:
-        """The extents of the union of all trips' tiles."""
-        return self.union_of([s.extents for s in row], growth, gaps)
-
-    def union_of(self, each: Sequence[Extents], growth: Growth, gaps: bool = False) -> Extents:
-        """The extents of the union, of those in each run. Between the tiles that a window with
-        strides reads there may be gaps: the union has what is in them too."""
-        if growth is None:
-            if any(e != each[0] for e in each):
-                raise _Stays
-            return each[0]
-        d, pitch = growth
-        for e, trips in zip(each, self.runs):
-            if len(e) != len(each[0]) or (e[:d], e[d + 1 :]) != (each[0][:d], each[0][d + 1 :]):
-                raise _Stays
-            if not gaps and e[d] < pitch and (e is not each[-1] or trips > 1):
-                raise _Stays
-        return (*each[0][:d], (self.trips - 1) * pitch + each[-1][d], *each[0][d + 1 :])
-
-    def regular(self, each: Sequence[Extents], growth: Growth) -> None:
-        """Tiles that touch and do not overlap."""
-        self.union_of(each, growth)
-        if growth is not None and any(e[growth[0]] > growth[1] for e in each):
-            raise _Stays
-
-    def steady(self, register: int) -> None:
-        """The same tile in each trip, in every run."""
-        if self.growth.get(register) is not None:
-            raise _Stays
-        self.union_of([e[register] for e in self.inside], None)
-
-    def read(self, register: int) -> Growth:
-        """How an operand grows, where its tiles do not overlap."""
-        growth = self.growth.get(register)
-        self.regular([e[register] for e in self.inside], growth)
-        return growth
-
-    def grow(self, into: int, growth: Growth, row: Sequence[Any], regular: bool = True) -> None:
-        """A result that replaces what was there."""
-        if into not in self.own:
-            raise _Stays  # begun outside, and not summed: each trip would overwrite it
-        if regular:
-            self.regular([s.extents for s in row], growth)
-        if any(isinstance(s, Matmul | Reduce) and s.accumulate for s in row) and (
-            growth is None or self.growth.get(into) != growth
-        ):
-            raise _Stays
-        self.growth[into] = growth
-
-    def common(self, row: Sequence[Any], registers: Sequence[int], out: Extents) -> Growth:
-        """How a result grows that is computed element by element."""
-        found: Growth = None
-        for register in registers:
-            growth = self.read(register)
-            if growth is not None:
-                d = growth[0] + len(out) - len(self.extents(register))
-                if found not in (None, (d, growth[1])):
-                    raise _Stays
-                found = d, growth[1]
-        self.broadcast(registers, found, out)
-        return found
-
-    def broadcast(self, registers: Sequence[int], growth: Growth, out: Extents) -> None:
-        """Operands grow as the result does, or are one element wide there."""
-        for register in registers:
-            own, e = self.read(register), self.extents(register)
-            shift = len(out) - len(e)
-            if own is None:
-                wide = growth is not None and growth[0] >= shift and e[growth[0] - shift] != 1
-                if wide:
-                    raise _Stays
-            elif growth != (own[0] + shift, own[1]):
-                raise _Stays
-
     # -- operations -------------------------------------------------------------------------------
 
     def fetch(self, row: Sequence[Fetch]) -> Fetch:
@@ -296,8 +162,7 @@ class _Union:
             for at, s in enumerate(row):
                 if s.low is None:
                     offsets[at] = tuple(o + Affine(n) for o, n in zip(s.offsets, low))
-        if any(o != offsets[0] for o in offsets):
-            raise _Stays
+        stays_if(any(o != offsets[0] for o in offsets), "its runs fetch from other places")
         growth = self.coefficient(offsets[0])
         self.growth[first.out] = growth
         extents = self.joined(row, growth, gaps=True)
@@ -307,15 +172,13 @@ class _Union:
         """A larger block of the same tile, or all of a larger tile."""
         first = row[0]
         growth, source = self.coefficient(first.offsets), self.growth.get(first.source)
-        if any(s.offsets != first.offsets for s in row):
-            raise _Stays
+        stays_if(any(s.offsets != first.offsets for s in row), "its runs move from other places")
         if source is not None:
             d = source[0]
             whole = first.offsets[d] == Affine(0) and all(
                 s.block[d] == e[first.source][d] for s, e in zip(row, self.inside)
             )
-            if growth is not None or not whole:
-                raise _Stays
+            stays_if(growth is not None or not whole, "a part of a tile that grows is moved")
             growth = source
         block = self.union_of([s.block for s in row], growth, gaps=True)
         moved = None if growth is None else (first.permutation.index(growth[0]), growth[1])
@@ -331,8 +194,10 @@ class _Union:
         """A block that is the union of blocks."""
         first = row[0]
         growth = self.coefficient(first.offsets)
-        if any(s.offsets != first.offsets for s in row) or growth != self.read(first.source):
-            raise _Stays
+        stays_if(
+            any(s.offsets != first.offsets for s in row) or growth != self.read(first.source),
+            "its runs write to other places, or not all that they computed",
+        )
         return replace(first, offsets=self.settled(first.offsets), extents=self.joined(row, growth))
 
     def summed(self, row: Sequence[Matmul]) -> Matmul:
@@ -343,15 +208,15 @@ class _Union:
             kind.kind == "f" and kind.itemsize >= 4 and dtype_of(first.element) == kind
         )
         begins = [s.accumulate for s in row]
-        if (
+        stays_if(
             not exact
             or first.into in self.own
             or not all(begins[1:])
             or (not begins[0] and self.runs[0] > 1)
             or any(s.epilogue is not None for s in row[:-1])
-            or (last.epilogue is not None and self.runs[-1] > 1)
-        ):
-            raise _Stays
+            or (last.epilogue is not None and self.runs[-1] > 1),
+            "sums in fewer bits are rounded after each tile, or the loop is not the whole sum",
+        )
         for register in last.extra:
             self.steady(register)
         self.sums.add(first.into)
@@ -362,8 +227,10 @@ class _Union:
     def product(self, row: Sequence[Matmul], growth: Growth) -> Matmul:
         """Products beside each other."""
         first = row[0]
-        if any((s.accumulate, s.epilogue, s.extra) != self.how(first) for s in row):
-            raise _Stays
+        stays_if(
+            any((s.accumulate, s.epilogue, s.extra) != self.how(first) for s in row),
+            "its runs compute different products",
+        )
         self.broadcast(first.extra, growth, first.extents)
         self.grow(first.into, growth, row)
         return replace(first, extents=self.joined(row, growth))
@@ -380,26 +247,24 @@ class _Union:
         rank = len(first.extents)
         # Dimensions counted from the last, as the result's are.
         if a is not None and a[0] == len(left) - 1:
-            if b != (len(right) - 2, a[1]):
-                raise _Stays
+            stays_if(b != (len(right) - 2, a[1]), "the operands of a sum grow differently")
             return self.summed(row)
-        if b is not None and b[0] == len(right) - 2:
-            raise _Stays
+        stays_if(b is not None and b[0] == len(right) - 2, "one operand of a sum grows alone")
         grown = [(g[0] - len(e) + rank, g[1]) for g, e in ((a, left), (b, right)) if g is not None]
         if not grown:
             return self.product(row, None)
         growth = grown[0]
         d = growth[0]
         if d == rank - 2 or d == rank - 1:
-            if len(grown) > 1:
-                raise _Stays
+            stays_if(len(grown) > 1, "both operands grow along the result")
         else:
-            if any(g != growth for g in grown):
-                raise _Stays
+            stays_if(any(g != growth for g in grown), "operands grow along different batches")
             for own, e in ((a, left), (b, right)):
                 at = d - rank + len(e)
-                if own is None and at >= 0 and e[at] != 1:
-                    raise _Stays
+                stays_if(
+                    own is None and at >= 0 and e[at] != 1,
+                    "an operand that does not grow has several batches",
+                )
         return self.product(row, growth)
 
     def convolution(self, row: Sequence[Matmul]) -> Matmul:
@@ -410,14 +275,15 @@ class _Union:
         left, right = self.extents(first.lhs), self.extents(first.rhs)
         rank = len(first.extents)
         if a is not None and b is not None:
-            if a[0] != len(left) - 3 or b != (len(right) - 3, a[1]):
-                raise _Stays
+            stays_if(
+                a[0] != len(left) - 3 or b != (len(right) - 3, a[1]),
+                "the operands of a sum under windows grow differently",
+            )
             self.read(first.lhs)
             self.read(first.rhs)
             return self.summed(row)
         if a is not None:
-            if a[0] != len(left) - 4:
-                raise _Stays
+            stays_if(a[0] != len(left) - 4, "filters grow along another dimension than their first")
             self.read(first.lhs)
             self.steady(first.rhs)
             return self.product(row, (rank - 3, a[1]))
@@ -431,8 +297,10 @@ class _Union:
             self.steady(source)
             return None
         axis = growth[0] - len(e)
-        if axis < -2 or growth[1] % strides[axis]:
-            raise _Stays
+        stays_if(
+            axis < -2 or growth[1] % strides[axis] != 0,
+            "blocks are no whole number of the window's steps apart",
+        )
         self.union_of([inside[source] for inside in self.inside], growth, gaps=True)
         return rank + axis, growth[1] // strides[axis]
 
@@ -448,10 +316,15 @@ class _Union:
                 self.read(first.weights)
                 weights = self.growth.get(first.weights)
                 leading = self.extents(first.weights)[:-2]
-                if weights is None or weights[1] != source[1] or weights[0] >= len(leading):
-                    raise _Stays
-                if any(n != 1 for d, n in enumerate(leading) if d != weights[0]):
-                    raise _Stays
+                stays_if(
+                    weights is None or weights[1] != source[1] or weights[0] >= len(leading),
+                    "weights do not grow as the channels do",
+                )
+                assert weights is not None
+                stays_if(
+                    any(n != 1 for d, n in enumerate(leading) if d != weights[0]),
+                    "weights have another leading dimension",
+                )
         else:
             growth = self.positions(first.source, first.window.strides, rank)
             if first.weights is not None:
@@ -466,16 +339,16 @@ class _Union:
         growth = self.read(first.source)
         begins = [s.accumulate for s in row]
         if growth is None or growth[0] not in first.axes:
-            if any(begins) != all(begins):
-                raise _Stays
+            stays_if(any(begins) != all(begins), "its runs begin different reductions")
             self.grow(first.into, growth, row)
             return replace(first, extents=self.joined(row, growth))
         kind = dtype_of(self.elements[first.into])
         exact = first.kind in ("max", "min") or kind.kind in "iu" or kind.itemsize >= 4
-        if not exact or first.into in self.own or not all(begins[1:]):
-            raise _Stays
-        if not begins[0] and self.runs[0] > 1:
-            raise _Stays
+        stays_if(
+            not exact or first.into in self.own or not all(begins[1:]),
+            "sums in fewer bits are rounded after each tile, or the loop is not the whole reduction",
+        )
+        stays_if(not begins[0] and self.runs[0] > 1, "a reduction begins anew in each trip")
         self.sums.add(first.into)
         return replace(first, extents=self.union_of([s.extents for s in row], None))
 
