@@ -1,6 +1,6 @@
 """How long an operation takes and what it moves: the only place that knows.
 
-Everything asks ``cost``: the stepped reading, the closed one, the search. Times are in base cycles,
+Everything asks ``cost``: programs, stepped or fast-forwarded, and the search. Times are in base cycles,
 sizes in bytes.
 
 * A transfer over c channels of b bytes a cycle: ``ceil(bytes / (c b))``. A fetch's data is there

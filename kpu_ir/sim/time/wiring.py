@@ -25,7 +25,7 @@ from kpu_ir.sim.program.plan import (
     Write,
     carrier,
     rings_of,
-)  # fmt: skip
+)
 
 ADDRESSES = {"offsets", "where", "low", "block"}
 """Fields that time does not depend on."""
