@@ -1,4 +1,4 @@
-"""The three levels agree on every value, and the two readings of time on every figure."""
+"""The three levels agree on every value, and both ways to time on every figure."""
 
 import dataclasses
 

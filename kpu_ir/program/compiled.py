@@ -60,7 +60,7 @@ class Compiled:
 
     @property
     def timing(self) -> Timing:
-        """Cycles, and where they went (closed form)."""
+        """Cycles, and where they went (fast-forwarded)."""
         return self.time(fast_forward=True)
 
     def time(self, fast_forward: bool = True) -> Timing:
@@ -80,7 +80,7 @@ class Compiled:
         return self.timing.cycles
 
     def ir(self, stage: Stage, elide: int | None = 16) -> str:
-        """The IR at an stage; constants of more than ``elide`` elements are left out. At
+        """The IR at a level; constants of more than ``elide`` elements are left out. At
         ``kernel``, equal layers are written once (``kernel-layers``)."""
         if stage not in self.stages:
             raise KpuError(

@@ -48,7 +48,7 @@ STAGES: tuple[Stage, ...] = ("dma", "tile", "kernel")
 """In the order in which their weights are kept: what runs first."""
 
 SPARE = 1 << 20
-"""Bytes of weights that an stage above ``dma`` may add; it is kept without values else."""
+"""Bytes of weights that a level above ``dma`` may add; it is kept without values else."""
 
 
 class Savable(Protocol):

@@ -1,1 +1,1 @@
-"""One program, two readings: values and time. Knows ``dma``, nothing above it."""
+"""One program, two interpretations: values and time. Knows ``dma``, nothing above it."""

@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     option("--input", "a value for an input, which then is none: a number, numbers by commas, or a "
            ".npy file", action="append", default=[], metavar="NAME=VALUE", dest="fixed")  # fmt: skip
     option("--no-values", "time only; weights that are not there need not be", action="store_true")
-    option("--stepped", "step every operation instead of the closed form", action="store_true")
+    option("--stepped", "step every operation instead of fast-forwarding", action="store_true")
     option("--emit", "print the IR at a level and stop", choices=["kernel", "tile", "dma"])
     option("--elide", "with --emit: leave out constants of more than N elements (default: 16), "
            "or 'none' of them", metavar="N")  # fmt: skip

@@ -1,4 +1,4 @@
-"""The reading for values.
+"""The interpretation for values.
 
 The same tree that is timed is compiled to closures over NumPy arrays: on slots, operation by
 operation (``values_slots.py``), or, where it is proven that this gives the same
