@@ -84,11 +84,10 @@ def test_options_change_the_program() -> None:
     whole = kpu_ir.compile(mlp(), search="none")
     assert len(apart.program.calls) == 3
     assert len(fused.program.calls) == 2
-    assert len(whole.program.calls) == 1
-    (choice,) = whole.fusion
-    assert choice.fuse
+    (choice,) = (one for one in whole.fusion if one.kind == "fusion")
     assert choice.fused
-    assert whole.cycles == choice.fused.cycles < choice.apart.cycles == fused.cycles
+    assert len(whole.program.calls) == (1 if choice.fuse else 2)
+    assert whole.cycles == min(choice.fused.cycles, choice.apart.cycles) < fused.cycles
     assert kpu_ir.compile(mlp(), options=Options(search="quick")).cycles <= fused.cycles
     given = Schedule(tile=(8, 8, 8))
     tiled = kpu_ir.compile(mlp(), search="none", schedule=given)

@@ -20,6 +20,9 @@ from kpu_ir.dialects.kernel import tensor_type
 HEADS = (kernel.MatmulOp, kernel.ConvOp, kernel.PoolOp, kernel.MapOp)
 """What maps can follow in one program."""
 
+APART = "kernel.apart"
+"""The attribute of a module whose kernels are faster without epilogues."""
+
 
 def only_user(value: SSAValue) -> Operation | None:
     """The one operation that uses ``value``, once."""
@@ -109,7 +112,7 @@ class KernelFuseElementwisePass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Rewrite every function."""
-        if self.mode == "none":
+        if op.attributes.pop(APART, None) is not None or self.mode == "none":
             return
         for func in op.ops:
             if isinstance(func, FuncOp) and not func.is_declaration:

@@ -7,10 +7,6 @@ from typing import Literal
 
 from kpu_ir.sim.time.clock import Timing
 
-TIE = 0.01
-"""Two ways whose cycles differ by no more than this share are a tie, which goes to fewer bytes: a
-percent of time is less than what the transfers cost in energy."""
-
 Kind = Literal["fusion", "pinning"]
 
 WORDS: dict[Kind, tuple[str, str, str, str]] = {
@@ -65,9 +61,8 @@ class Choice:
 
 
 def better(new: Cost, old: Cost, objective: str) -> bool:
-    """Whether ``new`` is better; cycles within ``TIE`` are a tie, which goes to fewer bytes."""
+    """Whether ``new`` is better: fewer bytes for that objective, else fewer cycles; equals are decided
+    by the other."""
     if objective == "bytes":
         return (new.bytes, new.cycles) < (old.bytes, old.cycles)
-    if abs(new.cycles - old.cycles) <= TIE * old.cycles and new.bytes != old.bytes:
-        return new.bytes < old.bytes
-    return new.cycles < old.cycles
+    return (new.cycles, new.bytes) < (old.cycles, old.bytes)

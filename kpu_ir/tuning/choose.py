@@ -9,19 +9,12 @@ from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 
-from kpu_ir.lowering.kernel_to_tile import TilingStrategy, lower_module, schedule_of
+from kpu_ir.lowering.kernel_to_tile import TilingStrategy, schedule_of
 from kpu_ir.lowering.schedule import ATTRIBUTE as SCHEDULE
 from kpu_ir.lowering.schedule import Schedule
-from kpu_ir.lowering.tile_to_dma import TileToDmaPass
 from kpu_ir.machine import Machine
-from kpu_ir.machine.attr import ATTRIBUTE, machine_to_attr
 from kpu_ir.passes.kernel_decompose import KernelDecomposePass
 from kpu_ir.passes.kernel_fuse_elementwise import KernelFuseElementwisePass
-from kpu_ir.passes.kernel_outline import KernelOutlinePass
-from kpu_ir.registry import context
-from kpu_ir.sim.program.program import load_program
-from kpu_ir.sim.time.clock import Timing
-from kpu_ir.sim.time.model import TimeModel
 from kpu_ir.tuning.score import Objective
 from kpu_ir.tuning.search import Search
 from kpu_ir.tuning.session import current
@@ -75,20 +68,3 @@ def separate(
     """Named kernels decomposed, epilogues fused, each kernel still where it stands."""
     KernelDecomposePass().apply(ctx, module)
     KernelFuseElementwisePass(mode=mode).apply(ctx, module)
-
-
-def measured(
-    machine: Machine, effort: SearchEffort, objective: Objective
-) -> Callable[[ModuleOp], Timing]:
-    """A function that compiles a module at the ``kernel`` level as it stands, and times it."""
-
-    def measure(module: ModuleOp) -> Timing:
-        ctx = context()
-        module.attributes[ATTRIBUTE] = machine_to_attr(machine)
-        separate(ctx, module)
-        KernelOutlinePass().apply(ctx, module)
-        lower_module(module, chooser(machine, effort, objective))
-        TileToDmaPass().apply(ctx, module)
-        return TimeModel(load_program(module, machine)).run()
-
-    return measure

@@ -16,12 +16,11 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 from kpu_ir.dialects import kernel
 from kpu_ir.passes.kernel_fusion_candidates import ATTRIBUTE, ungroup
 from kpu_ir.passes.kernel_outline import captured
-from kpu_ir.sim.time.clock import Timing
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.choice import Choice, Cost, better
 
-Measure = Callable[[ModuleOp], Timing]
-"""The time of a module at the ``kernel`` level, as it stands (no more grouping)."""
+Measure = Callable[[ModuleOp], Cost]
+"""What a module takes at the ``kernel`` level, as it stands (no more grouping)."""
 
 
 def alone(op: kernel.FusedOp) -> ModuleOp:
@@ -83,9 +82,9 @@ def _choice(op: kernel.FusedOp, measure: Measure, objective: str) -> Choice:
     for one in list(apart.walk()):
         if isinstance(one, kernel.FusedOp):
             ungroup(one)
-    otherwise = Cost.of(measure(apart))
+    otherwise = measure(apart)
     try:
-        together = Cost.of(measure(alone(op)))
+        together = measure(alone(op))
     except KpuError as e:
         return Choice(name.data, "", False, None, otherwise, e.message)
     return Choice(name.data, "", better(together, otherwise, objective), together, otherwise)

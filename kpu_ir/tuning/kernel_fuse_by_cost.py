@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, UnitAttr
 from xdsl.passes import ModulePass
 
 from kpu_ir.machine.attr import machine_of
+from kpu_ir.passes.kernel_fuse_elementwise import APART
 from kpu_ir.passes.kernel_fusion_candidates import KernelFusionCandidatesPass
-from kpu_ir.tuning.choose import measured, separate
+from kpu_ir.tuning.choose import separate
 from kpu_ir.tuning.fusion import decide, unfused
 from kpu_ir.tuning.score import Objective
 from kpu_ir.tuning.session import session
+from kpu_ir.tuning.whole import Whole, replace_by
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,17 @@ class KernelFuseByCostPass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Fuse the module."""
+        before = op.clone()
         KernelFusionCandidatesPass().apply(ctx, op)
+        whole = Whole(machine_of(op), self.search, self.objective)
         with session() as here:
-            measure = measured(machine_of(op), self.search, self.objective)
-            choices = decide(op, measure, self.objective)
+            choices = decide(op, whole.cost, self.objective)
+            mode = whole.faster_apart(before, op)
+            if mode is not None:
+                replace_by(op, before)
+                choices = [replace(choice, fuse=False) for choice in choices]
+            if mode == "none":
+                op.attributes[APART] = UnitAttr()
             here.choices += choices
         if self.report:
             # The rest of the way to programs, of a copy: what stays apart is named as it ends up.

@@ -11,10 +11,10 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from kpu_ir.machine.attr import machine_of
-from kpu_ir.tuning.choose import chooser, kernels_of, look_ahead
-from kpu_ir.tuning.pinning import pin
+from kpu_ir.tuning.choose import kernels_of, look_ahead
 from kpu_ir.tuning.score import Objective
 from kpu_ir.tuning.session import session
+from kpu_ir.tuning.whole import Whole
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,7 @@ class KernelPinL3Pass(ModulePass):
         machine = machine_of(op)
         with session() as here:
             look_ahead(kernels_of(op), machine, self.search, self.objective)
-            choices = pin(
-                op, machine, chooser(machine, self.search, self.objective), self.objective
-            )
+            choices, _ = Whole(machine, self.search, self.objective).pinned(op)
             here.choices += choices
         if self.report:
             for choice in choices:

@@ -1,0 +1,110 @@
+"""What a whole module takes, compiled one way or another: parts of it are decided one by one, and then
+hold together, or do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.func import CallOp
+
+from kpu_ir.lowering.kernel_to_tile import lower_module, recognise
+from kpu_ir.lowering.tile_to_dma import TileToDmaPass
+from kpu_ir.machine import Machine
+from kpu_ir.machine.attr import ATTRIBUTE, machine_to_attr
+from kpu_ir.passes.kernel_outline import KernelOutlinePass
+from kpu_ir.registry import context
+from kpu_ir.sim.program.program import load_program
+from kpu_ir.sim.time.model import time_program
+from kpu_ir.support.errors import KpuError
+from kpu_ir.tuning.choice import Choice, Cost, better
+from kpu_ir.tuning.choose import SearchEffort, chooser, kernels_of, look_ahead, separate
+from kpu_ir.tuning.pinning import pin
+from kpu_ir.tuning.score import Objective
+
+Mode = Literal["none", "epilogue"]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """How a module would be compiled: the machine, how schedules are chosen, and by what."""
+
+    machine: Machine
+    effort: SearchEffort
+    objective: Objective
+
+    def timed(self, outlined: ModuleOp) -> Cost:
+        """What an outlined module takes as it stands."""
+        module, ctx = outlined.clone(), context()
+        look_ahead(kernels_of(module), self.machine, self.effort, self.objective)
+        lower_module(module, chooser(self.machine, self.effort, self.objective))
+        TileToDmaPass().apply(ctx, module)
+        return Cost.of(time_program(load_program(module, self.machine)))
+
+    def outlined(self, module: ModuleOp, mode: Mode = "epilogue") -> ModuleOp:
+        """A copy of a module at the ``kernel`` level, with a function a kernel."""
+        module, ctx = module.clone(), context()
+        module.attributes[ATTRIBUTE] = machine_to_attr(self.machine)
+        separate(ctx, module, mode)
+        KernelOutlinePass().apply(ctx, module)
+        return module
+
+    def pinned(self, module: ModuleOp) -> tuple[list[Choice], Cost | None]:
+        """Pin tensors of an outlined module where each of them and all together pay: what was
+        weighed, and what the module takes then; None where that is as before."""
+        trial = module.clone()
+        choose = chooser(self.machine, self.effort, self.objective)
+        choices = pin(trial, self.machine, choose, self.objective)
+        if not any(choice.fuse for choice in choices):
+            return choices, None
+        together = self.timed(trial)
+        if not better(together, self.timed(module), self.objective):
+            return [replace(choice, fuse=False) for choice in choices], None
+        replace_by(module, trial)
+        return choices, together
+
+    def cost(self, module: ModuleOp) -> Cost:
+        """What a module at the ``kernel`` level takes, with tensors pinned where that pays."""
+        outlined = self.outlined(module)
+        return self.pinned(outlined)[1] or self.timed(outlined)
+
+    def faster_apart(self, module: ModuleOp, fused: ModuleOp) -> Mode | None:
+        """How a module without groups and pins takes less than it does ``fused``, if it does: with
+        epilogues, or without."""
+        try:
+            most = self.cost(fused)
+        except KpuError:  # lowering says better where
+            return None
+        found: Mode | None = None
+        modes: tuple[Mode, ...] = ("epilogue", "none")
+        for mode in modes:
+            outlined = self.outlined(module, mode)
+            if self.objective == "cycles" and self.bound(outlined) >= most.cycles:
+                continue
+            try:
+                cost = self.timed(outlined)
+            except KpuError:
+                continue
+            if better(cost, most, self.objective):
+                found, most = mode, cost
+        return found
+
+    def bound(self, outlined: ModuleOp) -> int:
+        """Cycles that an outlined module hardly goes below."""
+        bounds: dict[str, int] = {}
+        for func in kernels_of(outlined):
+            space = recognise(func).candidates(self.machine)
+            bounds[func.sym_name.data] = int(space.cycles.min()) if len(space) else 0
+        calls = (op for op in outlined.walk() if isinstance(op, CallOp))
+        return sum(bounds[call.callee.root_reference.data] for call in calls)
+
+
+def replace_by(module: ModuleOp, other: ModuleOp) -> None:
+    """Put what is in another module into this one."""
+    for op in list(module.ops):
+        op.detach()
+        op.erase(safe_erase=False)
+    for op in list(other.ops):
+        op.detach()
+        module.body.block.add_op(op)
