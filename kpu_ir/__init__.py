@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kpu_ir.frontends.python.graph import Graph
+    from kpu_ir.lowering.schedule import Schedule
     from kpu_ir.machine import Machine
     from kpu_ir.pipeline import compile, load
     from kpu_ir.program.compiled import Compiled
@@ -29,12 +30,13 @@ _HOMES = {
     "Machine": "kpu_ir.machine",
     "Options": "kpu_ir.program.options",
     "compile": "kpu_ir.pipeline",
+    "Schedule": "kpu_ir.lowering.schedule",
     "load": "kpu_ir.pipeline",
     "open": "kpu_ir.program.compiled",
 }
 
 # Without open: "from kpu_ir import *" would hide Python's.
-__all__ = ["Compiled", "Graph", "KpuError", "Machine", "Options", "compile", "load"]
+__all__ = ["Compiled", "Graph", "KpuError", "Machine", "Options", "Schedule", "compile", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -43,4 +45,9 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'kpu_ir' has no attribute '{name}'")
+    raise AttributeError(f"module 'kpu_ir' has no attribute '{name}'", name=name)
+
+
+def __dir__() -> list[str]:
+    """What people import, before it is imported."""
+    return sorted({*globals(), *_HOMES} - {"TYPE_CHECKING", "Any", "annotations"})

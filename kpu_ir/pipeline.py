@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from kpu_ir.program.stages import Stage, stage_of
 from kpu_ir.registry import context
 from kpu_ir.sim.program.program import load_program
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.files import path_of
+from kpu_ir.support.lines import a_kind
 from kpu_ir.tuning.choice import Choice
 from kpu_ir.tuning.kernel_fuse_by_cost import KernelFuseByCostPass
 from kpu_ir.tuning.kernel_pin_l3 import KernelPinL3Pass
@@ -180,8 +182,8 @@ def lower(
 
 
 def compile(
-    source: Any,
-    machine: Machine | str | None = None,
+    source: str | Path | Graph | ModuleOp,
+    machine: Machine | str | Path | None = None,
     *,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     fixed: Mapping[str, Any] | None = None,
@@ -199,13 +201,22 @@ def compile(
     so are schedules, unless ``cache`` is False. A ``.kpu`` file is opened.
     Raises ``KpuError`` for anything wrong with what was given.
     """
-    chosen = options or Options()
-    chosen = replace(chosen, **settings) if settings else chosen
-    wanted = Machine.load(machine) if isinstance(machine, str) else machine
+    chosen = _options(options, settings)
+    if not callable(progress):
+        raise KpuError(
+            f"progress must be a function, got {a_kind(progress)}", hint="progress=print"
+        )
+    wanted = None if machine is None else Machine.of(machine)
     if not isinstance(source, str | Path):
+        if shapes or fixed:
+            raise KpuError(f"{'shapes' if shapes else 'fixed'} are for the file of an ONNX model")
         with session(cache):
             return _build(lambda: module_of(source), wanted, chosen, progress)
     name = str(source)
+    if "\n" in name:
+        raise KpuError(
+            "this is text, not a path", hint="write it to a .mlir file and give its path"
+        )
     progress("read")
     if Path(source).suffix == ".kpu":
         if wanted is not None or shapes or fixed or chosen != Options():
@@ -221,21 +232,36 @@ def compile(
         return through(lambda: key_of(name, shapes, wanted, chosen, fixed=fixed), name, build)
 
 
-def load(path: str | Path, machine: Machine | str | None = None, **settings: Any) -> Compiled:
+def load(
+    path: str | Path, machine: Machine | str | Path | None = None, **settings: Any
+) -> Compiled:
     """Compile a model from a file; the rest as for ``compile``."""
-    return compile(Path(path), machine, **settings)
+    return compile(path_of(path), machine, **settings)
 
 
 def module_of(source: Any) -> ModuleOp:
     """A module of its own: of a ``Graph``, or a copy of a module."""
     match source:
         case Graph():
+            if source.name != "main":
+                raise KpuError(f"the graph is called '{source.name}'", hint="a program is Graph()")
             return source.module()
         case ModuleOp():
             return source.clone()
         case _:
-            kind = type(source).__name__
-            raise KpuError(f"cannot compile a {kind}", hint="a path, a Graph or a module")
+            raise KpuError(
+                f"cannot compile {a_kind(source)}",
+                hint="give the path of a .onnx or .mlir file, a Graph, or a module (ModuleOp)",
+            )
+
+
+def _options(options: Any, settings: Mapping[str, Any]) -> Options:
+    if options is not None and not isinstance(options, Options):
+        raise KpuError(
+            f"options must be an Options, got {a_kind(options)}",
+            hint='write kpu_ir.Options(search="full"), or search="full" alone',
+        )
+    return (options or Options()).with_settings(settings)
 
 
 def _build(

@@ -51,7 +51,7 @@ def test_importing_loads_nothing_heavy() -> None:
 
 def test_values_by_name_and_as_a_mapping(program: kpu_ir.Compiled) -> None:
     expected = program.reference({"x": X})["y"]
-    for got in (program(x=X), program({"x": X}), program.run({"x": X})):
+    for got in (program(x=X), program({"x": X})):
         np.testing.assert_allclose(got["y"], expected, rtol=1e-5, atol=1e-5)
 
 
@@ -141,13 +141,13 @@ def test_inputs_of_another_type_that_fit(program: kpu_ir.Compiled) -> None:
 
 
 def test_errors_of_compiling(program: kpu_ir.Compiled) -> None:
-    with pytest.raises(KpuError, match="cannot compile a int"):
+    with pytest.raises(KpuError, match="cannot compile an int"):
         kpu_ir.compile(3)
     with pytest.raises(KpuError, match="no such file"):
         kpu_ir.load("nothing.onnx")
     with pytest.raises(KpuError, match="no machine 'larg'"):
         kpu_ir.compile(mlp(), "larg")
-    with pytest.raises(TypeError, match="serch"):
+    with pytest.raises(KpuError, match=r"serch(?s:.*)search"):
         kpu_ir.compile(mlp(), serch="none")
     low = kpu_ir.compile(program.stages["dma"])
     assert low.cycles == program.cycles

@@ -75,7 +75,7 @@ def test_cycles_add_up(name: str, fuse: str) -> None:
     assert sum(row.external_bytes for row in profile) == external
     macs = sum(n for k, n in timing.counts.items() if k.startswith("macs."))
     assert sum(row.macs for row in profile) == macs
-    total = sum(program.stats.energy_pj.values())
+    total = sum(program.summary().energy_pj.values())
     assert sum(row.energy_pj for row in profile) == pytest.approx(total)
 
 
@@ -191,8 +191,8 @@ def test_kpu_run_prints_it(
 
 def test_stats_are_the_summary() -> None:
     program = kpu_ir.compile(chain(), search="none")
-    assert program.stats.cycles == program.cycles
-    assert json.loads(program.stats.to_json())["macs"] == 4 * 64 * 96 * 96
+    assert program.summary().cycles == program.cycles
+    assert json.loads(program.summary().to_json())["macs"] == 4 * 64 * 96 * 96
 
 
 def test_the_documents_example_is_current() -> None:
@@ -234,18 +234,18 @@ def test_arrays_hold_a_batch() -> None:
     stacked = weights(3, 64, 96)
     expected = [program(x=x)["y"] for x in stacked]
     for batch in (stacked, stacked.reshape(192, 96)):
-        found = program.run_many({"x": batch})
+        found = list(program.map({"x": batch}))
         assert len(found) == 3
         np.testing.assert_array_equal([f["y"] for f in found], expected)
-    assert program.run_many({"x": np.zeros((0, 64, 96), np.float32)}) == []
-    assert program.run_many([]) == []
+    assert list(program.map({"x": np.zeros((0, 64, 96), np.float32)})) == []
+    assert list(program.map([])) == []
 
 
 def test_bad_batches_say_which_item() -> None:
     program = kpu_ir.compile(branches(), search="none")
     good = {"x": weights(256, 256), "s": weights(4, 16)}
     with pytest.raises(KpuError, match="item 1: input 's' is missing"):
-        program.run_many([good, {"x": good["x"]}])
+        list(program.map([good, {"x": good["x"]}]))
     with pytest.raises(KpuError, match="expected items of shape"):
         program.map({"x": weights(3, 256, 255), "s": weights(3, 4, 16)})
     with pytest.raises(KpuError, match="'x' 3, 's' 2"):
@@ -264,11 +264,11 @@ def test_a_terminal_gets_a_progress_bar(
 ) -> None:
     program = kpu_ir.compile(chain(), search="none")
     batch = {"x": weights(4, 64, 96)}
-    assert len(program.run_many(batch)) == 4
+    assert len(list(program.map(batch))) == 4
     assert capsys.readouterr() == ("", "")
     monkeypatch.setenv("TERM", "xterm")
     for progress, expected in ((None, True), (False, False)):
         screen = Terminal()
         monkeypatch.setattr("sys.stderr", screen)
-        assert len(program.run_many(batch, progress)) == 4
+        assert len(list(program.map(batch, progress))) == 4
         assert ("4/4" in screen.getvalue()) == expected

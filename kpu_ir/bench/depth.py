@@ -12,7 +12,8 @@ from xdsl.dialects.builtin import ModuleOp
 from kpu_ir.bench.measure import Setting, no_cache
 from kpu_ir.bench.table import Column, Table, times, whole
 from kpu_ir.bench.workloads import ROOT
-from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.program.compiled import Compiled
 from kpu_ir.support.errors import KpuError
 

@@ -32,7 +32,7 @@ from kpu_ir.bench.workloads import (
     transposition,
     with_bias,
 )
-from kpu_ir.frontends.python.graph import Value
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.lowering.kernel_to_tile import recognise
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine

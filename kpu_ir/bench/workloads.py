@@ -14,7 +14,8 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 
 import kpu_ir
-from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.frontends.read import read
 from kpu_ir.lowering.kernel_to_tile import recognise
 from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule, schedule_record

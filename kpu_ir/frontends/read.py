@@ -14,6 +14,9 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.text.calls import check_calls
 from kpu_ir.text.parsing import load_module
 
+LONGEST_PATH = 4095
+"""Characters; beyond it a system says no more than that."""
+
 
 def read(
     source: str | Path,
@@ -28,6 +31,8 @@ def read(
     which are inputs no more; without ``values``, weights that are not there have a type alone.
     """
     path, stdin = Path(source), str(source) == "-"
+    if len(str(path)) > LONGEST_PATH or "\0" in str(path):
+        raise KpuError(f"this is no path: {str(path)[:40]!r}...")
     if path.is_dir():
         raise KpuError("expected a file, got a folder", str(path))
     if not path.exists() and not stdin:

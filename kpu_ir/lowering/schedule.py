@@ -157,6 +157,16 @@ class Schedule:
                     where,
                     f"one of {', '.join(repr(v) for v in values)}",
                 )
+        for f in fields(self):
+            value: Any = getattr(self, f.name)
+            extents = isinstance(value, tuple) and all(type(n) is int for n in value)
+            if not (extents if f.name == "tile" else type(value) is type(f.default)):
+                kind = (
+                    "a tuple of whole numbers, as (64, 64, 64)"
+                    if f.name == "tile"
+                    else "a whole number"
+                )
+                raise KpuError(f"{ATTRIBUTE}: {f.name} is {kind}, got {value!r:.40}", where)
         if (
             any(n < 1 for n in self.tile)
             or min(self.depth, self.l3_depth, self.out_depth, self.unroll_n) < 1

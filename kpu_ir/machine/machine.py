@@ -21,6 +21,7 @@ from typing import Any, get_type_hints
 
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import read_text
+from kpu_ir.support.lines import a_kind, allowed
 
 PRESETS = Path(__file__).parent / "presets"
 """The folder of the machines that ship with the package."""
@@ -159,7 +160,7 @@ class EnergyTable:
     """One operation of one lane, pJ."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Machine:
     """A KPU. ``Machine.load("my.toml")``, ``Machine.preset("default")``,
     ``m.with_settings(["l2.banks=4"])``."""
@@ -178,6 +179,11 @@ class Machine:
     streamer: Streamer = Streamer()
     l1: L1 = L1()
     energy: EnergyTable = EnergyTable()
+
+    def __repr__(self) -> str:
+        """What differs from ``Machine()``."""
+        given = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
+        return f"Machine({', '.join(f'{n}={v!r}' for n, v, default in given if v != default)})"
 
     # -- derived ----------------------------------------------------------------------------------
 
@@ -230,6 +236,16 @@ class Machine:
     # -- reading and changing ---------------------------------------------------------------------
 
     @staticmethod
+    def of(given: Machine | str | Path) -> Machine:
+        """A machine as a person gives it: itself, a preset's name or a TOML file.
+
+        Raises ``KpuError`` for anything else, and for a machine with values of wrong types.
+        """
+        if isinstance(given, Machine):
+            return Machine.from_dict(given.to_dict())
+        return Machine.load(given)
+
+    @staticmethod
     def presets() -> list[str]:
         """The names that ``preset`` knows."""
         return sorted(file.stem for file in PRESETS.glob("*.toml"))
@@ -238,12 +254,8 @@ class Machine:
     def preset(name: str) -> Machine:
         """A machine that ships with the package. Raises ``KpuError`` for a name that none has."""
         if name not in Machine.presets():
-            near = difflib.get_close_matches(name, Machine.presets(), 1)
-            guess = f"did you mean '{near[0]}'? " if near else ""
-            raise KpuError(
-                f"there is no machine '{name}'",
-                hint=f"{guess}presets: {', '.join(Machine.presets())}; or the path of a TOML file",
-            )
+            hint = allowed(name, Machine.presets(), "presets")
+            raise KpuError(f"there is no machine '{name}'", hint=f"{hint}; or a TOML file's path")
         return _from_toml((PRESETS / f"{name}.toml").read_text(), f"{name}.toml", name)
 
     @staticmethod
@@ -253,6 +265,14 @@ class Machine:
 
         Raises ``KpuError`` that names the key that is wrong.
         """
+        given: Any = name_or_path
+        if not isinstance(given, str | os.PathLike):
+            write = "Machine().with_settings({...})" if isinstance(given, Mapping) else "'default'"
+            raise KpuError(
+                "a machine is a Machine, the name of a preset or the path of a TOML file, "
+                f"got {a_kind(given)}",
+                hint=f"write {write}",
+            )
         path = Path(name_or_path)
         named = isinstance(name_or_path, str) and path.suffix != ".toml"
         if named and (os.path.isdir(path) or not os.path.exists(path)):
@@ -265,6 +285,9 @@ class Machine:
         Values in strings are read as TOML's. Raises ``KpuError`` that names the key that is wrong.
         """
         changes: dict[str, Any] = {}
+        settings = [settings] if isinstance(settings, str) else settings
+        if not isinstance(settings, Mapping):
+            settings = _texts(settings)
         if isinstance(settings, Mapping):
             changes = {str(key): value for key, value in settings.items()}
         else:
@@ -325,6 +348,16 @@ MOST = {
 """Each channel is simulated as one; tiles are chosen by trying multiples of the array."""
 
 
+def _texts(settings: Any) -> list[str]:
+    found: list[Any] = list(settings) if isinstance(settings, Iterable) else [settings]
+    for setting in found:
+        if not isinstance(setting, str):
+            raise KpuError(
+                f"{setting!r:.40} is not a setting", hint='write "l2.banks=4" or {"l2.banks": 4}'
+            )
+    return found
+
+
 def _parsed(text: str) -> Any:
     """A value as TOML reads it; plain words are strings."""
     try:
@@ -351,6 +384,9 @@ def _from_toml(text: str, where: str, name: str) -> Machine:
 
 def _changed(part: Any, data: Mapping[str, Any], prefix: str) -> Any:
     """``part`` with the values of ``data``, each checked."""
+    given: Any = data
+    if not isinstance(given, Mapping):
+        raise KpuError(f"a machine's values are a mapping, got {a_kind(given)}")
     kinds = get_type_hints(type(part))
     new: dict[str, Any] = {}
     for key, value in data.items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.lines import a_kind
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ShapedType
@@ -35,8 +36,11 @@ def run_batch(
     """
     if isinstance(batch, Mapping):
         items: Iterable[Mapping[str, Any]] = split(ports, cast(Any, batch))
-    else:
+    elif isinstance(cast(Any, batch), Iterable):
         items = batch
+    else:
+        hint = "give a list of mappings, or one mapping of stacked arrays"
+        raise KpuError(f"a batch is none of inputs: {a_kind(batch)}", hint=hint)
     return _run(run, items, sys.stderr.isatty() if progress is None else progress)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xdsl.dialects.builtin import ModuleOp
 
@@ -16,24 +17,26 @@ from kpu_ir.machine import Machine
 from kpu_ir.passes.kernel_layers import KernelLayersPass
 from kpu_ir.program.batches import Batch, run_batch
 from kpu_ir.program.command import command_of
-from kpu_ir.program.inputs import check_inputs
+from kpu_ir.program.inputs import by_name, check_inputs, type_text
 from kpu_ir.program.options import Options
 from kpu_ir.program.saved import read_saved, save
 from kpu_ir.program.stages import Stage, lacks_values
 from kpu_ir.registry import context
 from kpu_ir.report.profile import Profile
 from kpu_ir.report.summary import Summary, summarise
-from kpu_ir.sim.program.program import Program
+from kpu_ir.sim.program.program import Port, Program
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.sim.time.model import TimeModel
 from kpu_ir.sim.values.values import ValueModel
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.files import path_of
+from kpu_ir.support.lines import allowed, listed, shortened
 from kpu_ir.support.types import Array
 from kpu_ir.text.printing import print_module
 from kpu_ir.tuning.choice import Choice
 
 
-@dataclass
+@dataclass(repr=False)
 class Compiled:
     """A compiled program.
 
@@ -48,6 +51,15 @@ class Compiled:
     fusion: tuple[Choice, ...] = ()
     """What was fused, what was not, and what the other way would have cost."""
     _timings: dict[bool, Timing] = field(default_factory=dict[bool, Timing])
+
+    def __repr__(self) -> str:
+        def several(ports: Sequence[Port]) -> str:
+            return listed((f"{p.name}: {type_text(p.type)}" for p in ports), 2) or "nothing"
+
+        source = f" {Path(self.source).name}" if self.source else ""
+        ends = f"{several(self.program.inputs)} -> {several(self.program.outputs)}"
+        count = f"{len(self.program.calls)} kernel{'s' * (len(self.program.calls) != 1)}"
+        return shortened(f"<Compiled{source} for {self.machine.name}: {ends}, {count}>")
 
     @property
     def machine(self) -> Machine:
@@ -83,9 +95,8 @@ class Compiled:
         """The IR at a level; constants of more than ``elide`` elements are left out. At
         ``kernel``, equal layers are written once (``kernel-layers``)."""
         if stage not in self.stages:
-            raise KpuError(
-                f"this program has no {stage} IR", hint=f"it has: {', '.join(self.stages)}"
-            )
+            hint = allowed(stage, list(self.stages), "it has")
+            raise KpuError(f"this program has no {stage} IR", hint=hint)
         module = self.stages[stage]
         if stage == "kernel":
             module = module.clone()
@@ -94,25 +105,20 @@ class Compiled:
 
     def checked(self, inputs: Mapping[str, Any], nan: bool = True) -> dict[str, Array]:
         """``check_inputs`` against the program's."""
-        return check_inputs([(p.name, p.type) for p in self.program.inputs], inputs, nan)
+        ports = [(p.name, p.type) for p in self.program.inputs]
+        return check_inputs(ports, by_name([p.name for p in self.program.inputs], inputs), nan)
 
     def __call__(
         self, inputs: Mapping[str, Any] | None = None, /, **named: Any
     ) -> dict[str, Array]:
         """Outputs by name, computed on the simulated machine."""
-        return self._values.run(self.checked({**(inputs or {}), **named}))
-
-    run = __call__
+        names = [p.name for p in self.program.inputs]
+        return self._values.run(self.checked(by_name(names, inputs, named)))
 
     def summary(self) -> Summary:
         """Every figure of a run, as ``kpu-run --json`` has them (no values are computed)."""
         began = time.perf_counter()
         return summarise(self, self.timing, time.perf_counter() - began)
-
-    @property
-    def stats(self) -> Summary:
-        """``summary()``."""
-        return self.summary()
 
     def profile(self) -> Profile:
         """A row for every kernel call; their cycles add up to the run's (docs/profile.md)."""
@@ -123,19 +129,28 @@ class Compiled:
         ports = [(p.name, p.type) for p in self.program.inputs]
         return run_batch(self, ports, batch, progress)
 
-    def run_many(self, batch: Batch, progress: bool | None = None) -> list[dict[str, Array]]:
-        """Outputs of all items of ``batch``, as ``map`` yields them."""
-        return list(self.map(batch, progress))
-
     def save(self, path: str | Path) -> None:
         """Write program, weights, machine and options to one file, for ``kpu_ir.open``."""
-        save(self, path)
+        save(self, path_of(path))
 
     def report(self, path: str | Path) -> None:
         """Write a page on the run: what ``kpu-run --report`` writes (no values are computed)."""
         from kpu_ir.report.html import write_report
 
-        write_report(self, self.summary(), path, command_of(self, "--report", str(path)))
+        target = path_of(path)
+        write_report(self, self.summary(), target, command_of(self, "--report", str(target)))
+
+    if not TYPE_CHECKING:  # what has no such attribute is an error to a type checker
+
+        def __getattr__(self, name: str) -> Any:
+            """Names of version 0.1, for one more version."""
+            if name not in FORMER:
+                raise AttributeError(
+                    f"'Compiled' object has no attribute '{name}'", name=name, obj=self
+                )
+            now, value = FORMER[name]
+            warnings.warn(f"Compiled.{name} is now {now}", DeprecationWarning, stacklevel=2)
+            return value(self)
 
     def _repr_html_(self) -> str:
         from kpu_ir.report.screen import html
@@ -157,6 +172,14 @@ class Compiled:
         return dict(zip((p.name for p in self.program.outputs), results))
 
 
+FORMER: dict[str, tuple[str, Callable[[Compiled], Any]]] = {
+    "stats": ("summary()", lambda program: program.summary()),
+    "run_many": ("list(program.map(batch))", lambda p: lambda *a, **k: list(p.map(*a, **k))),
+    "run": ("a call: program(inputs)", lambda program: program.__call__),
+}
+"""Former names: what to write now, and what they are."""
+
+
 def open(path: str | Path, key: str | None = None) -> Compiled:
     """A program from a file that ``Compiled.save`` wrote: the same cycles, outputs, IR.
 
@@ -164,7 +187,7 @@ def open(path: str | Path, key: str | None = None) -> Compiled:
     Raises ``KpuError`` for a file that is truncated, damaged, foreign or of a newer version.
     """
     began = time.perf_counter()
-    found = read_saved(path, key)
+    found = read_saved(path_of(path), key)
     spent = time.perf_counter() - began
     return Compiled(
         found.program, found.stages, found.options, spent, found.source, fusion=found.fusion

@@ -9,8 +9,10 @@ import numpy as np
 from xdsl.dialects.builtin import MemRefType, ModuleOp, ShapedType, TensorType
 from xdsl.dialects.func import FuncOp
 
+from kpu_ir.dialects.kernel import shape_text
 from kpu_ir.sim.program.program import port_names
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.lines import a_kind, allowed
 from kpu_ir.support.types import Array, dtype_of
 
 
@@ -28,6 +30,30 @@ def ports(module: ModuleOp) -> list[tuple[str, ShapedType]] | None:
     return None
 
 
+def type_text(kind: ShapedType) -> str:
+    """A tensor's type for a person: ``4x4 f32``."""
+    assert isinstance(kind, TensorType | MemRefType)
+    return f"{shape_text(kind.get_shape())} {kind.element_type}"
+
+
+def by_name(expected: Sequence[str], inputs: Any, named: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """What a program is called with, as one mapping. Raises ``KpuError`` for an array without a
+    name, or one of them twice."""
+    if inputs is None:
+        return dict(named)
+    if not isinstance(inputs, Mapping):
+        one = expected[0] if expected else "x"
+        direct = f", or program({one}=array)" if one.isidentifier() else ""
+        raise KpuError(
+            f"inputs are given by name, got {a_kind(inputs)}",
+            hint=f"write program({{'{one}': array}}){direct}; inputs: {', '.join(expected) or 'none'}",
+        )
+    for name in named:
+        if name in inputs:
+            raise KpuError(f"input '{name}' is given twice")
+    return {**inputs, **named}
+
+
 def check_inputs(
     expected: Sequence[tuple[str, ShapedType]], inputs: Mapping[str, Any], nan: bool = True
 ) -> dict[str, Array]:
@@ -39,8 +65,8 @@ def check_inputs(
     names = [name for name, _ in expected]
     for name in inputs:
         if name not in names:
-            known = ", ".join(names) or "none"
-            raise KpuError(f"there is no input '{name}'", hint=f"inputs: {known}")
+            hint = allowed(name, names, "inputs") if names else "it has no inputs"
+            raise KpuError(f"there is no input '{name}'", hint=hint)
     return {name: _checked(name, type, inputs, nan) for name, type in expected}
 
 
@@ -50,7 +76,7 @@ def _checked(name: str, type: ShapedType, inputs: Mapping[str, Any], nan: bool) 
     wanted = f"{dtype} of shape {shape}"
     if name not in inputs:
         raise KpuError(f"input '{name}' is missing", hint=f"give an array: {wanted}")
-    array = np.asarray(inputs[name])
+    array = as_array(name, inputs[name], wanted)
     if array.shape != shape:
         raise KpuError(
             f"input '{name}': expected shape {shape}, got {array.shape}",
@@ -63,6 +89,16 @@ def _checked(name: str, type: ShapedType, inputs: Mapping[str, Any], nan: bool) 
     if not nan and dtype.kind in "fV" and np.isnan(array.astype(np.float32)).any():
         raise KpuError(f"input '{name}' has NaNs", hint="check where the data comes from")
     return array
+
+
+def as_array(name: str, value: Any, wanted: str) -> Array:
+    """What was given for an input, as an array. Raises ``KpuError`` for what cannot be one."""
+    try:
+        return np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as e:  # ragged lists, tensors with gradients
+        raise KpuError(
+            f"input '{name}' is no array: {e}", hint=f"give an array: {wanted}"
+        ) from None
 
 
 def _converted(name: str, array: Array, dtype: np.dtype[Any]) -> Array:

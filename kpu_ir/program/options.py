@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
 
 from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.lines import a_kind, allowed
 from kpu_ir.tuning.score import Objective
 
 Fuse = Literal["none", "epilogue", "full"]
@@ -22,7 +24,7 @@ class Options:
     ``fuse``: ``epilogue`` puts elementwise functions onto what they follow, ``full`` also keeps
     what is between products on chip where the simulator says that it pays (``tuning/fusion.py``).
     ``search``: ``none`` takes default schedules, ``quick`` and ``full`` try candidates in the
-    simulator.
+    simulator. Raises ``KpuError`` for a value that is none of these.
     """
 
     fuse: Fuse = "full"
@@ -30,3 +32,25 @@ class Options:
     objective: Objective = "cycles"
     schedule: Schedule | None = None
     """One schedule for every product, instead of a choice; nothing but epilogues is fused then."""
+
+    def __post_init__(self) -> None:
+        for name, kind in (("fuse", Fuse), ("search", SearchEffort), ("objective", Objective)):
+            value, known = getattr(self, name), get_args(kind)
+            if value not in known:
+                raise KpuError(f"{name} cannot be {value!r}", hint=allowed(value, known))
+        given: Any = self.schedule
+        if isinstance(given, Schedule):
+            given.check()
+        elif given is not None:
+            raise KpuError(
+                f"schedule must be a Schedule, got {a_kind(given)}",
+                hint='write kpu_ir.Schedule(tile=(64, 64, 64), dataflow="ws"), or None to choose',
+            )
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Options:
+        """These options with some changed. Raises ``KpuError`` for a name that none has."""
+        known = [f.name for f in fields(self)]
+        for name in settings:
+            if name not in known:
+                raise KpuError(f"there is no option '{name}'", hint=allowed(name, known, "options"))
+        return replace(self, **settings)

@@ -20,6 +20,7 @@ from kpu_ir.sim.time.clock import CallTiming, Timing
 from kpu_ir.sim.time.energy import energy
 from kpu_ir.sim.time.io_bound import io_lower_bound
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.lines import shortened
 from kpu_ir.support.types import bits_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -84,7 +85,7 @@ class KernelRow:
     io_bound_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Summary:
     """Everything that ``kpu-run --json`` prints: cycles, seconds, bytes, pJ, fractions of 1.
 
@@ -140,6 +141,14 @@ class Summary:
     simulate_seconds: float
     operations: int
     stepped: int
+
+    def __repr__(self) -> str:
+        source = f" of {self.source}" if self.source else ""
+        kernels = f"{len(self.kernels):,} kernel{'s' * (len(self.kernels) != 1)}"
+        return shortened(
+            f"<Summary{source} on {self.machine}: {self.cycles:,} cycles, "
+            f"{self.roofline_fraction:.1%} of the roofline, {kernels}>"
+        )
 
     def to_json(self) -> str:
         """One JSON object."""

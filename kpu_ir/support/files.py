@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from kpu_ir.support.errors import KpuError
 
@@ -23,6 +23,13 @@ Bytes = bytes | memoryview
 
 LARGEST_TEXT = 1 << 31
 """Bytes of a file that is read as text, or by protobuf."""
+
+
+def path_of(given: Any) -> Path:
+    """A path as a person gives it. Raises ``KpuError`` for what is none."""
+    if not isinstance(given, str | os.PathLike):
+        raise KpuError(f"expected a path, got {given!r:.40} ({type(given).__name__})")
+    return Path(given)
 
 
 # -- reading --------------------------------------------------------------------------------------

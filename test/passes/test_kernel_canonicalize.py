@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.context import Context
 
-from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.interpreters.kernel import evaluate
 from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
 from kpu_ir.scalar import formulas

@@ -38,7 +38,8 @@ from kpu_ir.frontends.linalg.products import contraction
 from kpu_ir.frontends.linalg.raising import raise_names
 from kpu_ir.frontends.linalg.recognise import Recogniser
 from kpu_ir.frontends.linalg.windows import convolution, pooling
-from kpu_ir.frontends.python.graph import Graph, Value, name_value
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.frontends.python.value import Value, name_value
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.places import place_of
 

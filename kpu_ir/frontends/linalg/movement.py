@@ -18,7 +18,8 @@ from xdsl.utils.hints import isa
 from kpu_ir.dialects import kernel
 from kpu_ir.frontends.linalg.access import Unsupported, integer, integers, name_of, segments, static
 from kpu_ir.frontends.linalg.scalars import Number, Scalars, is_empty, number, reshaped, splat
-from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.support.types import dense_of, dtype_of
 
 DYNAMIC = -(2**63)

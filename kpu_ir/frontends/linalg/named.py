@@ -13,7 +13,7 @@ from kpu_ir.dialects.kernel import scalar_type
 from kpu_ir.frontends.linalg.access import Unsupported, integer, name_of, segments, static
 from kpu_ir.frontends.linalg.movement import Surroundings, handles
 from kpu_ir.frontends.linalg.scalars import reshaped
-from kpu_ir.frontends.python.graph import Value
+from kpu_ir.frontends.python.value import Value
 
 
 @handles("linalg.softmax")

@@ -8,7 +8,7 @@ from xdsl.ir import Attribute, SSAValue
 
 from kpu_ir.dialects import kernel
 from kpu_ir.frontends.linalg.recognise import Recogniser
-from kpu_ir.frontends.python.graph import Value
+from kpu_ir.frontends.python.value import Value
 
 
 def contraction(

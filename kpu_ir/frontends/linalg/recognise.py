@@ -38,7 +38,8 @@ from kpu_ir.frontends.linalg.scalars import (
     splat,
     spread,
 )
-from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.support.types import dtype_of
 
 COMBINERS: dict[str, str] = {

@@ -32,7 +32,8 @@ from kpu_ir.frontends.linalg.access import (
     name_of,
     static,
 )
-from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar.ops import FREE, PRICES
 
 Number = int | float

@@ -13,7 +13,7 @@ from kpu_ir.dialects.kernel.movement import numbers
 from kpu_ir.frontends.linalg.access import Linear, linear
 from kpu_ir.frontends.linalg.recognise import Recogniser
 from kpu_ir.frontends.linalg.scalars import reshaped
-from kpu_ir.frontends.python.graph import Value
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.frontends.python.windows import convolve
 
 

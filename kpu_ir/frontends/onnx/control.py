@@ -15,7 +15,7 @@ import numpy as np
 
 from kpu_ir.frontends.onnx.declared import extent
 from kpu_ir.frontends.onnx.node import Constants, Tensor
-from kpu_ir.frontends.python.graph import Value
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.support.errors import KpuError
 

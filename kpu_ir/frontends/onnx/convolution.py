@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from kpu_ir.frontends.onnx.declared import check_size
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
-from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.frontends.python.windows import convolve
 from kpu_ir.support.errors import KpuError
 

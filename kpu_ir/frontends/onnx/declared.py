@@ -16,7 +16,7 @@ from kpu_ir.support.types import Array
 if TYPE_CHECKING:
     from onnx import ValueInfoProto
 
-    from kpu_ir.frontends.python.graph import Value
+    from kpu_ir.frontends.python.value import Value
 
 MOST_ELEMENTS = 1 << 44
 MOST_DIMENSIONS = 32

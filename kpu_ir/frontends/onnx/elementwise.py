@@ -13,7 +13,7 @@ from xdsl.dialects.builtin import f32, i32
 from xdsl.ir import Attribute
 
 from kpu_ir.frontends.onnx.node import OPERATORS, Node, Tensor, operator
-from kpu_ir.frontends.python.graph import Value
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.support.errors import KpuError
@@ -285,7 +285,7 @@ def short_float(node: Node, value: Value, dtype: np.dtype[Any], saturate: bool) 
         raise KpuError(f"numbers of {dtype} are not supported")
     largest, kind = float(ml_dtypes.finfo(dtype).max), element_type_of(dtype)
     wide = value if value.dtype.kind == "f" and value.dtype.itemsize > 2 else None
-    wide = wide or node.graph.cast(value, np.dtype(np.float32))
+    wide = node.graph.cast(value, np.dtype(np.float32)) if wide is None else wide
     if dtype.name == "float8_e8m0fnu":
         return power_of_two(node, wide, kind)
     if not saturate:

@@ -49,7 +49,8 @@ from kpu_ir.frontends.onnx.order import (
     with_one_domain,
 )
 from kpu_ir.frontends.onnx.work import MODEL, macs, refuse
-from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array, element_type_of
 from kpu_ir.text.places import node_location

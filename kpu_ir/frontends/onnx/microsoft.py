@@ -15,7 +15,7 @@ from kpu_ir.frontends.onnx.node import OPERATORS, Node, Tensor, operator
 from kpu_ir.frontends.onnx.products import gemm
 from kpu_ir.frontends.onnx.quantized import parameter, product, saturated
 from kpu_ir.frontends.onnx.rows import with_deviation
-from kpu_ir.frontends.python.graph import Value
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.support.errors import KpuError

@@ -12,7 +12,8 @@ from xdsl.dialects.builtin import TensorType
 
 from kpu_ir.dialects import kernel
 from kpu_ir.frontends.onnx.load import AbsentError, dtype_of_tensor, read_tensor
-from kpu_ir.frontends.python.graph import Graph, Value, name_value
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.frontends.python.value import Value, name_value
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array, element_type_of, elided
 

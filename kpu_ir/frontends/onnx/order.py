@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from kpu_ir.frontends.onnx.node import node_text
-from kpu_ir.frontends.python.graph import spelt
+from kpu_ir.frontends.python.value import spelt
 from kpu_ir.support.errors import KpuError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from kpu_ir.frontends.onnx.convolution import padding
 from kpu_ir.frontends.onnx.declared import check_size
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.onnx.scatter import scattered
-from kpu_ir.frontends.python.graph import Value
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.support.errors import KpuError

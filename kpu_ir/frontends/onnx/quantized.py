@@ -14,7 +14,8 @@ import numpy as np
 
 from kpu_ir.frontends.onnx.convolution import check_weights, padding
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
-from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.support.errors import KpuError
@@ -266,7 +267,8 @@ def requantized(
     graph = node.graph
     dtype = node.value(zero).dtype if node.has(zero) else node.value(0).dtype
     point = graph.reshape(node.value(zero), (1,) * len(y.shape)) if node.has(zero) else None
-    given = [y, *scales, *([bias] if bias is not None else []), *([point] if point else [])]
+    given = [y, *scales, *([bias] if bias is not None else [])]
+    given += [] if point is None else [point]
 
     def formula(s: Scalar, a: Scalar, b: Scalar, c: Scalar, *more: Scalar) -> Scalar:
         rest = list(more)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
-from kpu_ir.frontends.python.graph import Value
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.support.errors import KpuError
@@ -67,7 +67,7 @@ class Layer:
         z = self.graph.reshape(z, (self.gates, self.steps, self.batch, self.hidden))
         self.z = self.graph.transpose(z, (1, 0, 2, 3))
         peepholes = self.part(7) if node.proto.op_type == "LSTM" and node.has(7) else None
-        self.peepholes = [self.row(peepholes, g) for g in range(3)] if peepholes else []
+        self.peepholes = [] if peepholes is None else [self.row(peepholes, g) for g in range(3)]
 
     def part(self, i: int) -> Value:
         """This direction's share of input ``i``."""

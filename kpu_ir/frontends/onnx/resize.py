@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
-from kpu_ir.frontends.python.graph import Value
 from kpu_ir.frontends.python.layers import dimension
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array
 

@@ -11,8 +11,8 @@ import numpy as np
 from kpu_ir.frontends.onnx.choosing import axis_of
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.onnx.pooling import root
-from kpu_ir.frontends.python.graph import Value
 from kpu_ir.frontends.python.layers import dimension
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.support.errors import KpuError
 

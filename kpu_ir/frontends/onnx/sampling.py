@@ -13,7 +13,8 @@ import numpy as np
 
 from kpu_ir.frontends.onnx.convolution import biased, check_weights, padding
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
-from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.frontends.python.windows import convolve
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
-from kpu_ir.frontends.python.graph import Value
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.support.errors import KpuError
 
 

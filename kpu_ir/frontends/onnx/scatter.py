@@ -14,7 +14,8 @@ import numpy as np
 
 from kpu_ir.frontends.onnx.choosing import axis_of, counted, numbers, places_of
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
-from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array

@@ -13,7 +13,7 @@ from kpu_ir.frontends.onnx.choosing import check_made
 from kpu_ir.frontends.onnx.declared import check_size
 from kpu_ir.frontends.onnx.load import read_sparse
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
-from kpu_ir.frontends.python.graph import Value
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import element_type_of

@@ -8,7 +8,8 @@ import numpy as np
 
 from kpu_ir.frontends.onnx.choosing import axis_of, check_made
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
-from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from xdsl.ir import Attribute, Operation
 
 from kpu_ir.dialects import kernel
+from kpu_ir.frontends.python.calls import for_people
+from kpu_ir.frontends.python.operations import Operations
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.support.errors import KpuError
-
-if TYPE_CHECKING:
-    from kpu_ir.frontends.python.graph import Value
 
 Window = Sequence[int]
 
@@ -31,13 +31,12 @@ def dimension(axis: int, rank: int) -> int:
     return axis + rank * (axis < 0)
 
 
-class Layers:
+@for_people
+class Layers(Operations):
     """Methods of ``Graph``: convolution, pooling, reductions, softmax, norms, attention, movement.
 
     Images are n x c x h x w. Errors are ``KpuError``.
     """
-
-    insert: Callable[[Operation], Value]
 
     def _checked(self, make: Callable[[], Operation]) -> Value:
         """Insert an operation, its verifier's words as a ``KpuError``."""
@@ -53,7 +52,7 @@ class Layers:
         return self.insert(op)
 
     def conv(
-        self: Any,
+        self,
         x: Value,
         w: Value,
         *,
@@ -80,7 +79,7 @@ class Layers:
         )
 
     def pool(
-        self: Any,
+        self,
         kind: str,
         x: Value,
         window: Window,
@@ -129,12 +128,12 @@ class Layers:
         y = image(self.reshape(y, (n, c, depth, rows * columns)), slice(0, 1), [1])
         return self.reshape(y, (n, c, y.shape[2], rows, columns))
 
-    def max_pool(self: Any, x: Value, window: Window, **given: Any) -> Value:
+    def max_pool(self, x: Value, window: Window, **given: Any) -> Value:
         """The largest element under a window; options as ``pool``'s."""
         return self.pool("max", x, window, **given)
 
     def average_pool(
-        self: Any,
+        self,
         x: Value,
         window: Window,
         *,
@@ -165,7 +164,7 @@ class Layers:
             return total * float(shares.flat[0])
         return total * self.constant(shares.astype(x.dtype)[None, None])
 
-    def reduce(self: Any, kind: str, x: Value, axes: Sequence[int], keep: bool = True) -> Value:
+    def reduce(self, kind: str, x: Value, axes: Sequence[int], keep: bool = True) -> Value:
         """``add``, ``max``, ``min`` or ``mul`` along dimensions, which stay with extent 1 or go."""
         rank = len(x.shape)
         wanted = sorted({dimension(a, rank) for a in axes})
@@ -174,16 +173,16 @@ class Layers:
             return result
         return self.reshape(result, [n for a, n in enumerate(x.shape) if a not in wanted])
 
-    def mean(self: Any, x: Value, axes: Sequence[int], keep: bool = True) -> Value:
+    def mean(self, x: Value, axes: Sequence[int], keep: bool = True) -> Value:
         """The mean along dimensions."""
         return self.reduce("add", x, axes, keep) * (1.0 / prod(x.shape[a] for a in axes))
 
-    def softmax(self: Any, x: Value, axis: int = -1, log: bool = False) -> Value:
+    def softmax(self, x: Value, axis: int = -1, log: bool = False) -> Value:
         """Softmax, or its logarithm, along a dimension."""
         return self._checked(lambda: kernel.SoftmaxOp(x.ssa, dimension(axis, len(x.shape)), log))
 
     def normalize(
-        self: Any,
+        self,
         x: Value,
         axes: Sequence[int],
         epsilon: float = 1e-5,
@@ -197,37 +196,92 @@ class Layers:
         wanted = sorted(dimension(a, rank) for a in axes)
         return self._checked(lambda: kernel.NormalizeOp(x.ssa, affine, wanted, epsilon, center))
 
-    def gather(self: Any, table: Value, indices: Value, axis: int = 0) -> Value:
+    def norm(
+        self,
+        value: Value,
+        axes: Sequence[int],
+        epsilon: float,
+        scale: Any,
+        shift: Any,
+        center: bool,
+    ) -> Value:
+        """``normalize`` with a scale and a shift that may be arrays, and either without the other."""
+        kind = value.element_type
+        if scale is None and shift is not None:
+            scale = np.ones(1)
+        affine = [None if v is None else self.value(v, kind) for v in (scale, shift)]
+        return self.normalize(value, axes, epsilon, *affine, center=center)
+
+    def gather(self, table: Value, indices: Value, axis: int = 0) -> Value:
         """Slices of ``table`` by index."""
         rank = len(table.shape)
         return self._checked(lambda: kernel.GatherOp(table.ssa, indices.ssa, dimension(axis, rank)))
 
     def slice(
-        self: Any, x: Value, starts: Sequence[int], steps: Sequence[int], shape: Sequence[int]
+        self, x: Value, starts: Sequence[int], steps: Sequence[int], shape: Sequence[int]
     ) -> Value:
         """``shape`` elements from ``starts``, every ``steps``-th."""
         return self._checked(lambda: kernel.SliceOp(x.ssa, starts, steps, shape))
 
-    def concat(self: Any, values: Sequence[Value], axis: int = 0) -> Value:
+    def part(self, value: Value, index: Any) -> Value:
+        """NumPy's basic indexing of a value."""
+        given = list(index) if isinstance(index, tuple) else [index]
+        rank, count = len(value.shape), sum(i is not None and i is not ... for i in given)
+        if any(
+            isinstance(i, bool) or not isinstance(i, int | slice | None)
+            for i in given
+            if i is not ...
+        ):
+            raise KpuError(
+                "an index must be of numbers, slices, ... and None", hint="see Graph.gather"
+            )
+        if sum(i is ... for i in given) > 1 or count > rank:
+            raise KpuError(f"too many indices for {value!r}")
+        at = next((k for k, i in enumerate(given) if i is ...), len(given))
+        given[at : at + 1] = [slice(None)] * (rank - count)
+        starts: list[int] = []
+        steps: list[int] = []
+        extents: list[int] = []
+        shape: list[int] = []
+        for one in given:
+            if one is None:
+                shape.append(1)
+                continue
+            n = value.shape[len(starts)]
+            if isinstance(one, int) and not -n <= one < n:
+                raise KpuError(f"index {one} is outside the extent {n} of {value!r}")
+            chosen = range(n)[one] if isinstance(one, slice) else range(one % n, one % n + 1)
+            if not chosen:
+                raise KpuError(f"{one} chooses nothing of the extent {n} of {value!r}")
+            starts.append(chosen[0])
+            steps.append(chosen.step)
+            extents.append(len(chosen))
+            if isinstance(one, slice):
+                shape.append(len(chosen))
+        if tuple(extents) != value.shape or any(s != 1 for s in steps):
+            value = self.slice(value, starts, steps, extents)
+        return value if value.shape == tuple(shape) else self.reshape(value, shape)
+
+    def concat(self, values: Sequence[Value], axis: int = 0) -> Value:
         """Values one behind the other."""
+        if not values:
+            raise KpuError("concat needs at least one value")
         rank = len(values[0].shape)
         return self._checked(
             lambda: kernel.ConcatOp([v.ssa for v in values], dimension(axis, rank))
         )
 
-    def pad(
-        self: Any, x: Value, low: Sequence[int], high: Sequence[int], value: float = 0.0
-    ) -> Value:
+    def pad(self, x: Value, low: Sequence[int], high: Sequence[int], value: float = 0.0) -> Value:
         """``x`` with a value around it."""
         return self._checked(lambda: kernel.PadOp(x.ssa, low, high, value))
 
-    def broadcast(self: Any, x: Value, shape: Sequence[int]) -> Value:
+    def broadcast(self, x: Value, shape: Sequence[int]) -> Value:
         """NumPy's broadcast_to."""
         if tuple(shape) == tuple(x.shape):
             return x
         return self._checked(lambda: kernel.BroadcastOp(x.ssa, shape))
 
-    def take(self: Any, x: Value, indices: Sequence[int], axis: int) -> Value:
+    def take(self, x: Value, indices: Sequence[int], axis: int) -> Value:
         """The elements of a dimension that ``indices`` name, as slices, repetitions and concatenation
         where that takes few of them, else by a list of indices."""
         rank, count = len(x.shape), len(indices)
@@ -277,7 +331,7 @@ class Layers:
         return parts[0] if len(parts) == 1 else self.concat(parts, axis)
 
     def arg_reduce(
-        self: Any, kind: str, x: Value, axis: int, last: bool = False, keep: bool = True
+        self, kind: str, x: Value, axis: int, last: bool = False, keep: bool = True
     ) -> Value:
         """Where the ``max`` or ``min`` along a dimension stands (i64); of equal ones the first."""
         at = dimension(axis, len(x.shape))
@@ -287,16 +341,18 @@ class Layers:
         return self.reshape(result, [n for a, n in enumerate(x.shape) if a != at])
 
     def top_k(
-        self: Any, x: Value, k: int, axis: int = -1, smallest: bool = False
+        self, x: Value, k: int, axis: int = -1, smallest: bool = False
     ) -> tuple[Value, Value]:
         """The ``k`` largest (or smallest) along a dimension, in order, and where they stand (i64)."""
         chosen = self._checked(
             lambda: kernel.TopKOp(x.ssa, k, dimension(axis, len(x.shape)), smallest)
         )
-        return chosen, type(chosen)(self, chosen.ssa.owner.results[1])
+        places = chosen.ssa.owner
+        assert isinstance(places, Operation)
+        return chosen, Value(chosen.graph, places.results[1])
 
     def attention(
-        self: Any,
+        self,
         q: Value,
         k: Value,
         v: Value,
@@ -329,7 +385,7 @@ class Layers:
             )
         )
 
-    def added_mask(self: Any, mask: Value, element_type: Attribute) -> Value:
+    def added_mask(self, mask: Value, element_type: Attribute) -> Value:
         """0 where a mask of booleans says yes, else -inf."""
 
         def formula(seen: Scalar) -> Scalar:

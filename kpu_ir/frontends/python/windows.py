@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from xdsl.ir import Attribute
 
-from kpu_ir.frontends.python.graph import Graph, Value
+from kpu_ir.frontends.python.graph import Graph
+from kpu_ir.frontends.python.value import Value
 from kpu_ir.support.errors import KpuError
 
 

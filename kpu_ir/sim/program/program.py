@@ -80,7 +80,7 @@ class Port:
     type: MemRefType
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Program:
     """What runs: buffers, calls in order, ports."""
 
@@ -90,6 +90,9 @@ class Program:
     calls: tuple[Call, ...]
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+
+    def __repr__(self) -> str:
+        return f"<Program: {len(self.calls):,} calls, {len(self.buffers):,} buffers>"
 
     @property
     def external_bytes(self) -> int:

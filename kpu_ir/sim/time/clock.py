@@ -15,6 +15,7 @@ from kpu_ir.sim.program.plan import Fetch, Move, Put, Step, Write, carrier, plac
 from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.durations import Cost, cost
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.lines import shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Held:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Timing:
     """The time of a run: cycles, and where they went.
 
@@ -57,13 +58,17 @@ class Timing:
     operations: int
     stepped: int
 
+    def __repr__(self) -> str:
+        calls = f"{len(self.calls):,} kernel{'s' * (len(self.calls) != 1)}"
+        return f"<Timing: {self.cycles:,} cycles, {self.external_bytes:,} external bytes, {calls}>"
+
     @property
     def external_bytes(self) -> int:
         """Bytes read from and written to external memory."""
         return self.counts.get("external.read", 0) + self.counts.get("external.write", 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CallTiming:
     """One kernel call: when its first operation began and its last one ended, and what it did."""
 
@@ -74,6 +79,9 @@ class CallTiming:
     busy: dict[str, int]
     stalls: dict[str, dict[str, int]]
     counts: dict[str, int]
+
+    def __repr__(self) -> str:
+        return shortened(f"<CallTiming {self.label}: cycles {self.start:,} to {self.end:,}>")
 
 
 def engines_of(machine: Machine, steps: Iterable[Step]) -> list[Engine]:
