@@ -111,11 +111,20 @@ class Attention:
         if len(shapes) != len(args):
             return None
         return Attention(
-            tuple(shapes[i] for i in range(len(args))),
-            ((tuple(tensor_type(out).get_shape()), tensor_type(out).element_type),),
-            scores, maps, softmax, product, after, q, k, v,
-            tuple(found[: len(masks)]), tuple(found[len(masks) :]), out_axes,
-        )  # fmt: skip
+            arguments=tuple(shapes[i] for i in range(len(args))),
+            results=((tuple(tensor_type(out).get_shape()), tensor_type(out).element_type),),
+            scores=scores,
+            maps=maps,
+            softmax=softmax,
+            product=product,
+            after=after,
+            q=q,
+            k=k,
+            v=v,
+            masks=tuple(found[: len(masks)]),
+            extra=tuple(found[len(masks) :]),
+            out_axes=out_axes,
+        )
 
     @property
     def batch(self) -> Shape:
@@ -168,14 +177,15 @@ class Attention:
         )
         count, interval = prod(self.batch), machine.vector.initiation_interval
         own = sum(interval[c] * k for op in self.maps for c, k in op_classes(op.body.block).items())
-        own += 3 * interval["simple"] + interval.get("transcendental", interval["simple"])
+        own += 3 * interval["simple"] + interval["special"]  # exp
         macs = machine.fabric.macs.get(str(self.q.kind), 1)
         array = count * m * n * (d + dv) // (machine.fabric.rows * machine.fabric.columns * macs)
         loads = np.where(stays == NONE, again, 1)
         moved = (prod(self.q.stored) + prod(self.k.stored) * loads) * size
         moved = moved + (prod(self.v.stored) * loads + count * m * dv) * size
         moved = moved + sum(prod(o.stored) * bits_of(o.kind) // 8 for o in self.masks)
-        vector = count * m * (n * own + np.where(trips == 1, 0, trips * 4 * dv)) // 16
+        vector = count * m * (n * own + np.where(trips == 1, 0, trips * 4 * dv))
+        vector = vector // machine.vector.lanes
         least = np.maximum(array, moved // machine.bandwidth["dma"])
         guess = np.maximum(least, vector) + count * again * trips * 200
         return Space.of(
