@@ -4,7 +4,7 @@
 
 // A tile that does not fit: what is needed, what there is, ring by ring, in bytes.
 // LARGE:      kpu-opt: error: the tiles of @large need 1048576 bytes of l3, the machine has 524288 for them (@lhs_l3 2 x 524288)
-// LARGE-NEXT: hint: smaller tiles, shallower rings, or a machine with more of it
+// LARGE-NEXT: hint: smaller tiles or shallower rings (kpu.schedule), or a machine with 1048576 bytes of l3
 // SMALL:      the tiles of @large need 1048576 bytes of l3, the machine has 65536 for them (@lhs_l3 2 x 524288)
 
 // A load to L2 is staged in L3: a fetch by the DMA, a move by a block mover. Each tile has a ring of

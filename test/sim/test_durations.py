@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import f32
 
-from kpu_ir.lowering.contraction import DATAFLOWS
+from kpu_ir.lowering.kernel_to_tile.contraction import DATAFLOWS
 from kpu_ir.machine import Machine
 from kpu_ir.nest import records
 from kpu_ir.nest.writing import Nest

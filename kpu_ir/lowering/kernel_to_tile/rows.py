@@ -15,7 +15,7 @@ from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from kpu_ir.dialects import kernel, tile
 from kpu_ir.dialects.kernel import scalar_type, tensor_type
 from kpu_ir.dialects.tile import Reduction
-from kpu_ir.lowering.nest import outside_inputs, scalar_region
+from kpu_ir.lowering.kernel_to_tile.bodies import outside_inputs, scalar_region
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged
 from kpu_ir.lowering.space import Space, block_space

@@ -14,8 +14,8 @@ from xdsl.ir import Attribute, Operation, Region, SSAValue
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Dataflow, Level
-from kpu_ir.lowering.nest import epilogue_region, outside_inputs
-from kpu_ir.lowering.operand import Operand
+from kpu_ir.lowering.kernel_to_tile.bodies import epilogue_region, outside_inputs
+from kpu_ir.lowering.kernel_to_tile.operand import Operand
 from kpu_ir.lowering.product_space import Problem, Tiles, array_cycles
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape

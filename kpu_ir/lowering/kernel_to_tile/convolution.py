@@ -14,9 +14,9 @@ from xdsl.ir import Attribute, Operation, Region, SSAValue
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Level, Window
-from kpu_ir.lowering.contraction import DATAFLOWS, Contraction
 from kpu_ir.lowering.convolution_space import ConvolutionProblem, convolution_space
-from kpu_ir.lowering.nest import epilogue_region, outside_inputs
+from kpu_ir.lowering.kernel_to_tile.bodies import epilogue_region, outside_inputs
+from kpu_ir.lowering.kernel_to_tile.contraction import DATAFLOWS, Contraction
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned
 from kpu_ir.lowering.space import Space

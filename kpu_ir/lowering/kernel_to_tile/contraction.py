@@ -14,7 +14,7 @@ from xdsl.ir import Attribute, Operation, Region, SSAValue
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Dataflow, Level
-from kpu_ir.lowering.nest import epilogue_region, outside_inputs
+from kpu_ir.lowering.kernel_to_tile.bodies import epilogue_region, outside_inputs
 from kpu_ir.lowering.product_space import Problem, product_space
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged, round_up

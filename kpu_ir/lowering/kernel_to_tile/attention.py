@@ -23,8 +23,8 @@ from xdsl.ir import Attribute, Operation, Region, SSAValue
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Dataflow, Level, Reduction
-from kpu_ir.lowering.nest import epilogue_region, formula_region, outside_inputs
-from kpu_ir.lowering.operand import Operand
+from kpu_ir.lowering.kernel_to_tile.bodies import epilogue_region, formula_region, outside_inputs
+from kpu_ir.lowering.kernel_to_tile.operand import Operand
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import L2, L3, NONE, Space, ceildiv, grid
