@@ -2,11 +2,11 @@
 
 import dataclasses
 import gc
-import os
 import weakref
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from draws import drawing
+from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import MemRefType, f32
 
@@ -18,12 +18,6 @@ from kpu_ir.sim.program.program import Buffer, Call, Program
 from kpu_ir.sim.time.model import TimeModel, time_program, trace_program
 
 MACHINES = [Machine.preset(name) for name in ("default", "minimal", "large")]
-DRAWS = settings(
-    max_examples=int(os.environ.get("KPU_DRAWS", "30")),
-    deadline=None,
-    derandomize="KPU_DRAWS" not in os.environ,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 EXTENT = st.integers(1, 40)
 TRIPS = st.one_of(st.integers(1, 7), st.integers(8, 40))
 
@@ -131,7 +125,7 @@ def draw_program(draw) -> Program:
     return Program(machine, tuple(buffers), tuple(kernels), tuple(calls), (), ())
 
 
-@DRAWS
+@drawing(30)
 @given(st.data())
 def test_drawn_plans_are_timed_alike(data):
     """Fast-forwarded, stepped and traced; each engine's parts add up to the cycles."""

@@ -145,6 +145,16 @@ class Operations:
 
         return take
 
+    @staticmethod
+    def take_all(taken: Sequence[tuple[Pointer, Pointer]]) -> Operation:
+        """The next slots of some rings, for what they hold already."""
+
+        def take_all() -> None:
+            for head, register in taken:
+                head.place = register.place = head.place.following
+
+        return take_all
+
     def transfer(
         self, sources: Sequence[Operand], head: Pointer | None, into: Operand, wire: Wire,
         work: Work, is_fetch: bool,

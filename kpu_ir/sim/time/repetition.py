@@ -49,12 +49,20 @@ class Repetition:
         one, with their engines and how often a trip executes them."""
         self.state, self.waits, self.body, self.trips = state, waits, body, trips
         self.count, self.touched = count, touched
-        self.aligned = 0
+        self.aligned, self.prepared = 0, False
         self.regions: dict[tuple[Place, ...], Region] = {}
+
+    def _align(self) -> int:
+        """The fewest trips after which every ring is where it was."""
+        given: Counter[int] = Counter()
+        for wire, _, times in self.touched():
+            if wire.ring is not None:
+                given[wire.ring] += times
+        depths = ((len(self.state.slots[ring]), n) for ring, n in given.items())
+        return lcm(1, *(depth // gcd(depth, n) for depth, n in depths))
 
     def _prepare(self) -> None:
         """Sort out what moves and what stands still; once, for many loops are never run."""
-        given: Counter[int] = Counter()  # slots that each ring gives in a trip
         taken: dict[int, int] = {}  # the ring of each register that is set
         early: set[int] = set()  # registers that are used before they are set
         filled: set[int] = set()  # rings whose slots get new data
@@ -63,12 +71,11 @@ class Repetition:
         room: set[tuple[int, int]] = set()  # tensors that are written, once they have been read
         frees: set[int] = set()  # registers whose places are in use, and get
         readies: set[int] = set()  # new data, until later times afterwards
-        for wire, held, times in self.touched():
+        for wire, held, _ in self.touched():
             early |= {*wire.reads, *wire.marks} - taken.keys()
             if wire.ring is None:
                 early |= {wire.target} - taken.keys()
             else:
-                given[wire.ring] += times
                 taken[wire.target] = wire.ring
                 filled |= {wire.ring} if wire.fills else set()
             if held:
@@ -82,12 +89,10 @@ class Repetition:
                     room.add((held[0], wire.target))
 
         clocks, registers = self.state.clocks, self.state.registers
-        slots = {ring: self.state.slots[ring] for ring in given}
-        turns = (len(slots[ring]) // gcd(len(slots[ring]), n) for ring, n in given.items())
-        self.aligned = lcm(1, *turns)
+        slots = {ring: self.state.slots[ring] for ring in taken.values()}
         self.clocks = [clocks[e] for e in sorted(engines)]
-        self.free = [slot for ring in given for slot in slots[ring]]
-        self.ready = [slot for ring in given if ring in filled for slot in slots[ring]]
+        self.free = [slot for ring in slots for slot in slots[ring]]
+        self.ready = [slot for ring in slots if ring in filled for slot in slots[ring]]
         # Registers set before the loop: their places move with it, or stand still.
         inside = taken.keys()
         self.free_of = [registers[r] for r in frees - inside]
@@ -98,6 +103,7 @@ class Repetition:
         self.room = [(clocks[e], registers[r]) for e, r in room if r not in frees]
         reused = [(e, taken[r]) for e, r in reads if r in inside and taken[r] not in filled]
         self.reused = [(clocks[e], slot) for e, ring in reused for slot in slots[ring]]
+        self.prepared = True
 
     def _stands_still(self) -> bool:
         """Nothing that the loop only reads can win a maximum any more."""
@@ -118,7 +124,11 @@ class Repetition:
 
     def run(self) -> None:
         """All trips."""
-        if not self.aligned:
+        self.aligned = self.aligned or self._align()
+        if self.trips <= 2 * self.aligned:
+            self._step(self.trips)
+            return
+        if not self.prepared:
             self._prepare()
         trips, aligned, queue = self.trips, self.aligned, self.state.queue
         region = self._region()

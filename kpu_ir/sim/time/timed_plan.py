@@ -15,7 +15,7 @@ from kpu_ir.sim.time.clock import Engine, Held, cost_at, engines_for
 from kpu_ir.sim.time.durations import Cost
 from kpu_ir.sim.time.operations import NOTHING, Operand, Operation, Operations, Trace, Use, Work
 from kpu_ir.sim.time.repetition import SHORT, Repetition
-from kpu_ir.sim.time.state import State, Wait
+from kpu_ir.sim.time.state import Pointer, State, Wait
 from kpu_ir.sim.time.wiring import Tree, Wire, Wiring
 
 
@@ -51,6 +51,8 @@ class TimedPlan:
         self._make = Operations(state.queue, trace)
         self._executed = [0] * len(wiring.steps)
         self._held: list[list[Held]] = []
+        self._again: dict[int, tuple[Pointer, Pointer]] = {}
+        """The ring and the register of operations that only take a slot up again."""
         self._made: list[Operation] = []
         costs = [cost_at(step, machine) for step in wiring.steps]
         for step, wire, spent in zip(wiring.steps, wiring.wires, costs):
@@ -74,7 +76,15 @@ class TimedPlan:
         """What is executed so many times in a call, and its number of operations."""
         body: list[Operation] = []
         count = 0
+        taken: list[tuple[Pointer, Pointer]] = []  # what is only taken up again, side by side
         for node in tree:
+            again = self._again.get(node) if isinstance(node, int) else None
+            if again:
+                if not taken:
+                    body.append(self._make.take_all(taken))
+                taken.append(again)
+                continue
+            taken = []
             if isinstance(node, int):
                 body.append(self._made[node])
                 self._executed[node] += times
@@ -137,6 +147,8 @@ class TimedPlan:
         if spent is None:
             assert head is not None
             into = into._replace(settles=settles and wire.gate != "free")
+            if not (into.settles or wire.gate == "ready"):
+                self._again[len(self._made)] = head, into.register
             return self._make.take(head, into, begins=wire.gate == "ready")
         own = held[0].engine
         fetches, adds = isinstance(step, Fetch), isinstance(step, Matmul) and step.accumulate
