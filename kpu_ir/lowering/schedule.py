@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -20,6 +21,8 @@ from xdsl.ir import Attribute, Operation
 
 from kpu_ir.machine import Machine
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.lines import allowed
+from kpu_ir.support.numbers import whole_number
 from kpu_ir.text.places import place_of
 
 ATTRIBUTE = "kpu.schedule"
@@ -142,6 +145,25 @@ class Schedule:
         schedule.check(where)
         return schedule
 
+    @staticmethod
+    def from_text(text: str, where: str | None = None) -> Schedule:
+        """The schedule of ``tile=64,64,64 dataflow=ws`` (as the options of ``kernel-to-tile``) or of
+        a JSON object; ``KpuError`` where it is not one."""
+        known = {f.name: f.default for f in fields(Schedule)}
+        values: dict[str, Any] = {}
+        entries = _entries(text, where)
+        if not entries:
+            raise KpuError("the schedule is empty", where, "write tile=64,64,64 dataflow=ws")
+        for name, value in entries:
+            if name not in known:
+                raise KpuError(f"a schedule has no '{name}'", where, allowed(name, known, "it has"))
+            if name in values:
+                raise KpuError(f"{name} is given twice", where)
+            values[name] = tuple(value) if isinstance(value, list) else value
+        schedule = replace(Schedule(), **values)
+        schedule.check(where)
+        return schedule
+
     def check(self, where: str | None = None) -> None:
         """Refuse what no lowering understands."""
         allowed: dict[str, tuple[str, ...]] = {
@@ -175,6 +197,32 @@ class Schedule:
             raise KpuError(
                 f"{ATTRIBUTE}: tile and depth are positive, defer is not negative", where
             )
+
+
+def _entries(text: str, where: str | None) -> list[tuple[str, Any]]:
+    """Names and values in the text of a schedule."""
+    if text.lstrip().startswith("{"):
+        try:
+            return list(json.loads(text, object_pairs_hook=_Pairs))
+        except (ValueError, RecursionError) as e:
+            raise KpuError(f"not a JSON object: {e}", where) from None
+    found: list[tuple[str, Any]] = []
+    for part in text.split():
+        name, sign, written = part.partition("=")
+        if not sign or not written:
+            raise KpuError(
+                f"'{part}' is not a setting of a schedule", where, "write tile=64,64,64 dataflow=ws"
+            )
+        numbers = [whole_number(n) for n in written.split(",")]
+        if None in numbers:
+            found.append((name, written.strip("\"'")))
+        else:
+            found.append((name, numbers[0] if len(numbers) == 1 and name != "tile" else numbers))
+    return found
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The entries of a JSON object, also those of one name."""
 
 
 FIELDS = tuple(f.name for f in fields(Schedule))

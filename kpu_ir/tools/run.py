@@ -80,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
            choices=["none", "quick", "full"])  # fmt: skip
     option("--objective", "what schedules are chosen by (default: cycles)",
            choices=["cycles", "bytes", "energy", "edp"])  # fmt: skip
+    option("--schedule", "one schedule for every product, as 'tile=64,64,64 dataflow=ws' (the options of "
+           "kernel-to-tile) or a JSON object", metavar="KEY=VALUE...")  # fmt: skip
     return p
 
 
@@ -166,6 +168,7 @@ CONFLICTS = (
     ("compare", ("outputs", "batch", "profile", "layers", "stepped", "trace", "report", "save"),
      "it compares and stops"),
     ("json", ("profile", "layers"), "it always has every kernel"),
+    ("schedule", ("search",), "it is the schedule"),
 )  # fmt: skip
 """Options beside which others would do nothing."""
 
@@ -205,7 +208,7 @@ def check_options(args: argparse.Namespace) -> None:
     if args.file.endswith(".kpu"):
         flags = {"settings": "set", "fixed": "input"}
         for option in ("machine", "settings", "shape", "fixed", "fuse", "search", "objective",
-                       "no_cache"):  # fmt: skip
+                       "schedule", "no_cache"):  # fmt: skip
             if getattr(args, option):
                 flag = flags.get(option, option.replace("_", "-"))
                 raise KpuError(
@@ -213,6 +216,8 @@ def check_options(args: argparse.Namespace) -> None:
                     args.file,
                     "compile the model again",
                 )
+    if args.schedule is not None and args.fuse == "full":
+        raise KpuError("--fuse full does nothing beside --schedule: products stay apart")
     if args.search == "none" and args.objective:
         raise KpuError("--objective does nothing beside --search none", hint="leave one out")
     if args.trace_window is not None:
@@ -247,7 +252,7 @@ def _number(option: str, text: str, of: str = "") -> int:
 
 def check_level(args: argparse.Namespace, at: Stage) -> None:
     """Refuse options for stages that the module has behind it."""
-    for option in ("fuse", "search", "objective"):
+    for option in ("fuse", "search", "objective", "schedule"):
         if at != "kernel" and getattr(args, option):
             raise KpuError(f"--{option} does nothing for {at} IR: its schedule is fixed")
 
@@ -276,7 +281,10 @@ def obtain(
     args: argparse.Namespace, say: Callable[[str], None]
 ) -> tuple[Compiled, dict[str, Any] | None]:
     """The program, saved or kept or compiled now, and the inputs that were given, checked."""
+    from dataclasses import replace
+
     from kpu_ir.frontends.read import read
+    from kpu_ir.lowering.schedule import Schedule
     from kpu_ir.machine import Machine
     from kpu_ir.pipeline import compile
     from kpu_ir.program.arrays import ArrayFile, check_names
@@ -297,6 +305,8 @@ def obtain(
     file = ArrayFile(args.inputs) if args.inputs else None
     chosen = {"fuse": args.fuse, "search": args.search, "objective": args.objective}
     options = Options(**{name: value for name, value in chosen.items() if value})
+    if args.schedule is not None:
+        options = replace(options, schedule=Schedule.from_text(args.schedule, "--schedule"))
     machine = Machine.load(args.machine) if args.machine else None
 
     def check(
