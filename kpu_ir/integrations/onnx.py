@@ -63,6 +63,7 @@ SHAPE_INPUTS: Mapping[str, Sequence[int]] = {
     "DFT": (1, 2),
     "STFT": (1, 3),
     "ConvInteger": (2,),
+    "Dropout": (1, 2),
     "MaxUnpool": (2,),
 }
 """Inputs of operators that must be known when a program is compiled: shapes depend on them."""

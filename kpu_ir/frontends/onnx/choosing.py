@@ -28,6 +28,12 @@ MOST_MADE = 1 << 28
 """Elements of a constant that an operator's function makes."""
 
 
+def check_made(count: int) -> None:
+    """Refuse to make a constant of so many elements."""
+    if count > MOST_MADE:
+        raise KpuError(f"it needs a constant of {count:,} elements; at most 2^28 are supported")
+
+
 @operator("ArgMax", "ArgMin")
 def arg_reduce(node: Node) -> Tensor:
     """Where the largest or the smallest stands."""
@@ -71,14 +77,9 @@ def hardmax(node: Node) -> Tensor:
     return graph.reshape(result, shape)
 
 
-def check_made(count: int) -> None:
-    """Refuse to make a constant of so many elements."""
-    if count > MOST_MADE:
-        raise KpuError(f"it needs a constant of {count:,} elements; at most 2^28 are supported")
-
-
 def numbers(count: int, rank: int, axis: int) -> Array:
     """0, 1, 2.. along one of ``rank`` dimensions."""
+    check_made(count)
     return np.arange(count, dtype=np.int64).reshape([-1 if a == axis else 1 for a in range(rank)])
 
 
@@ -188,16 +189,31 @@ def gather_nd(node: Node) -> Tensor:
 
 @operator("ReverseSequence")
 def reverse_sequence(node: Node) -> Tensor:
-    """The first elements of each batch in the other order; their numbers must be known."""
+    """The first elements of each batch in the other order: each row from where it stands then."""
     x, graph = node.value(0), node.graph
     batch, time = node.integer("batch_axis", 1), node.integer("time_axis", 0)
-    lengths = node.must_be_known(1, "the lengths")
-    parts: list[Value] = []
-    for i, n in enumerate(lengths.reshape(-1).tolist()):
-        one = graph.take(x, [i], batch)
-        order = [*range(n - 1, -1, -1), *range(n, x.shape[time])]
-        parts.append(graph.take(one, order, time))
-    return parts[0] if len(parts) == 1 else graph.concat(parts, batch)
+    if {batch, time} != {0, 1} or len(x.shape) < 2:
+        raise KpuError(f"batches along {batch} and times along {time}: 0 and 1 are expected")
+    steps, items = x.shape[time], x.shape[batch]
+    if node.shape(1) != (items,):
+        raise KpuError(f"lengths of shape {node.shape(1)}, expected one for each of {items}")
+    check_made(steps * items)
+    place, item = numbers(steps, 2, time), numbers(items, 2, batch)
+    strides = (items, 1) if time == 0 else (1, steps)
+    known = node.known(1)
+    rows = graph.reshape(x, (x.shape[0] * x.shape[1], *x.shape[2:]))
+    if known is not None:
+        ends = known.astype(np.int64).reshape(item.shape)
+        at = np.where(place < ends, ends - 1 - place, place) * strides[0] + item * strides[1]
+        return graph.gather(rows, graph.constant(at))
+    kind = element_type_of(np.dtype(np.int64))
+
+    def formula(n: Scalar, t: Scalar, i: Scalar) -> Scalar:
+        n = n.to(kind)
+        return formulas.where(t < n, n - 1 - t, t) * strides[0] + i * strides[1]
+
+    ends = graph.reshape(node.value(1), item.shape)
+    return graph.gather(rows, graph.map(formula, ends, graph.constant(place), graph.constant(item)))
 
 
 @operator("CenterCropPad")

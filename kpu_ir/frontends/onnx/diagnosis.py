@@ -76,7 +76,7 @@ def slim(
 ) -> ModelProto:
     """The model of these nodes without its large weights: inference needs shapes only.
 
-    Inputs that are ``known``, or initializers as well, are no inputs of it.
+    Initializers that are ``known``, as users gave them other values, are inputs only.
     """
     model = type(source)()
     model.ir_version = source.ir_version
@@ -84,8 +84,7 @@ def slim(
     graph = model.graph
     graph.name = source.graph.name or "graph"
     graph.node.extend(nodes)
-    weights = {t.name for t in source.graph.initializer}
-    graph.input.extend(i for i in source.graph.input if i.name not in weights - known)
+    graph.input.extend(source.graph.input)
     graph.output.extend(source.graph.output)
     for tensor in source.graph.initializer:
         if tensor.name in known:

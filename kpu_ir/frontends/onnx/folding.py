@@ -42,6 +42,9 @@ def may_fold(proto: NodeProto, inputs: Sequence[Tensor | None]) -> bool:
         if len(numbers) < 3 or not numbers[2] or not all(map(math.isfinite, numbers)):
             return False
         return (numbers[1] - numbers[0]) / numbers[2] <= MOST_FOLDED
+    if proto.op_type == "MelWeightMatrix":
+        sizes = [float(a.reshape(-1)[0]) for a in arrays[:2] if a.size]
+        return math.prod(sizes) <= MOST_FOLDED * 16
     sizes = arrays[min(at, len(arrays) - 1)].reshape(-1).astype(np.float64)
     first = math.prod(arrays[0].shape)
     if proto.op_type in ("Expand", "ConstantOfShape", "Reshape", "CenterCropPad"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kpu_ir.dialects.kernel import broadcast_shapes
-from kpu_ir.frontends.onnx.choosing import axis_of
+from kpu_ir.frontends.onnx.choosing import axis_of, check_made
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.python.layers import dimension
 from kpu_ir.support.errors import KpuError
@@ -43,7 +43,9 @@ def split(node: Node) -> list[Tensor]:
     if sizes is None and node.has(1):
         sizes = node.numbers(1, "split")
     if sizes is None:
-        count = max(1, node.integer("num_outputs", len(node.proto.output)))
+        count = node.integer("num_outputs", len(node.proto.output))
+        if count != len(node.proto.output):
+            raise KpuError(f"num_outputs is {count}, there are {len(node.proto.output)} outputs")
         step = -(-x.shape[axis] // count)
         sizes = [min(step, x.shape[axis] - i * step) for i in range(count)]
     if sum(sizes) != x.shape[axis] or min(sizes) < 0 or len(sizes) != len(node.proto.output):
@@ -120,6 +122,7 @@ def pad(node: Node) -> Tensor:
             raise KpuError(f"the mode {mode} of Pad is not supported")
         for axis, (a, b) in enumerate(zip(above, behind)):
             if a or b:
+                check_made(x.shape[axis] + a + b)
                 order = np.pad(np.arange(x.shape[axis]), (a, b), mode=mode)
                 x = node.graph.take(x, order.tolist(), axis)
         return x

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kpu_ir.frontends.onnx.choosing import check_made
 from kpu_ir.frontends.onnx.convolution import padding
 from kpu_ir.frontends.onnx.declared import check_size
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
@@ -52,6 +53,7 @@ def pool(node: Node) -> Tensor | list[Tensor]:
         p = node.integer("p", 2)
         powers = graph.map(lambda v: formulas.power(abs(v), p), x)
         return graph.map(lambda v: root(v, p), graph.pool("add", powers, window, **given))
+    check_made(math.prod(n + a + b for n, a, b in zip(spatial, low, high)))
     include = bool(node.integer("count_include_pad", 0))
     return graph.average_pool(x, window, count_padding=counted if include else None, **given)
 
@@ -70,6 +72,7 @@ def with_places(
     graph, spatial, rank = node.graph, x.shape[2:], len(window)
     if math.prod(window) > MOST_PLACES:
         raise KpuError(f"the places of maxima under windows of {math.prod(window)} elements")
+    check_made(x.shape[0] * x.shape[1])
     n, c = x.shape[:2]
     padded = graph.pad(x, [0, 0, *low], [0, 0, *high], -math.inf) if any((*low, *high)) else x
     spans = zip(padded.shape[2:], window, strides, dilations)

@@ -16,6 +16,9 @@ from kpu_ir.support.types import Array
 LONGEST = 1 << 16
 """Elements along a dimension of a result."""
 
+MOST_WEIGHTS = 1 << 26
+"""Of one dimension."""
+
 
 @operator("Resize", "Upsample")
 def resize(node: Node) -> Tensor:
@@ -77,8 +80,13 @@ def interpolation(
     node: Node, count: int, scale: float, size: int, roi: list[float] | None
 ) -> tuple[Array, Array]:
     """The matrix that makes ``size`` elements of ``count``, and what it adds (extrapolation)."""
-    if size > LONGEST:  # computed one by one
-        raise KpuError(f"resizing to {size:,} elements along a dimension; at most {LONGEST:,}")
+    if size > LONGEST or size * count > MOST_WEIGHTS:  # computed one by one
+        raise KpuError(
+            f"resizing {count:,} to {size:,} elements along a dimension; at most {LONGEST:,}, "
+            f"and {MOST_WEIGHTS:,} weights, are supported"
+        )
+    if size < 1:
+        raise KpuError(f"a scale of {scale} of {count} elements leaves none")
     from onnx import TensorProto
     from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
     from onnx.reference import ReferenceEvaluator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kpu_ir.frontends.onnx.choosing import check_made
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.support.errors import KpuError
@@ -23,6 +24,7 @@ def cumsum(node: Node) -> Tensor:
     x, graph = node.value(0), node.graph
     axis = scan_axis(node)
     n = x.shape[axis]
+    check_made(n * n)
     ones = np.triu(np.ones((n, n)), 1 if node.integer("exclusive", 0) else 0)
     if node.integer("reverse", 0):
         ones = ones[::-1, ::-1]

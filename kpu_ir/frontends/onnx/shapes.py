@@ -47,10 +47,11 @@ def identity(node: Node) -> Tensor:
 
 @operator("Dropout")
 def dropout(node: Node) -> list[Tensor]:
-    """At inference its input, and a mask that keeps all."""
-    training = node.known(2)
-    if node.has(2) and (training is None or training.any()):
-        raise KpuError("training mode is not supported")
+    """At inference, or where nothing is dropped, its input, and a mask that keeps all."""
+    training, ratio = node.known(2), node.known(1)
+    nothing = ratio is not None and not ratio.any()
+    if node.has(2) and not nothing and (training is None or training.any()):
+        raise KpuError("training mode draws random numbers, which is not supported")
     return [node.value(0), np.ones(node.shape(0), np.bool_)]
 
 

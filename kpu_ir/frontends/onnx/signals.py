@@ -91,8 +91,8 @@ def stft(node: Node) -> Tensor:
         raise KpuError(f"frames of {frame} every {step} of a signal of {length}")
     frames = (length - frame) // step + 1
     kept = frame // 2 + 1 if node.integer("onesided", 1) else frame
+    check_made(frames * frame)
     at = np.arange(frames)[:, None] * step + np.arange(frame)[None]
-    check_made(at.size)
     parts_of = graph.gather(x, graph.constant(at.astype(np.int64)), 1)
     if node.has(2):
         window = graph.reshape(node.value(2), (1, 1, frame, 1))
@@ -100,3 +100,11 @@ def stft(node: Node) -> Tensor:
     rows = graph.reshape(parts_of, (batch * frames, frame * parts))
     y = transformed(graph, rows, matrix(frame, frame, kept, parts, False, False))
     return graph.reshape(y, (batch, frames, kept, 2))
+
+
+@operator("MelWeightMatrix")
+def mel_weights(node: Node) -> Tensor:
+    """Known: what it is made of are sizes. Small ones are ONNX's own (``folding``)."""
+    for i, what in enumerate(("num_mel_bins", "dft_length", "sample_rate", "lower", "upper")):
+        node.must_be_known(i, what)
+    raise KpuError("its matrix is larger than 2^20 elements")
