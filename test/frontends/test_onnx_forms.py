@@ -440,3 +440,44 @@ def test_what_contradicts_itself(case: str):
     with pytest.raises(KpuError, match=words) as caught:
         import_onnx(model([wrong], inputs, constants, opset=opset))
     assert caught.value.where == f"node 'n' ({wrong.op_type})"
+
+
+# What old exporters wrote step by step
+
+
+@pytest.mark.parametrize("square", ["Pow", "Mul"])
+@pytest.mark.parametrize("inverse", [False, True])
+def test_a_layer_norm_in_steps_is_one(square: str, inverse: bool):
+    last = [node("Reciprocal", "s", "r"), node("Mul", "d r", "n")]
+    nodes = [
+        node("ReduceMean", "x", "m", axes=[-1]),
+        node("Sub", "x m", "d"),
+        node("Pow", "d two", "q") if square == "Pow" else node("Mul", "d d", "q"),
+        node("ReduceMean", "q", "v", axes=[-1]),
+        node("Add", "v eps", "w"),
+        node("Sqrt", "w", "s"),
+        *(last if inverse else [node("Div", "d s", "n")]),
+        node("Mul", "n g", "o"),
+        node("Add", "o b", "y"),
+    ]
+    constants = {"two": np.float32(2), "eps": np.float32(1e-5), "g": normal(8), "b": normal(8)}
+    x = normal(2, 5, 8, seed=3)
+    proto = model(nodes, {"x": x}, constants, opset=13)
+    same(proto, {"x": x})
+    kernels = [op.name for op in import_onnx(proto).walk() if op.name.startswith("kernel.")]
+    assert kernels == ["kernel.constant", "kernel.constant", "kernel.normalize"]
+
+
+def test_a_softmax_in_steps_is_one():
+    nodes = [
+        node("ReduceMax", "x", "m", axes=[-1]),
+        node("Sub", "x m", "d"),
+        node("Exp", "d", "e"),
+        node("ReduceSum", "e a", "s"),
+        node("Div", "e s", "y"),
+    ]
+    x = normal(2, 5, 8)
+    proto = model(nodes, {"x": x}, {"a": np.array([-1])}, opset=13)
+    same(proto, {"x": x})
+    kernels = [op.name for op in import_onnx(proto).walk() if op.name.startswith("kernel.")]
+    assert kernels == ["kernel.softmax"]

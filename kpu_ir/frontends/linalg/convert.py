@@ -35,11 +35,11 @@ from kpu_ir.frontends.linalg.access import (
 from kpu_ir.frontends.linalg.movement import HANDLERS
 from kpu_ir.frontends.linalg.named import elementwise, is_elementwise
 from kpu_ir.frontends.linalg.products import contraction
-from kpu_ir.frontends.linalg.raising import raise_names
 from kpu_ir.frontends.linalg.recognise import Recogniser
 from kpu_ir.frontends.linalg.windows import convolution, pooling
 from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.frontends.python.value import Value, name_value
+from kpu_ir.frontends.raising import raise_names
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.places import place_of
 

@@ -25,6 +25,7 @@ from xdsl.dialects.builtin import (
     NoneAttr,
     StringAttr,
 )
+from xdsl.transforms.dead_code_elimination import region_dce
 
 from kpu_ir.frontends.onnx.control import CONTROL
 from kpu_ir.frontends.onnx.declared import (
@@ -51,6 +52,7 @@ from kpu_ir.frontends.onnx.order import (
 from kpu_ir.frontends.onnx.work import MODEL, macs, refuse
 from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.frontends.python.value import Value
+from kpu_ir.frontends.raising import raise_names
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array, element_type_of
 from kpu_ir.text.places import node_location
@@ -144,6 +146,10 @@ class _Importer:
         infer(self.slim(nodes), dimensions)
         self.outputs()
         module = self.graph.module()
+        for function in module.ops:
+            # Norms and softmax that old exporters wrote step by step.
+            raise_names(function.regions[0], products=False)
+            region_dce(function.regions[0])
         module.attributes[MODEL] = DictionaryAttr(
             {key: IntegerAttr(n, 64) for key, n in self.counts.items()}
         )

@@ -1,7 +1,7 @@
 """Softmax and normalization seen again in the maps and reductions that they came as.
 
-torch-mlir writes one ``linalg.generic`` for each step. By their own names these become one program
-each, and what runs a softmax or a norm well runs these.
+torch-mlir writes one ``linalg.generic`` for each step, old exporters one ONNX node. By their own names
+these become one program each, and what runs a softmax or a norm well runs these.
 """
 
 from __future__ import annotations
@@ -152,8 +152,19 @@ def inverse_deviation(value: Term) -> tuple[SSAValue, kernel.ReduceOp, float] | 
     The mean may have been taken in a wider type.
     """
     root = inner(seen(value), "math.rsqrt")
-    if root is None:
-        return None
+    inverse = step(seen(value), "arith.divf")
+    if root is None and inverse is not None and inverse[0] == 1.0:
+        return deviation(inverse[1])
+    return None if root is None else _deviation(root)
+
+
+def deviation(value: Term) -> tuple[SSAValue, kernel.ReduceOp, float] | None:
+    """``sqrt(mean of d d + epsilon)``, as ``inverse_deviation`` has one over it."""
+    root = inner(seen(value), "math.sqrt")
+    return None if root is None else _deviation(root)
+
+
+def _deviation(root: SSAValue) -> tuple[SSAValue, kernel.ReduceOp, float] | None:
     for variance, epsilon in (*either(step(root, "arith.addf")), (root, 0.0)):
         op = mean(inner(variance, "arith.truncf") or variance)
         d = squared(op.source) if op is not None else None
@@ -172,8 +183,11 @@ def centered(value: SSAValue) -> tuple[SSAValue, tuple[int, ...]] | None:
 
 def normalization(root: SSAValue) -> kernel.NormalizeOp | None:
     """``d / sqrt(mean of d d + epsilon)`` of ``d = x - mean x``, or of ``d = x``."""
-    for d, by in either(step(root, "arith.mulf")):
-        found = inverse_deviation(by)
+    candidates = [(d, inverse_deviation(by)) for d, by in either(step(root, "arith.mulf"))]
+    quotient = step(root, "arith.divf")
+    if quotient is not None and len(quotient) == 2:
+        candidates.append((quotient[0], deviation(quotient[1])))
+    for d, found in candidates:
         if found is None or not isinstance(d, SSAValue):
             continue
         squared, squares, epsilon = found
@@ -240,10 +254,17 @@ RAISERS: tuple[Callable[[SSAValue], Operation | None], ...] = (
 )
 
 
-def raise_names(region: Region) -> None:
-    """Put softmax and normalization in the place of their last steps; the others die."""
+def raise_names(region: Region, products: bool = True) -> None:
+    """Put softmax and normalization in the place of their last steps; the others die.
+
+    With ``products``, those of collapsed batches get their dimensions back.
+    """
     for op in list(region.block.ops):
-        if isinstance(op, kernel.MatmulOp) and (product := unflattened(op)) is not None:
+        if (
+            products
+            and isinstance(op, kernel.MatmulOp)
+            and (product := unflattened(op)) is not None
+        ):
             view = kernel.ReshapeOp(product.result, op.result.type.get_shape())
             views = [v.owner for v in product.operands if isinstance(v.owner, Operation)]
             for new in (*views, product, view):
