@@ -59,6 +59,9 @@ class TimeModel:
         self.places = Places(program)
         registers = max((p.values + len(p.parameters) for p in program.plans), default=0)
         self.state = State(self.engines, self.places.count, registers, self.places.rings)
+        at = self.state.places
+        self.sharing = {at[p]: [at[o] for o in others] for p, others in self.places.shared.items()}
+        """The places that share bytes with a place."""
         self.trace = None
         if observer is not None:
             self.trace = Trace(observer, [0] * max((p.variables for p in program.plans), default=0))
@@ -101,8 +104,11 @@ class TimeModel:
         for ring in call.plan.rings:
             s.heads[ring.index].place = s.slots[ring.index][-1]
         for place in (*plan.slots, *tensors):
-            others = [s.places[other] for other in self.places.shared.get(place.index, ())]
-            place.free = max(place.free, 0, *(max(o.free, o.ready) for o in others))
+            for other in self.sharing.get(place, ()):
+                if other.free > place.free:
+                    place.free = other.free
+                if other.ready > place.free:
+                    place.free = other.ready
 
     def _tensors(self, call: Call) -> list[Place]:
         return [self.state.places[self.places.tensors + b] for b in call.arguments]
