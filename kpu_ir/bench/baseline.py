@@ -16,7 +16,7 @@ from typing import Any
 from xdsl.dialects.builtin import ModuleOp
 
 from kpu_ir.bench.table import Column, Table, change, microjoules, whole
-from kpu_ir.bench.workloads import DATA, ROOT, WORKLOADS, outlined, replay, search_afresh
+from kpu_ir.bench.workloads import DATA, WORKLOADS, outlined, replay, search_afresh
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
 from kpu_ir.report.origin import Origin
@@ -26,9 +26,6 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import write_atomically
 
 PATH = DATA / "baselines.toml"
-
-IN_CHECKOUT = (ROOT / "pyproject.toml").is_file()
-"""Whether the file is under version control, and not in an installed package."""
 
 ALLOWED = 0.05
 """An increase over this share needs ``--allow-regression``."""

@@ -35,6 +35,9 @@ from kpu_ir.tuning.search import Search
 ROOT = Path(kpu_ir.__file__).parent.parent
 """The folder of the checkout, where there is one."""
 
+IN_CHECKOUT = (ROOT / "pyproject.toml").is_file()
+"""Whether this is one, and no installed package: other packages may have left a ``docs`` there."""
+
 DATA = Path(__file__).parent / "data"
 """What the package has with it: a trained network and the baselines."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kpu_ir.support.errors import KpuError
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from kpu_ir.bench.measure import Setting
     from kpu_ir.bench.table import Table
     from kpu_ir.report.origin import Origin
+
+PathOrNone = TypeVar("PathOrNone", Path, Path | None)
 
 SIZES = ("64", "128", "256", "512", "1024", "2048", "4096", "8192", "16384")
 ODD = ("1000", "127x513x1025", "17x4096x33", "3072x128x768", "768x128x3072")
@@ -173,10 +175,11 @@ def baseline(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     Raises ``KpuError`` where a figure differs, or grew by more than is allowed.
     """
     from kpu_ir.bench import baseline as b
+    from kpu_ir.bench.workloads import IN_CHECKOUT
 
     if args.allow_regression and not args.update:
         raise KpuError("--allow-regression does nothing without --update")
-    if args.update and not args.file and not b.IN_CHECKOUT:
+    if args.update and not args.file and not IN_CHECKOUT:
         raise KpuError("an installed package keeps its baselines", hint="give --file F.toml")
     path = Path(args.file) if args.file else b.PATH
     if not path.parent.is_dir():
@@ -224,6 +227,15 @@ def models(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
     )  # fmt: skip
 
 
+def in_checkout(page: PathOrNone) -> PathOrNone:
+    """A page of the docs. Raises ``KpuError`` where there are none: in an installed package."""
+    from kpu_ir.bench.workloads import IN_CHECKOUT
+
+    if page is not None and not IN_CHECKOUT:
+        raise KpuError("an installed package has no docs to write to", hint="give --out F.md")
+    return page
+
+
 def onto_page(
     args: argparse.Namespace,
     usual: Path | None,
@@ -234,7 +246,7 @@ def onto_page(
     not there is refused before."""
     from kpu_ir.support.files import write_atomically
 
-    out = Path(args.out) if args.out else usual
+    out = Path(args.out) if args.out else in_checkout(usual)
     if out is not None and not out.parent.is_dir():
         raise KpuError("the folder does not exist", str(out.parent), "give --out")
     table = measure()
@@ -277,7 +289,7 @@ def everything(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     from kpu_ir.support.files import write_atomically
     from kpu_ir.support.package import __version__
 
-    out = Path(args.out) if args.out else ROOT / "docs" / "benchmarks.md"
+    out = Path(args.out) if args.out else in_checkout(ROOT / "docs" / "benchmarks.md")
     if not out.parent.is_dir():
         raise KpuError("the folder does not exist", str(out.parent), "give --out")
     page, collected = [INTRODUCTION, f"Of kpu-ir {__version__}.\n"], list[Any]()
