@@ -20,6 +20,7 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.tile_to_dma import TileToDmaPass
 from kpu_ir.machine import Machine
 from kpu_ir.machine.attr import ATTRIBUTE, machine_of, machine_to_attr
+from kpu_ir.passes.external_need import check_external
 from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
 from kpu_ir.passes.kernel_decompose import KernelDecomposePass
 from kpu_ir.passes.kernel_fuse_elementwise import KernelFuseElementwisePass
@@ -36,6 +37,7 @@ from kpu_ir.sim.program.program import load_program
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import path_of
 from kpu_ir.support.lines import a_kind
+from kpu_ir.text.places import in_file
 from kpu_ir.tuning.choice import Choice
 from kpu_ir.tuning.kernel_fuse_by_cost import KernelFuseByCostPass
 from kpu_ir.tuning.kernel_pin_l3 import KernelPinL3Pass
@@ -167,6 +169,8 @@ def lower(
             stages[ends[before.name]] = module.clone()
         elif before is not None and before.name == "kernel-inline":
             stages[at] = module.clone()
+        if before is not None and before.name == "kernel-canonicalize":
+            check_external(module, machine)
         if before is not None and before.name in ("kernel-to-tile", "tile-to-dma"):
             module.verify()
         if after is not None:
@@ -272,10 +276,11 @@ def _build(
     name: str = "",
 ) -> Compiled:
     began = time.perf_counter()
-    module = source()
-    target = machine or machine_of(module)
     choices: list[Choice] = []
-    stages = lower(module, target, options, progress, choices)
-    program = load_program(stages["dma"], target)
+    with in_file(name):
+        module = source()
+        target = machine or machine_of(module)
+        stages = lower(module, target, options, progress, choices)
+        program = load_program(stages["dma"], target)
     spent = time.perf_counter() - began
     return Compiled(program, stages, options, spent, name, fusion=tuple(choices))

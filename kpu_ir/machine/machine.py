@@ -22,6 +22,7 @@ from typing import Any, get_type_hints
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import read_text
 from kpu_ir.support.lines import a_kind, allowed
+from kpu_ir.support.names import shortened
 
 PRESETS = Path(__file__).parent / "presets"
 """The folder of the machines that ship with the package."""
@@ -399,7 +400,7 @@ def _changed(part: Any, data: Mapping[str, Any], prefix: str) -> Any:
         elif not isinstance(value, Mapping):
             inside = [f.name for f in fields(old)] if is_dataclass(old) else list(old)
             raise KpuError(
-                f"'{path}' is a table, got {value!r}",
+                f"'{path}' is a table, got {shortened(repr(value))}",
                 hint=f"set one of its keys, as {path}.{inside[0]}",
             )
         elif is_dataclass(old):
@@ -431,7 +432,7 @@ def _checked(path: str, value: Any, kind: type) -> Any:
     if kind is bool or kind is str:
         if not isinstance(value, kind):
             expected = "true or false" if kind is bool else "a string"
-            raise KpuError(f"'{path}' must be {expected}, got {value!r}")
+            raise KpuError(f"'{path}' must be {expected}, got {shortened(repr(value))}")
         if isinstance(value, str) and len(value) > LONGEST_NAME:
             raise KpuError(f"'{path}' must have at most {LONGEST_NAME} characters")
         return value
@@ -440,14 +441,14 @@ def _checked(path: str, value: Any, kind: type) -> Any:
         raise KpuError(f"'{path}' must be at most 2**62")
     if not number or not math.isfinite(value) or (kind is int and int(value) != value):
         expected = "an integer" if kind is int else "a finite number"
-        raise KpuError(f"'{path}' must be {expected}, got {value!r}")
+        raise KpuError(f"'{path}' must be {expected}, got {shortened(repr(value))}")
     may_be_zero = path == "external.latency" or path.startswith("energy.")
     if value < 0 or (value == 0 and not may_be_zero):
         bound = "not be negative" if may_be_zero else "be positive"
-        raise KpuError(f"'{path}' must {bound}, got {value!r}")
+        raise KpuError(f"'{path}' must {bound}, got {shortened(repr(value))}")
     most = MOST.get(path, LARGEST)
     if kind is int and value > most:
-        raise KpuError(f"'{path}' must be at most {most}, got {value!r}")
+        raise KpuError(f"'{path}' must be at most {most}, got {shortened(repr(value))}")
     return kind(value)
 
 

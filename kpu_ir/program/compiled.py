@@ -32,6 +32,7 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import path_of
 from kpu_ir.support.lines import allowed, listed, shortened
 from kpu_ir.support.types import Array
+from kpu_ir.text.places import in_file
 from kpu_ir.text.printing import print_module
 from kpu_ir.tuning.choice import Choice
 
@@ -113,7 +114,9 @@ class Compiled:
     ) -> dict[str, Array]:
         """Outputs by name, computed on the simulated machine."""
         names = [p.name for p in self.program.inputs]
-        return self._values.run(self.checked(by_name(names, inputs, named)))
+        given = self.checked(by_name(names, inputs, named))
+        with in_file(self.source if self.source.endswith(".mlir") else ""):
+            return self._values.run(given)
 
     def summary(self) -> Summary:
         """Every figure of a run, as ``kpu-run --json`` has them (no values are computed)."""

@@ -37,8 +37,9 @@ from kpu_ir.program.options import Options
 from kpu_ir.program.stages import Stage
 from kpu_ir.registry import context
 from kpu_ir.sim.program.program import Program, load_program
-from kpu_ir.support.errors import KpuError
+from kpu_ir.support.errors import KpuError, within_limits
 from kpu_ir.support.package import __version__
+from kpu_ir.text.calls import check_calls
 from kpu_ir.text.parsing import STUMBLES, LocatedParser, early_use, error_at, parse_error
 from kpu_ir.text.places import node_location
 from kpu_ir.text.printing import ELIDED
@@ -163,7 +164,7 @@ def _places(module: ModuleOp) -> list[list[Any]]:
     places: list[list[Any]] = []
     for number, op in enumerate(module.walk()):
         match op.location:
-            case NameLoc(desc=name, child=NameLoc(desc=kind)):
+            case NameLoc(desc=name, location=NameLoc(desc=kind)):
                 places.append([number, name.data, kind.data])
             case NameLoc(desc=name):
                 places.append([number, name.data])
@@ -240,7 +241,9 @@ def read_saved(path: str | Path, key: str | None = None) -> Saved:
         stages = _Stages(where, writer, found.parts, header["nodes"])
         if not isinstance(header["source"], str):
             raise TypeError("source")
-        program = load_program(stages["dma"], machine)
+        with within_limits(where):
+            check_calls(stages["dma"])
+            program = load_program(stages["dma"], machine)
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as e:
         raise KpuError(
             f"its header cannot be read ({type(e).__name__}: {e})", where, container.AGAIN

@@ -14,7 +14,8 @@ from xdsl.dialects.builtin import FileLineColLoc, NameLoc, NoneAttr, StringAttr
 from xdsl.dialects.func import CallOp, FuncOp
 from xdsl.ir import Attribute, Operation
 
-from kpu_ir.support.errors import KpuError
+from kpu_ir.support.errors import KpuError, within_limits
+from kpu_ir.support.files import read_text
 
 EXACT = re.compile(r"^(.*: )?(the )?node |:\d+:\d+$")
 """What a place looks like that names a node, or a line and a column."""
@@ -30,7 +31,7 @@ def known(location: Attribute, kind: str) -> str | None:
     match location:
         case FileLineColLoc(filename=file, line=line, column=column):
             return f"{file.data}:{line.data}:{column.data}"
-        case NameLoc(desc=name, child=NameLoc(desc=operator)):
+        case NameLoc(desc=name, location=NameLoc(desc=operator)):
             return f"node {name.data!r} ({operator.data})"
         case NameLoc(desc=name):
             return f"node {name.data!r} ({kind})"
@@ -82,6 +83,16 @@ def with_line(error: KpuError, path: str, text: Callable[[], str]) -> KpuError:
     if not 0 < number <= len(lines) or not 0 < column <= len(lines[number - 1]) + 1:
         return error
     return KpuError(f"{error.message}\n{caret(lines[number - 1], column)}", error.where, error.hint)
+
+
+@contextmanager
+def in_file(path: str) -> Generator[None]:
+    """Errors about a line of a file show it; what exceeds a limit of this process is one as well."""
+    try:
+        with within_limits(path or None):
+            yield
+    except KpuError as e:
+        raise with_line(e, path, lambda: read_text(path)) from None
 
 
 WIDTH = 160

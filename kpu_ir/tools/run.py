@@ -261,16 +261,16 @@ def check_level(args: argparse.Namespace, at: Stage) -> None:
 def placed(file: str) -> Generator[None]:
     """Errors get the file's name before the node's, and the line that they are about, where they do
     not have them yet."""
-    try:
-        yield
-    except KpuError as e:
-        from kpu_ir.support.files import read_text
-        from kpu_ir.text.places import with_line
+    from kpu_ir.text.places import in_file
 
+    try:
+        with in_file(file):
+            yield
+    except KpuError as e:
         if e.where is None or (file not in e.where and e.where.startswith(INSIDE)):
             where = f"{file}: {e.where}" if e.where else file
             raise KpuError(e.message, where, e.hint) from None
-        raise with_line(e, file, lambda: read_text(file)) from None
+        raise
 
 
 INSIDE = ("node", "the node", "tensor", "@")

@@ -59,7 +59,11 @@ class Whole:
         if not any(choice.fuse for choice in choices):
             return choices, None
         together = self.timed(trial)
-        if not better(together, self.timed(module), self.objective):
+        try:
+            apart = self.timed(module)
+        except KpuError:  # without pins it does not fit
+            apart = None
+        if apart is not None and not better(together, apart, self.objective):
             return [replace(choice, fuse=False) for choice in choices], None
         replace_by(module, trial)
         return choices, together

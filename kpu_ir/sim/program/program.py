@@ -249,7 +249,8 @@ class _Loader:
     def buffer(
         self, name: str, type: Attribute, kind: str, address: int | None, **more: object
     ) -> int:
-        assert isinstance(type, MemRefType)
+        if not isinstance(type, MemRefType):
+            raise KpuError(f"%{name} is {type}: a dma program's tensors stand in memory")
         size = element_bytes(type.element_type, type.element_count())
         if tile.is_pinned(type):
             return self.pinned(name, type, size, address)
