@@ -66,6 +66,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", default="roofline", metavar="FILE",
                      help="where to write; .svg and .png are put in place of its suffix")  # fmt: skip
     command("speed", "the simulator and the tools themselves", searches=False)
+    sub = command("audit", "chosen schedules against those that chance finds", searches=False)
+    sub.add_argument("names", nargs="*", metavar="KERNEL", help="which (default: all)")
+    sub.add_argument("--draws", type=int, default=2500,
+                     help="schedules that are drawn for each (default: 2500)")  # fmt: skip
+    sub.add_argument("--exhaustive", action="store_true",
+                     help="against every candidate of a kernel's space instead")  # fmt: skip
     sub = command("baseline", "figures under version control: replay and compare", False, False)
     sub.add_argument("--update", action="store_true", help="search afresh, show the change, write")
     sub.add_argument("--allow-regression", action="store_true",
@@ -142,6 +148,12 @@ def tables(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
             return depth(args, setting)
         case "speed":
             return [measure.speed_table(setting)]
+        case "audit":
+            from kpu_ir.bench.audit import audit_table
+
+            if args.draws < 1:
+                raise KpuError(f"--draws must be positive, got {args.draws}")
+            return [audit_table(args.names, setting, args.draws, args.exhaustive)]
         case "models":
             return models(args, say)
         case _:

@@ -285,3 +285,19 @@ def test_searching_afresh_finds_what_replays(file: Path) -> None:
     (found,) = baseline.searched(["a"]).values()
     assert baseline.check("a", found) == found
     assert found.cycles <= next(iter(baseline.read(file).values())).cycles
+
+
+# -- audits ---------------------------------------------------------------------------------------
+
+
+def test_an_audit_compares_with_what_chance_finds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BUDGET, "full", 4)
+    (table,) = printed(capsys, "audit", "matmul 64", "--draws", "3")["tables"]
+    (row,) = table["rows"]
+    assert row["tried"] == 3
+    assert row["full"] <= row["quick"]
+    assert row["quick_gap"] == row["quick"] / row["best"] - 1
+    assert "there is no kernel" in refused(capsys, "audit", "matmul 65")
+    assert "must be positive" in refused(capsys, "audit", "--draws", "0")
