@@ -121,20 +121,21 @@ class Contraction:
         return count, m, n, k
 
     def default(self, machine: Machine, space: Space | None = None) -> Schedule:
-        """A schedule that fits: tiles of a few folds, as much of k as leaves room for double
-        buffers."""
+        """A schedule that fits: tiles of a few folds, and k in even pieces."""
         _, m, n, k = self.extents
         rows, columns = machine.fabric.rows, machine.fabric.columns
         size = 4
         budget = min(machine.l2.bytes, machine.l3.bytes) // 2 // size
         tm, tn = min(round_up(m, rows), 4 * rows), min(round_up(n, columns), 4 * columns)
         while (tm + tn) * 16 * 2 + 2 * tm * tn > budget and max(tm, tn) > 16:
-            smaller = max(rows, tm // 2), max(columns, tn // 2)
-            if smaller == (tm, tn):
-                break  # one fold of a large array: whether it fits is said where it is placed
-            tm, tn = smaller
-        tk = max(16, (budget - 3 * tm * tn) // (2 * (tm + tn)))
-        return Schedule(tile=(tm, tn, k if tk >= k else max(16, tk // 16 * 16)))
+            tm, tn = max(rows, tm // 2), max(columns, tn // 2)
+        most = max(16, (budget - 3 * tm * tn) // (2 * (tm + tn)) // 16 * 16)
+        # About eight pieces of k, of one to three steps of the array each: the first comes soon. Where
+        # tiles follow each other, that matters less than what comes again.
+        least = 1 if tm >= m and tn >= n else 2
+        unit = 16 * machine.fabric.macs.get(str(self.arguments[self.lhs][1]), 1)
+        short = min(most, unit * min(3, max(least, k // (8 * unit))))
+        return Schedule((tm, tn, min(k, round_up(ceildiv(k, ceildiv(k, short)), 16))))
 
     def fitted(self, schedule: Schedule) -> Schedule:
         """The schedule with its tile cut to the problem."""
