@@ -21,6 +21,7 @@ from kpu_ir.sim.time.io_bound import io_lower_bound
 from kpu_ir.text.parsing import parse_module
 from kpu_ir.tuning import workers
 from kpu_ir.tuning.cache import Cache
+from kpu_ir.tuning.choose import prepare
 from kpu_ir.tuning.score import time_schedule
 from kpu_ir.tuning.search import BUDGET, Search
 
@@ -215,7 +216,7 @@ def worth_a_worker(monkeypatch):
 def test_workers_find_what_one_process_finds(worth_a_worker):
     funcs = kernels_of(*SHAPES)
     alone, helped = (Search(MACHINE, cache=Cache()) for _ in range(2))
-    helped.prepare(funcs)
+    prepare(helped, funcs)
     assert len(helped.cache.entries) == len(funcs)
     chosen = [alone.choose(f, recognise(f)) for f in funcs]
     assert chosen == [helped.choose(f, recognise(f)) for f in funcs]

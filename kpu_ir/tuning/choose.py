@@ -18,6 +18,7 @@ from kpu_ir.passes.kernel_fuse_elementwise import KernelFuseElementwisePass
 from kpu_ir.tuning.score import Objective
 from kpu_ir.tuning.search import Search
 from kpu_ir.tuning.session import current
+from kpu_ir.tuning.workers import search_all
 
 Choose = Callable[[FuncOp, TilingStrategy], Schedule]
 """The schedule of a kernel's function."""
@@ -59,7 +60,21 @@ def look_ahead(
     if effort == "none" or not free:
         return
     say(f"schedules of {len(free)} kernels")
-    Search(machine, objective, effort).prepare(free)
+    prepare(Search(machine, objective, effort), free)
+
+
+def prepare(search: Search, funcs: Sequence[FuncOp]) -> None:
+    """Put what is not known of these kernels yet into the search's cache."""
+    assert search.cache is not None
+    new: dict[str, FuncOp] = {}
+    for func in funcs:
+        key = search.key(func)
+        if key not in new and search.cache.get(key) is None:
+            new[key] = func
+    answers = search_all(list(new.values()), search.machine, search.objective, search.effort)
+    for key, schedule in zip(new, answers):
+        if schedule is not None:
+            search.cache.put(key, schedule)
 
 
 def separate(

@@ -93,21 +93,6 @@ class Search:
             return None
         return schedule
 
-    def prepare(self, funcs: Sequence[FuncOp]) -> None:
-        """Find the schedules of several kernels at once, for ``choose`` to know."""
-        from kpu_ir.tuning.workers import search_all
-
-        assert self.cache is not None
-        new: dict[str, FuncOp] = {}
-        for func in funcs:
-            key = self.key(func)
-            if key not in new and self.cache.get(key) is None:
-                new[key] = func
-        answers = search_all(list(new.values()), self.machine, self.objective, self.effort)
-        for key, schedule in zip(new, answers):
-            if schedule is not None:
-                self.cache.put(key, schedule)
-
     def choose(self, func: FuncOp, strategy: TilingStrategy) -> Schedule:
         """The best schedule found; the default where none of the candidates fits."""
         assert self.cache is not None
