@@ -44,6 +44,9 @@ R = TypeVar("R", bound=records.Record)
 T = TypeVar("T", bound=records.Fetch | records.Move | records.Put | records.Write)
 Result = records.Put | records.Matmul | records.Map | records.Reduce | records.Windowed
 W = TypeVar("W", bound=Result)
+F = TypeVar("F", bound=records.Fetch | records.Move | records.Acquire)
+Reader = records.Move | records.Put | records.Write | records.Reduce | records.Windowed
+S = TypeVar("S", bound=Reader)
 
 
 @dataclass(slots=True, eq=False)
@@ -75,6 +78,33 @@ class Transfer(Stepped[T]):
         return self.record.defer
 
 
+class Filling(Stepped[F]):
+    """What takes the next slot of a ring."""
+
+    __slots__ = ()
+
+    @property
+    def ring(self) -> Ring:
+        """The ring."""
+        return self.record.out.ring
+
+    @property
+    def out(self) -> int:
+        """The register of its tile."""
+        return self.record.out.register
+
+
+class Sourced(Stepped[S]):
+    """What reads one tile above all."""
+
+    __slots__ = ()
+
+    @property
+    def source(self) -> int:
+        """The register of that tile."""
+        return self.record.source.register
+
+
 class Into(Stepped[W]):
     """What writes a result."""
 
@@ -87,7 +117,7 @@ class Into(Stepped[W]):
 
 
 @dataclass(slots=True, eq=False)
-class Fetch(Transfer[records.Fetch]):
+class Fetch(Transfer[records.Fetch], Filling[records.Fetch]):
     """External to L3, or a tensor in L3 to L2. ``moves`` is false where a reused tile is only taken up
     again.
 
@@ -112,16 +142,6 @@ class Fetch(Transfer[records.Fetch]):
         return None if self.record.by is None else self.record.by.position
 
     @property
-    def ring(self) -> Ring:
-        """The ring that it fills."""
-        return self.record.out.ring
-
-    @property
-    def out(self) -> int:
-        """The register of its tile."""
-        return self.record.out.register
-
-    @property
     def fill(self) -> float:
         """What elements of the padding read as."""
         return self.record.fill
@@ -133,28 +153,13 @@ class Fetch(Transfer[records.Fetch]):
 
 
 @dataclass(slots=True, eq=False)
-class Move(Transfer[records.Move]):
+class Move(Transfer[records.Move], Filling[records.Move], Sourced[records.Move]):
     """Between L3 and L2. ``block`` are the extents in the source, ``extents`` in the result."""
 
     offsets: tuple[Affine, ...]
     block: Shape
     moves: bool
     bytes: int
-
-    @property
-    def source(self) -> int:
-        """The register of what it moves."""
-        return self.record.source.register
-
-    @property
-    def ring(self) -> Ring:
-        """The ring that it fills."""
-        return self.record.out.ring
-
-    @property
-    def out(self) -> int:
-        """The register of its tile."""
-        return self.record.out.register
 
     @property
     def permutation(self) -> Shape:
@@ -168,7 +173,7 @@ class Move(Transfer[records.Move]):
 
 
 @dataclass(slots=True, eq=False)
-class Acquire(Stepped[records.Acquire | records.Move]):
+class Acquire(Filling[records.Acquire | records.Move]):
     """The next slot of a ring, for a result, or for a move that has nothing to move yet.
 
     Where ``fresh`` is false it holds what an earlier trip left there; ``where`` are the variables
@@ -179,27 +184,12 @@ class Acquire(Stepped[records.Acquire | records.Move]):
     fresh: bool = True
     where: tuple[Affine, ...] | None = None
 
-    @property
-    def ring(self) -> Ring:
-        """The ring."""
-        return self.record.out.ring
-
-    @property
-    def out(self) -> int:
-        """The register of its tile."""
-        return self.record.out.register
-
 
 @dataclass(slots=True, eq=False)
-class Put(Transfer[records.Put], Into[records.Put]):
+class Put(Transfer[records.Put], Into[records.Put], Sourced[records.Put]):
     """A whole tile from L2 into an acquired slot of L3."""
 
     bytes: int
-
-    @property
-    def source(self) -> int:
-        """The register of what it moves."""
-        return self.record.source.register
 
 
 @dataclass(slots=True, eq=False)
@@ -274,18 +264,13 @@ class Map(Into[records.Map]):
         return tuple(t.register for t in self.record.inputs)
 
     @property
-    def inputs(self) -> tuple[int, ...]:
-        """The same."""
-        return self.operands
-
-    @property
     def body(self) -> Block:
         """The function of one element."""
         return self.record.body.block
 
 
 @dataclass(slots=True, eq=False)
-class Reduce(Into[records.Reduce]):
+class Reduce(Into[records.Reduce], Sourced[records.Reduce]):
     """``into`` = ``source`` combined along ``axes``; ``accumulate``: combined with what stands
     there."""
 
@@ -300,11 +285,6 @@ class Reduce(Into[records.Reduce]):
         return str(self.record.reduction.value)
 
     @property
-    def source(self) -> int:
-        """The register that it reads."""
-        return self.record.source.register
-
-    @property
     def operands(self) -> tuple[int, ...]:
         """The registers that it reads."""
         return (self.source,)
@@ -316,7 +296,7 @@ class Reduce(Into[records.Reduce]):
 
 
 @dataclass(slots=True, eq=False)
-class Windowed(Into[records.Windowed]):
+class Windowed(Into[records.Windowed], Sourced[records.Windowed]):
     """``into`` = the values of ``source`` under each position of a window, combined, weighted or
     not."""
 
@@ -332,11 +312,6 @@ class Windowed(Into[records.Windowed]):
     def window(self) -> Window:
         """The window."""
         return self.record.window
-
-    @property
-    def source(self) -> int:
-        """The register that it reads."""
-        return self.record.source.register
 
     @property
     def weights(self) -> int | None:
@@ -360,16 +335,11 @@ class Windowed(Into[records.Windowed]):
 
 
 @dataclass(slots=True, eq=False)
-class Write(Transfer[records.Write]):
+class Write(Transfer[records.Write], Sourced[records.Write]):
     """L3 to external, or L2 to a tensor in L3 (``pinned``)."""
 
     offsets: tuple[Affine, ...]
     bytes: int
-
-    @property
-    def source(self) -> int:
-        """The register of what it writes."""
-        return self.record.source.register
 
     @property
     def buffer(self) -> int:

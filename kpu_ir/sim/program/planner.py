@@ -295,11 +295,12 @@ class _Planner:
             if left <= 0:
                 self.extents[record.out.register] = None
                 return
-            n = extents[axis.axis] = min(axis.size, left)
-            begin, end = max(at, axis.low), min(at + n, axis.low + axis.extent)
-            if end - begin != n:
-                inside = inside or {}
-                inside[axis.axis] = max(0, end - begin)
+            n = extents[axis.axis] = axis.size if axis.size < left else left
+            if record.low is not None:
+                held = min(at + n, axis.low + axis.extent) - max(at, axis.low)
+                if held != n:
+                    inside = inside or {}
+                    inside[axis.axis] = max(0, held)
         moves, got = self._begins(record.reused), tuple(extents)
         read = got if inside is None else tuple(inside.get(a, n) for a, n in enumerate(got))
         self.extents[record.out.register] = got

@@ -178,7 +178,7 @@ class PlainRunner(Runner):
         return run
 
     def _map(self, step: Map) -> Run:
-        registers, inputs, into = self.registers, step.inputs, step.into
+        registers, inputs, into = self.registers, step.operands, step.into
         body, extents, dtype = compile_body(step.body), step.extents, self.dtypes[step.into]
 
         def run() -> None:

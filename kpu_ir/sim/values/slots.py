@@ -340,7 +340,7 @@ class SlotRunner(Runner):
         return run
 
     def _map(self, step: Map) -> Run:
-        inputs = [self._reader(step, r) for r in step.inputs]
+        inputs = [self._reader(step, r) for r in step.operands]
         body = compile_body(step.body)
         into = self._into(step.into, step.extents)
 

@@ -140,7 +140,7 @@ class _Union(Tiles):
             case Matmul():
                 return self.matmul(cast(Sequence[Matmul], row))
             case Map():
-                growth = self.common(row, first.inputs, first.extents)
+                growth = self.common(row, first.operands, first.extents)
                 self.grow(first.into, growth, row)
                 return replace(first, extents=self.joined(row, growth))
             case Reduce():
