@@ -128,7 +128,10 @@ class Contraction:
         budget = min(machine.l2.bytes, machine.l3.bytes) // 2 // size
         tm, tn = min(round_up(m, rows), 4 * rows), min(round_up(n, columns), 4 * columns)
         while (tm + tn) * 16 * 2 + 2 * tm * tn > budget and max(tm, tn) > 16:
-            tm, tn = max(rows, tm // 2), max(columns, tn // 2)
+            smaller = max(rows, tm // 2), max(columns, tn // 2)
+            if smaller == (tm, tn):
+                break  # one fold of a large array: whether it fits is said where it is placed
+            tm, tn = smaller
         most = max(16, (budget - 3 * tm * tn) // (2 * (tm + tn)) // 16 * 16)
         # About eight pieces of k, of one to three steps of the array each: the first comes soon. Where
         # tiles follow each other, that matters less than what comes again.
