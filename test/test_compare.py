@@ -109,7 +109,7 @@ def test_no_layer_of_a_right_program_differs(make: Callable[[], Path], fuse: str
     assert found.first is None
     assert found.calls == found.of_calls
     assert found.worst is not None
-    assert 0 < found.worst.max_rel_error < 1e-5
+    assert 0 <= found.worst.max_rel_error < 1e-5  # none at all where both round alike
     assert "no layer differs" in found.verdict()
 
 
