@@ -29,7 +29,7 @@ def mistakes(text: str) -> list[str]:
             if not colon:
                 found.append(f"{number}: {name} without its colon")
             continue
-        directed = colon or comment["defer"] or name.isupper()
+        directed = colon or comment["late"] or name.isupper()
         near = difflib.get_close_matches(name.upper(), [*prefixes, "CHECK-NEXT"], 1, cutoff=0.8)
         if directed and (near or name.upper().startswith(tuple(prefixes))):
             found.append(f"{number}: {name} is no directive")
