@@ -408,7 +408,8 @@ def test_values_that_are_used_before_they_are_made(tmp_path: Path) -> None:
     (tmp_path / "q.mlir").write_bytes(b"\n".join(lines))
     with pytest.raises(KpuError, match="before it is defined") as e:
         kpu_ir.load(tmp_path / "q.mlir", cache=False)
-    assert f"q.mlir:{use}:7: dma.move: uses %lhs_l3 before" in str(e.value)
+    column = lines[use - 1].index(b"%") + 1
+    assert f"q.mlir:{use}:{column}: dma.move: uses %lhs_l3 before" in str(e.value)
 
 
 def test_values_that_do_not_fill_their_tensor(tmp_path: Path, refused: Refused) -> None:
