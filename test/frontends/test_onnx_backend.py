@@ -315,7 +315,7 @@ def test_backend_node_tests_through_the_whole_stack():
     """All of them in ``make nightly``, some of each operator in ``make test``."""
     from draws import MANY  # pytest knows where it is; a script that is run by itself does not
 
-    every = 1 if MANY else 4
+    every = 1 if MANY else 12
     outcomes = run_backend_tests(on_the_whole_stack, every=every)
     assert {o.operator for o in outcomes} == {operator for operator, _ in applicable().values()}
     check(outcomes, 900 // every)
