@@ -55,7 +55,9 @@ def parsed(text: str) -> list[Operation]:
 
 def plain(text: str) -> str:
     """Without what may be written in several ways: space, and how long a number is."""
-    text = re.sub(r"<elided_\d+>", "<elided>", text)  # xDSL numbers names that one process read before
+    text = re.sub(
+        r"<elided_\d+>", "<elided>", text
+    )  # xDSL numbers names that one process read before
     text = re.sub(r"(\d+\.\d+)e([+-]\d+)", lambda m: str(float(m[0])), text)
     return re.sub(r"\s+", "", text)
 
