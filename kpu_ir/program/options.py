@@ -9,10 +9,9 @@ from typing import Any, Literal, get_args
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.lines import a_kind, allowed
-from kpu_ir.tuning.score import Objective
+from kpu_ir.tuning.score import Objective, SearchEffort
 
 Fuse = Literal["none", "epilogue", "full"]
-SearchEffort = Literal["none", "quick", "full"]
 Progress = Callable[[str], None]
 """What is told of each step of compiling."""
 

@@ -15,16 +15,13 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
 from kpu_ir.passes.kernel_decompose import KernelDecomposePass
 from kpu_ir.passes.kernel_fuse_elementwise import KernelFuseElementwisePass
-from kpu_ir.tuning.score import Objective
+from kpu_ir.tuning.score import Objective, SearchEffort
 from kpu_ir.tuning.search import Search
 from kpu_ir.tuning.session import current
 from kpu_ir.tuning.workers import search_all
 
 Choose = Callable[[FuncOp, TilingStrategy], Schedule]
 """The schedule of a kernel's function."""
-
-SearchEffort = Literal["none", "quick", "full"]
-"""How long schedules are looked for; ``none`` takes the default ones."""
 
 
 def say(step: str) -> None:

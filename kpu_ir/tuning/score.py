@@ -20,6 +20,8 @@ from kpu_ir.tuning.session import current
 
 Objective = Literal["cycles", "bytes", "energy", "edp"]
 Effort = Literal["quick", "full"]
+SearchEffort = Literal["none", "quick", "full"]
+"""How long schedules are looked for; ``none`` takes the default ones."""
 
 
 def score(timing: Timing, machine: Machine, objective: Objective) -> tuple[float, float]:

@@ -1,13 +1,5 @@
-"""The ``kernel`` level: what is computed.
-
-Values are builtin tensors of static shape, operations are pure. There are no loops, no memory and
-no order here beyond what data needs. A contraction is a named operation with an explicit
-accumulator type (its result's element type); everything elementwise is one operation,
-``kernel.map``, whose body is scalar ``arith`` and ``math``.
-
-Unsigned integers (``ui8``) exist as element types; as in MLIR, a scalar body sees them signless
-(``scalar_type``) and chooses operations that read them as unsigned.
-"""
+"""Constants, products, maps and fused kernels of the ``kernel`` level, which the package's docstring
+describes."""
 
 from __future__ import annotations
 
