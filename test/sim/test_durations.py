@@ -12,7 +12,7 @@ from kpu_ir.nest import records
 from kpu_ir.nest.writing import Nest
 from kpu_ir.sim.program.plan import Matmul
 from kpu_ir.sim.time.array_model import Run, simulate
-from kpu_ir.sim.time.durations import Cost, cost
+from kpu_ir.sim.time.durations import Cost, combining, cost
 
 MACHINE = Machine.preset("default").with_settings(
     {"fabric.rows": 4, "fabric.columns": 3, "vector.lanes": 3, "streamer.bytes_per_cycle": 1 << 20}
@@ -62,3 +62,16 @@ def test_one_product_is_exact():
     for flow, m, k, n in (("os", 9, 7, 5), ("ws", 6, 4, 3), ("is", 3, 4, 8)):
         (array,) = simulate(4, 3, [Run(flow, np.ones((1, m, k)), np.ones((1, k, n)), 1, 1)])
         assert cost(matmul(flow, m, k, n), MACHINE).latency == array.drained
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 200))
+def test_more_lanes_never_combine_rows_more_slowly(rows, row, lanes):
+    few, more = combining(rows * row, rows, lanes), combining(rows * row, rows, lanes + 1)
+    assert -(-rows * row // (lanes + 1)) <= more <= few
+    assert combining(rows * row, rows, 1) == rows * row
+
+
+def test_trees_are_no_deeper_than_a_row_and_run_side_by_side():
+    # 16 lanes: rows of 8 in pairs, three steps a pair; rows of 64 add up, then four steps each.
+    assert combining(2048 * 8, 2048, 16) == 1024 * (1 + 3)
+    assert combining(100 * 64, 100, 16) == 100 * (4 + 4)

@@ -225,14 +225,37 @@ def _map(step: Map, machine: Machine) -> Cost:
     return Cost((Hold("vector", 0, cycles),), cycles, counts)
 
 
+def combining(elements: int, outputs: int, lanes: int) -> int:
+    """Issues of the vector engine that combine ``elements`` along the last dimension, ``outputs``
+    rows of equal length one behind the other.
+
+    ``w`` lanes read w elements an issue. A row that is longer adds up lane by lane first, then its w
+    lanes combine in a tree; rows that are shorter stand side by side in the lanes, and their trees,
+    no deeper than a row is long, run in the same issues. An engine may leave lanes idle: w is what
+    takes least, and so no lane that is added costs anything.
+
+    >>> combining(2048 * 8, 2048, 8), combining(2048 * 8, 2048, 128)
+    (8192, 512)
+    """
+
+    def issues(w: int) -> int:
+        groups = _ceil(elements, w)
+        depth = (min(w, _ceil(elements, outputs)) - 1).bit_length()
+        return groups + min(groups, outputs) * depth
+
+    # Between two powers of two depth does not change: more lanes are better there.
+    return min(issues(w) for w in (*(1 << n for n in range(lanes.bit_length())), lanes))
+
+
 def _reduce(step: Reduce, machine: Machine) -> Cost:
     """Lanes combine side by side; along the last dimension the lanes themselves are combined in a
     tree."""
     simple, lanes = machine.vector.initiation_interval["simple"], machine.vector.lanes
     outputs = product(step.extents)
-    groups = _ceil(step.elements, lanes)
     if len(step.extents) - 1 in step.axes:
-        groups += outputs * (lanes - 1).bit_length()
+        groups = combining(step.elements, outputs, lanes)
+    else:
+        groups = _ceil(step.elements, lanes)
     if step.accumulate:
         groups += _ceil(outputs, lanes)
     counts = {
