@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from kpu_ir.sim.time.array_model import Outcome, Run, simulate
-from kpu_ir.sim.time.array_timing import ArrayTime, Dataflow, array_time
+from kpu_ir.sim.time.array_timing import ArrayTime, Dataflow, array_time, held_back
 
 DATAFLOWS: tuple[Dataflow, ...] = ("os", "ws", "is")
 side = st.integers(1, 5)
@@ -188,6 +188,53 @@ def test_formulas_as_published(
     slow = time_of((dataflow, m, k, n, g, d), rows, columns)
     assert slow.occupancy * rows * columns * g >= m * k * n
     assert slow.latency >= time.latency
+
+
+@drawing(20)
+@given(
+    rows=side,
+    columns=side,
+    dataflow=st.sampled_from(DATAFLOWS),
+    folds=st.integers(1, 4),
+    stream=size,
+    d=st.integers(1, 3),
+    cycles=st.integers(1, 60),
+    chained=st.booleans(),
+)
+def test_operands_that_come_late(
+    rows: int,
+    columns: int,
+    dataflow: Dataflow,
+    folds: int,
+    stream: int,
+    d: int,
+    cycles: int,
+    chained: bool,
+) -> None:
+    """Each fold waits for its share, which streamers bring at an even rate in ``cycles``."""
+    shapes = {
+        "os": ((rows, stream, columns), (folds * rows, stream, columns)),
+        "ws": ((stream, rows, columns), (stream, rows, folds * columns)),
+        "is": ((columns, rows, stream), (folds * columns, rows, stream)),
+    }
+    one, all_ = ((dataflow, *shape, 1, d) for shape in shapes[dataflow])
+    time = time_of(all_, rows, columns, chained)
+    there = [-(-cycles * (fold + 1) // folds) for fold in range(folds)]
+    outcomes = simulate(
+        rows,
+        columns,
+        [run_of(one) for _ in there],
+        chained=chained,
+        not_before=[max(0, cycle - time.entered) for cycle in there],
+    )
+    late = held_back(cycles, folds, time.entered, time.last_operand)
+    assert outcomes[-1].drained == time.latency + late
+    assert late >= 0
+    # Whatever else limits: folds that overlap are no slower.
+    if chained:
+        apart = time_of(all_, rows, columns, False)
+        other = held_back(cycles, folds, apart.entered, apart.last_operand)
+        assert time.latency + late <= apart.latency + other
 
 
 def test_when_each_result_leaves() -> None:

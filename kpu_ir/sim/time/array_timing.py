@@ -46,6 +46,8 @@ class ArrayTime:
     """Until the last multiply-accumulate is done."""
     latency: int
     """Until the vector engine is done with the last row of results."""
+    last_operand: int
+    """Until the last word of the streamed operand has entered."""
     occupancy: int
     """F * interval: until an equal run can start. Long enough for any run on the same dataflow
     but an output-stationary one with a stream under min(T, R*d). ``gap_before`` is exact."""
@@ -55,6 +57,11 @@ class ArrayTime:
     """The edge where the other operand of ``os``, or what stays in the PEs of ``ws``, enters."""
     south: Window
     """The edge where results leave, and so the use that the run makes of the vector engine."""
+
+    @property
+    def entered(self) -> int:
+        """Until the last word of the first fold's streamed operand has entered."""
+        return self.last_operand - (self.folds - 1) * self.interval
 
     def gap_before(self, following: ArrayTime) -> int:
         """The least number of cycles between this run's start and the following run's start.
@@ -102,6 +109,7 @@ def array_time(
         last_mac = stream + rows + columns - 2
         one_fold = last_mac + rows * drain_interval
         interval = max(stream, rows * drain_interval)
+        entered = stream
         west = north = Window(0, stream)
         south = Window(last_mac, one_fold)
     else:
@@ -111,7 +119,8 @@ def array_time(
         last_mac = paced + 2 * rows + columns - 2
         one_fold = last_mac + drain_interval - 1
         interval = max(stream * drain_interval, rows)
-        west, north = Window(rows, rows + paced), Window(0, rows)
+        entered = rows + paced
+        west, north = Window(rows, entered), Window(0, rows)
         south = Window(2 * rows + columns - 2, one_fold)
 
     if not chained:
@@ -124,11 +133,27 @@ def array_time(
         interval=interval,
         last_mac=earlier + last_mac,
         latency=earlier + one_fold,
+        last_operand=earlier + entered,
         occupancy=folds * interval,
         west=Window(west.begin, earlier + west.end),
         north=Window(north.begin, earlier + north.end),
         south=Window(south.begin, earlier + south.end),
     )
+
+
+def held_back(cycles: int, folds: int, entered: int, last_operand: int) -> int:
+    """By how many cycles results leave later where operands take ``cycles`` to come, at an even rate
+    from the start on.
+
+    ``entered`` and ``last_operand``: when the array, if nothing held it back, would have taken the
+    last word of the first fold and of the last of ``folds``.
+
+    A fold starts no sooner than its stream can pass without a pause: when the last word of its share
+    is there, less the steps in which it enters. The first fold decides where shares come faster
+    than folds follow each other, the last one else. What is left to do when the last word is in
+    (to compute and to drain) is left in any case, whether folds are chained or not.
+    """
+    return max(0, _ceildiv(cycles, folds) - entered, cycles - last_operand)
 
 
 def _ceildiv(a: int, b: int) -> int:

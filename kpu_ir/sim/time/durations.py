@@ -6,8 +6,8 @@ sizes in bytes.
 * A transfer over c channels of b bytes a cycle: ``ceil(bytes / (c b))``. A fetch's data is there
   ``external.latency`` cycles later; descriptors are pipelined, so the engine does not wait for it.
   A write is posted: it is done when its last byte has left.
-* A matrix product: the array's time (``array_timing``), stretched where the streamers cannot bring
-  the operands in time. It has the array for its occupancy, the edges where operands enter and
+* A matrix product: the array's time (``array_timing``), later where the streamers cannot bring the
+  operands in time (``held_back``). It has the array for its occupancy, the edges where operands enter and
   results leave while they do, and the vector engine for as many cycles as its epilogue works. L1
   holds one strip of each operand, and one more on its way in: a strip that fits is streamed once
   and read again.
@@ -42,7 +42,7 @@ from kpu_ir.sim.program.plan import (
     place,
     product,
 )
-from kpu_ir.sim.time.array_timing import Dataflow, array_time
+from kpu_ir.sim.time.array_timing import Dataflow, array_time, held_back
 from kpu_ir.support.errors import KpuError
 
 
@@ -168,7 +168,7 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
         interval = (add if step.accumulate or p else 0) + (epilogue if p == passes - 1 else 0)
         k = step.k if passes == 1 else min(depth, step.k - p * depth)
         groups[interval, k] += 1
-    occupancy = tail = vector = west = fed = 0
+    occupancy = tail = vector = west = fed = folds = entered = last_operand = 0
     drained = -1
     for (interval, k), times in groups.items():
         drain = max(1, per_row * interval)
@@ -186,15 +186,18 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
         repeat = times * step.batch
         occupancy, tail = occupancy + repeat * t.occupancy, t.latency - t.occupancy
         if drained < 0:
-            drained, fed = t.south.begin, t.west.begin
+            drained, fed, entered = t.south.begin, t.west.begin, t.entered
+        folds += repeat * t.folds
         west = occupancy - t.occupancy + t.west.end
+        last_operand = occupancy - t.occupancy + t.last_operand
         if interval:
             lines = t.folds * (fabric.rows if step.dataflow == "os" else t.stream)
             vector += repeat * lines * per_row * interval
     streamed, into_array = _streamed(step, machine)
-    slow = _ceil(step.batch * streamed, machine.streamer.bytes_per_cycle) - occupancy
-    if slow > 0:
-        occupancy, west = occupancy + slow, west + slow
+    streaming = _ceil(step.batch * streamed, machine.streamer.bytes_per_cycle)
+    late = held_back(streaming, folds, entered, last_operand)
+    latency, west = occupancy + tail + late, west + late
+    occupancy = max(occupancy, streaming) if fabric.chained else latency
     reads = (passes - 1 + step.accumulate) * out_bytes + step.extra_bytes
     lane_ops = (passes - 1 + step.accumulate) * outputs
     if step.epilogue:
@@ -207,7 +210,6 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
         f"macs.{kind}": outputs * step.k,
         "lane_ops": lane_ops,
     }
-    latency = occupancy + tail
     holds = [Hold("fabric", 0, occupancy), Hold("feed", fed, west), Hold("drain", drained, latency)]
     if vector:
         holds.append(Hold("vector", drained, drained + vector))
