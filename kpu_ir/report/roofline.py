@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kpu_ir.machine import Machine
-from kpu_ir.report.summary import macs_of, moved
+from kpu_ir.report.summary import macs_of, moved, vector_macs
 from kpu_ir.sim.time.clock import CallTiming, Timing
 
 LEVELS = {"dma": "external", "mover": "L3 to L2", "streamer": "L2 to L1"}
@@ -53,9 +53,10 @@ class Roofline:
 
 
 def operations(call: CallTiming) -> int:
-    """Two a multiply-accumulate; of a kernel without any, one a lane operation of the vector
-    engine (an epilogue's work is not what the array's roof bounds)."""
-    return 2 * sum(macs_of(call.counts).values()) or call.counts.get("lane_ops", 0)
+    """Two a multiply-accumulate of the array; of a kernel without any, one a lane operation of the
+    vector engine, of which multiplying and adding is one (an epilogue's work is not what the array's roof bounds)."""
+    of_array = 2 * sum(macs_of(call.counts).values())
+    return of_array or call.counts.get("lane_ops", 0) + vector_macs(call.counts)
 
 
 def roofline(calls: Iterable[CallTiming], timing: Timing, machine: Machine) -> Roofline:
@@ -70,7 +71,7 @@ def roofline(calls: Iterable[CallTiming], timing: Timing, machine: Machine) -> R
                 points.append(Point(number, call.label, level, work / bytes_, work / seconds))
     kinds = [kind for kind, n in macs_of(timing.counts).items() if n] or ["f32"]
     peaks = {kind: machine.peak_flops(kind) for kind in kinds}
-    if any(not macs_of(c.counts) and c.counts.get("lane_ops") for c in timing.calls):
+    if any(not macs_of(c.counts) and operations(c) for c in timing.calls):
         peaks["vector"] = machine.vector.lanes * machine.clock_hz
     rates = {level: b * machine.clock_hz for level, b in machine.bandwidth.items()}
     return Roofline(peaks, rates, tuple(points))

@@ -84,6 +84,9 @@ def render(
         f"  bound by {NAMES[summary.bound_by]}; {summary.macs:,} multiply-accumulates, "
         f"{summary.flops:,} operations"
     )
+    if summary.vector_types:
+        kinds = " and ".join(summary.vector_types)
+        line(f"  products of {kinds} are on the vector engine: the array does not multiply {kinds}")
     line(f"  {coverage(summary)}")
     if summary.max_abs_error is not None:
         line(

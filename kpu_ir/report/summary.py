@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr
 from kpu_ir.machine import Machine
 from kpu_ir.report.origin import Origin
 from kpu_ir.report.run import Run
-from kpu_ir.sim.program.plan import Loop, Matmul, Node, Plan, Windowed, product, steps
+from kpu_ir.sim.program.plan import Matmul, Plan, steps
 from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.clock import CallTiming, Timing
 from kpu_ir.sim.time.energy import energy
@@ -29,8 +29,19 @@ LEVELS = ("external", "l3", "l2", "l1")
 
 
 def macs_of(counts: Mapping[str, int]) -> dict[str, int]:
-    """Multiply-accumulates by operand type."""
+    """Multiply-accumulates of the array by operand type."""
     return {k.removeprefix("macs."): n for k, n in counts.items() if k.startswith("macs.")}
+
+
+def vector_macs(counts: Mapping[str, int]) -> int:
+    """Multiply-accumulates of the vector engine: depthwise convolutions, and products of types that
+    the array does not multiply."""
+    return sum(n for k, n in counts.items() if k.startswith("vector_macs."))
+
+
+def all_macs(counts: Mapping[str, int]) -> int:
+    """Multiply-accumulates, whoever did them."""
+    return sum(macs_of(counts).values()) + vector_macs(counts)
 
 
 def moved(counts: Mapping[str, int]) -> dict[str, int]:
@@ -96,8 +107,10 @@ class Summary:
     * ``roofline_fraction``: the largest of compute and each level's *counted* traffic bound, over
       cycles; ``bound_by`` says which, or that the vector engine has more work than any of them.
     * ``compulsory_fraction``: the larger of compute and *compulsory* external traffic, over cycles.
-    * ``model_macs``: of the model's operators, as its file has them; ``coverage``: multiply-accumulates
-      simulated, the vector engine's too, over those. ``model_nodes``, ``folded_nodes``, ``host_nodes``: its
+    * ``macs``: multiply-accumulates that were simulated, of the array and of the vector engine.
+    * ``vector_types``: types of products that the array does not multiply, so that the vector engine does.
+    * ``model_macs``: of the model's operators, as its file has them; ``coverage``: the share of those that
+      was simulated, 1 where no operator is on the host. ``model_nodes``, ``folded_nodes``, ``host_nodes``: its
       operators, those that were computed at import, and those that neither were nor are on the device. None
       where the source is no ONNX model.
     * ``external_peak_bytes``: the most of external memory that is in use at any time;
@@ -118,6 +131,7 @@ class Summary:
     seconds: float
     macs: int
     flops: int
+    vector_types: list[str]
     model_macs: int | None
     coverage: float | None
     model_nodes: int | None
@@ -218,15 +232,12 @@ def io_bound_bytes(plan: Plan, macs: int, machine: Machine) -> int | None:
     return size * io_lower_bound(m, k, n, chip // size + accumulators)
 
 
-def vector_macs(body: Sequence[Node]) -> int:
-    """Multiply-accumulates of the vector engine: a depthwise convolution's taps."""
-    total = 0
-    for node in body:
-        if isinstance(node, Loop):
-            total += node.trips * vector_macs(node.body)
-        elif isinstance(node, Windowed) and node.weights is not None:
-            total += product(node.extents) * node.window.taps
-    return total
+def coverage(macs: int, of_model: int | None, host: int | None) -> float | None:
+    """The share of a model's multiply-accumulates that was simulated: all, where no operator is on the
+    host, however many it took (a product with zeros is left out, padding is multiplied); never more."""
+    if not of_model:
+        return None
+    return 1.0 if host == 0 else min(1.0, macs / of_model)
 
 
 def model_figures(compiled: Run) -> dict[str, int]:
@@ -257,7 +268,7 @@ def kernel_row(call: CallTiming, cycles: int, plan: Plan, machine: Machine) -> K
     limits["vector"] = call.busy.get("vector", 0)
     binding = max(limits, key=lambda name: limits[name])
     span = call.end - call.start
-    macs = sum(macs_of(call.counts).values())
+    macs = all_macs(call.counts)
     return KernelRow(
         call.label,
         call.kernel,
@@ -299,9 +310,9 @@ def summarise(
         for timed, call, cycles in zip(timing.calls, program.calls, added, strict=True)
     ]
     least = [row.io_bound_bytes for row in rows if row.io_bound_bytes is not None]
-    macs = sum(macs_of(counts).values())
+    macs = all_macs(counts)
     model = model_figures(compiled)
-    simulated = macs + sum(vector_macs(call.plan.body) for call in program.calls)
+    host = model["nodes"] - model["folded"] - model["device"] if "device" in model else None
     cycles = max(1, timing.cycles)
     compulsory = max(limits["compute"], needed / machine.bandwidth["dma"])
     origin = Origin.of(machine, command or compiled.command)
@@ -316,13 +327,18 @@ def summarise(
         seconds=machine.seconds(timing.cycles),
         macs=macs,
         flops=2 * macs + counts.get("lane_ops", 0),
+        vector_types=[
+            kind
+            for kind in sorted(
+                k.removeprefix("vector_macs.") for k in counts if "vector_macs." in k
+            )
+            if kind not in machine.fabric.macs
+        ],
         model_macs=model.get("macs"),
-        coverage=simulated / model["macs"] if model.get("macs") else None,
+        coverage=coverage(macs, model.get("macs"), host),
         model_nodes=model.get("nodes"),
         folded_nodes=model.get("folded"),
-        host_nodes=model["nodes"] - model["folded"] - model["device"]
-        if "device" in model
-        else None,
+        host_nodes=host,
         peak_fraction=limits["compute"] / cycles,
         roofline_fraction=max(limits.values()) / cycles,
         compulsory_fraction=compulsory / cycles,

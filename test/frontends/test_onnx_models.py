@@ -13,6 +13,7 @@ import kpu_ir
 from kpu_ir.dialects import kernel
 from kpu_ir.frontends.onnx import import_onnx
 from kpu_ir.interpreters.kernel import evaluate
+from kpu_ir.report.screen import text
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import array_of, bytes_of, dense_of
 
@@ -151,6 +152,38 @@ def test_work_is_counted_as_it_is_simulated(name: str):
     assert (summary.model_macs, summary.model_nodes, summary.folded_nodes) == (macs, 1, 0)
     assert summary.host_nodes == 0
     assert summary.coverage == 1.0
+    assert summary.macs == macs
+
+
+MORE = {
+    "padding multiplied": (
+        helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2, 2]),
+        {"x": normal(1, 4, 5, 5)}, {"w": normal(4, 3, 3, 3)},
+    ),
+    "a product with zeros left out": (
+        helper.make_node("LSTM", ["x", "w", "r"], ["y"], hidden_size=5),
+        {"x": normal(3, 2, 4)}, {"w": normal(1, 20, 4), "r": normal(1, 20, 5)},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_all_is_covered_where_all_is_simulated(name: str):
+    node, inputs, weights = MORE[name]
+    summary = kpu_ir.compile(import_onnx(model([node], inputs, weights)), search="none").summary()
+    assert (summary.host_nodes, summary.coverage) == (0, 1.0)
+
+
+def test_products_that_the_array_does_not_know_have_a_time_and_are_said_to():
+    x, w = (np.arange(20, dtype=np.int32).reshape(s) for s in ((4, 5), (5, 4)))
+    module = import_onnx(model([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": x}, {"w": w}))
+    program = kpu_ir.compile(module, search="none")
+    assert (program(x=x)["y"] == x @ w).all()
+    summary = program.summary()
+    assert (summary.macs, summary.vector_types, summary.coverage) == (80, ["i32"], 1.0)
+    assert "products of i32 are on the vector engine" in text(summary)
+    waited = {cause for stalls in program.timing.stalls.values() for cause in stalls}
+    assert not any("fabric" in cause for cause in waited)
 
 
 def test_work_of_attention():

@@ -212,12 +212,13 @@ def test_operands_that_come_late(
     chained: bool,
 ) -> None:
     """Each fold waits for its share, which streamers bring at an even rate in ``cycles``."""
-    shapes = {
+    shapes: dict[Dataflow, tuple[tuple[int, int, int], tuple[int, int, int]]] = {
         "os": ((rows, stream, columns), (folds * rows, stream, columns)),
         "ws": ((stream, rows, columns), (stream, rows, folds * columns)),
         "is": ((columns, rows, stream), (folds * columns, rows, stream)),
     }
-    one, all_ = ((dataflow, *shape, 1, d) for shape in shapes[dataflow])
+    one: Shape = (dataflow, *shapes[dataflow][0], 1, d)
+    all_: Shape = (dataflow, *shapes[dataflow][1], 1, d)
     time = time_of(all_, rows, columns, chained)
     there = [-(-cycles * (fold + 1) // folds) for fold in range(folds)]
     outcomes = simulate(

@@ -4,7 +4,7 @@ import numpy as np
 from draws import drawing
 from hypothesis import given
 from hypothesis import strategies as st
-from xdsl.dialects.builtin import f32
+from xdsl.dialects.builtin import f32, i32
 
 from kpu_ir.lowering.kernel_to_tile.contraction import DATAFLOWS
 from kpu_ir.machine import Machine
@@ -13,15 +13,16 @@ from kpu_ir.nest.writing import Nest
 from kpu_ir.sim.program.plan import Matmul
 from kpu_ir.sim.time.array_model import Run, simulate
 from kpu_ir.sim.time.durations import Cost, combining, cost
+from kpu_ir.sim.time.energy import energy
 
 MACHINE = Machine.preset("default").with_settings(
     {"fabric.rows": 4, "fabric.columns": 3, "vector.lanes": 3, "streamer.bytes_per_cycle": 1 << 20}
 )
 
 
-def matmul(flow: str, m: int, k: int, n: int) -> Matmul:
+def matmul(flow: str, m: int, k: int, n: int, kind=f32) -> Matmul:
     nest = Nest("product", [])
-    lhs, rhs, out = (nest.alloc(shape, f32, "t") for shape in ((m, k), (k, n), (m, n)))
+    lhs, rhs, out = (nest.alloc(shape, kind, "t") for shape in ((m, k), (k, n), (m, n)))
     nest.matmul(DATAFLOWS[flow], lhs, rhs, out)
     (product,) = (r for r in nest.function.body if isinstance(r, records.Matmul))
     return Matmul(product, (m, n), batch=1, m=m, n=n, k=k)
@@ -75,3 +76,11 @@ def test_trees_are_no_deeper_than_a_row_and_run_side_by_side():
     # 16 lanes: rows of 8 in pairs, three steps a pair; rows of 64 add up, then four steps each.
     assert combining(2048 * 8, 2048, 16) == 1024 * (1 + 3)
     assert combining(100 * 64, 100, 16) == 100 * (4 + 4)
+
+
+def test_what_the_array_does_not_multiply_is_on_the_vector_engine():
+    c = cost(matmul("os", 5, 7, 4, i32), MACHINE)
+    assert [h.engine for h in c.holds] == ["vector"]
+    assert c.latency == -(-5 * 4 // MACHINE.vector.lanes) * 7
+    assert c.counts["vector_macs.i32"] == 5 * 7 * 4
+    assert energy(c.counts, MACHINE).parts["mac"] == 140 * MACHINE.energy.vector

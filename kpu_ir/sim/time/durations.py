@@ -61,7 +61,8 @@ class Cost:
 
     ``holds``: engines, the first is the one that it runs on; its sources are free when that one is.
     ``latency``: until its result is there. ``counts``: bytes by level and direction,
-    ``macs.<type>``, ``lane_ops``; energy is charged to these.
+    ``macs.<type>`` of the array, ``vector_macs.<type>`` of the vector engine, ``lane_ops``; energy is
+    charged to these.
     """
 
     holds: tuple[Hold, ...]
@@ -144,15 +145,34 @@ def _streamed(step: Matmul, machine: Machine) -> tuple[int, int]:
     return rhs * again + lhs, rhs * over + lhs
 
 
+def _vector_matmul(step: Matmul, machine: Machine) -> Cost:
+    """A product of a type that the array does not multiply, on the vector engine: a multiplication
+    and an addition for each element of the result and of k, in one operation as a window's tap."""
+    simple, kind = machine.vector.initiation_interval["simple"], type_name(step.element)
+    outputs = step.batch * step.m * step.n
+    size = element_bytes(step.out_element, outputs)
+    interval = simple * (step.k + step.accumulate)
+    lane_ops = outputs * step.accumulate
+    if step.epilogue:
+        interval += _body_interval(step.epilogue, machine)
+        lane_ops += outputs * _lane_ops(step.epilogue)
+    cycles = _ceil(outputs, machine.vector.lanes) * interval
+    # A row of the right operand is read for each row of the left one; that one comes once.
+    operands = element_bytes(step.element, step.batch * step.m * step.k * (1 + step.n))
+    counts = {
+        "l2.read": operands + step.accumulate * size + step.extra_bytes,
+        "l2.write": size,
+        f"vector_macs.{kind}": outputs * step.k,
+        "lane_ops": lane_ops,
+    }
+    return Cost((Hold("vector", 0, cycles),), cycles, counts)
+
+
 def _matmul(step: Matmul, machine: Machine) -> Cost:
     fabric = machine.fabric
     kind = type_name(step.element)
     if kind not in fabric.macs:
-        raise KpuError(
-            f"the fabric does not multiply {kind}",
-            place(step.op),
-            f"types it has: {', '.join(fabric.macs)}",
-        )
+        return _vector_matmul(step, machine)
     per_row = _ceil(fabric.columns, machine.vector.lanes)
     epilogue = _body_interval(step.epilogue, machine) if step.epilogue else 0
     add = machine.vector.initiation_interval["simple"]
@@ -272,7 +292,7 @@ def _windowed(step: Windowed, machine: Machine) -> Cost:
     """One operation a tap (combine, or multiply and add), then the epilogue."""
     outputs = product(step.extents)
     interval = step.window.taps * machine.vector.initiation_interval["simple"]
-    operations = step.window.taps
+    operations = 0 if step.weights is not None else step.window.taps
     if step.epilogue:
         interval += _body_interval(step.epilogue, machine)
         operations += _lane_ops(step.epilogue)
@@ -282,6 +302,8 @@ def _windowed(step: Windowed, machine: Machine) -> Cost:
         "l2.write": step.written_bytes,
         "lane_ops": outputs * operations,
     }
+    if step.weights is not None:
+        counts[f"vector_macs.{type_name(step.record.source.element)}"] = outputs * step.window.taps
     return Cost((Hold("vector", 0, cycles),), cycles, counts)
 
 

@@ -55,6 +55,9 @@ class TimedPlan:
         """The ring and the register of operations that only take a slot up again."""
         self._made: list[Operation] = []
         costs = [cost_at(step, machine) for step in wiring.steps]
+        for step, spent in zip(wiring.steps, costs):
+            if isinstance(step, Matmul) and spent:  # the array, or the vector engine
+                wiring.producers[wiring.ring_of[step.into].index] = spent.holds[0].engine
         for step, wire, spent in zip(wiring.steps, wiring.wires, costs):
             held = engines_for(step, spent, state.engines) if spent else []
             self._held.append(held)
