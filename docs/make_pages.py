@@ -209,7 +209,8 @@ def machine_page() -> str:
     lines += [
         "",
         "`fabric.macs` and `energy.mac` are tables by element type: `fabric.macs.i8 = 4`. A new type "
-        "needs a key in both. `vector.initiation_interval` is a table by class of scalar operation.",
+        "needs a key in both; `area.mac` scales by width what it has no key of ([area.md](../area.md)). "
+        "`vector.initiation_interval` is a table by class of scalar operation.",
     ]
     return "\n".join([*lines, ""])
 

@@ -4,9 +4,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kpu_ir import Graph, KpuError, Machine, Options
 from kpu_ir.lowering.kernel_to_tile import recognise
+from kpu_ir.machine.area import area, leakage_watts
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.pipeline import lower
 from kpu_ir.sim.program.program import load_program
@@ -134,6 +137,40 @@ def test_the_energy_table_changes_energy(setting):
     assert energy(counts, dear).total > energy(counts, BASE).total
 
 
+LARGER = (
+    "fabric.rows=32", "fabric.columns=32", "fabric.macs.f32=4", "vector.lanes=32",
+    "vector.initiation_interval.special=1", "vector.initiation_interval.divide=1", "dma.channels=8",
+    "dma.bytes_per_cycle=16", "l3.tiles=8", "l3.tile_bytes=262144", "mover.channels=8",
+    "mover.bytes_per_cycle=32", "l2.banks=16", "l2.bank_bytes=131072",
+    "streamer.bytes_per_cycle=256", "l1.buffers=8", "l1.buffer_bytes=65536", "area.process_nm=28",
+    *(f"area.{part}=1.0" for part in (
+        "mac.f16", "accumulator", "lane", "special", "bank", "l3", "l2", "l1", "dma", "phy", "mover",
+        "streamer", "control",
+    )),
+)  # fmt: skip
+"""More of each part, or a larger one of it."""
+
+
+@pytest.mark.parametrize("setting", LARGER)
+def test_more_of_a_part_takes_more_area(setting):
+    assert area(BASE.with_settings([setting])).total > area(BASE).total
+
+
+def test_area_is_the_sum_of_its_parts_and_leaks():
+    parts = area(BASE).parts
+    assert all(part > 0 for part in parts.values())
+    assert leakage_watts(BASE.with_settings(["area.leakage=0.04"])) == 2 * leakage_watts(BASE)
+    assert area(BASE.with_settings(["fabric.chained=false"])).total < area(BASE).total
+    with pytest.raises(KpuError, match="process_nm"):
+        BASE.with_settings(["area.process_nm=1"])
+
+
+@given(st.floats(3, 130), st.floats(3, 130))
+def test_an_older_process_is_never_smaller(a, b):
+    first, second = (area(BASE.with_settings({"area.process_nm": nm})).total for nm in (a, b))
+    assert first <= second or a > b
+
+
 def test_every_number_of_the_machine_is_turned_above():
     turned = {s for s, *_ in CYCLES} | {
         "l1.buffers",
@@ -145,6 +182,7 @@ def test_every_number_of_the_machine_is_turned_above():
         "external.bytes",
         "clock_hz",
     }
+    turned |= {s.partition("=")[0] for s in LARGER} | {"area.leakage", "area.mac.f32"}
     turned |= {f"energy.{s}" for s in ("external", "l3", "l2", "l1", "vector", "mac.f32")}
 
     def leaves(value, path=""):

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from kpu_ir.machine.area_table import USUAL_AREA, AreaTable
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import read_text
 from kpu_ir.support.lines import a_kind, allowed
@@ -180,6 +181,7 @@ class Machine:
     streamer: Streamer = Streamer()
     l1: L1 = L1()
     energy: EnergyTable = EnergyTable()
+    area: AreaTable = USUAL_AREA
 
     def __repr__(self) -> str:
         """What differs from ``Machine()``."""
@@ -328,7 +330,7 @@ class Machine:
 TYPE_NAME = re.compile(r"bf16|[fi]\d+(E\d+M\d+\w*)?|[su]i\d+")
 """What a key of a table by type looks like: a builtin element type."""
 
-BY_TYPE = {"fabric.macs": int, "energy.mac": float}
+BY_TYPE = {"fabric.macs": int, "energy.mac": float, "area.mac": float}
 """The tables that may get new keys, and the type of their values."""
 
 LARGEST = 1 << 62
@@ -442,7 +444,7 @@ def _checked(path: str, value: Any, kind: type) -> Any:
     if not number or not math.isfinite(value) or (kind is int and int(value) != value):
         expected = "an integer" if kind is int else "a finite number"
         raise KpuError(f"'{path}' must be {expected}, got {shortened(repr(value))}")
-    may_be_zero = path == "external.latency" or path.startswith("energy.")
+    may_be_zero = path == "external.latency" or path.startswith(("energy.", "area."))
     if value < 0 or (value == 0 and not may_be_zero):
         bound = "not be negative" if may_be_zero else "be positive"
         raise KpuError(f"'{path}' must {bound}, got {shortened(repr(value))}")
@@ -466,6 +468,7 @@ def _consistent(machine: Machine) -> Machine:
                 f"'fabric.macs.{kind}' is missing, but 'energy.mac.{kind}' is given",
                 hint=f"say how many one PE does in a cycle: fabric.macs.{kind}=1",
             )
+    machine.area.check()
     if machine.l3.bytes > machine.external.bytes:
         raise KpuError(
             f"'external.bytes' is {machine.external.bytes}, less than L3's {machine.l3.bytes}"

@@ -60,6 +60,13 @@ def scaled(micro: float, unit: str) -> str:
     return f"{micro * 1e3:,.2f} n{unit}"
 
 
+def largest(parts: Mapping[str, float]) -> str:
+    """The two largest parts with their shares."""
+    whole = sum(parts.values()) or 1.0
+    found = sorted(parts.items(), key=lambda item: -item[1])[:2]
+    return ", ".join(f"{name} {100 * part / whole:.0f} %" for name, part in found)
+
+
 def tiles(s: Summary) -> str:
     """The figures that one looks for first."""
     found = [
@@ -69,6 +76,11 @@ def tiles(s: Summary) -> str:
         (f"{100 * s.roofline_fraction:.1f} %", f"of the roofline; bound by {NAMES[s.bound_by]}"),
         (size(sum(s.bytes["external"].values())), "external traffic"),
         (scaled(sum(s.energy_pj.values()) / 1e6, "J"), "energy"),
+        (
+            f"{sum(s.power_w.values()):.3g} W",
+            f"power on average, {s.power_w['leakage']:.2g} W leak",
+        ),
+        (f"{sum(s.area_mm2.values()):.2f} mm²", f"area, of which {largest(s.area_mm2)}"),
     ]
     return '<div class="tiles">' + "".join(
         f'<div class="tile"><b>{escape(value)}</b><span>{escape(what)}</span></div>'

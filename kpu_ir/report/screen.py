@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from io import StringIO
 from typing import IO, TYPE_CHECKING
 
@@ -33,6 +34,13 @@ def coverage(summary: Summary) -> str:
         missing = max(0.0, 1 - summary.coverage) if host and summary.coverage is not None else 0.0
         parts.append(f"{plural(host, 'operator')} on the host, {percent(missing, 1)} of the work")
     return "; ".join([part, *parts])
+
+
+def shares(parts: Mapping[str, float]) -> str:
+    """Each part's share, of those that are worth a word: ``l3 40 %, mac 60 %``."""
+    whole = sum(parts.values())
+    found = ((name, part) for name, part in parts.items() if part > 0.005 * whole)
+    return ", ".join(f"{name} {100 * part / whole:.0f} %" for name, part in found)
 
 
 def console(stream: IO[str] | None = None) -> Console:
@@ -114,12 +122,12 @@ def render(
         f"for tensors of {size(summary.tensor_bytes)}"
     )
     total = sum(summary.energy_pj.values())
-    parts = ", ".join(
-        f"{name} {100 * pj / total:.0f} %"
-        for name, pj in summary.energy_pj.items()
-        if pj > 0.005 * total
+    line(f"  energy {total / 1e6:,.2f} uJ: {shares(summary.energy_pj)}")
+    watts = summary.power_w
+    line(
+        f"  area {sum(summary.area_mm2.values()):.2f} mm2: {shares(summary.area_mm2)}; "
+        f"power {sum(watts.values()):.2f} W, {watts['leakage']:.2f} W of it leakage"
     )
-    line(f"  energy {total / 1e6:,.2f} uJ: {parts}")
     line("who waited for whom", "bold")
     for name, engine in summary.engines.items():
         if not engine["busy"]:

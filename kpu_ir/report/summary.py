@@ -12,6 +12,7 @@ import numpy as np
 from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr
 
 from kpu_ir.machine import Machine
+from kpu_ir.machine.area import area, leakage_watts
 from kpu_ir.report.origin import Origin
 from kpu_ir.report.run import Run
 from kpu_ir.sim.program.plan import Matmul, Plan, steps
@@ -118,6 +119,8 @@ class Summary:
     * ``io_bound_bytes``: the sum of the kernels', each one alone; None unless each is one product.
     * ``engines``: ``busy``, ``stalls`` by cause, ``idle_before``, ``idle_after`` of each add up to
       ``cycles``.
+    * ``area_mm2``: of the machine, by part (docs/area.md). ``power_w``: energy over seconds (``dynamic``, external
+      memory's too), and ``leakage``.
     * ``max_rel_error``: max |got - expected| / max |expected| of each output, the worst.
     """
 
@@ -148,6 +151,8 @@ class Summary:
     io_bound_bytes: int | None
     engines: dict[str, dict[str, Any]]
     energy_pj: dict[str, float]
+    area_mm2: dict[str, float]
+    power_w: dict[str, float]
     kernels: list[KernelRow]
     max_abs_error: float | None
     max_rel_error: float | None
@@ -197,12 +202,24 @@ def check_figures(machine: Machine) -> None:
         )
     table = machine.energy
     costs = (table.external, table.l3, table.l2, table.l1, table.vector, *table.mac.values())
+    size = area(machine).total
+    if size > LARGEST or machine.area.leakage > LARGEST:
+        raise KpuError(
+            f"an area of {size:g} mm2 and its leakage cannot be told",
+            "area",
+            f"at most {LARGEST:g}",
+        )
     if max(costs) > LARGEST:
         raise KpuError(
             f"an event of {max(costs):g} pJ gives no energy that can be told",
             "energy",
             f"at most {LARGEST:g}",
         )
+
+
+def power(pj: float, seconds: float, machine: Machine) -> dict[str, float]:
+    """Watts on average: of ``pj`` picojoules within ``seconds``, and what leaks."""
+    return {"dynamic": pj * 1e-12 / seconds, "leakage": leakage_watts(machine)}
 
 
 SMALLEST, LARGEST = 1e-60, 1e60
@@ -360,6 +377,8 @@ def summarise(
             for name, busy in timing.busy.items()
         },
         energy_pj=energy(counts, machine).parts,
+        area_mm2=area(machine).parts,
+        power_w=power(energy(counts, machine).total, machine.seconds(cycles), machine),
         kernels=rows,
         max_abs_error=errors[0] if errors else None,
         max_rel_error=errors[1] if errors else None,
