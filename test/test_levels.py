@@ -102,6 +102,11 @@ def with_drawn_schedules(draw, module, machine) -> None:
                 chosen = dataclasses.replace(
                     chosen, unroll_n=draw(st.integers(1, 4)), out_depth=draw(st.integers(1, 2))
                 )
+            elif cut.kind == "rows":
+                tile = tuple(draw(st.integers(1, n)) for n in cut.full)
+                cuts = sum(cut.extent(a, tile[a]) < cut.full[a] for a in cut.reduced)
+                forms = ["", "online"] if cut.statistics and cuts == 1 else [""]
+                chosen = dataclasses.replace(chosen, tile=tile, passes=draw(st.sampled_from(forms)))
             elif cut.kind == "horizontal":
                 tile = tuple(draw(st.integers(1, n)) for n in cut.extents)
                 chosen = dataclasses.replace(chosen, tile=tile)
@@ -260,7 +265,7 @@ def draw_layer(draw) -> Graph:
         return g.constant((rng.standard_normal(shape) / np.sqrt(fan)).astype(np.float32))
 
     small, side = st.integers(1, 12), st.integers(1, 20)
-    kinds = ["conv", "conv", "depthwise", "pool", "rows", "rows", "move", "attention", "chain"]
+    kinds = ["conv", "conv", "depthwise", "pool", *["rows"] * 4, "move", "attention", "chain"]
     kind = draw(st.sampled_from(kinds))
     n, c, h, w = draw(st.integers(1, 2)), draw(small), draw(side), draw(side)
     if kind in ("conv", "depthwise", "pool"):
@@ -305,7 +310,8 @@ def draw_layer(draw) -> Graph:
     x = g.input("x", shape)
     axis = draw(st.integers(0, len(shape) - 1))
     if kind == "rows":
-        what = draw(st.sampled_from(["softmax", "log", "layer", "rms", "add", "max", "mean"]))
+        kinds = "softmax log layer rms add max mean sumexp place first".split()
+        what = draw(st.sampled_from(kinds))
         axes = sorted(draw(st.sets(st.integers(0, len(shape) - 1), min_size=1)))
         if what in ("softmax", "log"):
             y = g.softmax(x, axis, what == "log")
@@ -314,6 +320,14 @@ def draw_layer(draw) -> Graph:
             y = g.normalize(x, axes, epsilon=1e-2, center=what == "layer", **affine)
         elif what == "mean":
             y = g.mean(x * x, axes)
+        elif what == "sumexp":
+            m = g.reduce("max", x, axes)
+            y = g.reduce("add", g.map(lambda a, m: formulas.exp(a - m), x, m), axes)
+        elif what == "place":
+            y = g.arg_reduce(draw(st.sampled_from(["max", "min"])), x, axis, draw(st.booleans()))
+        elif what == "first":
+            y, places = g.top_k(x, draw(st.integers(1, shape[axis])), axis)
+            g.output("places", places)
         else:
             y = g.reduce(what, x, axes)
     else:

@@ -85,7 +85,9 @@ class Schedule:
     latency of external memory from small tiles); ``out_depth``: of a result's rings. ``defer``:
     steps by which results are deferred. ``unroll_n``: how many accumulator tiles of a product, unrolled along
     n, are summed in one loop over k: the left operand comes once for all of them, and each leaves
-    by itself.
+    by itself. ``passes``: how rows are read that a tile does not hold: once for each reduction, or
+    ``online``, once for two that need each other (the largest and the sum of a softmax, mean and
+    variance of a norm).
     """
 
     tile: tuple[int, ...] = ()
@@ -98,6 +100,7 @@ class Schedule:
     out_depth: int = 2
     defer: int = 1
     unroll_n: int = 1
+    passes: str = ""
 
     def to_attr(self, names: Collection[str] = ()) -> DictionaryAttr:
         """``{tile = [64, 48, 128], dataflow = "os", ...}``, of these fields or of all."""
@@ -171,6 +174,7 @@ class Schedule:
             "order": ("mn", "nm"),
             "lhs": ("", "l3", "l2"),
             "rhs": ("", "l3", "l2"),
+            "passes": ("", "online"),
         }
         for name, values in allowed.items():
             if getattr(self, name) not in values:

@@ -22,7 +22,8 @@ Column = np.ndarray[Any, np.dtype[Any]]
 """A number for each of several schedules."""
 
 FLOWS, ORDERS, PLACES = ("os", "ws", "is"), ("mn", "nm"), ("", "l3", "l2")
-NAMES = {"dataflow": FLOWS, "order": ORDERS, "lhs": PLACES, "rhs": PLACES}
+PASSES = ("", "online")
+NAMES = {"dataflow": FLOWS, "order": ORDERS, "lhs": PLACES, "rhs": PLACES, "passes": PASSES}
 """What the numbers in the columns of names stand for."""
 
 NONE, L3, L2 = range(3)

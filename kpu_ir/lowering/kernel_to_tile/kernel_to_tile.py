@@ -208,6 +208,8 @@ class KernelToTilePass(ModulePass):
     """Steps by which results are deferred."""
     unroll_n: int | None = None
     """Accumulator tiles, unrolled along n."""
+    passes: Literal["online"] | None = None
+    """How rows are read that a tile does not hold."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Lower the module."""

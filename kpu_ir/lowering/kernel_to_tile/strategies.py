@@ -93,6 +93,7 @@ HONOURED = {
     "horizontal": ("dataflow", "order", "lhs", "rhs"),
     "contraction": ("dataflow", "order", "lhs", "rhs", "unroll_n"),
     "convolution": ("dataflow", "order", "lhs", "rhs"),
+    "rows": ("passes",),
 }
 """What a tiling strategy reads of a schedule, beside its tile and what ``tile-to-dma`` reads."""
 
