@@ -33,6 +33,7 @@ from kpu_ir.program.compiled import Compiled, open
 from kpu_ir.program.options import Fuse, Options, Progress, SearchEffort
 from kpu_ir.program.stages import Stage, stage_of
 from kpu_ir.registry import context
+from kpu_ir.sim.program.coverage import check_coverage
 from kpu_ir.sim.program.program import load_program
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import path_of
@@ -279,8 +280,10 @@ def _build(
     choices: list[Choice] = []
     with in_file(name):
         module = source()
-        target = machine or machine_of(module)
+        target, at = machine or machine_of(module), stage_of(module)
         stages = lower(module, target, options, progress, choices)
         program = load_program(stages["dma"], target)
+        if at != "kernel":  # somebody may have changed it by hand
+            check_coverage(program)
     spent = time.perf_counter() - began
     return Compiled(program, stages, options, spent, name, fusion=tuple(choices))

@@ -16,6 +16,7 @@ from kpu_ir.lowering.schedule import ATTRIBUTE
 from kpu_ir.pipeline import kernel_stages, lower
 from kpu_ir.program.options import Options
 from kpu_ir.scalar import formulas
+from kpu_ir.sim.program.coverage import check_coverage
 from kpu_ir.sim.program.plan import Fetch, Write
 from kpu_ir.sim.program.program import load_program
 from kpu_ir.sim.time.model import time_program, trace_program
@@ -230,6 +231,7 @@ def agree(draw, graph: Graph, machine: Machine, whole: bool = True, fuse: str = 
         if "need" not in e.message:  # a drawn schedule that does not fit says so, with both figures
             raise
         return
+    check_coverage(program)
     rng = np.random.default_rng(0)
     inputs = {
         p.name: rng.standard_normal(tuple(p.type.get_shape())).astype(np.float32)

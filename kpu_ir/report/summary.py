@@ -101,6 +101,7 @@ class KernelRow:
 class Summary:
     """Everything that ``kpu-run --json`` prints: cycles, seconds, bytes, pJ, fractions of 1.
 
+    * ``outputs``: what the values were compared with, or that they were not.
     * ``version``, ``machine_digest``, ``command``: which kpu-ir and which values of the machine gave
       the figures, and what gives them again.
     * ``flops``: two a multiply-accumulate, one a lane operation of the vector engine.
@@ -124,6 +125,7 @@ class Summary:
     * ``max_rel_error``: max |got - expected| / max |expected| of each output, the worst.
     """
 
+    outputs: str
     version: str
     command: str
     source: str
@@ -334,6 +336,7 @@ def summarise(
     compulsory = max(limits["compute"], needed / machine.bandwidth["dma"])
     origin = Origin.of(machine, command or compiled.command)
     return Summary(
+        outputs="compared with the reference" if errors else "not compared",
         version=origin.version,
         command=origin.command,
         source=compiled.source,

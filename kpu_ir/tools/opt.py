@@ -335,6 +335,10 @@ class KpuOptMain(xDSLOptMain):
         from kpu_ir.sim.program.layout import check_layout
 
         check_layout(module)
+        if before is None:  # what passes make of it is ours
+            from kpu_ir.program.verify import check_module
+
+            check_module(module)
 
     def output_resulting_program(self, prog: ModuleOp) -> str:
         """The module as text."""

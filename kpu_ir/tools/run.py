@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp, ShapedType
 
     from kpu_ir.machine import Machine
+    from kpu_ir.program.against import Against
     from kpu_ir.program.compiled import Compiled
     from kpu_ir.program.stages import Stage
     from kpu_ir.report.summary import Summary
@@ -48,8 +49,10 @@ def parser() -> argparse.ArgumentParser:
            action="store_true")  # fmt: skip
     option("--compare", "run layer by layer against onnxruntime and name the first that differs",
            action="store_true")  # fmt: skip
-    option("--tolerance", "with --compare: of a layer's largest value (default: 1e-4)",
-           type=float)  # fmt: skip
+    option("--against", "compare the outputs with those of the program that this one was made from: "
+           "a .mlir, .onnx or .kpu file", metavar="FILE")  # fmt: skip
+    option("--tolerance", "with --compare, --against: of the largest value (default: 1e-4; more for "
+           "short floats, 0 for integers)", type=float)  # fmt: skip
     option("--seed", "of the random inputs (default: 0)", metavar="N")
     option("--machine", "a preset or a TOML file (default: the module's own, or 'default')")
     option("--set", "change one value of the machine, as l2.banks=4", action="append", default=[],
@@ -160,12 +163,13 @@ def progress(quiet: bool) -> Generator[Callable[[str], None]]:
 
 
 CONFLICTS = (
-    ("no_values", ("inputs", "outputs", "seed", "compare"), "it computes no values"),
+    ("no_values", ("inputs", "outputs", "seed", "compare", "against"), "it computes no values"),
     ("inputs", ("seed",), "no inputs are drawn"),
     ("emit", ("json", "outputs", "inputs", "seed", "profile", "stepped", "no_values",
-              "trace", "report", "layers", "save", "batch", "compare"),
+              "trace", "report", "layers", "save", "batch", "compare", "against"),
      "it prints the IR and stops"),
-    ("compare", ("outputs", "batch", "profile", "layers", "stepped", "trace", "report", "save"),
+    ("compare", ("outputs", "batch", "profile", "layers", "stepped", "trace", "report", "save",
+                 "against"),
      "it compares and stops"),
     ("json", ("profile", "layers"), "it always has every kernel"),
     ("schedule", ("search",), "it is the schedule"),
@@ -193,8 +197,8 @@ def check_options(args: argparse.Namespace) -> None:
     if args.layers is not None and not args.profile:
         raise KpuError("--layers does nothing without --profile")
     if args.tolerance is not None:
-        if not args.compare:
-            raise KpuError("--tolerance does nothing without --compare")
+        if not (args.compare or args.against):
+            raise KpuError("--tolerance does nothing without --compare or --against")
         if not 0 <= args.tolerance < float("inf"):
             raise KpuError(f"--tolerance {args.tolerance:g}: expected a number from 0")
     if args.compare and not args.file.endswith(".onnx"):
@@ -387,7 +391,10 @@ def target(args: argparse.Namespace, module: ModuleOp, given: Machine | None) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what the options say; 1 where a layer differs from onnxruntime's, else 0."""
+    """Do what the options say; 1 where a layer differs from onnxruntime's, or an output from that of
+    the program ``--against``, else 0."""
+    from dataclasses import replace
+
     check_options(args)
     if args.compare:
         return against_onnxruntime(args)
@@ -412,6 +419,10 @@ def run(args: argparse.Namespace) -> int:
             profile = profile.filter(args.layers)
         with placed(args.file):
             summary, outputs = simulate(compiled, inputs, args, say)
+        found = None
+        if args.against and inputs is not None:
+            found = against(args, compiled, inputs, outputs, say)
+        summary = replace(summary, outputs=said_of_outputs(args, summary, found))
     # Its bar takes the place of the line on what is being done.
     if args.batch and given is not None:
         outputs = run_items(compiled, given, items[1:], outputs, not args.json)
@@ -423,7 +434,9 @@ def run(args: argparse.Namespace) -> int:
         written = write(args, compiled, summary, say)
     if args.json:
         print(summary.to_json())
-        return 0
+        return int(found is not None and found.wrong)
+    if found is not None or summary.max_abs_error is None:
+        print(shown(f"outputs: {summary.outputs}"))
     if args.batch:
         number, cycles = len(items), f"{len(items) * summary.cycles:,} cycles"
         print(
@@ -432,14 +445,52 @@ def run(args: argparse.Namespace) -> int:
         )
     if not args.no_values and given is None and inputs:
         print(f"inputs: random, seed {args.seed or 0} (give your own with --inputs)")
-    if summary.max_abs_error is None and not args.no_values:
-        print("outputs: not compared, the file has no kernel IR to compute a reference from")
     from kpu_ir.report.screen import show
 
     show(summary, profile=profile)
     for line in written:
         print(shown(line))
-    return 0
+    return int(found is not None and found.wrong)
+
+
+def said_of_outputs(args: argparse.Namespace, summary: Summary, found: Against | None) -> str:
+    """What the outputs were compared with, and how that went."""
+    if args.no_values:
+        return "not computed (--no-values), and not compared"
+    if found is not None:
+        return str(found)
+    if summary.max_abs_error is not None:
+        return "compared with the reference"
+    return "not compared: the file has no kernel IR to compute a reference from (--against FILE)"
+
+
+def against(
+    args: argparse.Namespace,
+    compiled: Compiled,
+    inputs: dict[str, Any],
+    outputs: dict[str, Any],
+    say: Callable[[str], None],
+) -> Against:
+    """The outputs beside those of the program that this one was made from."""
+    from kpu_ir.pipeline import compile
+    from kpu_ir.program.against import compare_with
+
+    say("comparing")
+    path = args.against
+    with placed(path):
+        if path.endswith(".kpu"):
+            original = compile(path)
+        else:
+            ir = path.endswith(".mlir")
+            original = compile(
+                path,
+                None if ir else compiled.machine,
+                shapes=None if ir else shapes_of(args.shape),
+                fixed=None if ir else fixed_of(args.fixed),
+                cache=not args.no_cache,
+                search="none",
+            )
+    return compare_with(original, path, compiled, inputs, outputs, args.tolerance)
 
 
 def run_items(

@@ -409,3 +409,26 @@ def test_every_truncation_is_an_error_or_a_model() -> None:
             read("cut.onnx")
         except KpuError:
             pass
+
+
+def test_what_was_compared_is_said_first(run: Run) -> None:
+    _, text, _ = run(small(), "--search", "none", "--emit", "dma", "--elide", "none")
+    Path("edited.mlir").write_text(text)
+    status, out, _ = run("edited.mlir")
+    assert (status, out.split("\n")[0][:22]) == (0, "outputs: not compared:")
+    status, out, _ = run("edited.mlir", "--no-values")
+    assert out.startswith("outputs: not computed (--no-values), and not compared")
+    _, out, _ = run("edited.mlir", "--json")
+    assert next(iter(json.loads(out).items()))[1].startswith("not compared")
+    status, out, _ = run("edited.mlir", "--against", "small.onnx")
+    assert (status, out.split("\n")[0][:32]) == (0, "outputs: agree with small.onnx: ")
+    other = numpy_helper.from_array(2 * np.eye(4, dtype=np.float32), "w")
+    save("other.onnx", [node("MatMul", "x w", "z"), node("Relu", "z")], (2, 4), (2, 4), other)
+    for more in ((), ("--json",)):
+        status, out, _ = run("edited.mlir", "--against", "other.onnx", *more)
+        assert status == 1
+        assert "differ from other.onnx: 'y' by" in out.split("\n")[1 if more else 0]
+    for beside in ("--no-values", "--emit=tile"):
+        status, _, err = run("edited.mlir", "--against", "small.onnx", beside)
+        assert status == 1
+        assert "--against does nothing" in err
