@@ -52,6 +52,8 @@ class Against:
         of = f"{worst.relative:.3g} of its largest value, allowed {worst.tolerance:.3g}"
         if self.wrong:
             return f"differ from {name}: '{worst.name}' by {worst.absolute:.3g}, {of}"
+        if not any(d.absolute for d in self.outputs):
+            return f"agree with {name}, to the bit"
         return f"agree with {name}: '{worst.name}' differs most, by {worst.absolute:.3g}, {of}"
 
 

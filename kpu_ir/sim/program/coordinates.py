@@ -375,7 +375,7 @@ class Coordinates:
 
 
 COMPUTING = records.Matmul | records.Map | records.Reduce | records.Windowed | records.Put
-LOST = "was an index, a loop or an operation changed? --against compares with the original"
+LOST = "was an index, a loop or an operation changed? kpu-run --against compares with the original"
 
 
 def _vars(loops: Sequence[Index]) -> Variables:

@@ -45,7 +45,7 @@ from kpu_ir.sim.program.program import Program
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.places import at_call
 
-HINT = "was a loop, an offset or an operation changed? --against compares with the original"
+HINT = "was a loop, an offset or an operation changed? kpu-run --against compares with the original"
 
 
 def check_coverage(program: Program) -> None:
