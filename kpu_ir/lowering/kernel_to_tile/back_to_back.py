@@ -227,7 +227,8 @@ class BackToBack:
             min(t, n) for t, n in zip(schedule.tile, (m, m, h, e, d), strict=True)
         )
         tm = min(tm, rows)
-        rows -= rows % tm  # else blocks of rows would reach into each other
+        if rows < m:
+            rows -= rows % tm  # else blocks of rows would reach into each other
         if self.rounds:
             tj, tk = h, d
         r, j, i = nest.loop(m, rows, "r"), nest.loop(h, tj, "j"), nest.loop(rows, tm, "i")
