@@ -62,6 +62,8 @@ class TimeModel:
         at = self.state.places
         self.sharing = {at[p]: [at[o] for o in others] for p, others in self.places.shared.items()}
         """The places that share bytes with a place."""
+        slots = ((ring, slot) for ring, slots in self.places.rings.items() for slot in slots)
+        shared = {ring for ring, slot in slots if slot in self.places.shared}
         self.trace = None
         if observer is not None:
             self.trace = Trace(observer, [0] * max((p.variables for p in program.plans), default=0))
@@ -71,7 +73,7 @@ class TimeModel:
             calls = (call.where for call in program.calls if call.plan is w.plan)
             with at_call(next(calls, None)):
                 self.plans[w.plan.name] = TimedPlan(
-                    w, self.state, machine, self.trace, self.fast_forward, self.operations
+                    w, self.state, machine, self.trace, self.fast_forward, self.operations, shared
                 )
         self.causes = list(self.state.waits)
         """What engines wait for: an engine's index and a cause."""
@@ -124,7 +126,7 @@ class TimeModel:
         end = max(0, *ready, *(clock.free for clock in s.clocks))
         self.latest = max(self.latest, end)
         used = [e.index for e in self.engines if plan.busy[e.name]]
-        begin = min((began[i] or s.clocks[i].first for i in used), default=0)
+        begin = min((began[i] or s.clocks[i].first for i in used), default=end)
         stalls = self._stalls(plan.waits, before)
         return CallTiming(call.label, plan.name, begin, end, plan.busy, stalls, plan.counts)
 
@@ -139,7 +141,7 @@ class TimeModel:
             return self._run(call)
         tensors = self._tensors(call)
         near = [tensor for tensor, b in zip(tensors, call.arguments) if b in pinned]
-        region = Region(self.used, (*plan.slots, *near), tensors)
+        region = Region(self.used, (*plan.slots, *near), (*plan.slots, *tensors))
         names = [(call.arguments.index(b), b in pinned) for b in call.arguments]
         key = (plan.name, *names, *[max(time - base, 0) for time in region.times()])
         known = self.memory.get(key)

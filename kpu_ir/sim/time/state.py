@@ -113,10 +113,15 @@ class Queue:
         """The queue, with times that count from ``origin``."""
         return [(due - origin, *rest) for due, *rest in self.entries]  # pyright: ignore
 
-    def advance(self, trips: int) -> None:
-        """So many trips later, with the same queue as seen from then."""
+    def advance(self, trips: int, turned: Callable[[Place], Place]) -> None:
+        """So many trips later, with the same queue as seen from then, on ``turned`` places."""
         self.now += trips
-        self.entries = deque(self.since(-trips))
+        for due, operation, source, target in self.since(-trips):
+            old, new = (source, target), (turned(source), turned(target))
+            for place, change in ((old[0], -1), (old[1], -1), (new[0], 1), (new[1], 1)):
+                place.pending += change
+            self.entries.popleft()
+            self.entries.append((due, operation, *new))
 
 
 class State:

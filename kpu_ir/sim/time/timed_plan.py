@@ -14,7 +14,7 @@ from kpu_ir.sim.program.plan import Fetch, Loop, Matmul, Step, Vector
 from kpu_ir.sim.time.clock import Engine, Held, cost_at, engines_for
 from kpu_ir.sim.time.durations import Cost
 from kpu_ir.sim.time.operations import NOTHING, Operand, Operation, Operations, Trace, Use, Work
-from kpu_ir.sim.time.repetition import SHORT, Repetition
+from kpu_ir.sim.time.repetition import OPERATIONS, TRIPS, Repetition
 from kpu_ir.sim.time.state import Pointer, State, Wait
 from kpu_ir.sim.time.wiring import Tree, Wire, Wiring
 
@@ -42,8 +42,10 @@ class TimedPlan:
         trace: Trace | None,
         fast_forward: bool,
         operations: list[tuple[Step, Cost, tuple[Held, ...]]],
+        shared: set[int],
     ) -> None:
-        """Make it, and add what it executes to the ``operations`` of the program."""
+        """Make it, and add what it executes to the ``operations`` of the program. ``shared``: rings
+        that others have bytes in common with."""
         self.name, self.wiring, self.state, self.trace = wiring.plan.name, wiring, state, trace
         self.fast_forward = fast_forward
         self.slots = [slot for ring in wiring.plan.rings for slot in state.slots[ring.index]]
@@ -51,6 +53,9 @@ class TimedPlan:
         self._make = Operations(state.queue, trace)
         self._executed = [0] * len(wiring.steps)
         self._held: list[list[Held]] = []
+        everyone = {e.index for e in state.engines}
+        self._users = {r.index: everyone if r.index in shared else set() for r in wiring.plan.rings}
+        """The engines that wait for slots of each ring."""
         self._again: dict[int, tuple[Pointer, Pointer]] = {}
         """The ring and the register of operations that only take a slot up again."""
         self._made: list[Operation] = []
@@ -64,6 +69,9 @@ class TimedPlan:
             self._made.append(self._operation(step, wire, spent, held, len(operations)))
             if spent:
                 operations.append((step, spent, tuple(held)))
+                for register in (*wire.reads, *wire.marks, wire.target):
+                    if register in wiring.ring_of:
+                        self._users[wiring.ring_of[register].index].add(held[0].engine.index)
         self.waits = sorted({*self.waits}, key=lambda wait: wait.number)
         self.body, self.operations = self._block(wiring.body, 1)
         self.busy = {e.name: 0 for e in state.engines}
@@ -105,9 +113,11 @@ class TimedPlan:
         return body, count
 
     def _loop(self, loop: Loop, tree: Tree, body: list[Operation], count: int) -> Operation:
-        if self.fast_forward and loop.trips >= SHORT:
+        if self.fast_forward and loop.trips >= TRIPS and loop.trips * count >= OPERATIONS:
             touched = partial(_touched, tree, self.wiring, self._held)
-            return Repetition(self.state, self.waits, body, loop.trips, count, touched).run
+            users = self._users.__getitem__
+            of = self.state, self.waits, body, loop.trips, count
+            return Repetition(*of, touched, users, self._ring_of).run
         values = range(loop.start, loop.start + loop.trips * loop.step, loop.step)
         at, var = (self.trace.at, loop.var) if self.trace else ([0], 0)
 
@@ -117,6 +127,10 @@ class TimedPlan:
                     operation()
 
         return stepped
+
+    def _ring_of(self, register: int) -> int | None:
+        ring = self.wiring.ring_of.get(register)
+        return None if ring is None else ring.index
 
     # -- one operation ----------------------------------------------------------------------------
 
