@@ -213,3 +213,11 @@ def test_outputs_beside_those_of_the_original() -> None:
     assert "differ from a.mlir: 'y' by" in str(other)
     with pytest.raises(KpuError, match="its inputs are"):
         compare_with(kpu_ir.compile(product()), "b.mlir", program, inputs, program(inputs))
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "layernorm", "sum"])
+def test_rows_that_are_streamed_are_whole(name: str) -> None:
+    """Several passes, the first piece apart, a sum of it beside: all of that is meant."""
+    g = Graph()
+    g.output("y", getattr(g.input("x", (3, 100_000)), name)())
+    check_module(kpu_ir.compile(g, search="none").stages["dma"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, combinations
 from math import prod
 
 import numpy as np
@@ -199,7 +200,7 @@ class Added:
     def wrong(self) -> str | None:
         """What is not added up once, in words; None where all is, in each trip that adds at all."""
         cuts, total = counted(self.boxes, self.shape)
-        return _uneven(cuts, total, len(self.outer), once=True)
+        return _uneven(cuts, total, len(self.outer))
 
 
 def _check_sums(
@@ -277,16 +278,16 @@ def _lengths(found: Sum, one: Placed) -> Shape:
     return tuple(one.extents[i] for i in found.positions)
 
 
-def _uneven(cuts: Sequence[Sequence[int]], total: Counts, outer: int, once: bool) -> str | None:
+def _uneven(cuts: Sequence[Sequence[int]], total: Counts, outer: int) -> str | None:
     """Of counts over ``outer`` loops and dimensions: what is left out, or taken more often; None where
-    every trip takes all once (or equally often), or nothing at all."""
+    every trip takes all once, or nothing at all."""
     rows = total.reshape(-1, *total.shape[outer:])
     edges = cuts[outer:]
     for row in rows:
         least, most = int(row.min()), int(row.max())
-        if most == 0 or (least == most and (most == 1 or not once)):
+        if most == 0 or least == most == 1:
             continue
-        wrong = row == 0 if least == 0 else row > (1 if once else least)
+        wrong = row == 0 if least == 0 else row > 1
         begin, end = first_block(wrong, edges)
         where = ", ".join(f"{a}:{b}" for a, b in zip(begin, end))
         sizes = np.ones((), np.int64)
@@ -303,29 +304,31 @@ def _uneven(cuts: Sequence[Sequence[int]], total: Counts, outer: int, once: bool
 
 
 def _check_parts(function: Function, group: Sequence[tuple[Added, str]]) -> None:
-    """Sums that take a part each take all of it together, each element equally often."""
-    first, words = group[0]
-    record = first.sum.record
-    if len(group) > 1:
-        together: list[Boxes] = []
-        inner = len(first.sum.along)
-        for added, _ in group:
-            if added.outer != first.outer:
-                together = []
-                break
-            together += added.boxes
-        try:
-            if together and len(group[0][0].shape) == len(first.outer) + inner:
-                cuts, total = counted(together, first.shape)
-                found = _uneven(cuts, total, len(first.outer), once=False)
-                if found is None:
-                    return
-                words, record = found, group[-1][0].sum.record
-        except Undecided:
-            return
-    axis = first.sum.along[0]
-    called = _called(function.tensors[axis.tensor]) if axis.tensor >= 0 else "a tile"
-    raise KpuError(f"{words} (dimension {axis.axis} of {called})", record.place, HINT)
+    """Sums that take a part each, on the way through a loop or beside one, are of all of it together
+    with others. A part beside all loops may also stand alone (the mean of a first piece, say)."""
+    moving = [one for one in group if any(a.offset.terms for a in one[0].sum.along)]
+    for added, words in moving or group:
+        if not _completed(added, [other for other, _ in group if other is not added]):
+            axis, record = added.sum.along[0], added.sum.record
+            called = _called(function.tensors[axis.tensor]) if axis.tensor >= 0 else "a tile"
+            raise KpuError(f"{words} (dimension {axis.axis} of {called})", record.place, HINT)
+
+
+def _completed(added: Added, others: Sequence[Added]) -> bool:
+    """Whether a sum takes all of its operand once, together with one to three others."""
+    apart: list[list[Boxes]] = []
+    for other in others:
+        if other.outer == added.outer and other.boxes not in apart:
+            apart.append(other.boxes)
+    for count in range(1, min(3, len(apart)) + 1):
+        for chosen in combinations(apart, count):
+            try:
+                cuts, total = counted([*added.boxes, *chain(*chosen)], added.shape)
+            except Undecided:
+                return True
+            if _uneven(cuts, total, len(added.outer)) is None:
+                return True
+    return False
 
 
 def _called(tensor: records.Tensor) -> str:
