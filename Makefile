@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@# setuptools warns at every editable install that it is one
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[onnx,oracle,plot,examples]' --group dev
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[onnx,oracle,plot,examples,explore,dask]' --group dev
 	@touch $@
 
 venv: $(STAMP) ## make .venv with kpu-ir and all that its tests need

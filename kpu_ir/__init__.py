@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kpu_ir.explore.study import Study
     from kpu_ir.frontends.python.graph import Graph
     from kpu_ir.lowering.schedule import Schedule
     from kpu_ir.machine import Machine
@@ -31,12 +32,23 @@ _HOMES = {
     "Options": "kpu_ir.program.options",
     "compile": "kpu_ir.pipeline",
     "Schedule": "kpu_ir.lowering.schedule",
+    "Study": "kpu_ir.explore.study",
     "load": "kpu_ir.pipeline",
     "open": "kpu_ir.program.compiled",
 }
 
 # Without open: "from kpu_ir import *" would hide Python's.
-__all__ = ["Compiled", "Graph", "KpuError", "Machine", "Options", "Schedule", "compile", "load"]
+__all__ = [
+    "Compiled",
+    "Graph",
+    "KpuError",
+    "Machine",
+    "Options",
+    "Schedule",
+    "Study",
+    "compile",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

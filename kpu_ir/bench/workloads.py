@@ -13,7 +13,6 @@ from pathlib import Path
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 
-import kpu_ir
 from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.frontends.read import read
@@ -28,11 +27,12 @@ from kpu_ir.program.options import Options
 from kpu_ir.registry import context
 from kpu_ir.sim.program.program import Program, load_program
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.package import ROOT as PACKAGE
 from kpu_ir.tuning.cache import Cache
 from kpu_ir.tuning.score import Effort, Objective
 from kpu_ir.tuning.search import Search
 
-ROOT = Path(kpu_ir.__file__).parent.parent
+ROOT = PACKAGE.parent
 """The folder of the checkout, where there is one."""
 
 IN_CHECKOUT = (ROOT / "pyproject.toml").is_file()

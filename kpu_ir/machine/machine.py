@@ -16,6 +16,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -390,7 +391,7 @@ def _changed(part: Any, data: Mapping[str, Any], prefix: str) -> Any:
     given: Any = data
     if not isinstance(given, Mapping):
         raise KpuError(f"a machine's values are a mapping, got {a_kind(given)}")
-    kinds = get_type_hints(type(part))
+    kinds = _kinds(type(part))
     new: dict[str, Any] = {}
     for key, value in data.items():
         path = f"{prefix}{key}"
@@ -410,6 +411,12 @@ def _changed(part: Any, data: Mapping[str, Any], prefix: str) -> Any:
         else:
             new[key] = {**old, **_checked_table(path, value, old)}
     return replace(part, **new)
+
+
+@cache
+def _kinds(part: type) -> dict[str, Any]:
+    """The type of each field; Python looks them up in the source's words every time."""
+    return get_type_hints(part)
 
 
 def _checked_table(path: str, data: Mapping[str, Any], old: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -61,9 +61,9 @@ def search_all(
     count = min(workers(), int(len(funcs) * SECONDS[effort] / (2 * START)))
     if count < 2:
         return found
-    with _pool(count) as pool:
+    with pool_of(count) as pool:
         try:
-            with _no_script():
+            with no_script():
                 asked: dict[Future[Schedule | None], int] = {
                     pool.submit(_answer, str(func), machine.to_dict(), objective, effort): i
                     for i, func in enumerate(funcs)
@@ -78,11 +78,16 @@ def search_all(
 
 
 @contextmanager
-def _pool(count: int) -> Generator[ProcessPoolExecutor]:
-    """A pool of processes that end with the block, whatever they are doing."""
+def pool_of(
+    count: int, begin: Callable[[int], None] | None = None
+) -> Generator[ProcessPoolExecutor]:
+    """A pool of processes that end with the block, whatever they are doing; each calls ``begin`` with
+    this process's number first."""
     before = multiprocessing.active_children()
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, spawn, initializer=_begin, initargs=(os.getpid(),))
+    pool = ProcessPoolExecutor(
+        count, spawn, initializer=begin or watch_parent, initargs=(os.getpid(),)
+    )
     try:
         yield pool
     finally:
@@ -93,7 +98,7 @@ def _pool(count: int) -> Generator[ProcessPoolExecutor]:
 
 
 @contextmanager
-def _no_script() -> Generator[None]:
+def no_script() -> Generator[None]:
     """Processes that are started meanwhile import nothing of the running script."""
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -103,7 +108,7 @@ def _no_script() -> Generator[None]:
         sys.modules["__main__"] = script
 
 
-def _begin(parent: int) -> None:
+def watch_parent(parent: int) -> None:
     """A worker ends when its parent does, whatever it is doing; Ctrl-C is the parent's to hear."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

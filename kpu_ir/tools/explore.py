@@ -1,0 +1,217 @@
+"""``kpu-explore``: which machine? Studies of many machines, and the questions before them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.names import shown
+from kpu_ir.tools.guard import guarded
+
+if TYPE_CHECKING:
+    from kpu_ir.explore.study import Results, Seen
+
+COMMANDS = ("run", "evaluate")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The subcommands; a study's file alone is ``run``."""
+    p = argparse.ArgumentParser(
+        "kpu-explore",
+        description="Run workloads on many machines: kpu-explore study.toml (docs/explore.md).",
+    )
+    commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, help: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help, description=help)
+        sub.add_argument("--json", action="store_true", help="print one JSON object")
+        return sub
+
+    def processes(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--processes", type=int, metavar="N",
+                         help="of this machine (default: one a processor)")  # fmt: skip
+
+    sub = command("run", "a study: evaluate its points, write table, page and pictures")
+    sub.add_argument("study", help="a TOML file")
+    sub.add_argument("--out", metavar="FOLDER", help="results (default: the study's name.results)")
+    sub.add_argument("--resume", action="store_true", help="go on with what the folder has")
+    processes(sub)
+    sub.add_argument("--dask", metavar="ADDRESS", help="a scheduler's, to run on its cluster")
+    sub = command("evaluate", "one point again, from the file of its result or its configuration")
+    sub.add_argument("point", help="a .json file")
+    return p
+
+
+@contextmanager
+def bar(quiet: bool) -> Generator[Callable[[Seen], None]]:
+    """How far a study is, on stderr if that is a terminal: a bar, the time left, the best so far."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda seen: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Left
+
+    from kpu_ir.explore.study import settings_text
+
+    columns = (BarColumn(), MofNCompleteColumn(), Left(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True, markup=False)) as progress:
+        task = progress.add_task("", total=None)
+
+        def watch(seen: Seen) -> None:
+            best = seen.best
+            text = f"best so far: {settings_text(best.knobs)}" if best is not None else ""
+            progress.update(task, completed=seen.done, total=seen.total, description=shown(text))
+
+        yield watch
+
+
+def study(args: argparse.Namespace) -> int:
+    """Run a study and write what it found."""
+    from kpu_ir.explore.study import Study
+
+    if args.processes is not None and (args.processes < 1 or args.dask):
+        raise KpuError("--processes is a number from 1, and not beside --dask")
+    asked = Study.load(args.study)
+    out = Path(args.out or f"{Path(args.study).stem}.results")
+    with bar(args.json) as watch:
+        found = asked.run(
+            out, resume=args.resume, processes=args.processes, dask=args.dask, watch=watch
+        )
+    written = write(found, out, args.line)
+    if args.json:
+        print(json.dumps(described(found, written, args.line), indent=2))
+        return int(any(d.status == "error" for d in found.designs))
+    tell(found)
+    for path in written:
+        print(f"written: {path}")
+    return int(any(d.status == "error" for d in found.designs))
+
+
+def write(found: Results, out: Path, line: str) -> list[str]:
+    """Table, page and pictures of a study; what was written."""
+    from kpu_ir.explore.table import has_parquet, write_csv, write_parquet
+
+    table = found.table()
+    write_csv(table, out / "table.csv")
+    written = [str(out / "table.csv")]
+    if has_parquet():
+        write_parquet(table, out / "table.parquet")
+        written.append(str(out / "table.parquet"))
+    return written
+
+
+def described(found: Results, written: Sequence[str], line: str) -> dict[str, Any]:
+    """A study as JSON."""
+    from kpu_ir.explore.study import settings_text
+    from kpu_ir.support.package import __version__
+
+    best = found.winner
+    return {
+        "version": __version__,
+        "command": line,
+        "study": found.spec.name,
+        "written": list(written),
+        "winner": best.number if best is not None else None,
+        "winner_settings": settings_text(best.knobs) if best is not None else None,
+        "front": [design.number for design in found.front],
+        "table": found.table(),
+    }
+
+
+def tell(found: Results) -> None:
+    """The front on the screen."""
+    from rich.table import Table
+
+    from kpu_ir.report.screen import console
+    from kpu_ir.report.words import words
+
+    out = console()
+    counts: dict[str, int] = {}
+    for design in found.designs:
+        counts[design.status] = counts.get(design.status, 0) + 1
+    said = ", ".join(f"{n} {status}" for status, n in counts.items())
+    out.print(words(f"{found.spec.name}: {len(found.designs)} points: {said}", "bold"))
+    for design in found.designs:
+        if design.status == "error":
+            out.print(words(f"  point {design.number}: {design.reason}"), soft_wrap=True)
+    names = [o.text for o in found.spec.objectives]
+    changed = [knob.name for knob in found.spec.space.knobs]
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for heading in ("point", *names, *changed):
+        table.add_column(words(heading), justify="right")
+    winner = found.winner
+    for design in (*found.front, found.base):
+        number = "base" if design is found.base else str(design.number)
+        mark = " *" if design is winner else ""
+        values = [o.least(v) for o, v in zip(found.spec.objectives, design.values, strict=False)]
+        table.add_row(
+            number + mark,
+            *(f"{v:.4g}" for v in values or [float("nan")] * len(names)),
+            *(f"{design.knobs[name]:,}" for name in changed),
+        )
+    out.print(table)
+    out.print(words("  * the least product of objectives; the others of the front, and the base"))
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Evaluate one point and print its row."""
+    from kpu_ir.explore.evaluate import MEASURED, Point, compiler
+    from kpu_ir.explore.evaluate import evaluate as row_of
+    from kpu_ir.support.files import read_text
+
+    try:
+        data = json.loads(read_text(args.point))
+        given = Point.of_data(data.get("configuration", data))
+    except (ValueError, AttributeError):
+        raise KpuError("this is not JSON of a point", args.point) from None
+    now = Point(given.machine, given.workload, given.options, compiler())
+    row = row_of(now)
+    if args.json:
+        print(json.dumps(row, indent=2))
+        return 0
+    for name, value in row.items():
+        if name not in MEASURED:
+            print(
+                shown(
+                    f"{name:24} {value:,.6g}" if isinstance(value, float) else f"{name:24} {value}"
+                )
+            )
+    kept = data.get("row", {})
+    differs = [
+        k for k in row if k not in (*MEASURED, "key", "compiler") and kept.get(k, row[k]) != row[k]
+    ]
+    if differs:
+        print(f"the file has other values of: {', '.join(differs)}")
+    return int(bool(differs))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what the subcommand says."""
+    match args.command:
+        case "run":
+            return study(args)
+        case _:
+            return evaluate(args)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the tool; 0, or 1 after a message on stderr."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    words = given
+    if given and given[0] not in (*COMMANDS, "-h", "--help"):
+        words = ["run", *given]
+    args = parser().parse_args(words)
+    args.line = shlex.join(["kpu-explore", *given])
+    return guarded("kpu-explore", lambda: run(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
