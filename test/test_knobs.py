@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kpu_ir import Graph, KpuError, Machine, Options
 from kpu_ir.lowering.kernel_to_tile import recognise
 from kpu_ir.machine.area import area, leakage_watts
+from kpu_ir.machine.parts import GROUPS
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.pipeline import lower
 from kpu_ir.sim.program.program import load_program
@@ -83,6 +84,85 @@ def test_a_knob_changes_cycles(setting, value, program, better, search, tmp_path
     assert after < before if better else after > before
 
 
+HONEST = Machine.preset("honest")
+
+
+def softmax(*shape, axis):
+    g = Graph()
+    g.output("y", g.input("x", shape).softmax(axis))
+    return g.module()
+
+
+def transposed(n=256, dtype="f32"):
+    g = Graph()
+    g.output("y", g.input("x", (n, n), dtype).transpose())
+    return g.module()
+
+
+def gathered():
+    g = Graph()
+    g.output("y", g.gather(g.input("table", (1000, 24)), g.input("rows", (200,), "i32")))
+    return g.module()
+
+
+PROGRAMS |= {
+    "columns": lambda: softmax(200, 100, axis=0),
+    "rows": lambda: softmax(60, 16, axis=1),
+    "transpose": transposed,
+    "bytes": lambda: transposed(256, "i8"),
+    "gather": gathered,
+    "halves": lambda: elementwise(lambda x: x.astype("f16").astype("f32") + 1.0),
+}
+
+# (setting, changed value, program, is the machine better for it?), from `honest`, the program as it is
+COSTS_TURNED = [
+    ("external.burst_bytes", 64, "transpose", False),
+    ("external.interleave_bytes", 64, "transpose", False),
+    ("external.row_bytes", 0, "gather", True),
+    ("external.banks", 4, "gather", False),
+    ("external.bank_groups", 1, "gather", True),
+    ("external.bank_stride_bytes", 32, "gather", False),
+    ("external.queue_bytes", 128, "gather", False),
+    ("external.activate_interval", 40, "gather", False),
+    ("external.row_cycle", 400, "gather", False),
+    ("external.row_miss", 4000, "gather", False),
+    ("external.read_to_write", 500, "relu", False),
+    ("external.write_to_read", 500, "relu", False),
+    ("external.refresh_interval", 500, "relu", False),
+    ("external.refresh_cycles", 4000, "relu", False),
+    ("dma.setup", 200, "relu", False),
+    ("dma.run_cycles", 100, "columns", False),
+    ("dma.outstanding", 2, "relu", False),
+    ("dma.request_bytes", 4, "relu", False),
+    ("l3.latency", 100, "small", False),
+    ("l3.tile_bytes_per_cycle", 4, "relu", False),
+    ("mover.setup", 100, "relu", False),
+    ("mover.run_cycles", 100, "transpose", False),
+    ("mover.word_bytes", 256, "columns", False),
+    ("mover.transpose_elements", 1, "bytes", False),
+    ("l2.latency", 100, "rows", False),
+    ("l2.bank_bytes_per_cycle", 2, "relu", False),
+    ("l1.latency", 100, "small", False),
+    ("vector.latency.simple", 100, "rows", False),
+    ("vector.latency.special", 100, "rows", False),
+    ("vector.latency.divide", 100, "rows", False),
+    ("vector.latency.cast", 1000, "halves", False),
+    ("vector.initiation_interval.cast", 20, "halves", False),
+    ("vector.issue", 100, "rows", False),
+    ("vector.bytes_per_cycle", 8, "relu", False),
+    ("control.issue", 50, "small", False),
+    ("control.sync", 100, "small", False),
+]
+
+
+@pytest.mark.parametrize(("setting", "value", "program", "better"), COSTS_TURNED)
+def test_a_cost_changes_cycles(setting, value, program, better):
+    module = lower(PROGRAMS[program](), HONEST, Options(search="none"))["dma"]
+    changed = HONEST.with_settings({setting: value})
+    before, after = (time_program(load_program(module, m)).cycles for m in (HONEST, changed))
+    assert after < before if better else after > before
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "program"),
     [("l1.buffer_bytes", 512, "deep"), ("l1.buffers", 1, "deep")],
@@ -130,9 +210,11 @@ def test_the_clock_changes_seconds_only():
     assert fast.seconds(cycles) == BASE.seconds(cycles) / 2
 
 
-@pytest.mark.parametrize("setting", ["external", "l3", "l2", "l1", "vector", "mac.f32"])
+@pytest.mark.parametrize(
+    "setting", ["external", "activation", "l3", "l2", "l1", "vector", "mac.f32"]
+)
 def test_the_energy_table_changes_energy(setting):
-    counts = timed(PROGRAMS["gelu"](), BASE).counts
+    counts = timed(PROGRAMS["gelu"](), HONEST).counts
     dear = BASE.with_settings([f"energy.{setting}=100.0"])
     assert energy(counts, dear).total > energy(counts, BASE).total
 
@@ -172,7 +254,7 @@ def test_an_older_process_is_never_smaller(a, b):
 
 
 def test_every_number_of_the_machine_is_turned_above():
-    turned = {s for s, *_ in CYCLES} | {
+    turned = {s for s, *_ in (*CYCLES, *COSTS_TURNED)} | {
         "l1.buffers",
         "l1.buffer_bytes",
         "l3.tiles",
@@ -183,7 +265,16 @@ def test_every_number_of_the_machine_is_turned_above():
         "clock_hz",
     }
     turned |= {s.partition("=")[0] for s in LARGER} | {"area.leakage", "area.mac.f32"}
-    turned |= {f"energy.{s}" for s in ("external", "l3", "l2", "l1", "vector", "mac.f32")}
+    turned |= {
+        f"{table}.{name}"
+        for table in ("vector.initiation_interval", "vector.latency")
+        for group, names in GROUPS.items()
+        for name in names
+        if f"{table}.{group}" in turned
+    }
+    turned |= {
+        f"energy.{s}" for s in ("external", "activation", "l3", "l2", "l1", "vector", "mac.f32")
+    }
 
     def leaves(value, path=""):
         if dataclasses.is_dataclass(value):

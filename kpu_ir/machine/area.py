@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from kpu_ir.machine.area_table import LOGIC, SRAM, scale
 from kpu_ir.machine.machine import Machine
+from kpu_ir.machine.parts import GROUPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ def area(machine: Machine) -> Area:
     logic, sram = (scale(rows, table.process_nm) for rows in (LOGIC, SRAM))
     pe = max((n * table.mac_of(kind) for kind, n in fabric.macs.items()), default=0.0)
     pe += table.accumulator * fabric.chained
-    rates = vector.initiation_interval
+    rates = {g: min(vector.initiation_interval[c] for c in GROUPS[g]) for g in GROUPS}
     lane = table.lane / rates["simple"]
     lane += table.special * (1 / rates["divide"] + 1 / rates["special"])
     levels = {

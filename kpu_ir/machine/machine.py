@@ -21,6 +21,21 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from kpu_ir.machine.area_table import USUAL_AREA, AreaTable
+from kpu_ir.machine.costs import COSTS
+from kpu_ir.machine.parts import (
+    GROUPS,
+    L1,
+    L2,
+    L3,
+    Control,
+    Dma,
+    EnergyTable,
+    External,
+    Fabric,
+    Mover,
+    Streamer,
+    Vector,
+)
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import read_text
 from kpu_ir.support.lines import a_kind, allowed
@@ -28,139 +43,6 @@ from kpu_ir.support.names import shortened
 
 PRESETS = Path(__file__).parent / "presets"
 """The folder of the machines that ship with the package."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fabric:
-    """The systolic array."""
-
-    rows: int = 16
-    """PEs from north to south."""
-    columns: int = 16
-    """PEs from west to east."""
-    macs: dict[str, int] = field(
-        default_factory=lambda: {"f32": 1, "f16": 2, "bf16": 2, "i8": 4, "i4": 8}
-    )
-    """Multiply-accumulates that one PE does in one cycle, by operand type."""
-    chained: bool = True
-    """Whether folds overlap: with a second accumulator in each PE, the next fold streams in while
-    the last one drains."""
-
-
-@dataclass(frozen=True, slots=True)
-class Vector:
-    """The vector engine, on the drain of the array and on tiles in L2."""
-
-    lanes: int = 16
-    """Elements it takes at a time."""
-    initiation_interval: dict[str, int] = field(
-        default_factory=lambda: {"simple": 1, "divide": 4, "special": 4}
-    )
-    """Cycles between two groups of lanes, by class of scalar operation."""
-
-
-@dataclass(frozen=True, slots=True)
-class External:
-    """Memory outside the chip."""
-
-    bytes: int = 1 << 30
-    """Capacity, in bytes."""
-    latency: int = 112
-    """Base cycles from a request to its first data (56 ns at 2 GHz)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dma:
-    """The DMA engines, external memory to L3 and back: one a memory channel."""
-
-    channels: int = 4
-    """Engines that work at the same time."""
-    bytes_per_cycle: int = 8
-    """Of one channel, per base cycle."""
-
-
-@dataclass(frozen=True, slots=True)
-class L3:
-    """The large memory on the chip."""
-
-    tiles: int = 4
-    """Memories that it is made of."""
-    tile_bytes: int = 128 << 10
-    """Capacity of one, in bytes."""
-
-    @property
-    def bytes(self) -> int:
-        """Capacity, in bytes."""
-        return self.tiles * self.tile_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Mover:
-    """The block movers, L3 to L2 and back."""
-
-    channels: int = 4
-    """Movers that work at the same time."""
-    bytes_per_cycle: int = 16
-    """Of one mover, per base cycle."""
-
-
-@dataclass(frozen=True, slots=True)
-class L2:
-    """The memory that feeds the array."""
-
-    banks: int = 8
-    """Memories that it is made of."""
-    bank_bytes: int = 64 << 10
-    """Capacity of one, in bytes."""
-
-    @property
-    def bytes(self) -> int:
-        """Capacity, in bytes."""
-        return self.banks * self.bank_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Streamer:
-    """The streamers, L2 to L1."""
-
-    bytes_per_cycle: int = 128
-    """Of all together, per base cycle."""
-
-
-@dataclass(frozen=True, slots=True)
-class L1:
-    """Stream buffers at the edges of the array: half of them for each operand, half of these in
-    use, half being filled."""
-
-    buffers: int = 4
-    """Memories that it is made of."""
-    buffer_bytes: int = 32 << 10
-    """Capacity of one, in bytes."""
-
-    @property
-    def bytes(self) -> int:
-        """Capacity, in bytes."""
-        return self.buffers * self.buffer_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class EnergyTable:
-    """Picojoules of one event."""
-
-    external: float = 12.0
-    """A byte read from or written to external memory, pJ (LPDDR5)."""
-    l3: float = 1.5
-    """A byte read from or written to L3, pJ."""
-    l2: float = 0.7
-    """A byte read from or written to L2, pJ."""
-    l1: float = 0.25
-    """A byte read from or written to L1, pJ."""
-    mac: dict[str, float] = field(
-        default_factory=lambda: {"f32": 0.8, "f16": 0.4, "bf16": 0.4, "i8": 0.25, "i4": 0.15}
-    )
-    """A multiply-accumulate, pJ, by operand type."""
-    vector: float = 0.8
-    """One operation of one lane, pJ."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -172,21 +54,23 @@ class Machine:
     """What reports call it."""
     clock_hz: float = 2e9
     """Base cycles a second."""
-    fabric: Fabric = Fabric()
-    vector: Vector = Vector()
-    external: External = External()
-    dma: Dma = Dma()
-    l3: L3 = L3()
-    mover: Mover = Mover()
-    l2: L2 = L2()
-    streamer: Streamer = Streamer()
-    l1: L1 = L1()
-    energy: EnergyTable = EnergyTable()
+    fabric: Fabric = field(default_factory=Fabric)
+    vector: Vector = field(default_factory=Vector)
+    external: External = field(default_factory=External)
+    dma: Dma = field(default_factory=Dma)
+    l3: L3 = field(default_factory=L3)
+    mover: Mover = field(default_factory=Mover)
+    l2: L2 = field(default_factory=L2)
+    streamer: Streamer = field(default_factory=Streamer)
+    l1: L1 = field(default_factory=L1)
+    control: Control = field(default_factory=Control)
+    energy: EnergyTable = field(default_factory=EnergyTable)
     area: AreaTable = USUAL_AREA
 
     def __repr__(self) -> str:
         """What differs from ``Machine()``."""
-        given = ((f.name, getattr(self, f.name), f.default) for f in fields(self))
+        usual = Machine()
+        given = ((f.name, getattr(self, f.name), getattr(usual, f.name)) for f in fields(self))
         return f"Machine({', '.join(f'{n}={v!r}' for n, v, default in given if v != default)})"
 
     # -- derived ----------------------------------------------------------------------------------
@@ -315,6 +199,28 @@ class Machine:
             at[last] = _parsed(value) if isinstance(value, str) and key != "name" else value
         return _consistent(_changed(self, nested, ""))
 
+    def without(self, costs: Iterable[str]) -> Machine:
+        """This machine spared some costs (``COSTS``), as ``["bursts", "refresh"]``.
+
+        Raises ``KpuError`` for a name that is none.
+        """
+        nothing, settings = Machine(), dict[str, Any]()
+        for name in costs:
+            if name not in COSTS:
+                raise KpuError(f"there is no cost '{name}'", hint=allowed(name, COSTS, "costs"))
+            settings |= {key: _value(nothing, key) for key in COSTS[name]}
+        return self.with_settings(settings)
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The costs that it has: its keys differ from those that cost nothing."""
+        nothing = Machine()
+        return tuple(
+            name
+            for name, keys in COSTS.items()
+            if any(_value(self, key) != _value(nothing, key) for key in keys)
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain nested data, for ``from_dict``."""
         return asdict(self)
@@ -328,11 +234,33 @@ class Machine:
         return _consistent(_changed(Machine(), data, ""))
 
 
+def _value(machine: Machine, key: str) -> Any:
+    """The value of a dotted key: a number, a word or a table."""
+    found: Any = machine
+    for part in key.split("."):
+        found = found[part] if isinstance(found, dict) else getattr(found, part)
+    return found
+
+
+@cache
+def _may_be_zero() -> frozenset[str]:
+    """The keys that are 0 where they cost nothing."""
+    found = {f"vector.latency.{name}" for name in (*Vector().latency, *GROUPS)}
+    found |= {"external.latency", "vector.initiation_interval.cast"}
+    for part, values in asdict(Machine()).items():
+        if isinstance(values, dict):
+            found |= {f"{part}.{key}" for key, value in values.items() if value == 0}
+    return frozenset(found)
+
+
 TYPE_NAME = re.compile(r"bf16|[fi]\d+(E\d+M\d+\w*)?|[su]i\d+")
 """What a key of a table by type looks like: a builtin element type."""
 
 BY_TYPE = {"fabric.macs": int, "energy.mac": float, "area.mac": float}
 """The tables that may get new keys, and the type of their values."""
+
+BY_CLASS = ("vector.initiation_interval", "vector.latency")
+"""The tables by class of scalar operation."""
 
 LARGEST = 1 << 62
 """Integers travel as ``i64``."""
@@ -420,11 +348,18 @@ def _kinds(part: type) -> dict[str, Any]:
 
 
 def _checked_table(path: str, data: Mapping[str, Any], old: dict[str, Any]) -> dict[str, Any]:
-    """Entries of a table, by type or by class of operation."""
+    """Entries of a table, by type or by class of operation; a group of classes sets each of them."""
+    if path in BY_CLASS:
+        data = {
+            name: value
+            for key, value in sorted(data.items(), key=lambda item: item[0] not in GROUPS)
+            for name in GROUPS.get(key, (key,))
+        }
     for key in data:
         new_type = path in BY_TYPE and TYPE_NAME.fullmatch(key)
         if key not in old and not new_type:
-            raise _unknown(f"{path}.{key}", [f"{path}.{k}" for k in old])
+            known = (*old, *GROUPS) if path in BY_CLASS else old
+            raise _unknown(f"{path}.{key}", [f"{path}.{k}" for k in known])
     kind = BY_TYPE.get(path, int)
     return {key: _checked(f"{path}.{key}", value, kind) for key, value in data.items()}
 
@@ -451,7 +386,7 @@ def _checked(path: str, value: Any, kind: type) -> Any:
     if not number or not math.isfinite(value) or (kind is int and int(value) != value):
         expected = "an integer" if kind is int else "a finite number"
         raise KpuError(f"'{path}' must be {expected}, got {shortened(repr(value))}")
-    may_be_zero = path == "external.latency" or path.startswith(("energy.", "area."))
+    may_be_zero = path in _may_be_zero() or path.startswith(("energy.", "area."))
     if value < 0 or (value == 0 and not may_be_zero):
         bound = "not be negative" if may_be_zero else "be positive"
         raise KpuError(f"'{path}' must {bound}, got {shortened(repr(value))}")
@@ -479,6 +414,13 @@ def _consistent(machine: Machine) -> Machine:
     if machine.l3.bytes > machine.external.bytes:
         raise KpuError(
             f"'external.bytes' is {machine.external.bytes}, less than L3's {machine.l3.bytes}"
+        )
+    refresh = machine.external
+    if refresh.refresh_interval and refresh.refresh_cycles >= refresh.refresh_interval:
+        raise KpuError(
+            f"'external.refresh_cycles' is {refresh.refresh_cycles}, no less than the interval of "
+            f"{refresh.refresh_interval}",
+            hint="a refresh ends before the next one begins",
         )
     edge = 4 * max(machine.fabric.rows, machine.fabric.columns)
     if machine.l1.bytes // 4 < edge:

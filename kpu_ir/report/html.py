@@ -33,6 +33,7 @@ KINDS = {
     "vector-data": "waits for data from the vector engine",
     "slot": "waits for a free slot",
     "engine": "waits for an engine",
+    "turn": "turns from reading to writing, or back",
     "tensor": "waits for an earlier kernel's tensor",
     "idle": "idle before its first, after its last operation",
 }

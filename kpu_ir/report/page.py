@@ -52,7 +52,7 @@ circle.dma{fill:var(--dma)}circle.mover{fill:var(--mover)}circle.streamer{fill:v
 .bars div:nth-child(3n){font-size:13px;color:var(--soft);font-variant-numeric:tabular-nums}
 .busy{background:var(--busy)}.dma-data{background:var(--dma)}.mover-data{background:var(--streamer)}
 .fabric-data{background:var(--fabric)}.vector-data{background:var(--vector)}
-.slot{background:var(--slot)}.engine{background:var(--engine)}.tensor{background:var(--tensor)}
+.slot{background:var(--slot)}.turn,.engine{background:var(--engine)}.tensor{background:var(--tensor)}
 .idle{background:var(--idle)}
 details{border:1px solid var(--line);border-radius:8px;margin:8px 0;background:var(--card)}
 summary{cursor:pointer;padding:8px 14px;font-weight:600}

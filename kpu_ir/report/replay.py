@@ -172,6 +172,11 @@ class Replay:
             assert isinstance(step, Fetch | Write)
             ends = marks.ready if isinstance(step, Fetch) else marks.free
             candidates = [ends.get(self._tensor(event, step), NEVER)]
+        elif kind == "turn":
+            memory = self.program.machine.external
+            rest = memory.write_to_read if isinstance(step, Fetch) else memory.read_to_write
+            ends = [marks.engines.get(h.engine.index, NEVER) for h in held]
+            candidates = [(free + rest, index) for free, index in ends]
         elif kind == "engine":
             index = self.engine_index[rest]
             begin = next(h.begin for h in held if h.engine.index == index)
@@ -192,7 +197,7 @@ class Replay:
             marks.engines[h.engine.index] = (t + h.end, i)
         for n, slot in enumerate(sources):
             extra = isinstance(step, Matmul) and n > 1
-            used = (t + (spent.latency if extra else spent.occupancy), i)
+            used = (t + (spent.release if extra else spent.occupancy), i)
             marks.free[slot] = max(marks.free.get(slot, NEVER), used)
         end = (t + spent.latency, i)
         if isinstance(step, Fetch) and step.pinned:

@@ -34,8 +34,7 @@ Body = Callable[..., Array]
 def op_classes(block: Block) -> Counter[str]:
     """How many operations of each class a body costs an element.
 
-    The classes are ``simple``, ``divide`` and ``special``. Constants, changes of width and the
-    terminator are free.
+    The classes are those of ``scalar.ops.PRICES``. Constants and the terminator are free.
     """
     counts: Counter[str] = Counter()
     for op in block.ops:
@@ -200,7 +199,9 @@ class _Compiler:
             return f"{self.bind(function)}({texts}{out})"
         if op.name in ALLOCATING:
             return f"{self.bind(ALLOCATING[op.name](op, dtype))}({texts})"
-        if op.name in FREE:  # a change of width; rounding to what the result can hold
+        if (
+            op.name in FREE or PRICES[op.name] == "cast"
+        ):  # a change of width; rounding to what the result can hold
             narrow = self.narrow(op.results[0].type)
             through = "" if narrow == dtype else f".astype({self.bind(narrow)})"
             return f"{texts}{through}.astype({self.bind(dtype)})"

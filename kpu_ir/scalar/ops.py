@@ -313,27 +313,31 @@ BOOLEAN: dict[str, Function] = {
 }
 """Arithmetic of ``i1``, modulo 2; a set bit is -1 to the signed operations."""
 
-FREE = frozenset(
-    f"arith.{name}"
-    for name in ("constant extf truncf extsi extui trunci index_cast bitcast".split())
-)
-"""What costs nothing: constants, and changes of width that ride on the data path."""
+FREE = frozenset(f"arith.{name}" for name in ("constant", "index_cast", "bitcast"))
+"""What costs nothing on any machine."""
 
-_SIMPLE = (
-    "arith: addf subf mulf maximumf minimumf maxnumf minnumf negf cmpf cmpi select sitofp uitofp "
-    "fptosi fptoui addi subi muli maxsi minsi maxui minui andi ori xori shli shrsi shrui "
-    "math: absf absi ceil floor round roundeven trunc copysign fma ctlz cttz ctpop"
-)
-_DIVIDE = "arith: divf divsi divui floordivsi ceildivsi ceildivui remsi remui math: sqrt rsqrt"
-_SPECIAL = (
-    "math: acos acosh asin asinh atan atan2 atanh cbrt cos cosh erf exp exp2 expm1 log log10 log1p "
-    "log2 powf fpowi ipowi sin sinh tan tanh"
-)
+_CLASSES = {
+    "add": "arith: addf subf negf math: absf",
+    "multiply": "arith: mulf math: fma",
+    "compare": "arith: maximumf minimumf maxnumf minnumf cmpf cmpi select math: copysign",
+    "convert": "arith: sitofp uitofp fptosi fptoui math: ceil floor round roundeven trunc",
+    "integer": "arith: addi subi muli maxsi minsi maxui minui andi ori xori shli shrsi shrui "
+    "math: absi ctlz cttz ctpop",
+    "divide": "arith: divf divsi divui floordivsi ceildivsi ceildivui remsi remui",
+    "sqrt": "math: sqrt rsqrt",
+    "exp": "math: exp exp2 expm1",
+    "log": "math: log log10 log1p log2",
+    "tanh": "math: tanh sinh cosh asinh acosh atanh",
+    "erf": "math: erf",
+    "sin": "math: sin cos tan asin acos atan atan2",
+    "pow": "math: powf fpowi ipowi cbrt",
+    "cast": "arith: extf truncf extsi extui trunci",
+}
 
 
 def _prices() -> dict[str, str]:
     prices: dict[str, str] = {}
-    for kind, words in (("simple", _SIMPLE), ("divide", _DIVIDE), ("special", _SPECIAL)):
+    for kind, words in _CLASSES.items():
         dialect = ""
         for word in words.split():
             if word.endswith(":"):
@@ -344,4 +348,4 @@ def _prices() -> dict[str, str]:
 
 
 PRICES = _prices()
-"""The class of each operation (simple, divide, special); the machine prices the classes."""
+"""The class of each operation (``machine.parts.CLASSES``); the machine prices the classes."""

@@ -12,8 +12,9 @@ from kpu_ir.nest import records
 from kpu_ir.nest.writing import Nest
 from kpu_ir.sim.program.plan import Matmul
 from kpu_ir.sim.time.array_model import Run, simulate
-from kpu_ir.sim.time.durations import Cost, combining, cost
+from kpu_ir.sim.time.durations import Cost, cost
 from kpu_ir.sim.time.energy import energy
+from kpu_ir.sim.time.vector import combining
 
 MACHINE = Machine.preset("default").with_settings(
     {"fabric.rows": 4, "fabric.columns": 3, "vector.lanes": 3, "streamer.bytes_per_cycle": 1 << 20}

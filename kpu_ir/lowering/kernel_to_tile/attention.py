@@ -177,7 +177,7 @@ class Attention:
         )
         count, interval = prod(self.batch), machine.vector.initiation_interval
         own = sum(interval[c] * k for op in self.maps for c, k in op_classes(op.body.block).items())
-        own += 3 * interval["simple"] + interval["special"]  # exp
+        own += 3 * interval["add"] + interval["exp"]  # exp
         macs = machine.fabric.macs.get(str(self.q.kind), 1)
         array = count * m * n * (d + dv) // (machine.fabric.rows * machine.fabric.columns * macs)
         loads = np.where(stays == NONE, again, 1)

@@ -130,7 +130,7 @@ class BackToBack:
         row = ceildiv(machine.fabric.columns, machine.vector.lanes)
         macs = machine.fabric.macs.get(str(self.x.kind), 1)
         size, out = (max(1, bits_of(k) // 8) for k in (self.x.kind, self.results[0][1]))
-        simple = row * interval["simple"]
+        simple = row * interval["add"]
         return (
             Problem(1, m, h, d, size, size, macs, 0, max(1, row * work(self.middle)), simple),
             Problem(1, m, e, h, size, out, macs, 0, max(1, row * work(self.after)), simple),

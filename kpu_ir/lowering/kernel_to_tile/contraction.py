@@ -102,7 +102,7 @@ class Contraction:
             machine.fabric.macs.get(str(element), 1),
             extra,
             max(1, row * work),
-            row * interval["simple"],
+            row * interval["add"],
         )
 
     def candidates(self, machine: Machine) -> Space:

@@ -127,7 +127,7 @@ class HorizontalFusion:
         out = max(1, min(bits_of(kind) for _, kind in self.results) // 8)
         return Problem(
             1, m, n * count, k, size, out, machine.fabric.macs.get(str(self.lhs.kind), 1), 0,
-            max(1, row * work), row * interval["simple"], count,
+            max(1, row * work), row * interval["add"], count,
         )  # fmt: skip
 
     def candidates(self, machine: Machine) -> Space:

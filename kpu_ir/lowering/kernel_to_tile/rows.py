@@ -176,9 +176,9 @@ class Rows(RowKernel):
                 _, body = self.work.get(op, ((), None))
                 classes = op_classes(body.block) if body is not None else {}
                 total += sum(interval[kind] * count for kind, count in classes.items())
-            total += interval["simple"] * len(one.reductions)
+            total += interval["add"] * len(one.reductions)
         if form and self.statistics is not None:
             more = 1 if self.statistics.powers else 2
-            total += more * interval["simple"]
-            total += interval["special"] if self.statistics.powers else 0
+            total += more * interval["add"]
+            total += interval["exp"] if self.statistics.powers else 0
         return total

@@ -123,13 +123,14 @@ class Fetch(Transfer[records.Fetch], Filling[records.Fetch]):
 
     Where a block hangs into the padding, ``low`` is the padding before each dimension, and elements
     outside the tensor read as ``fill``; elsewhere ``low`` is None and offsets count from the tensor
-    itself.
+    itself. ``inside`` are the extents of what is read, where they are others.
     """
 
     offsets: tuple[Affine, ...]
     moves: bool
     bytes: int
     low: Shape | None = None
+    inside: Shape = ()
 
     @property
     def buffer(self) -> int:
@@ -154,12 +155,14 @@ class Fetch(Transfer[records.Fetch], Filling[records.Fetch]):
 
 @dataclass(slots=True, eq=False)
 class Move(Transfer[records.Move], Filling[records.Move], Sourced[records.Move]):
-    """Between L3 and L2. ``block`` are the extents in the source, ``extents`` in the result."""
+    """Between L3 and L2. ``block`` are the extents in the source, which has ``within`` (or they are all of it),
+    ``extents`` those in the result."""
 
     offsets: tuple[Affine, ...]
     block: Shape
     moves: bool
     bytes: int
+    within: Shape = ()
 
     @property
     def permutation(self) -> Shape:

@@ -318,7 +318,7 @@ class _Planner:
         size = packed(record.out.ring.bits, inside)
         if record.by is not None:
             size += packed(record.by.bits, inside[1:2])
-        return Fetch(record, extents, offsets, moves, size, low if hangs else None)
+        return Fetch(record, extents, offsets, moves, size, low if hangs else None, inside)
 
     def _move(self, record: records.Move, out: list[Node]) -> None:
         tile = record.out
@@ -337,7 +337,9 @@ class _Planner:
             self.extents[tile.register] = None
             return
         moves = self._begins(record.reused)
-        step = self._case((record, block, moves), lambda: self._moved(record, block, moves))
+        held = source or block
+        key = (record, block, held, moves)
+        step = self._case(key, lambda: self._moved(record, block, held, moves))
         self.extents[tile.register] = step.extents
         out.append(step)
 
@@ -349,10 +351,10 @@ class _Planner:
             extents.append(min(axis.size, left))
         return tuple(extents) if min(extents, default=1) > 0 else None
 
-    def _moved(self, record: records.Move, block: Shape, moves: bool) -> Move:
+    def _moved(self, record: records.Move, block: Shape, within: Shape, moves: bool) -> Move:
         extents = tuple(block[axis] for axis in record.permuted)
         size = packed(record.out.ring.bits, extents)
-        return Move(record, extents, self.blocks[record].offsets, block, moves, size)
+        return Move(record, extents, self.blocks[record].offsets, block, moves, size, within)
 
     def _case(self, key: tuple[object, ...], make: Callable[[], Any]) -> Any:
         """The step of a case, made once."""

@@ -21,15 +21,16 @@ class Energy:
 
 
 def energy(counts: Mapping[str, int], machine: Machine) -> Energy:
-    """pJ per byte read or written at each level, per multiply-accumulate by type, per lane
-    operation. A multiply-accumulate of the vector engine needs what one of the array does; of a type
-    that the array does not multiply, what a lane operation does."""
+    """pJ per byte read or written at each level (whole bursts of external memory) and per row
+    activated, per multiply-accumulate by type, per lane operation. A multiply-accumulate of the
+    vector engine needs what one of the array does; of a type that the array does not multiply,
+    what a lane operation does."""
     table = machine.energy
-    parts = {
-        level: getattr(table, level)
-        * (counts.get(f"{level}.read", 0) + counts.get(f"{level}.write", 0))
-        for level in ("external", "l3", "l2", "l1")
-    }
+    moved = counts.get("external.burst", 0)
+    parts = {"external": table.external * moved + table.activation * counts.get("activations", 0)}
+    for level in ("l3", "l2", "l1"):
+        bytes = counts.get(f"{level}.read", 0) + counts.get(f"{level}.write", 0)
+        parts[level] = getattr(table, level) * bytes
     prefixes = ("macs.", "vector_macs.")
     macs = [(k.split(".")[1], n) for k, n in counts.items() if k.startswith(prefixes)]
     parts["mac"] = sum(table.mac.get(kind, table.vector) * n for kind, n in macs)

@@ -25,10 +25,12 @@ from kpu_ir.text.places import at_call
 
 @dataclass(frozen=True, slots=True)
 class _Effect:
-    """What a call did: times, waiting cycles. ``base``: the earliest engine at its beginning."""
+    """What a call did: times, what engines did last, waiting cycles. ``base``: the earliest engine at its
+    beginning."""
 
     base: int
     times: list[int]
+    reads: list[bool | None]
     waited: list[int]
     timing: CallTiming
 
@@ -143,16 +145,20 @@ class TimeModel:
         near = [tensor for tensor, b in zip(tensors, call.arguments) if b in pinned]
         region = Region(self.used, (*plan.slots, *near), (*plan.slots, *tensors))
         names = [(call.arguments.index(b), b in pinned) for b in call.arguments]
-        key = (plan.name, *names, *[max(time - base, 0) for time in region.times()])
+        reads = [clock.reads for clock in self.used]
+        key = (plan.name, *names, *reads, *[max(time - base, 0) for time in region.times()])
         known = self.memory.get(key)
         if known is None:
             before = [wait.cycles for wait in plan.waits]
             timing = self._run(call)
             waited = [wait.cycles - cycles for wait, cycles in zip(plan.waits, before)]
-            self.memory[key] = _Effect(base, region.times(), waited, timing)
+            reads = [clock.reads for clock in self.used]
+            self.memory[key] = _Effect(base, region.times(), reads, waited, timing)
             return timing
         t, by = known.timing, base - known.base
         region.put(known.times, by)
+        for clock, did in zip(self.used, known.reads):
+            clock.reads = did
         for wait, cycles in zip(plan.waits, known.waited):
             wait.cycles += cycles
         self.latest = max(self.latest, t.end + by)

@@ -31,6 +31,15 @@ class Use(NamedTuple):
     waited: Wait
 
 
+class Turn(NamedTuple):
+    """What a channel of external memory does: it ``reads`` or writes, and rests so long if it did the
+    other before; the cause of that waiting."""
+
+    reads: bool
+    cycles: int
+    cause: Wait
+
+
 class Operand(NamedTuple):
     """A register, why it is waited for, and whether a deferred operation may touch its slot."""
 
@@ -76,6 +85,27 @@ class Trace:
         return issued
 
 
+Waits = Callable[[int, Wait], tuple[int, Wait]]
+"""A later start, and its cause."""
+
+
+def _turning(waits: Waits | None, clocks: Sequence[Clock], turn: Turn) -> Waits:
+    """Wait as well until these channels have turned around."""
+    reads, cycles, rest = turn
+    writes = not reads
+
+    def turning(start: int, cause: Wait) -> tuple[int, Wait]:
+        if waits:
+            start, cause = waits(start, cause)
+        for clock in clocks:
+            if clock.reads is writes and clock.free + cycles > start:
+                start, cause = clock.free + cycles, rest
+            clock.reads = reads
+        return start, cause
+
+    return turning
+
+
 class Operations:
     """Makes operations: each is told its registers, its work and the causes of its waits."""
 
@@ -83,9 +113,7 @@ class Operations:
         """With the queue of what is deferred."""
         self.queue, self.trace = queue, trace
 
-    def _waits(
-        self, others: Sequence[Use], operands: Sequence[Operand] = ()
-    ) -> Callable[[int, Wait], tuple[int, Wait]] | None:
+    def _waits(self, others: Sequence[Use], operands: Sequence[Operand] = ()) -> Waits | None:
         """Start and cause, when more operands and other engines are waited for too."""
         if not (others or operands):
             return None
@@ -157,7 +185,7 @@ class Operations:
 
     def transfer(
         self, sources: Sequence[Operand], head: Pointer | None, into: Operand, wire: Wire,
-        work: Work, is_fetch: bool,
+        work: Work, is_fetch: bool, turn: Turn | None = None,
     ) -> Operation:  # fmt: skip
         """From a tile or a tensor (and from a list of rows) to the next slot of a ring, to one that
         was taken before, or to a tensor."""
@@ -167,6 +195,8 @@ class Operations:
         settled = [p for p, needed in ((register, settles_target), (origin, settles)) if needed]
         settle, marks, fills = self.queue.settle, bool(wire.marks), wire.fills
         waits = self._waits(others, rows)
+        if turn:
+            waits = _turning(waits, [clock, *(use.clock for use in others)], turn)
         ends = self._ends(work, lambda *places: places[is_fetch : 1 + fills])
 
         def transfer(source: Place | None = None, target: Place = NOWHERE) -> None:

@@ -16,6 +16,7 @@ What the map depends on besides times must be the same too:
 * Registers that a trip reads before it sets them hold the same places, as seen from the heads of
   their rings.
 * Deferred operations are the same, on the same places seen so, due as many trips from now.
+* Channels of external memory have read or written last, as before.
 * Every engine of the loop has begun: what comes before its first operation is no wait.
 
 What nobody can tell apart counts as equal: a slot's time that is no later than each engine that
@@ -290,7 +291,7 @@ class Repetition:
     def _key(self, here: int, base: int) -> list[object]:
         """What the body knows of the state, as seen from ``here``; ``base``: the earliest engine."""
         inside, queue, seen = self.ring_at, self.state.queue, self._seen
-        key: list[object] = []
+        key: list[object] = [clock.reads for clock in self.clocks]
         for register in self.free_of:
             key.append(register.place.free - here)
         for register in self.ready_of:

@@ -16,10 +16,11 @@ from kpu_ir.sim.time.clock import Engine
 @dataclass(slots=True, eq=False)
 class Clock:
     """An engine: when it is ``free`` (0 before its first operation), and when its ``first``
-    operation began (-1 before)."""
+    operation began (-1 before); whether it read last (None where that does not matter)."""
 
     free: int = 0
     first: int = -1
+    reads: bool | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -153,7 +154,7 @@ class State:
     def reset(self) -> None:
         """A cold machine again."""
         for clock in self.clocks:
-            clock.free, clock.first = 0, -1
+            clock.free, clock.first, clock.reads = 0, -1, None
         for place in self.places:
             place.free = place.ready = 0
         for wait in self.waits.values():

@@ -7,13 +7,23 @@ bytes, the work, and the cycles that each engine is busy.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 from kpu_ir.machine import Machine
 from kpu_ir.sim.program.plan import Fetch, Loop, Matmul, Step, Vector
 from kpu_ir.sim.time.clock import Engine, Held, cost_at, engines_for
 from kpu_ir.sim.time.durations import Cost
-from kpu_ir.sim.time.operations import NOTHING, Operand, Operation, Operations, Trace, Use, Work
+from kpu_ir.sim.time.operations import (
+    NOTHING,
+    Operand,
+    Operation,
+    Operations,
+    Trace,
+    Turn,
+    Use,
+    Work,
+)
 from kpu_ir.sim.time.repetition import OPERATIONS, TRIPS, Repetition
 from kpu_ir.sim.time.state import Pointer, State, Wait
 from kpu_ir.sim.time.wiring import Tree, Wire, Wiring
@@ -47,7 +57,7 @@ class TimedPlan:
         """Make it, and add what it executes to the ``operations`` of the program. ``shared``: rings
         that others have bytes in common with."""
         self.name, self.wiring, self.state, self.trace = wiring.plan.name, wiring, state, trace
-        self.fast_forward = fast_forward
+        self.fast_forward, self.machine = fast_forward, machine
         self.slots = [slot for ring in wiring.plan.rings for slot in state.slots[ring.index]]
         self.waits: list[Wait] = []
         self._make = Operations(state.queue, trace)
@@ -63,6 +73,12 @@ class TimedPlan:
         for step, spent in zip(wiring.steps, costs):
             if isinstance(step, Matmul) and spent:  # the array, or the vector engine
                 wiring.producers[wiring.ring_of[step.into].index] = spent.holds[0].engine
+        if sync := machine.control.sync:
+            told = [spent and wiring.tells(step) for step, spent in zip(wiring.steps, costs)]
+            costs = [
+                replace(spent, latency=spent.latency + sync) if spent and tells else spent
+                for spent, tells in zip(costs, told)
+            ]
         for step, wire, spent in zip(wiring.steps, wiring.wires, costs):
             held = engines_for(step, spent, state.engines) if spent else []
             self._held.append(held)
@@ -185,6 +201,13 @@ class TimedPlan:
             others.append(Use(clocks[engine.index], begin, end, *waits))
         work = Work(number, clocks[own.index], spent.occupancy, spent.latency, others)
         if isinstance(step, Matmul | Vector):
-            release = spent.latency if isinstance(step, Matmul) else spent.occupancy
-            return self._make.compute(reads, release, into, wire.gate, work)
-        return self._make.transfer(reads, head, into, wire, work, fetches)
+            return self._make.compute(reads, spent.release, into, wire.gate, work)
+        return self._make.transfer(reads, head, into, wire, work, fetches, self._turn(own, fetches))
+
+    def _turn(self, engine: Engine, reads: bool) -> Turn | None:
+        """What a channel of external memory rests before it reads, or writes."""
+        memory = self.machine.external
+        if engine.kind != "dma" or not (memory.read_to_write or memory.write_to_read):
+            return None
+        cycles = memory.write_to_read if reads else memory.read_to_write
+        return Turn(reads, cycles, self._wait(engine, "turn around"))

@@ -58,6 +58,13 @@ class Wire(NamedTuple):
     fills: bool = True
 
 
+def _engine(step: Step) -> str:
+    """The kind of engine that an operation runs on."""
+    if isinstance(step, Fetch | Move | Put | Write):
+        return carrier(step)
+    return "fabric" if isinstance(step, Matmul) else "vector"
+
+
 class Wiring:
     """The operations of one plan, and how they hang together."""
 
@@ -77,7 +84,13 @@ class Wiring:
         """The rings whose slots deferred operations touch."""
         self.producers: dict[int, str] = {}
         """The engine that fills each ring."""
+        self.readers: dict[int | None, set[str]] = {}
+        """The engines that read what each ring holds."""
         for step, wire in zip(self.steps, self.wires):
+            for register in wire.reads:
+                if register in self.ring_of:
+                    ring = self.ring_of[register].index
+                    self.readers.setdefault(ring, set()).add(_engine(step))
             rings = [self.ring_of[r].index for r in (*wire.reads, wire.target) if r in self.ring_of]
             if wire.trips:
                 self.deferred.update(rings)
@@ -134,6 +147,15 @@ class Wiring:
                     # one before it.
                     gate = ""
                 return Wire(step.into, None, step.operands, step.operands, gate)
+
+    def tells(self, step: Step) -> bool:
+        """Whether an operation's result is for another engine, which must be told. What drains of the
+        array is for one."""
+        target = step.ring.index if isinstance(step, Fetch | Move | Acquire) else None
+        if isinstance(step, Put | Matmul | Vector):
+            target = self.ring_of[step.into].index
+        own = _engine(step)
+        return any(other != own or own == "fabric" for other in self.readers.get(target, ()))
 
     def adder(self, register: int) -> str:
         """The engine that a sum comes from which a product adds to."""

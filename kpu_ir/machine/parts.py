@@ -1,0 +1,233 @@
+"""The parts of a KPU, as plain data: sizes in bytes, times in base cycles, rates per base cycle.
+
+Costs that a design may be spared (bursts, rows, refresh, set-up, latencies, ...) are nothing here:
+``costs`` names them, and the presets and a user's file say what they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Fabric:
+    """The systolic array."""
+
+    rows: int = 16
+    """PEs from north to south."""
+    columns: int = 16
+    """PEs from west to east."""
+    macs: dict[str, int] = field(
+        default_factory=lambda: {"f32": 1, "f16": 2, "bf16": 2, "i8": 4, "i4": 8}
+    )
+    """Multiply-accumulates that one PE does in one cycle, by operand type."""
+    chained: bool = True
+    """Whether folds overlap: with a second accumulator in each PE, the next fold streams in while
+    the last one drains."""
+
+
+GROUPS = {
+    "simple": ("add", "multiply", "compare", "convert", "integer"),
+    "divide": ("divide", "sqrt"),
+    "special": ("exp", "log", "tanh", "erf", "sin", "pow"),
+}
+"""Words that set several classes of scalar operations at once."""
+
+CLASSES = (*(name for names in GROUPS.values() for name in names), "cast")
+"""The classes of scalar operations that a vector engine prices."""
+
+
+def by_class(simple: int, divide: int, special: int) -> dict[str, int]:
+    """A table by class; casts are free."""
+    values = {"simple": simple, "divide": divide, "special": special}
+    return {**{name: values[g] for g, names in GROUPS.items() for name in names}, "cast": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """The vector engine, on the drain of the array and on tiles in L2."""
+
+    lanes: int = 16
+    """Elements it takes at a time."""
+    initiation_interval: dict[str, int] = field(default_factory=lambda: by_class(1, 4, 4))
+    """Cycles between two groups of lanes, by class of scalar operation. A class of 0 rides on the
+    data path: its operations cost no cycle and no energy."""
+    latency: dict[str, int] = field(default_factory=lambda: by_class(0, 0, 0))
+    """Cycles from a group's operands to its result, beyond its interval (the depth of the
+    pipeline), by class."""
+    issue: int = 0
+    """Cycles to begin an operation on a tile, besides those of its elements."""
+    bytes_per_cycle: int = 0
+    """Of its ports to L2, for operands and results together; 0: as many as it can use."""
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """Memory outside the chip."""
+
+    bytes: int = 1 << 30
+    """Capacity, in bytes."""
+    latency: int = 112
+    """Base cycles from a request to its first data (56 ns at 2 GHz)."""
+    burst_bytes: int = 1
+    """What one access moves at least: a run of bytes is moved in whole bursts."""
+    interleave_bytes: int = 0
+    """Bytes of one channel before the next one's; 0: every transfer is spread evenly over its
+    channels."""
+    row_bytes: int = 0
+    """Of one row of one bank; 0: rows cost nothing."""
+    banks: int = 16
+    """Of one channel."""
+    bank_groups: int = 4
+    """Banks of one channel over which addresses are interleaved."""
+    bank_stride_bytes: int = 64
+    """Bytes of one bank before those of the next one of the interleaved banks."""
+    queue_bytes: int = 1024
+    """Of the requests among which a channel's controller chooses the next one."""
+    activate_interval: int = 0
+    """Cycles from one row's activation to the next one's, in other banks (tRRD, tFAW / 4)."""
+    row_cycle: int = 0
+    """Cycles from one row's activation to the next one's, in the same bank (tRC)."""
+    row_miss: int = 0
+    """Cycles to close a row and open another (tRP + tRCD)."""
+    read_to_write: int = 0
+    """Cycles that a channel rests between a read and a write (tRTW)."""
+    write_to_read: int = 0
+    """Cycles that a channel rests between a write and a read (tWTR, then the read's own)."""
+    refresh_interval: int = 0
+    """Cycles from one refresh to the next (tREFI); 0: none is needed."""
+    refresh_cycles: int = 0
+    """Cycles that one takes (tRFC)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dma:
+    """The DMA engines, external memory to L3 and back: one a memory channel."""
+
+    channels: int = 4
+    """Engines that work at the same time."""
+    bytes_per_cycle: int = 8
+    """Of one channel, per base cycle."""
+    setup: int = 0
+    """Cycles to begin a transfer (a descriptor)."""
+    run_cycles: int = 0
+    """Least cycles from one run of contiguous bytes to the next one, in one engine."""
+    outstanding: int = 0
+    """Requests of one engine that wait for their data at the same time; 0: as many as it takes."""
+    request_bytes: int = 64
+    """Of one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class L3:
+    """The large memory on the chip."""
+
+    tiles: int = 4
+    """Memories that it is made of."""
+    tile_bytes: int = 128 << 10
+    """Capacity of one, in bytes."""
+    latency: int = 0
+    """Cycles of an access."""
+    tile_bytes_per_cycle: int = 0
+    """That one serves; 0: as many as are asked for. Addresses are interleaved over all."""
+
+    @property
+    def bytes(self) -> int:
+        """Capacity, in bytes."""
+        return self.tiles * self.tile_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """The block movers, L3 to L2 and back."""
+
+    channels: int = 4
+    """Movers that work at the same time."""
+    bytes_per_cycle: int = 16
+    """Of one mover, per base cycle."""
+    setup: int = 0
+    """Cycles to begin a transfer."""
+    run_cycles: int = 0
+    """Least cycles from one run of contiguous bytes to the next one, in one mover."""
+    word_bytes: int = 1
+    """What one access moves at least: a run is moved in whole words."""
+    transpose_elements: int = 0
+    """Elements that one mover transposes per base cycle, whatever their size; 0: as many as it
+    moves."""
+
+
+@dataclass(frozen=True, slots=True)
+class L2:
+    """The memory that feeds the array."""
+
+    banks: int = 8
+    """Memories that it is made of."""
+    bank_bytes: int = 64 << 10
+    """Capacity of one, in bytes."""
+    latency: int = 0
+    """Cycles of an access."""
+    bank_bytes_per_cycle: int = 0
+    """That one serves; 0: as many as are asked for. Addresses are interleaved over all."""
+
+    @property
+    def bytes(self) -> int:
+        """Capacity, in bytes."""
+        return self.banks * self.bank_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Streamer:
+    """The streamers, L2 to L1."""
+
+    bytes_per_cycle: int = 128
+    """Of all together, per base cycle."""
+
+
+@dataclass(frozen=True, slots=True)
+class L1:
+    """Stream buffers at the edges of the array: half of them for each operand, half of these in
+    use, half being filled."""
+
+    buffers: int = 4
+    """Memories that it is made of."""
+    buffer_bytes: int = 32 << 10
+    """Capacity of one, in bytes."""
+    latency: int = 0
+    """Cycles of an access."""
+
+    @property
+    def bytes(self) -> int:
+        """Capacity, in bytes."""
+        return self.buffers * self.buffer_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What starts operations and tells engines of each other."""
+
+    issue: int = 0
+    """Cycles that an engine spends on each operation besides its work."""
+    sync: int = 0
+    """Cycles until another engine knows that a result is there (a semaphore)."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyTable:
+    """Picojoules of one event."""
+
+    external: float = 12.0
+    """A byte read from or written to external memory, pJ (LPDDR5); whole bursts are."""
+    activation: float = 0.0
+    """The activation of a row of external memory, pJ."""
+    l3: float = 1.5
+    """A byte read from or written to L3, pJ."""
+    l2: float = 0.7
+    """A byte read from or written to L2, pJ."""
+    l1: float = 0.25
+    """A byte read from or written to L1, pJ."""
+    mac: dict[str, float] = field(
+        default_factory=lambda: {"f32": 0.8, "f16": 0.4, "bf16": 0.4, "i8": 0.25, "i4": 0.15}
+    )
+    """A multiply-accumulate, pJ, by operand type."""
+    vector: float = 0.8
+    """One operation of one lane, pJ."""

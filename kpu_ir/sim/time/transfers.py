@@ -1,0 +1,127 @@
+"""How long a transfer takes: what it waits for besides its bytes, on engines of equal channels.
+
+    external memory and L3      set-up + max(external memory, runs, requests in flight), stretched by refreshes
+    L3 and L2                   set-up + max(words, runs, transposition), then the memories' latencies
+
+A machine that is spared these costs is left with ``ceil(bytes / (channels x bytes per cycle))``.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from kpu_ir.machine import Machine
+from kpu_ir.machine.parts import External
+from kpu_ir.sim.program.plan import Fetch, Move, Put, Write, carrier, place
+from kpu_ir.sim.time.costs import Cost, Hold, ceil_div
+from kpu_ir.sim.time.external import ceiling, load
+from kpu_ir.sim.time.runs import Runs, runs_of
+from kpu_ir.support.errors import KpuError
+
+Transfer = Fetch | Move | Put | Write
+
+
+def channels_of(step: Transfer, available: int) -> int:
+    """How many channels carry it. Raises ``KpuError`` for one that there is not."""
+    if step.channels is None:
+        return available
+    if step.channels[-1] >= available:
+        raise KpuError(
+            f"channel {step.channels[-1]} of {available}", place(step.op), "channels count from 0"
+        )
+    return len(step.channels)
+
+
+def runs(step: Transfer) -> tuple[Runs, ...]:
+    """The runs of the tensor or tile that a transfer accesses in part; with a list of rows, the
+    list's first."""
+    if isinstance(step, Put):
+        ring = step.record.source.ring
+        return (runs_of(step.extents, step.extents, ring.bits),)
+    ranges = [loop.bounds for loop in step.record.function.loops]
+    if isinstance(step, Move):
+        bits, kept = step.record.source.ring.bits, step.permutation
+        moved = next((a + 1 for a in range(len(kept) - 1, -1, -1) if kept[a] != a), 0)
+        moved = min(moved, len(kept) - 1)  # a transposition reads row by row
+        return (
+            runs_of(step.within or step.block, step.block, bits, step.offsets, ranges, kept=moved),
+        )
+    tensor = step.record.target if isinstance(step, Write) else step.record.source
+    extents = step.extents if isinstance(step, Write) else step.inside or step.extents
+    if isinstance(step, Fetch) and step.record.by is not None:
+        by = step.record.by
+        listed = runs_of(by.shape, extents[1:2], by.bits, step.offsets[1:2], ranges)
+        return listed, runs_of(
+            tensor.shape, extents, tensor.bits, step.offsets[:1], ranges, scattered=1
+        )
+    return (runs_of(tensor.shape, extents, tensor.bits, step.offsets, ranges),)
+
+
+def transfer(step: Transfer, machine: Machine) -> Cost:
+    """What a transfer costs."""
+    return _moved(step, machine) if carrier(step) == "mover" else _fetched(step, machine)
+
+
+def _fetched(step: Transfer, machine: Machine) -> Cost:
+    """Over external memory's channels."""
+    memory, dma, reads = machine.external, machine.dma, isinstance(step, Fetch)
+    channels, size = channels_of(step, dma.channels), step.bytes
+    busy, moved, activations = Fraction(size, channels * dma.bytes_per_cycle), size, 0
+    if _by_runs(memory) or dma.run_cycles:
+        parts = [load(r, memory, channels, dma.bytes_per_cycle) for r in runs(step) if r.bits]
+        if _by_runs(memory):
+            busy = sum((p.cycles for p in parts), Fraction(0))
+            moved, activations = sum(p.moved for p in parts), sum(p.activations for p in parts)
+        busy = max(busy, dma.run_cycles * sum((p.runs for p in parts), Fraction(0)))
+    if reads and dma.outstanding:
+        requests = Fraction(ceil_div(moved, dma.request_bytes), channels * dma.outstanding)
+        busy = max(busy, requests * memory.latency)
+    if memory.refresh_interval:
+        left = memory.refresh_interval - memory.refresh_cycles
+        busy = busy * memory.refresh_interval / left
+    cycles = dma.setup + max(1, ceiling(busy))
+    source, target = ("external", "l3") if reads else ("l3", "external")
+    counts = {f"{source}.read": size, f"{target}.write": size, "external.burst": moved}
+    if activations:
+        counts["activations"] = activations
+    latency = machine.l3.latency + (memory.latency if reads else 0)
+    return Cost((Hold("dma", 0, cycles),), cycles + latency, counts)
+
+
+def _by_runs(memory: External) -> bool:
+    return memory.burst_bytes > 1 or memory.interleave_bytes > 0 or memory.row_bytes > 0
+
+
+def _moved(step: Transfer, machine: Machine) -> Cost:
+    """Between L3 and L2."""
+    mover, size = machine.mover, step.bytes
+    inward = isinstance(step, Fetch) or (isinstance(step, Move) and step.inward)
+    channels = channels_of(step, mover.channels)
+    busy = Fraction(size, channels * mover.bytes_per_cycle)
+    if mover.word_bytes > 1 or mover.run_cycles:
+        word = 8 * mover.word_bytes
+        parts = [r for r in runs(step) if r.bits]
+        if word > 8:
+            words = sum((r.count * r.entered(word) for r in parts), Fraction(0))
+            busy = words * mover.word_bytes / (channels * mover.bytes_per_cycle)
+        busy = max(busy, Fraction(mover.run_cycles * sum(r.count for r in parts), channels))
+    if mover.transpose_elements and isinstance(step, Move) and _transposes(step):
+        elements = Fraction(8 * size, step.record.source.ring.bits)
+        busy = max(busy, elements / (channels * mover.transpose_elements))
+    for memory in (machine.l3.tiles * machine.l3.tile_bytes_per_cycle,
+                   machine.l2.banks * machine.l2.bank_bytes_per_cycle):  # fmt: skip
+        if memory:
+            busy = max(busy, Fraction(size, memory))
+    cycles = mover.setup + max(1, ceiling(busy))
+    source, target = ("l3", "l2") if inward else ("l2", "l3")
+    counts = {f"{source}.read": size, f"{target}.write": size}
+    latency = machine.l3.latency + machine.l2.latency
+    return Cost((Hold("mover", 0, cycles),), cycles + latency, counts)
+
+
+def _transposes(step: Move) -> bool:
+    """Whether elements that lie side by side no longer do: the last dimension of more than one
+    element is another one afterwards."""
+    before = [axis for axis, n in enumerate(step.block) if n > 1]
+    after = [axis for axis in step.permutation if step.block[axis] > 1]
+    return before[-1:] != after[-1:]

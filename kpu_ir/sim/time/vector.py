@@ -1,0 +1,159 @@
+"""The vector engine: how long operations on tiles take, and what an epilogue costs a row of results.
+
+It handles ``lanes`` elements every interval, the sum over the body's operations by class. Its result
+is there when the last group has gone through the pipeline: the longest chain of the body's
+latencies later. An operation on tiles takes ``vector.issue`` cycles to begin, and no less than its
+operands and results need at the ports.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from xdsl.ir import Block, SSAValue
+
+from kpu_ir.machine import Machine
+from kpu_ir.scalar.body import op_classes
+from kpu_ir.scalar.ops import PRICES
+from kpu_ir.sim.program.plan import Map, Matmul, Reduce, Windowed, element_bytes, product
+from kpu_ir.sim.time.costs import Cost, Hold, ceil_div, type_name
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a body costs an element: cycles between groups of lanes, cycles through the pipeline, and
+    operations by class (those that ride on the data path are none)."""
+
+    interval: int
+    depth: int
+    operations: Counter[str]
+
+
+def body_cost(block: Block, machine: Machine) -> Body:
+    """What ``block`` costs."""
+    intervals, latency = machine.vector.initiation_interval, machine.vector.latency
+    classes = op_classes(block)
+    interval = sum(intervals[kind] * n for kind, n in classes.items())
+    operations = Counter({kind: n for kind, n in classes.items() if intervals[kind]})
+    if not any(latency.values()):
+        return Body(interval, 0, operations)
+    depth: dict[SSAValue, int] = {}
+    for op in block.ops:
+        own = latency[PRICES[op.name]] if op.name in PRICES else 0
+        before = max((depth.get(operand, 0) for operand in op.operands), default=0)
+        depth |= dict.fromkeys(op.results, before + own)
+    return Body(interval, max(depth.values(), default=0), operations)
+
+
+COMBINES = {"add": "add", "mul": "multiply", "max": "compare", "min": "compare"}
+"""The class of what combines elements, by reduction."""
+
+
+def lane_ops(operations: Counter[str], elements: int) -> dict[str, int]:
+    """Counts of operations by class, on so many elements."""
+    counts = {f"lane_ops.{kind}": n * elements for kind, n in operations.items() if n * elements}
+    return {"lane_ops": operations.total() * elements, **counts}
+
+
+def _on_tiles(
+    machine: Machine, read: int, written: int, work: int, depth: int, operations: dict[str, int]
+) -> Cost:
+    """An operation of ``work`` cycles, on tiles in L2, of which so many bytes are read and written."""
+    banks = machine.l2.banks * machine.l2.bank_bytes_per_cycle
+    for rate in (machine.vector.bytes_per_cycle, banks):
+        if rate:
+            work = max(work, ceil_div(read + written, rate))
+    cycles = machine.vector.issue + work
+    counts = {"l2.read": read, "l2.write": written, **operations}
+    latency = cycles + depth + 2 * machine.l2.latency
+    return Cost((Hold("vector", 0, cycles),), latency, counts)
+
+
+def map_cost(step: Map, machine: Machine) -> Cost:
+    """A copy takes as long as one operation that costs a cycle."""
+    body = body_cost(step.body, machine)
+    work = ceil_div(step.elements, machine.vector.lanes) * max(1, body.interval)
+    operations = lane_ops(body.operations, step.elements)
+    return _on_tiles(machine, step.read_bytes, step.written_bytes, work, body.depth, operations)
+
+
+def matmul_cost(step: Matmul, machine: Machine) -> Cost:
+    """A product of a type that the array does not multiply: a multiplication and an addition for each
+    element of the result and of k, in one operation as a window's tap."""
+    intervals, latency = machine.vector.initiation_interval, machine.vector.latency
+    outputs = step.batch * step.m * step.n
+    size = element_bytes(step.out_element, outputs)
+    interval = intervals["multiply"] * step.k + intervals["add"] * step.accumulate
+    depth, operations = latency["multiply"], Counter({"add": int(step.accumulate)})
+    if step.epilogue:
+        body = body_cost(step.epilogue, machine)
+        interval, depth = interval + body.interval, depth + body.depth
+        operations += body.operations
+    # A row of the right operand is read for each row of the left one; that one comes once.
+    operands = element_bytes(step.element, step.batch * step.m * step.k * (1 + step.n))
+    read = operands + step.accumulate * size + step.extra_bytes
+    counts = {f"vector_macs.{type_name(step.element)}": outputs * step.k}
+    counts |= lane_ops(operations, outputs)
+    work = ceil_div(outputs, machine.vector.lanes) * interval
+    return _on_tiles(machine, read, size, work, depth, counts)
+
+
+def combining(elements: int, outputs: int, lanes: int) -> int:
+    """Issues of the vector engine that combine ``elements`` along the last dimension, ``outputs``
+    rows of equal length one behind the other.
+
+    ``w`` lanes read w elements an issue. A row that is longer adds up lane by lane first, then its w
+    lanes combine in a tree; rows that are shorter stand side by side in the lanes, and their trees,
+    no deeper than a row is long, run in the same issues. An engine may leave lanes idle: w is what
+    takes least, and so no lane that is added costs anything.
+
+    >>> combining(2048 * 8, 2048, 8), combining(2048 * 8, 2048, 128)
+    (8192, 512)
+    """
+
+    def issues(w: int) -> int:
+        groups = ceil_div(elements, w)
+        depth = (min(w, ceil_div(elements, outputs)) - 1).bit_length()
+        return groups + min(groups, outputs) * depth
+
+    # Between two powers of two depth does not change: more lanes are better there.
+    return min(issues(w) for w in (*(1 << n for n in range(lanes.bit_length())), lanes))
+
+
+def reduce_cost(step: Reduce, machine: Machine) -> Cost:
+    """Lanes combine side by side; along the last dimension the lanes themselves are combined in a
+    tree, of which each level waits for the one before."""
+    kind, lanes = COMBINES[step.kind], machine.vector.lanes
+    outputs, levels = product(step.extents), 1
+    if len(step.extents) - 1 in step.axes:
+        groups = combining(step.elements, outputs, lanes)
+        levels += (min(lanes, ceil_div(step.elements, outputs)) - 1).bit_length()
+    else:
+        groups = ceil_div(step.elements, lanes)
+    if step.accumulate:
+        groups, levels = groups + ceil_div(outputs, lanes), levels + 1
+    operations = step.elements + (outputs if step.accumulate else 0)
+    read = step.read_bytes + (step.written_bytes if step.accumulate else 0)
+    work = groups * machine.vector.initiation_interval[kind]
+    depth = levels * machine.vector.latency[kind]
+    counts = lane_ops(Counter({kind: 1}), operations)
+    return _on_tiles(machine, read, step.written_bytes, work, depth, counts)
+
+
+def window_cost(step: Windowed, machine: Machine) -> Cost:
+    """One operation a tap (combine, or multiply and add), then the epilogue."""
+    kind = COMBINES[step.kind] if step.weights is None else "multiply"
+    outputs, taps = product(step.extents), step.window.taps
+    interval, depth = taps * machine.vector.initiation_interval[kind], machine.vector.latency[kind]
+    weighted = step.weights is not None
+    operations = Counter[str]() if weighted else Counter({kind: taps})
+    if step.epilogue:
+        body = body_cost(step.epilogue, machine)
+        interval, depth = interval + body.interval, depth + body.depth
+        operations += body.operations
+    work = ceil_div(outputs, machine.vector.lanes) * interval
+    counts = lane_ops(operations, outputs)
+    if weighted:
+        counts[f"vector_macs.{type_name(step.record.source.element)}"] = outputs * taps
+    return _on_tiles(machine, step.read_bytes, step.written_bytes, work, depth, counts)
