@@ -267,7 +267,17 @@ def draw_layer(draw) -> Graph:
         return g.constant((rng.standard_normal(shape) / np.sqrt(fan)).astype(np.float32))
 
     small, side = st.integers(1, 12), st.integers(1, 20)
-    kinds = ["conv", "conv", "depthwise", "pool", *["rows"] * 4, "move", "attention", "chain"]
+    kinds = [
+        "conv",
+        "conv",
+        "depthwise",
+        "pool",
+        *["rows"] * 4,
+        "move",
+        "permute",
+        "attention",
+        "chain",
+    ]
     kind = draw(st.sampled_from(kinds))
     n, c, h, w = draw(st.integers(1, 2)), draw(small), draw(side), draw(side)
     if kind in ("conv", "depthwise", "pool"):
@@ -300,6 +310,11 @@ def draw_layer(draw) -> Graph:
         y = (y + weights(1, hidden)).gelu() if draw(st.booleans()) else y
         y = y @ weights(hidden, e)
         g.output("y", y + weights(m, e) if draw(st.booleans()) else y)
+        return g
+    if kind == "permute":
+        shape = draw(st.lists(st.integers(1, 7), min_size=3, max_size=7))
+        order = draw(st.permutations(range(len(shape))))
+        g.output("y", g.input("x", tuple(shape)).transpose(tuple(order)))
         return g
     if kind == "attention":
         heads, share = draw(st.integers(1, 3)), draw(st.integers(1, 2))

@@ -36,6 +36,7 @@ from kpu_ir.dialects.tile.ops import (
     YieldOp,
 )
 from kpu_ir.dialects.tile.types import (
+    MOVED,
     PINNED,
     Dataflow,
     DataflowAttr,
@@ -46,6 +47,7 @@ from kpu_ir.dialects.tile.types import (
     TileType,
     Window,
     WindowAttr,
+    counters,
     integers,
     is_pinned,
     padding_of,
@@ -54,6 +56,7 @@ from kpu_ir.dialects.tile.types import (
 )
 
 __all__ = [
+    "MOVED",
     "PINNED",
     "AllocOp",
     "BufferOp",
@@ -77,6 +80,7 @@ __all__ = [
     "WindowAttr",
     "WindowOp",
     "YieldOp",
+    "counters",
     "integers",
     "is_pinned",
     "padding_of",

@@ -56,6 +56,7 @@ from kpu_ir.dialects.tile.types import (
     split_indices,
     verify_access,
     verify_gather,
+    verify_moved,
 )
 
 
@@ -235,8 +236,9 @@ class LoadOp(MemoryOperation):
     """Bring a block of a tensor, or of a larger tile, to a memory level.
 
     ``reuse(%j)``: loaded in the first trip of the loop of ``%j`` only. ``permuted [1, 0]``:
-    dimension i of the result is dimension ``permuted[i]`` of the block; at most two dimensions of
-    more than one element change places. ``low``, ``high``: elements around the tensor that read as
+    dimension i of the result is dimension ``permuted[i]`` of the block; a mover steps through five
+    dimensions of more than one element at most, neighbours that stay together counting once.
+    ``low``, ``high``: elements around the tensor that read as
     ``fill`` (default 0); offsets count from the padding.
 
     ``by %list``: dimension 1 of the tensor is read through a list of indices (negative ones count
@@ -444,7 +446,7 @@ class StoreOp(MemoryOperation):
     """Put a tile back into a tensor, clipped at its end.
 
     ``permuted [1, 0]``: dimension i of the block in the tensor is dimension ``permuted[i]`` of the
-    tile; as for ``tile.load``, two dimensions of more than one element change places at most.
+    tile; as for ``tile.load``, through five dimensions at most.
 
     ```mlir
     tile.store %c, %y[%i, %j] : !tile.tile<32x48xf32, l2> -> memref<128x100xf32>
@@ -523,11 +525,6 @@ class StoreOp(MemoryOperation):
                 )
             shape = source.get_shape()
             axes = integers(self.permuted)
-            moving = [axis for axis in axes if shape[axis] > 1]
-            if len(moving) > 2 and moving != sorted(moving):
-                raise VerifyException(
-                    f"tile.store: a block mover transposes two dimensions; {shape} permutes "
-                    f"{len(moving)}"
-                )
+            verify_moved("tile.store", shape, axes)
             block = TileType.of([shape[a] for a in axes], source.element_type, Level.L2)
         verify_access("tile.store", len(integers(self.static_offsets)), target, block)

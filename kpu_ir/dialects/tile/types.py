@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import auto
+from itertools import pairwise
 from typing import Any, cast
 
 from xdsl.dialects.builtin import (
@@ -286,6 +287,34 @@ def is_pinned(type: Attribute) -> bool:
     return isinstance(type, MemRefType) and type.memory_space == PINNED
 
 
+MOVED = 5
+"""The dimensions that a block mover steps through, as the tensor descriptors of other machines have
+them."""
+
+
+def counters(shape: Sequence[int], permutation: Sequence[int]) -> int:
+    """The dimensions through which a mover steps: those of more than one element; what stays
+    together counts once, and a block that keeps its order is one.
+
+    >>> counters((4, 5, 6), (2, 0, 1)), counters((4, 1, 6), (0, 2, 1)), counters((4, 5, 6), (2, 1, 0))
+    (2, 1, 3)
+    """
+    order = [axis for axis in permutation if shape[axis] > 1]
+    stored = sorted(order)
+    together = set(pairwise(stored))
+    return len(order) - sum(pair in together for pair in pairwise(order))
+
+
+def verify_moved(what: str, shape: Sequence[int], permutation: Sequence[int]) -> None:
+    """A block of ``shape`` that one mover can permute."""
+    count = counters(shape, permutation)
+    if count > MOVED:
+        raise VerifyException(
+            f"{what}: a block mover steps through {MOVED} dimensions; {tuple(shape)} in the order "
+            f"{list(permutation)} needs {count}"
+        )
+
+
 def verify_access(
     what: str,
     offsets: int,
@@ -303,11 +332,7 @@ def verify_access(
         raise VerifyException(
             f"{what}: {list(permutation)} does not permute {len(part)} dimensions"
         )
-    moving = [axis for axis in permutation if unpermuted(part, permutation)[axis] > 1]
-    if len(moving) > 2 and moving != sorted(moving):
-        raise VerifyException(
-            f"{what}: a block mover transposes two dimensions; {part} permutes {len(moving)}"
-        )
+    verify_moved(what, unpermuted(part, permutation), permutation)
     part = unpermuted(part, permutation)
     if not (offsets == len(full) == len(part)):
         raise VerifyException(

@@ -12,12 +12,14 @@ from xdsl.ir import Attribute, Operation
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
+from kpu_ir.dialects.tile import MOVED, counters
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import Space, block_space
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Tensor
 from kpu_ir.nest.writing import Nest
+from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import bits_of
 
 
@@ -70,7 +72,7 @@ class Movement:
         return Movement(((shape, kind),), ((tuple(shape[a] for a in axes), kind),), axes)
 
     def default(self, machine: Machine, space: Space | None = None) -> Schedule:
-        """Blocks in the last dimensions of source and result, one element in the others."""
+        """Blocks in the last dimensions of source and result."""
         room = min(machine.l2.bytes, machine.l3.bytes) // (8 * bits_of(self.arguments[0][1]) // 8)
         return Schedule(tile=self.block(min(room, 8192)))
 
@@ -82,24 +84,50 @@ class Movement:
         return block_space(shape, blocks, moved, machine)
 
     def block(self, room: int) -> Shape:
-        """A block of at most about ``room`` elements."""
+        """A block of at most about ``room`` elements, or of one run of 16.
+
+        Runs of the source and of the result become about equally long, from their last dimensions
+        on; what room is left makes the source's longer, then the result's.
+        """
         shape = self.arguments[0][0]
         wanted = [1] * len(shape)
-        last, other = len(shape) - 1, self.axes[-1]
-        if other == last and len(shape) > 1:
-            other = self.axes[-2]
+        read, written = tuple(range(len(shape)))[::-1], self.axes[::-1]
         side = max(16, int(room**0.5))
-        if other == last:
-            wanted[last] = min(shape[last], room)
-        else:
-            wanted[last] = min(shape[last], max(side, room // shape[other]))
-            wanted[other] = min(shape[other], max(1, room // wanted[last]))
-        return tuple(wanted)
+        for order in (read, written):
+            run = 1
+            for axis in order:
+                if run >= side:
+                    break
+                self._widen(wanted, axis, -(-side // run))
+                run *= wanted[axis]
+        wanted = self._even(wanted)
+        for axis in (*read, *written):
+            self._widen(wanted, axis, wanted[axis] * room // prod(wanted))
+        return tuple(self._even(wanted))
+
+    def _even(self, wanted: Sequence[int]) -> list[int]:
+        """As many blocks as before, of about the same size."""
+        shape = self.arguments[0][0]
+        return [-(-n // -(-n // extent)) for n, extent in zip(shape, wanted)]
+
+    def _widen(self, wanted: list[int], axis: int, extent: int) -> None:
+        """Let a block have so many elements of a dimension, as far as the tensor and a mover allow."""
+        before = wanted[axis]
+        wanted[axis] = max(before, min(extent, self.arguments[0][0][axis]))
+        if counters(wanted, self.axes) > MOVED:
+            wanted[axis] = before
 
     def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """The nest: one loop a dimension of the source."""
         shape, kind = self.arguments[0]
         sizes = tuple(min(t, n) for t, n in zip(schedule.tile, shape))
+        if counters(sizes, self.axes) > MOVED:
+            raise KpuError(
+                f"a block mover steps through {MOVED} dimensions; a block of {sizes} in the order "
+                f"{list(self.axes)} needs {counters(sizes, self.axes)}",
+                f"@{nest.function.name}",
+                "a tile of fewer dimensions with more than one element",
+            )
         at = [nest.loop(n, t, f"i{axis}") for axis, (n, t) in enumerate(zip(shape, sizes))]
         out = tuple(sizes[a] for a in self.axes)
         moved = nest.load(args[0], at, out, kind, "block", permuted=self.axes)

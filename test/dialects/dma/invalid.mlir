@@ -191,13 +191,13 @@ func.func @move_permutation() {
 
 // -----
 
-// CHECK: dma.move: a block mover transposes two dimensions; (4, 5, 6) permutes 3
+// CHECK: dma.move: a block mover steps through 5 dimensions; (2, 2, 2, 2, 2, 2) in the order [5, 4, 3, 2, 1, 0] needs 6
 func.func @move_mover() {
   dma.program {
-    dma.ring @a, 1 x <8x8x8xf32, l3> at 0
-    dma.ring @t, 1 x <4x5x6xf32, l2> at 4096
-    %a = dma.acquire @a : !tile.tile<8x8x8xf32, l3>
-    %t = dma.move %a[0, 0, 0] into @t permuted [2, 0, 1] : !tile.tile<8x8x8xf32, l3> -> !tile.tile<4x5x6xf32, l2>
+    dma.ring @a, 1 x <2x2x2x2x2x2xf32, l3> at 0
+    dma.ring @t, 1 x <2x2x2x2x2x2xf32, l2> at 4096
+    %a = dma.acquire @a : !tile.tile<2x2x2x2x2x2xf32, l3>
+    %t = dma.move %a[0, 0, 0, 0, 0, 0] into @t permuted [5, 4, 3, 2, 1, 0] : !tile.tile<2x2x2x2x2x2xf32, l3> -> !tile.tile<2x2x2x2x2x2xf32, l2>
   }
   func.return
 }

@@ -62,9 +62,9 @@ func.func @load_permutation(%a: memref<128x64xf32>) {
 
 // -----
 
-// CHECK: tile.load: a block mover transposes two dimensions; (4, 5, 6) permutes 3
-func.func @load_mover(%a: memref<8x8x8xf32>) {
-  %t = tile.load %a[0, 0, 0] permuted [2, 0, 1] : memref<8x8x8xf32> -> !tile.tile<4x5x6xf32, l2>
+// CHECK: tile.load: a block mover steps through 5 dimensions; (7, 6, 5, 4, 3, 2) in the order [5, 4, 3, 2, 1, 0] needs 6
+func.func @load_mover(%a: memref<8x8x8x8x8x8xf32>) {
+  %t = tile.load %a[0, 0, 0, 0, 0, 0] permuted [5, 4, 3, 2, 1, 0] : memref<8x8x8x8x8x8xf32> -> !tile.tile<2x3x4x5x6x7xf32, l2>
   func.return
 }
 
@@ -608,10 +608,10 @@ func.func @store_no_permutation(%y: memref<48x32xf32>) {
 
 // -----
 
-// CHECK: tile.store: a block mover transposes two dimensions; (4, 32, 48) permutes 3
-func.func @store_three(%y: memref<48x4x32xf32>) {
-  %s = tile.alloc : !tile.tile<4x32x48xf32, l2>
-  tile.store %s, %y[0, 0, 0] permuted [2, 0, 1] : !tile.tile<4x32x48xf32, l2> -> memref<48x4x32xf32>
+// CHECK: tile.store: a block mover steps through 5 dimensions; (2, 2, 2, 3, 3, 3) in the order [5, 3, 1, 4, 2, 0] needs 6
+func.func @store_six(%y: memref<3x3x2x3x2x2xf32>) {
+  %s = tile.alloc : !tile.tile<2x2x2x3x3x3xf32, l2>
+  tile.store %s, %y[0, 0, 0, 0, 0, 0] permuted [5, 3, 1, 4, 2, 0] : !tile.tile<2x2x2x3x3x3xf32, l2> -> memref<3x3x2x3x2x2xf32>
   func.return
 }
 
