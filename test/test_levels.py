@@ -367,7 +367,8 @@ def draw_movement(draw, g: Graph, x, axis: int, weights, rng):
         )
     if what == "concat":
         other = [draw(small) if a == axis else e for a, e in enumerate(shape)]
-        return g.concat([x, weights(*other), x], axis)
+        more = [x] * draw(st.sampled_from([0, 0, 40]))
+        return g.concat([x, weights(*other), x, *more], axis)
     if what == "pad":
         low, high = ([draw(st.integers(0, 3)) for _ in shape] for _ in "lh")
         return g.pad(x, low, high, draw(st.sampled_from([0.0, 1.5])))

@@ -35,6 +35,10 @@ from kpu_ir.support.types import elided
 SMALL = 4096
 """Results of up to this many elements are always folded, larger ones if an operand is as large."""
 
+LARGEST = 1 << 20
+"""What only arranges constants anew is folded up to this many elements, or if an operand has a
+quarter of them: to compute it in every run would write them and read them again."""
+
 
 def constant_of(value: SSAValue) -> kernel.ConstantOp | None:
     """The constant that a value is, if it is one."""
@@ -81,11 +85,21 @@ FOLDED = (
 )
 """What is computed here where all operands are known."""
 
+ARRANGED = (
+    kernel.TransposeOp,
+    kernel.SliceOp,
+    kernel.ConcatOp,
+    kernel.PadOp,
+    kernel.BroadcastOp,
+    kernel.GatherOp,
+)
+"""What only arranges elements anew."""
+
 
 class FoldConstants(RewritePattern):
     """``op(constants)`` --> a constant, unless that takes more memory than it saves.
 
-    A transposed constant with other users is left: the transposition costs less than a second copy.
+    A constant with other users that products read in another order is left: they read it so.
     """
 
     def match_and_rewrite(self, op: Operation, rewriter: PatternRewriter) -> None:
@@ -107,17 +121,24 @@ class FoldConstants(RewritePattern):
 
 
 def worth_folding(op: Operation) -> bool:
-    """Whether the result is small, or takes the place of operands that are as large."""
+    """Whether the result is small, or takes the place of operands that are as large; what only
+    arranges constants anew may take more than that."""
     count = tensor_type(op.results[0]).element_count()
     if count <= SMALL:
         return True
-    if isinstance(op, kernel.SliceOp):  # a weight that is cut into parts
-        users = {use.operation for use in op.source.uses}
-        parts = [tensor_type(u.results[0]).element_count() for u in users if type(u) is type(op)]
-        whole = tensor_type(op.source).element_count()
-        return len(parts) == len(users) and sum(parts) <= whole
-    return not isinstance(op, kernel.MatmulOp) and any(
-        tensor_type(v).element_count() >= count and v.has_one_use() for v in op.operands
+    if isinstance(op, kernel.MatmulOp):
+        return False
+    largest = max(tensor_type(v).element_count() for v in op.operands)
+    if isinstance(op, ARRANGED) and not only_products(op):
+        return count <= max(LARGEST, 4 * largest)
+    return any(tensor_type(v).element_count() >= count and v.has_one_use() for v in op.operands)
+
+
+def only_products(op: Operation) -> bool:
+    """Whether a transposition is for products, which read their operands in any order."""
+    users = {use.operation for use in op.results[0].uses}
+    return isinstance(op, kernel.TransposeOp) and all(
+        isinstance(user, kernel.MatmulOp) for user in users
     )
 
 

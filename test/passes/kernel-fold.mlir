@@ -47,13 +47,25 @@ func.func @elided() -> tensor<3072x768xf32> {
 
 // -----
 
-// A large constant with two users keeps its form: no second copy.
+// A large constant with two users keeps its form where a product reads it in another order: no second copy.
 // CHECK-LABEL: @shared
 // CHECK:         kernel.transpose
-func.func @shared() -> (tensor<3072x768xf32>, tensor<768x3072xf32>) {
+func.func @shared(%x: tensor<4x3072xf32>) -> (tensor<4x768xf32>, tensor<768x3072xf32>) {
   %w = kernel.constant dense_resource<elided> : tensor<768x3072xf32>
   %t = kernel.transpose %w permutation [1, 0] : tensor<768x3072xf32> -> tensor<3072x768xf32>
-  func.return %t, %w : tensor<3072x768xf32>, tensor<768x3072xf32>
+  %y = kernel.matmul %x, %t : (tensor<4x3072xf32>, tensor<3072x768xf32>) -> tensor<4x768xf32>
+  func.return %y, %w : tensor<4x768xf32>, tensor<768x3072xf32>
+}
+
+// -----
+
+// Else it is arranged now rather than in every run.
+// CHECK-LABEL: @arranged
+// CHECK-NOT:     kernel.pad
+func.func @arranged() -> (tensor<776x3072xf32>, tensor<768x3072xf32>) {
+  %w = kernel.constant dense_resource<elided> : tensor<768x3072xf32>
+  %p = kernel.pad %w low [0, 0] high [8, 0] {value = 0.000000e+00 : f64} : tensor<768x3072xf32> -> tensor<776x3072xf32>
+  func.return %p, %w : tensor<776x3072xf32>, tensor<768x3072xf32>
 }
 
 // -----

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from kpu_ir.frontends.onnx.declared import check_size
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
+from kpu_ir.frontends.onnx.transposed import Dimension, transposed
 from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.frontends.python.windows import convolve
@@ -79,21 +80,23 @@ def convolution(node: Node, x: Value, w: Value, bias: int) -> Value:
     return biased(node, convolve(node.graph, x, w, strides, dilations, low, high, groups), bias)
 
 
-def biased(node: Node, y: Value, bias: int = 2) -> Value:
-    """With an input added to the channels, if it is there."""
+def biased(node: Node, y: Value, bias: int = 2, times: int = 1) -> Value:
+    """With an input added to the channels, if it is there; each stands ``times`` times."""
     if not node.has(bias):
         return y
-    if node.shape(bias) not in ((y.shape[1],), (1,)):
-        raise KpuError(f"a bias of shape {node.shape(bias)} does not fit {y.shape[1]} channels")
-    ones = [1] * (len(y.shape) - 2)
-    return y + node.graph.reshape(node.value(bias), (1, -1, *ones))
+    channels = y.shape[1] // times
+    if node.shape(bias) not in ((channels,), (1,)):
+        raise KpuError(f"a bias of shape {node.shape(bias)} does not fit {channels} channels")
+    value, graph = node.value(bias), node.graph
+    if times > 1 and node.shape(bias) == (channels,):
+        several = graph.broadcast(graph.reshape(value, (channels, 1)), (channels, times))
+        value = graph.reshape(several, (channels * times,))
+    return y + graph.reshape(value, (1, -1, *[1] * (len(y.shape) - 2)))
 
 
 @operator("ConvTranspose")
 def conv_transpose(node: Node) -> Tensor:
-    """A convolution that makes s x s outputs a position, which then take their places: nothing is
-    multiplied by the zeros that a stride would put between the elements."""
-    graph = node.graph
+    """Convolutions of the image as it is, one for each place within a stride (``transposed``)."""
     x, w = node.value(0), node.value(1)
     rank = check_weights(node, x, w)
     groups = node.integer("group", 1)
@@ -112,40 +115,11 @@ def conv_transpose(node: Node) -> Tensor:
         raise KpuError(f"its result would have the extents {extents}")
     check_size((*x.shape[:2], *extents), "its result")
     if math.prod(image) == 1 and extents == list(window) and not any(low):
-        return biased(node, from_a_point(graph, x, w, groups))
-    w = transposed_weights(graph, w, groups, dilations)
-    spans = w.shape[2:]
-    taps = [-(-k // s) for k, s in zip(spans, strides)]
-    phases = math.prod(strides)
-    ones = [1] * rank
-    if phases == 1:
-        before = [k - 1 - a for k, a in zip(spans, low)]
-        behind = [e - n + a for e, n, a in zip(extents, image, low)]
-        if min((*before, *behind)) >= 0:
-            return biased(node, convolve(graph, x, w, ones, ones, before, behind, groups))
-    o, c = w.shape[:2]
-    # Taps of each phase, then flipped as the convolution reads them.
-    around = [t * s - k for t, s, k in zip(taps, strides, spans)]
-    w = graph.pad(w, [0, 0, *around], [0] * (rank + 2)) if any(around) else w
-    apart = [n for pair in zip(taps, strides) for n in pair]
-    tap_axes, phase_axes = range(2, 2 * rank + 2, 2), range(3, 2 * rank + 2, 2)
-    parts = graph.transpose(graph.reshape(w, (o, c, *apart)), (0, *phase_axes, 1, *tap_axes))
-    # Weights are flipped: phase p of the result is the (s - 1 - p)-th.
-    parts = graph.reshape(parts, (o * phases, c, *taps))
-    edge = [t - 1 for t in taps]
-    y = convolve(graph, x, parts, ones, ones, edge, edge, groups)
-    n, _, *found = y.shape
-    y = graph.reshape(y, (n, o, *strides, *found))
-    for axis, s in enumerate(strides, 2):
-        y = graph.take(y, range(s - 1, -1, -1), axis)
-    pairs = [axis for i in range(rank) for axis in (2 + rank + i, 2 + i)]
-    y = graph.transpose(y, (0, 1, *pairs))
-    y = graph.reshape(y, (n, o, *(m * s for m, s in zip(found, strides))))
-    missing = [max(0, a + e - m) for a, e, m in zip(low, extents, y.shape[2:])]
-    y = graph.pad(y, [0] * (rank + 2), [0, 0, *missing]) if any(missing) else y
-    if y.shape[2:] != tuple(extents):
-        y = graph.slice(y, [0, 0, *low], [1] * (rank + 2), (n, o, *extents))
-    return biased(node, y)
+        return biased(node, from_a_point(node.graph, x, w, groups))
+    given = zip(image, window, strides, dilations, low, extents, strict=True)
+    return transposed(
+        x, w, groups, [Dimension(*one) for one in given], lambda y, times: biased(node, y, 2, times)
+    )
 
 
 def from_a_point(graph: Graph, x: Value, w: Value, groups: int) -> Value:
@@ -181,20 +155,6 @@ def transposed_extents(
     cut = [max(0, n + m - e) for n, m, e in zip(whole, more, extents)]
     upper = auto == "SAME_UPPER" or (given is not None and auto != "SAME_LOWER")
     return extents, [c // 2 if upper else c - c // 2 for c in cut]
-
-
-def transposed_weights(graph: Graph, w: Value, groups: int, dilations: Sequence[int]) -> Value:
-    """Weights c x o/groups x k.. as o x c/groups x k.., flipped, with zeros for dilations."""
-    c, o, *window = w.shape
-    rank = len(window)
-    w = graph.reshape(w, (groups, c // groups, o, *window))
-    w = graph.transpose(w, (0, 2, 1, *range(3, 3 + rank)))
-    w = graph.reshape(w, (groups * o, c // groups, *window))
-    for axis in range(2, 2 + rank):
-        w = graph.take(w, range(w.shape[axis] - 1, -1, -1), axis)
-    for axis, d in enumerate(dilations, 2):
-        w = spread_out(graph, w, axis, d)
-    return w
 
 
 def spread_out(graph: Graph, x: Value, axis: int, step: int) -> Value:

@@ -20,7 +20,7 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import Space, grid
 from kpu_ir.machine import Machine
-from kpu_ir.nest.records import Tensor
+from kpu_ir.nest.records import ALIGNMENT, Tensor
 from kpu_ir.nest.writing import Nest
 from kpu_ir.support.types import bits_of
 
@@ -100,9 +100,11 @@ class Copying:
         )
 
     def default(self, machine: Machine, space: Space | None = None) -> Schedule:
-        """Blocks of a size that leaves room for rings; ``tile`` holds the number of elements."""
-        room = machine.l3.bytes * 8 // (4 * bits_of(self.results[0][1]))
-        return Schedule(tile=(min(room, 8192),), l3_depth=3, defer=2)
+        """Blocks of a size that leaves room for rings, one for each piece; ``tile`` holds the number of
+        elements."""
+        slot = machine.l3.bytes // (1 + 3 * len(self.pieces)) // ALIGNMENT * ALIGNMENT
+        room = slot * 8 // bits_of(self.results[0][1])
+        return Schedule(tile=(max(1, min(room, 8192)),), l3_depth=3, defer=2)
 
     def candidates(self, machine: Machine) -> Space:
         """Blocks of several sizes."""
