@@ -12,7 +12,7 @@ from kpu_ir.lowering.staging import stage
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Tensor
 from kpu_ir.sim.program.plan import Plan
-from kpu_ir.sim.program.planner import plan_of
+from kpu_ir.sim.program.planner import RingCounter, plan_of
 from kpu_ir.sim.program.program import Program, program_of
 
 
@@ -30,11 +30,15 @@ class KernelModel:
         """The model of a kernel's function, with what is pinned."""
         return KernelModel(func, strategy, tuple(tensors_of(func, strategy)))
 
-    def plan(self, schedule: Schedule, machine: Machine) -> Plan:
+    def plan(
+        self, schedule: Schedule, machine: Machine, ring_index: RingCounter | None = None
+    ) -> Plan:
         """What lowering to ``dma`` and planning that give. Raises the same ``KpuError``."""
         schedule.check(f"@{self.func.sym_name.data}")
         nest = tiled(self.func, self.strategy, self.tensors, schedule)
-        return plan_of(stage(nest, schedule, l3_bytes(self.func, machine), machine.l2.bytes))
+        return plan_of(
+            stage(nest, schedule, l3_bytes(self.func, machine), machine.l2.bytes), ring_index
+        )
 
     def program(self, schedule: Schedule, machine: Machine) -> Program:
         """The kernel alone as a program."""

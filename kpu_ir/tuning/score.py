@@ -41,6 +41,17 @@ def score(timing: Timing, machine: Machine, objective: Objective) -> tuple[float
 def digest_of(func: FuncOp, machine: Machine) -> str:
     """What the time of a kernel with a schedule depends on: its function, what of it is pinned, the
     machine."""
+    shared = current()
+    if shared is not None:
+        known = shared.digests.get(id(func))
+        if known is not None and known[0] is func and known[1] is machine:
+            return known[2]
+        shared.digests[id(func)] = func, machine, _digest(func, machine)
+        return shared.digests[id(func)][2]
+    return _digest(func, machine)
+
+
+def _digest(func: FuncOp, machine: Machine) -> str:
     parts = [str(func.function_type), *(str(op) for op in func.body.block.ops)]
     parts += [str(func.attributes.get(name)) for name in (PINNED, L3_BYTES)]
     parts.append(json.dumps(machine.to_dict()))
@@ -61,12 +72,16 @@ def time_schedule(
     """
     shared = current()
     if shared is None:
-        return _simulated(func, strategy, schedule, machine)
-    key = digest or digest_of(func, machine), schedule
+        return _simulated(KernelModel.of(func, strategy), schedule, machine)
+    digest = digest or digest_of(func, machine)
+    key = digest, schedule
     known = shared.times.get(key)
     if known is None:
+        model = shared.models.get(digest)
+        if model is None:
+            model = shared.models[digest] = KernelModel.of(func, strategy)
         try:
-            known = _simulated(func, strategy, schedule, machine)
+            known = _simulated(model, schedule, machine)
         except KpuError as e:
             known = e
         shared.times[key] = known
@@ -75,7 +90,5 @@ def time_schedule(
     return known
 
 
-def _simulated(
-    func: FuncOp, strategy: TilingStrategy, schedule: Schedule, machine: Machine
-) -> Timing:
-    return time_program(KernelModel.of(func, strategy).program(schedule, machine))
+def _simulated(model: KernelModel, schedule: Schedule, machine: Machine) -> Timing:
+    return time_program(model.program(schedule, machine))

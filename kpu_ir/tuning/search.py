@@ -122,6 +122,10 @@ class Search:
             step = max(1, int(space.guess.min()) // 200)
             space = space.at(space.sorted(space.guess // step, space.bytes, space.guess))
         beside = room < self.machine.l3.bytes
+        here = current()
+        if here is not None and not beside:
+            least = int(space.cycles.min()) if len(space) else 0
+            here.bounds[digest_of(func, self.machine)] = least
         budget = (PINNED_BUDGET if beside else BUDGET)[self.effort]
         tried = _Tried(func, strategy, self, space, moves, budget)
         try:

@@ -9,17 +9,25 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from xdsl.dialects.func import FuncOp
+
 from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.machine import Machine
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.cache import Cache, cache_path
-from kpu_ir.tuning.choice import Choice
+from kpu_ir.tuning.choice import Choice, Cost
+from kpu_ir.tuning.kernels import KernelModel
 
 
 @dataclass
 class Session:
     """Schedules by kernel, and times by kernel and schedule (or why there is none); who is told of
-    progress, and what was decided by simulating both ways."""
+    progress, and what was decided by simulating both ways.
+
+    ``digests`` of functions, ``models`` and ``bounds`` of cycles by digest, ``wholes``: what modules
+    take. A kernel's function is not changed while it is looked at.
+    """
 
     cache: Cache
     progress: Callable[[str], None] = lambda step: None
@@ -27,6 +35,12 @@ class Session:
     times: dict[tuple[str, Schedule], Timing | KpuError] = field(
         default_factory=dict[tuple[str, Schedule], Timing | KpuError]
     )
+    digests: dict[int, tuple[FuncOp, Machine, str]] = field(
+        default_factory=dict[int, tuple[FuncOp, Machine, str]]
+    )
+    models: dict[str, KernelModel] = field(default_factory=dict[str, KernelModel])
+    bounds: dict[str, int] = field(default_factory=dict[str, int])
+    wholes: dict[object, Cost | KpuError] = field(default_factory=dict[object, Cost | KpuError])
 
 
 _CURRENT: ContextVar[Session | None] = ContextVar("kpu_ir_session", default=None)

@@ -7,6 +7,7 @@ tensor that is stored in another order, ``bodies`` are the scalar bodies of nest
 
 from kpu_ir.lowering.kernel_to_tile.kernel_to_tile import (
     KernelToTilePass,
+    MainLowering,
     lower_kernel,
     lower_module,
 )
@@ -21,6 +22,7 @@ from kpu_ir.lowering.kernel_to_tile.strategies import (
 
 __all__ = [
     "KernelToTilePass",
+    "MainLowering",
     "TilingStrategy",
     "lower_kernel",
     "lower_module",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
@@ -397,6 +397,16 @@ def kernel_program(func: FuncOp, machine: Machine) -> Program:
 def program_of(plan: Plan, names: Sequence[str | None], machine: Machine) -> Program:
     """One planned kernel as a program by itself, its tensors called ``names``."""
     return _Loader({}, machine).alone(plan, names)
+
+
+def planned_program(main: FuncOp, plans: Mapping[str, Plan], machine: Machine) -> Program:
+    """A ``@main`` at the ``dma`` level that calls kernels by the names of their plans, whose rings
+    have numbers of their own."""
+    loader = _Loader({}, machine)
+    for plan in plans.values():
+        _fits(plan, machine)
+    loader.plans.update(plans)
+    return loader.main(main)
 
 
 def _is_kernel(func: FuncOp) -> Iterator[bool]:
