@@ -204,12 +204,17 @@ class Machine:
 
         Raises ``KpuError`` for a name that is none.
         """
-        nothing, settings = Machine(), dict[str, Any]()
+        return self.with_settings(Machine.nothing(costs))
+
+    @staticmethod
+    def nothing(costs: Iterable[str]) -> dict[str, Any]:
+        """The settings that spare a machine these costs. Raises ``KpuError`` for a name that is none."""
+        usual, settings = Machine(), dict[str, Any]()
         for name in costs:
             if name not in COSTS:
                 raise KpuError(f"there is no cost '{name}'", hint=allowed(name, COSTS, "costs"))
-            settings |= {key: _value(nothing, key) for key in COSTS[name]}
-        return self.with_settings(settings)
+            settings |= {key: _value(usual, key) for key in COSTS[name]}
+        return settings
 
     @property
     def costs(self) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kpu_ir.machine import Machine
+
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
     """The machine's values, as ``--set`` takes them.
@@ -17,3 +19,16 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]
             yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def spared(costs: Iterable[str]) -> list[str]:
+    """The settings that spare a machine these costs.
+
+    >>> spared(["refresh"])
+    ['external.refresh_interval=0', 'external.refresh_cycles=0']
+    """
+    return [
+        f"{key}={value}"
+        for name, value in Machine.nothing(costs).items()
+        for key, value in flat({name: value})
+    ]

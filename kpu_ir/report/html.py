@@ -124,6 +124,22 @@ def table(
     )
 
 
+def costs(s: Summary) -> str:
+    """What each cost of hardware adds, the largest first."""
+    if not s.costs:
+        return ""
+    rows = [
+        [(name, name), (f"{cycles:,}", cycles), (percent(cycles, s.cycles), cycles)]
+        for name, cycles in s.costs.items()
+    ]
+    return (
+        "<h2>What hardware costs</h2>"
+        + table([("cost", True), ("cycles", False), ("of the run", False)], rows)
+        + '<p class="soft">Cycles that the program saves where the machine is spared one cost, and all '
+        "together; the schedules stay.</p>"
+    )
+
+
 def kernels(s: Summary, timing: Timing) -> str:
     """The kernels' table, one row a call, whose cycles add up; it sorts on a click."""
     heads = [
@@ -300,6 +316,7 @@ def report(compiled: Run, summary: Summary, command: str) -> str:
         sections.append("<p>Nothing is computed here, data only moves.</p>")
     sections += ["<h2>Kernels</h2>", kernels(summary, timing)]
     sections += ["<h2>What each engine did</h2>", bars(summary)]
+    sections.append(costs(summary))
     sections.append("<h2>Critical path</h2>")
     if found:
         sections.append(path(found))

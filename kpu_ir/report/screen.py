@@ -141,6 +141,10 @@ def render(
             f"  {name:8} busy {percent(engine['busy'], summary.cycles):>7}, "
             f"idle {percent(idle, summary.cycles):>6}{'; waited ' if waited else ''}{waited}"
         )
+    if summary.costs:
+        line("what hardware costs, each alone (cycles that the program saves without it)", "bold")
+        costs = (f"{name} {percent(n, summary.cycles)}" for name, n in summary.costs.items() if n)
+        line(f"  {', '.join(costs)}")
     if profile is not None:
         line("where the cycles went", "bold")
         if wrap:

@@ -13,6 +13,8 @@ from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr
 
 from kpu_ir.machine import Machine
 from kpu_ir.machine.area import area, leakage_watts
+from kpu_ir.machine.settings import flat
+from kpu_ir.report.costs import costs_of
 from kpu_ir.report.origin import Origin
 from kpu_ir.report.run import Run
 from kpu_ir.sim.program.plan import Matmul, Plan, steps
@@ -120,6 +122,9 @@ class Summary:
     * ``io_bound_bytes``: the sum of the kernels', each one alone; None unless each is one product.
     * ``engines``: ``busy``, ``stalls`` by cause, ``idle_before``, ``idle_after`` of each add up to
       ``cycles``.
+    * ``events``: what was counted, that energy is charged to (docs/timing.md); ``energy_table``: pJ of one.
+    * ``costs``: cycles that the program saves where the machine is spared one cost of hardware, and all
+      ``together``.
     * ``area_mm2``: of the machine, by part (docs/area.md). ``power_w``: energy over seconds (``dynamic``, external
       memory's too), and ``leakage``.
     * ``max_rel_error``: max |got - expected| / max |expected| of each output, the worst.
@@ -152,7 +157,10 @@ class Summary:
     tensor_bytes: int
     io_bound_bytes: int | None
     engines: dict[str, dict[str, Any]]
+    events: dict[str, int]
     energy_pj: dict[str, float]
+    energy_table: dict[str, float]
+    costs: dict[str, int]
     area_mm2: dict[str, float]
     power_w: dict[str, float]
     kernels: list[KernelRow]
@@ -379,7 +387,10 @@ def summarise(
             }
             for name, busy in timing.busy.items()
         },
+        events=dict(sorted(counts.items())),
         energy_pj=energy(counts, machine).parts,
+        energy_table={key: float(pj) for key, pj in flat(asdict(machine.energy))},
+        costs=costs_of(program, timing.cycles),
         area_mm2=area(machine).parts,
         power_w=power(energy(counts, machine).total, machine.seconds(cycles), machine),
         kernels=rows,

@@ -57,6 +57,8 @@ def parser() -> argparse.ArgumentParser:
     option("--machine", "a preset or a TOML file (default: the module's own, or 'default')")
     option("--set", "change one value of the machine, as l2.banks=4", action="append", default=[],
            metavar="KEY=VALUE", dest="settings")  # fmt: skip
+    option("--without", "spare the machine some costs of hardware, as bursts,refresh (docs/timing.md)",
+           metavar="COST,...")  # fmt: skip
     option("--shape", "the shape of an input, or a named dimension's extent (batch=1)",
            action="append", default=[], metavar="NAME=1x128")  # fmt: skip
     option("--input", "a value for an input, which then is none: a number, numbers by commas, or a "
@@ -211,7 +213,7 @@ def check_options(args: argparse.Namespace) -> None:
         raise KpuError("--save writes a .kpu file", args.save, "give it a name that ends in .kpu")
     if args.file.endswith(".kpu"):
         flags = {"settings": "set", "fixed": "input"}
-        for option in ("machine", "settings", "shape", "fixed", "fuse", "search", "objective",
+        for option in ("machine", "settings", "without", "shape", "fixed", "fuse", "search", "objective",
                        "schedule", "no_cache"):  # fmt: skip
             if getattr(args, option):
                 flag = flags.get(option, option.replace("_", "-"))
@@ -396,6 +398,10 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     check_options(args)
+    if args.without:
+        from kpu_ir.machine.settings import spared
+
+        args.settings = [*spared(args.without.split(",")), *args.settings]
     if args.compare:
         return against_onnxruntime(args)
     with progress(args.json) as say:

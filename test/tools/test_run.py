@@ -12,6 +12,7 @@ import pytest
 import kpu_ir
 from kpu_ir import KpuError
 from kpu_ir.machine import Machine
+from kpu_ir.machine.costs import COSTS
 from kpu_ir.program.compiled import Compiled
 from kpu_ir.tools.run import main
 
@@ -123,6 +124,39 @@ def test_json_adds_up(run: Run) -> None:
     )
     assert data["compile_seconds"] > 0
     assert data["simulate_seconds"] > 0
+
+
+def test_energy_is_the_events_of_json_by_its_table(run: Run) -> None:
+    """From the JSON alone."""
+    given = (small(), "--json", "--no-values", "--search", "none", "--machine", "honest")
+    data = json.loads(run(*given)[1])
+    events, table, found = data["events"], data["energy_table"], dict[str, float]()
+    found["external"] = table["external"] * events["external.burst"]
+    found["external"] += table["activation"] * events["activations"]
+    for level in ("l3", "l2", "l1"):
+        found[level] = table[level] * (events[f"{level}.read"] + events[f"{level}.write"])
+    macs = {k: n for k, n in events.items() if k.partition(".")[0] in ("macs", "vector_macs")}
+    found["mac"] = sum(table[f"mac.{k.partition('.')[2]}"] * n for k, n in macs.items())
+    classes = [n for k, n in events.items() if k.startswith("lane_ops.")]
+    found["vector"] = table["vector"] * sum(classes)
+    assert data["energy_pj"] == pytest.approx(found)
+    assert sum(classes) == events["lane_ops"]
+
+
+def test_costs_of_hardware_are_told_and_spared(run: Run) -> None:
+    given = (small(), "--json", "--no-values", "--search", "none", "--machine")
+    honest, ideal = (json.loads(run(*given, name)[1]) for name in ("honest", "ideal"))
+    costs = honest["costs"]
+    together = costs.pop("together")
+    assert list(costs.values()) == sorted(costs.values(), reverse=True)
+    assert ideal["costs"] == {}
+    assert 0 < max(costs.values()) <= together
+    assert set(costs) == set(COSTS)
+    spared = json.loads(run(*given, "honest", "--without", ",".join(COSTS))[1])
+    assert spared["cycles"] == ideal["cycles"]
+    code, _, err = run(small(), "--without", "burst", "--no-values")
+    assert code
+    assert "did you mean 'bursts'" in err
 
 
 def test_json_says_where_it_comes_from(run: Run) -> None:
