@@ -48,19 +48,27 @@ def overlap(timing: Timing) -> float:
 
 
 def allocated(program: Program) -> dict[str, int]:
-    """Bytes of each memory that rings take, at most, in one kernel."""
+    """Bytes of each memory that are given out, at most, while one kernel runs: to its rings, and to
+    tensors in L3 that are there meanwhile."""
     found = {"l3": 0, "l2": 0}
-    for plan in program.plans:
-        for ring in plan.rings:
-            end = ring.address + ring.slot_bytes * ring.depth
-            found[ring.level] = max(found[ring.level], end)
+    spans = program.lifetimes()
+    standing = [
+        (spans[b.index], b.bytes) for b in program.buffers if b.level == "l3" and b.index in spans
+    ]
+    for number, call in enumerate(program.calls):
+        taken = {"l3": 0, "l2": 0}
+        for ring in call.plan.rings:
+            taken[ring.level] = max(taken[ring.level], ring.end)
+        taken["l3"] += sum(size for (born, dies), size in standing if born <= number <= dies)
+        found = {level: max(found[level], taken[level]) for level in found}
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A stretch of the critical path: from the start of ``operation`` on ``engine`` to the start of
-    the next one, which began no sooner because of ``reason``."""
+    ``then``, which began no sooner because of ``reason``: what it waited for (``operand ...``,
+    ``slot ...``), ``BUSY`` or ``LAST``."""
 
     begin: int
     cycles: int
@@ -68,6 +76,11 @@ class Segment:
     kernel: str
     operation: str
     reason: str
+    then: str = ""
+
+
+BUSY, LAST = "busy", "last"
+"""The engine worked on the operation until the next one in its order began; it is the last to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +89,14 @@ class Analysis:
 
     ``path``: the critical path in order of time; its cycles add up to ``cycles``. ``live``: bytes
     of each memory that hold data still needed, as ``(cycle, bytes)`` from each change on.
-    ``dma_hidden``: the share of the time in which the DMA works that the array or the vector
-    engine works as well.
+    ``busy``: when each engine worked, as ``(begin, end)`` in order. ``dma_hidden``: of ``dma_busy``
+    cycles of the DMA, those in which the array or the vector engine works as well.
     """
 
     cycles: int
     path: tuple[Segment, ...]
     live: dict[str, list[Interval]]
+    busy: dict[str, list[Interval]]
     dma_busy: int
     dma_hidden: int
 
@@ -97,14 +111,25 @@ class Analysis:
         return {level: max((b for _, b in curve), default=0) for level, curve in self.live.items()}
 
     def longest(self) -> list[Segment]:
-        """The path's segments of one engine, kernel, operation and reason as one; longest first."""
-        merged: dict[tuple[str, str, str, str], Interval] = {}
+        """The path's segments of one engine, kernel, operation, reason and next operation as one;
+        longest first."""
+        merged: dict[tuple[str, str, str, str, str], Interval] = {}
         for s in self.path:
-            key = (s.engine, s.kernel, s.operation, s.reason)
+            key = (s.engine, s.kernel, s.operation, s.reason, s.then)
             begin, cycles = merged.get(key, (s.begin, 0))
             merged[key] = (begin, cycles + s.cycles)
         found = [Segment(begin, cycles, *key) for key, (begin, cycles) in merged.items()]
         return sorted(found, key=lambda s: (-s.cycles, s.begin))
+
+    def shares(self) -> dict[str, dict[str, int]]:
+        """Cycles of the path by why they passed: ``busy`` by engine; else by what was waited for."""
+        found: dict[str, dict[str, int]] = {}
+        for s in self.path:
+            why = s.reason.partition(" ")[0]
+            what = s.engine if why in (BUSY, LAST) else s.reason
+            part = found.setdefault(why, {})
+            part[what] = part.get(what, 0) + s.cycles
+        return found
 
 
 def merged(intervals: Sequence[Interval]) -> list[Interval]:
@@ -179,7 +204,7 @@ class _Recorder:
     cause: array[int] = field(default_factory=lambda: array("q"))
     call: array[int] = field(default_factory=lambda: array("q"))
     last: Interval = (0, -1)
-    busy: dict[str, list[Interval]] = field(default_factory=lambda: {"dma": [], "compute": []})
+    busy: dict[str, list[Interval]] = field(default_factory=dict[str, list[Interval]])
     filled: dict[str, list[tuple[int, int, int]]] = field(
         default_factory=lambda: {"l3": [], "l2": []}
     )
@@ -194,18 +219,21 @@ class _Recorder:
             table.append(value)
         self.last = max(self.last, (span.done, span.index))
         for h in span.held:
-            if h.engine.kind != "mover":
-                kind = "dma" if h.engine.kind == "dma" else "compute"
-                self.busy[kind].append((e.start + h.begin, e.start + h.end))
+            worked = self.busy.setdefault(h.engine.name, [])
+            worked.append((e.start + h.begin, e.start + h.end))
 
     def live(self, ring: Ring, begin: int, end: int) -> None:
         """Remember when a slot was in use."""
         self.filled[ring.level].append((begin, end, ring.slot_bytes))
 
+    def stands(self, buffer: int, begin: int, end: int) -> None:
+        """Remember when a tensor stood in L3."""
+        self.filled["l3"].append((begin, end, self.program.buffers[buffer].bytes))
+
     def path(self, replay: Replay) -> tuple[Segment, ...]:
         """Back from the last operation through what each one waited for."""
         end, at = self.last
-        reason = "the last to end"
+        reason, then = LAST, ""
         found: list[Segment] = []
         names: dict[Interval, tuple[str, str, str]] = {}
         while at >= 0:
@@ -215,9 +243,10 @@ class _Recorder:
                 label = self.program.calls[call].label
                 words = describe(step, self.program, call)
                 names[operation, call] = (held[0].engine.name, label, words)
-            found.append(Segment(begin, end - begin, *names[operation, call], reason))
+            found.append(Segment(begin, end - begin, *names[operation, call], reason, then))
             cause = self.cause[at]
-            reason = replay.model.causes[cause][1] if cause >= 0 else "the same engine, in order"
+            reason = replay.model.causes[cause][1] if cause >= 0 else BUSY
+            then = names[operation, call][2]
             end, at = begin, self.binding[at]
         return tuple(reversed(found))
 
@@ -225,13 +254,19 @@ class _Recorder:
 def analyse(program: Program) -> Analysis:
     """Step the program and follow its operations. Time and memory grow with their number."""
     recorder = _Recorder(program)
-    replay = Replay(program, recorder.see, recorder.live)
+    replay = Replay(program, recorder.see, recorder.live, recorder.stands)
     timing = replay.run()
-    dma, compute = merged(recorder.busy["dma"]), merged(recorder.busy["compute"])
+    kinds = {e.name: e.kind for e in replay.model.engines}
+    busy = {name: merged(recorder.busy.get(name, [])) for name in kinds}
+    dma, compute = (
+        merged([i for name, found in busy.items() if kinds[name] in chosen for i in found])
+        for chosen in (("dma",), ("fabric", "feed", "drain", "vector"))
+    )
     return Analysis(
         timing.cycles,
         recorder.path(replay),
         {level: curve(intervals) for level, intervals in recorder.filled.items()},
+        busy,
         sum(end - begin for begin, end in dma),
         common(dma, compute),
     )

@@ -205,7 +205,7 @@ def occupancy_chart(
         parts.append(
             f'<path class="limit" d="M{f.x(0):.1f} {y:.1f}H{f.x(1):.1f}"/>'
             f'<text x="{f.x(1) - 4:.1f}" y="{y - 5:.1f}" text-anchor="end">'
-            f"rings: {size(allocated)}</text>"
+            f"given out: {size(allocated)}</text>"
         )
         parts.append(f.name_x("cycle"))
         return f.svg(kind, f"bytes of {level} in use over time", parts)

@@ -8,13 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from kpu_ir.machine.settings import flat
-from kpu_ir.report.analysis import Analysis, allocated, analyse, overlap, reuse, thinned
+from kpu_ir.report.analysis import (
+    BUSY,
+    LAST,
+    Analysis,
+    Segment,
+    allocated,
+    analyse,
+    overlap,
+    reuse,
+    thinned,
+)
 from kpu_ir.report.charts import occupancy_chart, roofline_chart
 from kpu_ir.report.origin import Origin
 from kpu_ir.report.page import page
 from kpu_ir.report.roofline import LEVELS, operations, roofline, speed_text
 from kpu_ir.report.run import Run
-from kpu_ir.report.summary import Summary
+from kpu_ir.report.summary import Summary, product_bytes
+from kpu_ir.report.timeline import BUCKETS, averaged, filled, timeline_chart
 from kpu_ir.report.words import NAMES, in_words, percent, size
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.support.files import write_atomically
@@ -210,22 +221,91 @@ def bars(s: Summary) -> str:
 def path(found: Analysis) -> str:
     """The critical path, its longest parts."""
     heads = [("cycles", False), ("of the run", False), ("engine", True), ("operation", True),
-             ("kernel", True), ("the next one waits for", True)]  # fmt: skip
+             ("kernel", True), ("then", True), ("which waits for", True)]  # fmt: skip
     longest = found.longest()
     rows = [
         [(f"{p.cycles:,}", p.cycles), (percent(p.cycles, found.cycles), 0), (p.engine, 0),
-         (p.operation, 0), (p.kernel, 0), (in_words(p.reason), 0)]
+         (p.operation, 0), (p.kernel, 0), (p.then or "the end", 0), (_reason(p), 0)]
         for p in longest[:PATH_ROWS]
     ]  # fmt: skip
     rest = sum(p.cycles for p in longest[PATH_ROWS:])
     if rest:
         rows.append([(f"{rest:,}", rest), (percent(rest, found.cycles), 0), ("", 0),
-                     (f"{len(longest) - PATH_ROWS} others", 0), ("", 0), ("", 0)])  # fmt: skip
+                     (f"{len(longest) - PATH_ROWS} others", 0), ("", 0), ("", 0), ("", 0)])  # fmt: skip
     return (
-        table(heads, rows)
+        f"<p>{escape(_verdict(found))}</p>"
+        + table(heads, rows)
         + f'<p class="soft">{len(found.path):,} operations, each from its start to the start of '
         f"the one that waited for it; together {found.cycles:,} cycles.</p>"
     )
+
+
+def _reason(p: Segment) -> str:
+    """What an operation of the path waited for, in words."""
+    if p.reason == BUSY:
+        return f"{p.engine}, which works on this one until then"
+    return "" if p.reason == LAST else in_words(p.reason)
+
+
+WHY = {
+    "operand": "{} for data on its way from engine to engine ({})",
+    "slot": "{} for a slot to become free ({}): a deeper ring helps",
+    "engine": "{} for an engine that another operation holds ({})",
+    "tensor": "{} for a tensor of an earlier kernel",
+}
+"""What else the path passes with."""
+
+
+def _verdict(found: Analysis) -> str:
+    """What it would take to be faster."""
+    shares = found.shares()
+    busy: dict[str, int] = {}
+    for why in (BUSY, LAST):
+        for name, n in shares.get(why, {}).items():
+            busy[name] = busy.get(name, 0) + n
+    parts: list[str] = []
+    engines = sorted(busy.items(), key=lambda item: -item[1])
+    if engines:
+        names = ", ".join(f"{name} {percent(n, found.cycles)}" for name, n in engines[:3])
+        parts.append(
+            f"{percent(sum(busy.values()), found.cycles)} of the run passes with one engine at work "
+            f"that the next operation needs as well ({names}): only less work for it, or a faster one, "
+            "makes this shorter"
+        )
+    for why, text in WHY.items():
+        if sum(shares.get(why, {}).values()) > 0.0005 * found.cycles:
+            most = max(shares[why].items(), key=lambda item: item[1])[0]
+            part = percent(sum(shares[why].values()), found.cycles)
+            parts.append(text.format(part, f"most of it: {in_words(most)}"))
+    return "; ".join(parts) + "."
+
+
+def timeline(found: Analysis | None, timing: Timing) -> str:
+    """When each engine worked."""
+    calls, cycles = timing.calls, max(1, timing.cycles)
+    if found is not None:
+        lines = {name: filled(worked, cycles, BUCKETS) for name, worked in found.busy.items()}
+        words = ""
+    else:
+        lines = averaged(calls, cycles, BUCKETS)
+        words = " Each kernel's work is spread evenly over it."
+    lines = {name: line for name, line in lines.items() if any(line)}
+    return (
+        f"<figure>{timeline_chart(lines, calls, cycles)}<figcaption>Above: the kernels, each from its "
+        "first operation to its last one. Below: the engines, the darker the busier."
+        f"{words}</figcaption></figure>"
+    )
+
+
+def product_traffic(compiled: Run, s: Summary) -> tuple[int, int]:
+    """External bytes of the operands and results of kernels that are one product, and the least
+    that any order of these products needs."""
+    moved = least = 0
+    for row, call in zip(s.kernels, compiled.program.calls, strict=True):
+        if row.io_bound_bytes is not None:
+            moved += product_bytes(call.plan)
+            least += row.io_bound_bytes
+    return moved, least
 
 
 def levels(compiled: Run, s: Summary, timing: Timing, found: Analysis | None) -> str:
@@ -233,7 +313,7 @@ def levels(compiled: Run, s: Summary, timing: Timing, found: Analysis | None) ->
     factor = reuse(timing.counts)
     rings, room = allocated(compiled.program), compiled.machine.capacity
     heads = [("memory", True), ("read", False), ("written", False), ("reuse", False),
-             ("in rings", False), ("most in use", False), ("capacity", False), ("energy", False)]  # fmt: skip
+             ("given out", False), ("most in use", False), ("capacity", False), ("energy", False)]  # fmt: skip
     rows: list[list[tuple[str, Any]]] = []
     for level, moved in s.bytes.items():
         peak = found.peak.get(level) if found else None
@@ -251,9 +331,10 @@ def levels(compiled: Run, s: Summary, timing: Timing, found: Analysis | None) ->
     )
     if found:
         words += f" {100 * found.hidden:.1f} % of the DMA's time is hidden behind computing."
-    bound = "" if s.io_bound_bytes is None else (
-        f" External traffic is {sum(s.bytes['external'].values()) / s.io_bound_bytes:.2f} × the "
-        "least that any order of the products allows."
+    traffic, least = product_traffic(compiled, s)
+    bound = "" if not least else (
+        f" Operands and results of products take {size(traffic)} of external traffic, "
+        f"{traffic / least:.2f} × the least that any order allows each of them by itself."
     )  # fmt: skip
     return table(heads, rows) + f'<p class="soft">{words}{bound}</p>'
 
@@ -289,7 +370,7 @@ def report(compiled: Run, summary: Summary, command: str) -> str:
     timing = compiled.timing
     found = analyse(compiled.program) if timing.operations <= STEPPED_AT_MOST else None
     roofs = roofline(timing.calls, timing, compiled.machine)
-    title = f"{summary.source or 'program'} on the {compiled.machine.name} machine"
+    title = f"{Path(summary.source).name or 'program'} on the {compiled.machine.name} machine"
     compared = ""
     if summary.max_rel_error is not None:
         compared = (
@@ -315,7 +396,7 @@ def report(compiled: Run, summary: Summary, command: str) -> str:
     else:
         sections.append("<p>Nothing is computed here, data only moves.</p>")
     sections += ["<h2>Kernels</h2>", kernels(summary, timing)]
-    sections += ["<h2>What each engine did</h2>", bars(summary)]
+    sections += ["<h2>What each engine did</h2>", bars(summary), timeline(found, timing)]
     sections.append(costs(summary))
     sections.append("<h2>Critical path</h2>")
     if found:

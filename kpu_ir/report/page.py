@@ -24,10 +24,9 @@ figure{margin:0}
 .tile b{display:block;font-size:21px;font-weight:600;font-variant-numeric:tabular-nums}
 .tile span{color:var(--soft);font-size:13px}
 .scroll{overflow:auto;max-height:720px;border:1px solid var(--line);border-radius:8px}
-table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
+table{border-collapse:separate;border-spacing:0;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
 th,td{padding:6px 12px;text-align:right;white-space:nowrap;border-top:1px solid var(--line)}
 thead th{border-top:0;background:var(--card);position:sticky;top:0;z-index:2}
-tbody tr:first-child td{border-top:1px solid var(--line)}
 th.t,td.t{text-align:left}
 th button{all:unset;cursor:pointer;font-weight:600}
 th button:focus-visible{outline:2px solid var(--mover);outline-offset:2px}
@@ -43,6 +42,7 @@ svg.narrow{display:none}
 circle{stroke:var(--page);stroke-width:1}
 circle.dma{fill:var(--dma)}circle.mover{fill:var(--mover)}circle.streamer{fill:var(--streamer)}
 .area{opacity:.75}.area.l3{fill:var(--dma)}.area.l2{fill:var(--mover)}
+.work{fill:var(--busy)}.rail{fill:var(--idle);opacity:.45}.call0{fill:var(--fabric)}.call1{fill:var(--vector)}
 .limit{stroke:var(--ink);stroke-dasharray:5 4;fill:none}
 .key{display:flex;flex-wrap:wrap;gap:4px 16px;margin:8px 0;font-size:13px;color:var(--soft)}
 .key i{display:inline-block;width:11px;height:11px;border-radius:2px;margin-right:6px}
@@ -64,9 +64,11 @@ pre.wrap{white-space:pre-wrap;overflow-wrap:anywhere}
 @media(max-width:700px){body{padding:16px 14px 48px}svg.wide{display:none}svg.narrow{display:block}
 svg text{font-size:11.5px}.bars{grid-template-columns:max-content 1fr max-content;gap:7px 8px}h1{font-size:21px}
 .tiles{grid-template-columns:1fr 1fr}.tile b{font-size:18px}
-table.kernels th:nth-child(2),table.kernels td:nth-child(2){position:sticky;left:0;
-background:var(--card);max-width:150px;overflow:hidden;text-overflow:ellipsis}
-table.kernels th:nth-child(2){z-index:3}}
+table.kernels th:nth-child(-n+2),table.kernels td:nth-child(-n+2){position:sticky;left:0;
+background:var(--card);width:46px;min-width:46px;max-width:46px;overflow:hidden}
+table.kernels th:nth-child(2),table.kernels td:nth-child(2){left:46px;width:auto;min-width:0;
+max-width:124px;text-overflow:ellipsis}
+table.kernels th:nth-child(-n+2){z-index:3}}
 @media print{.scroll{max-height:none}}
 """
 

@@ -73,7 +73,8 @@ class Replay:
     """Runs a program stepped and shows every operation to ``see``.
 
     ``live(ring, begin, end)``, where given, is told when each slot held data that was still
-    needed: from the start of the operation that fills it to the end of its last reader.
+    needed: from the start of the operation that fills it to the end of its last reader. ``stands``
+    is told the same of each tensor in L3, by the number of its buffer.
     """
 
     def __init__(
@@ -81,9 +82,10 @@ class Replay:
         program: Program,
         see: Callable[[Span], None],
         live: Callable[[Ring, int, int], None] | None = None,
+        stands: Callable[[int, int, int], None] | None = None,
     ) -> None:
         """Compile the program for a stepped run."""
-        self.program, self.see, self.live = program, see, live
+        self.program, self.see, self.live, self.stands = program, see, live, stands
         self.model = TimeModel(program, fast_forward=False, observer=self._observe)
         places = self.model.places
         self.rings = {
@@ -98,6 +100,9 @@ class Replay:
         """Step the program."""
         self.marks, self.count, self.call = _Marks(), 0, -1
         self.opened: dict[int, int] = {}
+        self.used: dict[int, int] = {}
+        """When a place was last filled or read. That is not when it is free: a place is that no sooner
+        than those that it shares bytes with."""
         collecting = gc.isenabled()
         gc.disable()  # what is kept has no cycles
         try:
@@ -109,7 +114,7 @@ class Replay:
         return timing
 
     def finish(self) -> None:
-        """Report the slots that are still in use."""
+        """Report the slots and tensors that are still in use."""
         for slot in list(self.opened):
             self._close(slot)
 
@@ -199,24 +204,38 @@ class Replay:
             extra = isinstance(step, Matmul) and n > 1
             used = (t + (spent.release if extra else spent.occupancy), i)
             marks.free[slot] = max(marks.free.get(slot, NEVER), used)
+            self._uses(slot, used[0])
         end = (t + spent.latency, i)
         if isinstance(step, Fetch) and step.pinned:
             tensor = self._tensor(span.event, step)
             marks.free[tensor] = max(marks.free.get(tensor, NEVER), (t + spent.occupancy, i))
+            self._uses(tensor, t + spent.occupancy)
         if isinstance(step, Write):
             tensor = self._tensor(span.event, step)
             marks.ready[tensor] = max(marks.ready.get(tensor, NEVER), end)
+            if step.pinned:
+                self.opened.setdefault(tensor, t)
+                self._uses(tensor, end[0])
         if result is not None:
             adds = isinstance(step, Matmul | Reduce) and step.accumulate
             if isinstance(step, Fetch | Move) or not (adds or result in sources):
                 self._close(result)
                 self.opened[result] = t
+            self._uses(result, end[0])
             marks.ready[result] = marks.free[result] = end
 
-    def _close(self, slot: int) -> None:
-        if self.live and slot in self.opened:
-            last = max(self.marks.ready.get(slot, NEVER), self.marks.free.get(slot, NEVER))[0]
-            self.live(self.rings[slot], self.opened.pop(slot), last)
+    def _uses(self, place: int, until: int) -> None:
+        self.used[place] = max(self.used.get(place, 0), until)
+
+    def _close(self, place: int) -> None:
+        if place not in self.opened:
+            return
+        begin, end, tensors = self.opened.pop(place), self.used[place], self.model.places.tensors
+        if place >= tensors:
+            if self.stands:
+                self.stands(place - tensors, begin, end)
+        elif self.live:
+            self.live(self.rings[place], begin, end)
 
 
 def kind_of(step: Step) -> str:

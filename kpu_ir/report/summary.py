@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from kpu_ir.machine.settings import flat
 from kpu_ir.report.costs import costs_of
 from kpu_ir.report.origin import Origin
 from kpu_ir.report.run import Run
-from kpu_ir.sim.program.plan import Matmul, Plan, steps
+from kpu_ir.sim.program.plan import Fetch, Loop, Matmul, Move, Node, Plan, Write, steps
 from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.clock import CallTiming, Timing
 from kpu_ir.sim.time.energy import energy
@@ -241,9 +241,11 @@ def io_bound_bytes(plan: Plan, macs: int, machine: Machine) -> int | None:
     """Bytes that a kernel must move to and from the chip in whatever order it works.
 
     All memories of the chip and the array's accumulators count as one: what stands in any of them
-    need not come again. None unless the kernel is one product.
+    need not come again. None unless the kernel is one product of tensors in external memory.
     """
     found = [s for s in steps(plan.body) if isinstance(s, Matmul)]
+    if any(isinstance(s, Fetch | Write) and s.pinned for s in steps(plan.body)):
+        return None
     shapes = [tuple(t.get_shape()) for t in plan.parameters]
     if not found or any(s.window or s.batch != 1 for s in found) or len(shapes[-1]) != 2:
         return None
@@ -257,6 +259,31 @@ def io_bound_bytes(plan: Plan, macs: int, machine: Machine) -> int | None:
     chip = sum(machine.capacity[level] for level in ("l3", "l2", "l1"))
     accumulators = 2 * machine.fabric.rows * machine.fabric.columns
     return size * io_lower_bound(m, k, n, chip // size + accumulators)
+
+
+def product_bytes(plan: Plan) -> int:
+    """External bytes of the operands of a kernel's products, and of its results; not those of what is
+    added to them besides."""
+    wanted: set[int] = set()
+    for step in steps(plan.body):
+        if isinstance(step, Matmul):
+            wanted |= {step.lhs, step.rhs}
+    for step in reversed(list(steps(plan.body))):
+        if isinstance(step, Move) and step.out in wanted:
+            wanted.add(step.source)
+
+    def moved(nodes: Sequence[Node]) -> int:
+        total = 0
+        for node in nodes:
+            if isinstance(node, Loop):
+                total += node.trips * moved(node.body)
+            elif isinstance(node, Write) or (
+                isinstance(node, Fetch) and node.moves and node.out in wanted
+            ):
+                total += node.bytes
+        return total
+
+    return moved(plan.body)
 
 
 def coverage(macs: int, of_model: int | None, host: int | None) -> float | None:

@@ -1,5 +1,8 @@
 """The analysis: its parts add up, exactly."""
 
+from itertools import pairwise
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +11,9 @@ from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
 from kpu_ir.pipeline import compile
+from kpu_ir.registry import context
 from kpu_ir.report.analysis import (
+    BUSY,
     allocated,
     analyse,
     common,
@@ -18,6 +23,42 @@ from kpu_ir.report.analysis import (
     reuse,
     thinned,
 )
+from kpu_ir.sim.program.program import load_program
+from kpu_ir.text.parsing import parse_module
+
+KEPT = """
+func.func private @out(%x: memref<64x48xf32>, %h: memref<64x48xf32, "l3">) {
+  dma.program {
+    dma.ring @x3, 2 x <16x48xf32, l3> at 0
+    dma.ring @x2, 2 x <16x48xf32, l2> at 0
+    tile.for %i = 0 to 64 step 16 {
+      %x3 = dma.fetch %x[%i, 0] into @x3 : memref<64x48xf32> -> !tile.tile<16x48xf32, l3>
+      %x2 = dma.move %x3[0, 0] into @x2 : !tile.tile<16x48xf32, l3> -> !tile.tile<16x48xf32, l2>
+      dma.write %x2, %h[%i, 0] : !tile.tile<16x48xf32, l2> -> memref<64x48xf32, "l3">
+    }
+  }
+  func.return
+}
+func.func private @in(%h: memref<64x48xf32, "l3">, %y: memref<64x48xf32>) {
+  dma.program {
+    dma.ring @h2, 2 x <16x48xf32, l2> at 0
+    dma.ring @h3, 2 x <16x48xf32, l3> at 0
+    tile.for %i = 0 to 64 step 16 {
+      %h2 = dma.fetch %h[%i, 0] into @h2 : memref<64x48xf32, "l3"> -> !tile.tile<16x48xf32, l2>
+      %h3 = dma.move %h2[0, 0] into @h3 : !tile.tile<16x48xf32, l2> -> !tile.tile<16x48xf32, l3>
+      dma.write %h3, %y[%i, 0] : !tile.tile<16x48xf32, l3> -> memref<64x48xf32>
+    }
+  }
+  func.return
+}
+func.func @main(%x: memref<64x48xf32>) -> memref<64x48xf32> {
+  %h = tile.buffer at 65536 : i64 : memref<64x48xf32, "l3">
+  %y = tile.buffer : memref<64x48xf32>
+  func.call @out(%x, %h) : (memref<64x48xf32>, memref<64x48xf32, "l3">) -> ()
+  func.call @in(%h, %y) : (memref<64x48xf32, "l3">, memref<64x48xf32>) -> ()
+  func.return %y : memref<64x48xf32>
+}
+"""
 
 
 def programs():
@@ -61,6 +102,43 @@ def test_needed_bytes_fit_in_what_is_allocated_and_that_in_the_machine(several):
             assert 0 < found.peak[level] <= rings[level] <= compiled.machine.capacity[level]
             assert found.live[level][-1][1] == 0
             assert found.live[level][-1][0] <= found.cycles
+
+
+def test_a_kernel_called_twice_does_not_keep_its_slots_in_between():
+    """What stood in a slot is needed until its last reader, not until the next call fills it."""
+    g = Graph()
+    x = g.input("x", (48, 64))
+    for _ in range(4):
+        x = (x @ g.constant(np.eye(64, dtype=np.float32))).relu().softmax(-1)
+    g.output("y", x)
+    compiled = compile(g, search="none", fuse="none")
+    assert len(compiled.program.calls) > len(compiled.program.plans)
+    found = analyse(compiled.program)
+    room = allocated(compiled.program)
+    assert all(found.peak[level] <= room[level] for level in room)
+    # Slots of other kernels at the same addresses would add up.
+    ends = {p.name: max(r.end for r in p.rings if r.level == "l2") for p in compiled.program.plans}
+    assert found.peak["l2"] <= max(ends.values())
+
+
+def test_tensors_in_l3_are_in_use():
+    module = parse_module(KEPT, "text", context())
+    program = load_program(module, Machine.preset("default"))
+    found = analyse(program)
+    tensor = 64 * 48 * 4
+    assert found.peak["l3"] >= tensor
+    assert found.peak["l3"] <= allocated(program)["l3"] <= program.machine.capacity["l3"]
+
+
+def test_the_path_says_why_its_cycles_passed(several):
+    for compiled in several:
+        found = analyse(compiled.program)
+        parts = [n for part in found.shares().values() for n in part.values()]
+        assert sum(parts) == found.cycles
+        for here, after in pairwise(found.path):
+            assert here.then == after.operation
+            assert (here.reason == BUSY) <= (here.engine == after.engine)
+        assert sum(e - b for b, e in found.busy["vector"]) == compiled.timing.busy["vector"]
 
 
 def test_hidden_time_is_a_part_of_the_dmas_time(several):

@@ -12,7 +12,7 @@ import pytest
 
 from kpu_ir.pipeline import compile
 from kpu_ir.report.charts import Frame, placed, steps_of, ticks
-from kpu_ir.report.html import report, scaled, write_report
+from kpu_ir.report.html import product_traffic, report, scaled, write_report
 from kpu_ir.report.roofline import roofline, speed_text
 
 COMMAND = "kpu-run net.onnx --set l2.banks=4 --report <net>.html"
@@ -138,6 +138,10 @@ frame.addEventListener('load', () => {
   found.small = [...d.querySelectorAll('svg text')].filter(t => {
     const r = t.getBoundingClientRect(); return r.width && r.height < 11;
   }).length;
+  const scroll = d.querySelector('table.kernels').parentElement;
+  const places = () => [0, 1].map(n =>
+    Math.round(d.querySelector('table.kernels tbody tr').cells[n].getBoundingClientRect().left));
+  found.still = places(); scroll.scrollLeft = 200; found.scrolled = places(); scroll.scrollLeft = 0;
   const column = () => [...d.querySelectorAll('table.kernels tbody tr')].map(r => +r.cells[2].dataset.v);
   const head = d.querySelectorAll('table.kernels th button')[2];
   found.before = column(); head.click(); found.down = column(); head.click(); found.up = column();
@@ -171,6 +175,10 @@ def test_the_layout_in_a_browser(page, tmp_path, width, kind):
     assert set(found["shown"]) == {kind}
     assert found["clipped"] == []
     assert found["small"] == 0
+    if kind == "narrow":
+        assert found["scrolled"] == found["still"], (
+            "number and name of a kernel stay in their places"
+        )
     assert found["down"] == sorted(found["before"], reverse=True)
     assert found["up"] == sorted(found["before"])
 
@@ -195,6 +203,18 @@ def test_numbers_of_points_keep_apart():
 def test_the_difference_from_the_reference_is_shown(compiled):
     summary = replace(compiled.summary(), max_rel_error=0.0013, max_abs_error=1.0)
     assert "reference by 0.0013 of" in report(compiled, summary, "")
+
+
+def test_the_page_has_a_timeline_and_no_path_for_a_title(compiled):
+    summary = replace(compiled.summary(), source="/some/where/net.onnx")
+    text = report(compiled, summary, "kpu-run x")
+    assert "<title>net.onnx on the default machine</title>" in text
+    assert text.count('aria-label="when each engine worked"') == 2  # wide and narrow
+    for engine in ("dma", "mover", "fabric", "vector"):
+        assert f"<title>{engine}: busy" in text
+    assert "one engine at work" in text
+    moved, least = product_traffic(compiled, summary)
+    assert least <= moved < sum(summary.bytes["external"].values())  # which has the residual, too
 
 
 def test_a_long_run_is_not_stepped(compiled, monkeypatch):
