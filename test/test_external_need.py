@@ -49,3 +49,24 @@ def test_what_suffices_is_compiled() -> None:
         {"l3.tile_bytes": 4096, "l2.bank_bytes": 4096}
     )
     kpu_ir.compile(g, machine.with_settings({"external.bytes": needed}), search="none")
+
+
+def test_an_attention_whose_scores_do_not_fit_is_fused_and_says_why() -> None:
+    g = Graph()
+    q, k, v = (g.input(name, (1, 1, 256, 16)) for name in "qkv")
+    g.output("y", g.attention(q, k, v, causal=True))
+    machine = Machine.preset("default").with_settings(
+        {"l3.tile_bytes": 8192, "l2.bank_bytes": 8192, "external.bytes": 500_000}
+    )
+    program = kpu_ir.compile(g, machine)
+    (choice,) = program.fusion
+    assert choice.fuse
+    assert choice.apart is None
+    assert "bytes of external memory, the machine has 500000" in str(choice)
+    x = np.random.default_rng(0).standard_normal((1, 1, 256, 16)).astype(np.float32)
+    scores = x[0, 0] @ x[0, 0].T / 4 + np.where(np.tri(256), 0, -np.inf)
+    e = np.exp(scores - scores.max(1, keepdims=True))
+    assert (
+        np.abs(program(q=x, k=x, v=x)["y"][0, 0] - e / e.sum(1, keepdims=True) @ x[0, 0]).max()
+        < 1e-5
+    )

@@ -160,12 +160,32 @@ class ReshapeAfterMap(RewritePattern):
             return
 
 
+class ReshapeAfterSoftmax(RewritePattern):
+    """``softmax(reshape(x))`` --> ``reshape(softmax(x))``.
+
+    Where the reshape only splits x's first dimension, and the softmax is along another: the
+    products of an attention of one head come to stand beside it.
+    """
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: kernel.SoftmaxOp, rewriter: PatternRewriter) -> None:
+        """The axis counts from the last dimension."""
+        lead, axis = split_dimensions(op.source), op.axis.value.data
+        if not lead or axis < lead:
+            return
+        view = op.source.owner
+        assert isinstance(view, kernel.ReshapeOp)
+        new = kernel.SoftmaxOp(view.source, axis - lead + 1, bool(op.log), bool(op.zero_if_empty))
+        put(rewriter, op, new, kernel.ReshapeOp(new.result, op.result.type.get_shape()))
+
+
 def split_dimensions(value: SSAValue) -> int:
     """Into how many dimensions a reshape splits a result's first one; 0 if it does not."""
     op = value.owner
     if not isinstance(op, kernel.ReshapeOp):
         return 0
-    if not isinstance(op.source.owner, kernel.MatmulOp | kernel.MapOp | kernel.FusedOp):
+    made = kernel.MatmulOp | kernel.MapOp | kernel.FusedOp | kernel.SoftmaxOp
+    if not isinstance(op.source.owner, made):
         return 0
     old, new = tensor_type(op.source).get_shape(), op.result.type.get_shape()
     lead = len(new) - len(old) + 1
@@ -233,6 +253,7 @@ PATTERNS: dict[type[Operation], tuple[type[RewritePattern], ...]] = {
         ReshapeAfterMap,
     ),
     kernel.ReduceOp: (FoldConstants,),
+    kernel.SoftmaxOp: (ReshapeAfterSoftmax,),
     kernel.ReshapeOp: (FoldReshape, IdentityReshape, ReshapeOfReshape),
     kernel.TransposeOp: (FoldConstants, TransposeOfTranspose, TransposeIsReshape),
     kernel.SliceOp: (FoldConstants, IdentityMovement, StridedSlice),

@@ -18,6 +18,7 @@ from xdsl.dialects.builtin import (
     IntegerType,
     ModuleOp,
     TensorType,
+    i32,
     i64,
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
@@ -135,10 +136,7 @@ def put(op: Operation, made: Sequence[Operation], results: Sequence[SSAValue]) -
 
 def numbers_along(shape: Sequence[int], axis: int) -> kernel.ConstantOp:
     """0, 1, 2.. along a dimension, as a tensor that has extent 1 in the others (i64)."""
-    count = shape[axis]
-    data = BytesAttr(struct.pack(f"<{count}q", *range(count)))
-    kind = TensorType(i64, [count if a == axis else 1 for a in range(len(shape))])
-    return kernel.ConstantOp(DenseIntOrFPElementsAttr(kind, data))
+    return counting(i64, [n if a == axis else 1 for a, n in enumerate(shape)])
 
 
 def arg_reduce(op: kernel.ArgReduceOp) -> None:
@@ -247,8 +245,17 @@ def attention(op: kernel.AttentionOp) -> None:
     if op.mask is not None:
         b, h, s, n = given
         by_head = (groups, share) if h > 1 else (1, 1)
-        masks.append(seen(op.mask, (b, *by_head, s, n) if apart else given, "mask"))
-    if op.causal:
+        shape, source = (b, *by_head, s, n) if apart else given, op.mask.owner
+        if isinstance(source, kernel.MapOp) and viewable(source):
+            # Seen in this shape already before the map, which can then be computed with the scores.
+            views = [seen(v, shape, "mask") for v in source.inputs]
+            copy = kernel.MapOp(views, source.body.clone(), source.result.type.element_type)
+            copy.attributes.update(source.attributes)
+            masks.append(add(copy, "mask"))
+        else:
+            masks.append(seen(op.mask, shape, "mask"))
+    unseen = bool(op.causal) and length * keys > MOST_MASKED
+    if op.causal and not unseen:
         masks.append(add(causal_mask(op, length, keys), "causal"))
     queries = seen(op.q, (*lead, rows, depth), "queries")
     known = seen(op.k, (*shared, keys, depth), "keys")
@@ -259,7 +266,9 @@ def attention(op: kernel.AttentionOp) -> None:
         x = x * op.factor
         if op.cap:
             x = op.cap * formulas.tanh(x / op.cap)
-        for m in more:
+        if unseen:
+            x = formulas.where(more[-1] <= more[-2], x, -inf)
+        for m in more[: len(masks)]:
             x = x + m.to(x.kind)
         return x
 
@@ -267,26 +276,54 @@ def attention(op: kernel.AttentionOp) -> None:
         body, kind = trace(formula, [tensor_type(x).element_type for x in inputs])
         return add(kernel.MapOp(inputs, body, kind), name)
 
-    x = mapped(masked, [scores, *masks], "scores")
+    numbers: list[SSAValue] = []
+    if unseen:
+        numbers.append(add(counting(i32, (length, 1), op.shift), "reach"))
+        numbers.append(add(counting(i32, (1, keys)), "place"))
+    x = mapped(masked, [scores, *masks, *numbers], "scores")
     last = len(tensor_type(x).get_shape()) - 1
-    shares = add(kernel.SoftmaxOp(x, last, zero_if_empty=bool(masks)), "shares")
+    empty = bool(masks or numbers)
+    shares = add(kernel.SoftmaxOp(x, last, zero_if_empty=empty), "shares")
     if wide != element:
         shares = mapped(lambda p: p.to(element), [shares], "shares")
     result = add(kernel.MatmulOp(shares, values), "mixed")
     result = seen(result, (batch, heads, length, v.get_shape()[3]), "mixed")
     result.name_hint = op.result.name_hint
+    mask = None if op.mask is None else op.mask.owner
     put(op, made, [result])
+    if isinstance(mask, kernel.MapOp) and not mask.result.first_use:
+        Rewriter.erase_op(mask)
+
+
+def viewable(op: kernel.MapOp) -> bool:
+    """Whether a map is for one user, and all that it reads has its shape."""
+    shape = op.result.type.get_shape()
+    same = all(tensor_type(v).get_shape() == shape for v in op.inputs)
+    return same and op.result.has_one_use()
 
 
 Named = kernel.ReshapeOp | kernel.MatmulOp | kernel.ConstantOp | kernel.MapOp | kernel.SoftmaxOp
 
 
+MOST_MASKED = 1 << 24
+"""Scores of a causal attention that a mask of their shape says which are seen of; of more, two rows
+of numbers, one of queries and one of keys, which are compared."""
+
+
 def causal_mask(op: kernel.AttentionOp, length: int, keys: int) -> kernel.ConstantOp:
     """0 where a query sees a key, else -inf."""
-    rows = [[0.0 if j <= i + op.shift else -inf for j in range(keys)] for i in range(length)]
-    data = b"".join(struct.pack(f"<{keys}f", *row) for row in rows)
+    seen, unseen = struct.pack("<f", 0.0) * keys, struct.pack("<f", -inf) * keys
+    ends = (4 * min(max(i + op.shift + 1, 0), keys) for i in range(length))
+    data = b"".join(seen[:end] + unseen[end:] for end in ends)
     kind = TensorType(Float32Type(), [length, keys])
     return kernel.ConstantOp(DenseIntOrFPElementsAttr(kind, BytesAttr(data)))
+
+
+def counting(kind: IntegerType, shape: Sequence[int], start: int = 0) -> kernel.ConstantOp:
+    """Numbers from ``start`` on, in a shape of as many elements."""
+    count, letter = prod(shape), {32: "i", 64: "q"}[kind.bitwidth]
+    data = BytesAttr(struct.pack(f"<{count}{letter}", *range(start, start + count)))
+    return kernel.ConstantOp(DenseIntOrFPElementsAttr(TensorType(kind, shape), data))
 
 
 DECOMPOSITIONS: dict[type[Operation], Callable[[Any], None]] = {

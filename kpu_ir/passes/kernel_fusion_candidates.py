@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from xdsl.context import Context
 from xdsl.dialects import arith
@@ -32,7 +33,10 @@ def is_cast(op: Operation) -> bool:
 
 def chain_before(value: SSAValue) -> list[Operation]:
     """The product that a value comes from through maps of its shape, and these maps; each value
-    with one user. Empty where there is no such product."""
+    with one user. Empty where there is no such product.
+
+    A map of as many elements that a map reads besides (a mask made of truth values) is one of them.
+    """
     shape, found = tensor_type(value).get_shape(), list[Operation]()
     while only_user(value) is not None:
         op = value.owner
@@ -45,12 +49,22 @@ def chain_before(value: SSAValue) -> list[Operation]:
             v
             for v in op.inputs
             if isinstance(v.owner, kernel.MapOp | kernel.MatmulOp)
-            and tensor_type(v).get_shape() == shape
+            and tensor_type(v).element_count() == prod(shape)
         ]
-        if len(made) != 1:
+        makers = [v.owner for v in made if isinstance(v.owner, kernel.MapOp)]
+        aside = [m for m in makers if len(made) > 1 and made_of_arguments(m)]
+        rest = [v for v in made if v.owner not in aside]
+        if len(rest) != 1 or tensor_type(rest[0]).get_shape() != shape:
             return []
-        value = made[0]
+        found[:0] = aside
+        value = rest[0]
     return []
+
+
+def made_of_arguments(op: kernel.MapOp) -> bool:
+    """Whether a map is for one user, and of what stands in memory anyway."""
+    made = any(isinstance(v.owner, kernel.MapOp | kernel.MatmulOp) for v in op.inputs)
+    return not made and only_user(op.result) is not None
 
 
 def transposed(value: SSAValue) -> list[Operation]:

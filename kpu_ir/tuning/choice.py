@@ -39,14 +39,14 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Whether a group was fused, or a tensor pinned in L3; what that costs (None where it cannot be
-    built: ``why``), and what it costs ``apart``, or outside."""
+    """Whether a group was fused, or a tensor pinned in L3; what that costs, and what it costs
+    ``apart``, or outside (None where one cannot be built: ``why``)."""
 
     group: str
     where: str
     fuse: bool
     fused: Cost | None
-    apart: Cost
+    apart: Cost | None
     why: str = ""
     kind: Kind = "fusion"
 
@@ -56,7 +56,7 @@ class Choice:
         if self.fused is None:
             return f"{self.where}: {undone}: {self.why}"
         if self.fuse:
-            return f"{self.where}: {done}: {self.fused}; {other}: {self.apart}"
+            return f"{self.where}: {done}: {self.fused}; {other}: {self.apart or self.why}"
         return f"{self.where}: {undone}: {self.apart}; {one}: {self.fused}"
 
 

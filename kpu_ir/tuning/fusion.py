@@ -82,12 +82,20 @@ def _choice(op: kernel.FusedOp, measure: Measure, objective: str) -> Choice:
     for one in list(apart.walk()):
         if isinstance(one, kernel.FusedOp):
             ungroup(one)
-    otherwise = measure(apart)
-    try:
-        together = measure(alone(op))
-    except KpuError as e:
-        return Choice(name.data, "", False, None, otherwise, e.message)
+    otherwise, why_not = _measured(apart, measure)
+    together, why = _measured(alone(op), measure)
+    if together is None or otherwise is None:  # neither: lowering says where, with all around it
+        fuse = together is not None
+        return Choice(name.data, "", fuse, together, otherwise, why_not if fuse else why)
     return Choice(name.data, "", better(together, otherwise, objective), together, otherwise)
+
+
+def _measured(module: ModuleOp, measure: Measure) -> tuple[Cost | None, str]:
+    """What a module takes; None, and why, where it cannot be built."""
+    try:
+        return measure(module), ""
+    except KpuError as e:
+        return None, e.message
 
 
 def unfused(module: ModuleOp, decided: bool = True) -> Iterator[str]:

@@ -67,6 +67,19 @@ func.func @map_beside_product(%x: tensor<2x4x8xf32>, %w: tensor<8x16xf32>, %b: t
 
 // -----
 
+// Heads of one: the softmax stays beside the product that it is of.
+// CHECK-LABEL: @softmax_beside_product
+// CHECK:         %[[C:.*]] = kernel.matmul {{.*}} -> tensor<8x16xf32>
+// CHECK-NEXT:    %[[S:.*]] = kernel.softmax %[[C]] {axis = 1 : i64} : tensor<8x16xf32> -> tensor<8x16xf32>
+// CHECK-NEXT:    kernel.reshape %[[S]] : tensor<8x16xf32> -> tensor<1x2x4x16xf32>
+func.func @softmax_beside_product(%x: tensor<1x2x4x8xf32>, %w: tensor<8x16xf32>) -> tensor<1x2x4x16xf32> {
+  %c = kernel.matmul %x, %w : (tensor<1x2x4x8xf32>, tensor<8x16xf32>) -> tensor<1x2x4x16xf32>
+  %y = kernel.softmax %c {axis = 3 : i64} : tensor<1x2x4x16xf32> -> tensor<1x2x4x16xf32>
+  func.return %y : tensor<1x2x4x16xf32>
+}
+
+// -----
+
 // Equal constants and equal operations are one; what nobody uses is gone.
 // CHECK-LABEL: @equal
 // CHECK-COUNT-1: kernel.constant

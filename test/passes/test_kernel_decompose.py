@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from draws import drawing
 from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
+from kpu_ir import compile
 from kpu_ir.dialects import kernel
 from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.interpreters.kernel import evaluate
+from kpu_ir.passes import kernel_decompose
 from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
 from kpu_ir.passes.kernel_decompose import DECOMPOSITIONS, KernelDecomposePass
 from kpu_ir.registry import context
@@ -129,6 +132,30 @@ def test_a_query_that_sees_nothing_gives_zero():
     for module in (g.module(), decomposed(g.module())):
         (got,) = evaluate(module, inputs)
         np.testing.assert_array_equal(got[0, 0, :, 0], [0, 0, 7])
+
+
+@pytest.mark.parametrize("offset", [-2, 0, 2])
+def test_long_causal_attentions_compare_numbers(monkeypatch: pytest.MonkeyPatch, offset: int):
+    """A mask of all scores would take more memory than everything else."""
+    monkeypatch.setattr(kernel_decompose, "MOST_MASKED", 8)
+    g = Graph()
+    q, k = g.input("q", (1, 4, 5, 2)), g.input("k", (1, 2, 7, 2))
+    g.output("y", g.attention(q, k, k, g.input("m", (7,)), causal=True, offset=offset))
+    shapes = [
+        op.result.type.get_shape()
+        for op in decomposed(g.module()).walk()
+        if isinstance(op, kernel.ConstantOp)
+    ]
+    assert sorted(shapes) == [(1, 7), (5, 1)]
+    check(g, 0)
+
+
+def test_a_mask_that_is_made_is_computed_with_the_scores():
+    g = Graph()
+    q, seen = g.input("q", (1, 1, 6, 4)), g.input("seen", (6, 6), np.bool_)
+    g.output("y", g.attention(q, q, q, seen))
+    program = compile(g, "default", search="none")
+    assert len(program.program.calls) == 1
 
 
 def test_a_nan_is_found():

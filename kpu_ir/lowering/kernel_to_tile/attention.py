@@ -253,12 +253,19 @@ def _chain(
     ]
     | None
 ):
-    """Product, maps, softmax, casts, product, maps, each the next one's input."""
+    """Product, maps, softmax, casts, product, maps, each the next one's input; before the product
+    maps that the first maps read."""
     rest = list(operations)
+    early: list[kernel.MapOp] = []
+    while rest and isinstance(op := rest[0], kernel.MapOp):
+        early.append(op)
+        rest.pop(0)
     if not rest or not isinstance(scores := rest.pop(0), kernel.MatmulOp):
         return None
     shape = scores.result.type.get_shape()
-    maps = _maps(rest, shape)
+    maps = (*early, *_maps(rest, shape))
+    if early and maps[-1] is early[-1]:
+        return None
     value = maps[-1].result if maps else scores.result
     if not rest or not isinstance(softmax := rest.pop(0), kernel.SoftmaxOp):
         return None
