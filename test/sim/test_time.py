@@ -19,7 +19,7 @@ from kpu_ir.sim.program.program import Buffer, Call, Program
 from kpu_ir.sim.time import timed_plan
 from kpu_ir.sim.time.model import TimeModel, time_program, trace_program
 
-MACHINES = [Machine.preset(name) for name in ("default", "minimal", "large")]
+MACHINES = [Machine.preset(name) for name in ("default", "minimal", "large", "honest")]
 EXTENT = st.integers(1, 40)
 TRIPS = st.one_of(st.integers(1, 7), st.integers(8, 40))
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from math import ceil
 
 from kpu_ir.machine.parts import External
 from kpu_ir.sim.time.runs import Runs
@@ -30,17 +31,12 @@ class Load:
     runs: Fraction
 
 
-def ceiling(value: Fraction) -> int:
-    """The least integer that is no less."""
-    return -(-value.numerator // value.denominator)
-
-
 @lru_cache(maxsize=1 << 14)
 def load(runs: Runs, memory: External, channels: int, rate: int) -> Load:
     """What ``runs`` cost on so many channels of ``rate`` bytes a cycle."""
     burst = 8 * memory.burst_bytes
     bursts = runs.count * (runs.entered(burst) if burst > 8 else Fraction(runs.bits, 8))
-    moved = ceiling(bursts) * memory.burst_bytes
+    moved = ceil(bursts) * memory.burst_bytes
     piece, pieces, share = _spread(runs, memory, channels)
     data = max(bursts / channels, bursts * share) * burst / (8 * rate)
     if not memory.row_bytes:
@@ -55,7 +51,7 @@ def load(runs: Runs, memory: External, channels: int, rate: int) -> Load:
         behind = max(Fraction(0), queue - piece) / (8 * rate)  # what else is in the queue
         miss = max(Fraction(0), memory.row_miss - behind)
         busy += pieces * min(each, Fraction(memory.bank_groups)) / memory.banks * miss
-    return Load(busy, moved, ceiling(rows), pieces)
+    return Load(busy, moved, ceil(rows), pieces)
 
 
 def _banks_reached(banks: int, each: Fraction, held: Fraction) -> Fraction:

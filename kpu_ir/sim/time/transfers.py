@@ -9,12 +9,13 @@ A machine that is spared these costs is left with ``ceil(bytes / (channels x byt
 from __future__ import annotations
 
 from fractions import Fraction
+from math import ceil
 
 from kpu_ir.machine import Machine
 from kpu_ir.machine.parts import External
 from kpu_ir.sim.program.plan import Fetch, Move, Put, Write, carrier, place
 from kpu_ir.sim.time.costs import Cost, Hold, ceil_div
-from kpu_ir.sim.time.external import ceiling, load
+from kpu_ir.sim.time.external import load
 from kpu_ir.sim.time.runs import Runs, runs_of
 from kpu_ir.support.errors import KpuError
 
@@ -38,7 +39,8 @@ def runs(step: Transfer) -> tuple[Runs, ...]:
     if isinstance(step, Put):
         ring = step.record.source.ring
         return (runs_of(step.extents, step.extents, ring.bits),)
-    ranges = [loop.bounds for loop in step.record.function.loops]
+    moving = any(offset.terms for offset in step.offsets)
+    ranges = [loop.bounds for loop in step.record.function.loops] if moving else []
     if isinstance(step, Move):
         bits, kept = step.record.source.ring.bits, step.permutation
         moved = next((a + 1 for a in range(len(kept) - 1, -1, -1) if kept[a] != a), 0)
@@ -66,9 +68,11 @@ def _fetched(step: Transfer, machine: Machine) -> Cost:
     """Over external memory's channels."""
     memory, dma, reads = machine.external, machine.dma, isinstance(step, Fetch)
     channels, size = channels_of(step, dma.channels), step.bytes
-    busy, moved, activations = Fraction(size, channels * dma.bytes_per_cycle), size, 0
+    moved, activations = size, 0
+    busy: int | Fraction = ceil_div(size, channels * dma.bytes_per_cycle)
     if _by_runs(memory) or dma.run_cycles:
         parts = [load(r, memory, channels, dma.bytes_per_cycle) for r in runs(step) if r.bits]
+        busy = Fraction(size, channels * dma.bytes_per_cycle)
         if _by_runs(memory):
             busy = sum((p.cycles for p in parts), Fraction(0))
             moved, activations = sum(p.moved for p in parts), sum(p.activations for p in parts)
@@ -78,8 +82,10 @@ def _fetched(step: Transfer, machine: Machine) -> Cost:
         busy = max(busy, requests * memory.latency)
     if memory.refresh_interval:
         left = memory.refresh_interval - memory.refresh_cycles
+        if isinstance(busy, int):
+            busy = Fraction(size, channels * dma.bytes_per_cycle)
         busy = busy * memory.refresh_interval / left
-    cycles = dma.setup + max(1, ceiling(busy))
+    cycles = dma.setup + max(1, ceil(busy))
     source, target = ("external", "l3") if reads else ("l3", "external")
     counts = {f"{source}.read": size, f"{target}.write": size, "external.burst": moved}
     if activations:
@@ -97,7 +103,7 @@ def _moved(step: Transfer, machine: Machine) -> Cost:
     mover, size = machine.mover, step.bytes
     inward = isinstance(step, Fetch) or (isinstance(step, Move) and step.inward)
     channels = channels_of(step, mover.channels)
-    busy = Fraction(size, channels * mover.bytes_per_cycle)
+    busy: int | Fraction = ceil_div(size, channels * mover.bytes_per_cycle)
     if mover.word_bytes > 1 or mover.run_cycles:
         word = 8 * mover.word_bytes
         parts = [r for r in runs(step) if r.bits]
@@ -112,7 +118,7 @@ def _moved(step: Transfer, machine: Machine) -> Cost:
                    machine.l2.banks * machine.l2.bank_bytes_per_cycle):  # fmt: skip
         if memory:
             busy = max(busy, Fraction(size, memory))
-    cycles = mover.setup + max(1, ceiling(busy))
+    cycles = mover.setup + max(1, ceil(busy))
     source, target = ("l3", "l2") if inward else ("l2", "l3")
     counts = {f"{source}.read": size, f"{target}.write": size}
     latency = machine.l3.latency + machine.l2.latency
