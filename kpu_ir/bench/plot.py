@@ -12,6 +12,7 @@ from kpu_ir.bench.measure import Setting
 from kpu_ir.bench.table import Column, Table, share, whole
 from kpu_ir.bench.workloads import WORKLOADS
 from kpu_ir.machine import Machine
+from kpu_ir.report.summary import Summary
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import write_atomically
 
@@ -21,20 +22,11 @@ FORMATS = ("svg", "png")
 def roofline_table(setting: Setting) -> Table:
     """Every canonical workload: operations a byte of external memory, and a second."""
     machine = setting.machine
-    rate = machine.bandwidth["dma"] * machine.clock_hz
     rows: list[dict[str, Any]] = []
     for name, make in WORKLOADS.items():
         setting.say(name)
         summary = setting.compile(make()).summary()
-        moved = sum(summary.bytes["external"].values())
-        operations = 2 * summary.macs or summary.flops  # the roof is the array's
-        intensity, speed = operations / moved, operations / summary.seconds
-        roof = min(machine.peak_flops(), rate * intensity)
-        rows.append({
-            "number": len(rows) + 1, "workload": name, "operations": operations,
-            "external_bytes": moved, "intensity": intensity, "gflops": speed / 1e9,
-            "roof_gflops": roof / 1e9, "fraction": speed / roof if roof else None,
-        })  # fmt: skip
+        rows.append(roofline_row(len(rows) + 1, name, summary, machine))
     columns = [
         Column("number", "#", whole), Column("workload", "workload"),
         Column("intensity", "operations/byte", lambda v: f"{v:.2f}"),
@@ -48,7 +40,22 @@ def roofline_table(setting: Setting) -> Table:
     return Table(f"Roofline of {machine.name}", columns, rows, (note,))
 
 
-def draw(rows: Sequence[dict[str, Any]], machine: Machine, out: Path) -> list[Path]:
+def roofline_row(number: int, name: str, summary: Summary, machine: Machine) -> dict[str, Any]:
+    """A run as a point: operations a byte of external memory, and a second."""
+    moved = sum(summary.bytes["external"].values())
+    operations = 2 * summary.macs or summary.flops  # the roof is the array's
+    intensity, speed = operations / max(1, moved), operations / summary.seconds
+    roof = min(machine.peak_flops(), machine.bandwidth["dma"] * machine.clock_hz * intensity)
+    return {
+        "number": number, "workload": name, "operations": operations, "external_bytes": moved,
+        "intensity": intensity, "gflops": speed / 1e9, "roof_gflops": roof / 1e9,
+        "fraction": speed / roof if roof else None,
+    }  # fmt: skip
+
+
+def draw(
+    rows: Sequence[dict[str, Any]], machine: Machine, out: Path, what: str = "Canonical workloads"
+) -> list[Path]:
     """Write ``out`` as SVG and PNG; what is written. Raises ``KpuError`` without matplotlib."""
     try:
         import matplotlib as mpl
@@ -67,7 +74,7 @@ def draw(rows: Sequence[dict[str, Any]], machine: Machine, out: Path) -> list[Pa
     axes.set(
         xscale="log", yscale="log", xlim=(low, high), ylim=(rate * low / 2, peak * 2),
         xlabel="operations per byte of external memory", ylabel="Gop/s",
-        title=f"Canonical workloads on {machine.name}",
+        title=f"{what} on {machine.name}",
     )  # fmt: skip
     ridge = peak / rate
     axes.plot([low, ridge, high], [rate * low, peak, peak], color="0.25", linewidth=1.5)

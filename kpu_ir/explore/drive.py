@@ -25,6 +25,13 @@ TRIES = 3
 """So often a point may be in flight when a worker dies; then it is a row with that reason."""
 
 
+IN_FLIGHT = 500
+"""So many points a cluster is asked for at a time: schedulers slow down with tens of thousands."""
+
+DASK_TIMEOUT = "20s"
+"""How long a scheduler may take to answer."""
+
+
 class Driver(Protocol):
     """What evaluates points: the position of each and its row, in any order."""
 
@@ -156,7 +163,7 @@ class Dask:
         except ImportError:
             raise KpuError("dask is not installed", hint="pip install 'kpu-ir[dask]'") from None
         try:
-            self.client: Any = Client(address, timeout="20s", set_as_default=False)
+            self.client: Any = Client(address, timeout=DASK_TIMEOUT, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as e:
             raise KpuError(f"no Dask scheduler answers at {address}: {e}") from None
         self.store = store
@@ -166,11 +173,20 @@ class Dask:
         from distributed import KilledWorker, as_completed
 
         folder = str(self.store.folder.resolve())
-        asked = {
-            self.client.submit(remote, asdict(point), folder, key=f"kpu-{point.key}", pure=False): i
-            for i, point in enumerate(points)
-        }
-        for done in as_completed(list(asked)):
+        asked: dict[Any, int] = {}
+        queue = list(enumerate(points))
+        flying: Any = as_completed(loop=self.client.loop)
+
+        def fill() -> None:
+            while queue and len(asked) < IN_FLIGHT:
+                i, point = queue.pop(0)
+                name = f"kpu-{point.key}"
+                task = self.client.submit(remote, asdict(point), folder, key=name, pure=False)
+                asked[task] = i
+                flying.add(task)
+
+        fill()
+        for done in flying:
             i = asked.pop(done)
             try:
                 row = done.result()
@@ -179,6 +195,7 @@ class Dask:
             done.release()
             if row["status"] != "error" and self.store.row(points[i].key) is None:
                 self.store.keep_row(points[i].key, asdict(points[i]), row)
+            fill()
             yield i, row
 
     def close(self) -> None:

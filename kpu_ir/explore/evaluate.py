@@ -108,7 +108,7 @@ def evaluate(point: Point | Mapping[str, Any], store: Store | None = None) -> Ro
     if not isinstance(point, Point):
         point = Point.of_data(point)
     if store is None:
-        return _row(point, _timed(point), 0.0, "none")
+        return _row(point, simulated(point), 0.0, "none")
     known = store.row(point.key)
     if known is not None:
         return known
@@ -116,7 +116,7 @@ def evaluate(point: Point | Mapping[str, Any], store: Store | None = None) -> Ro
     timed = store.timing(point.seen)
     cached = "timing" if timed is not None else "none"
     if timed is None:
-        timed = _timed(point)
+        timed = simulated(point)
         store.keep_timing(point.seen, timed)
     row = _row(point, timed, time.perf_counter() - began, cached)
     store.keep_row(point.key, asdict(point), row)
@@ -129,7 +129,7 @@ def program(point: Point) -> Compiled:
     return compile(Workload.of_data(point.workload).module(), machine, **point.options)
 
 
-def _timed(point: Point) -> dict[str, Any]:
+def simulated(point: Point) -> dict[str, Any]:
     """What does not depend on clock, energy and area; ``reason`` alone, where it does not compile."""
     try:
         compiled = program(point)

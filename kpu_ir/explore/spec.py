@@ -47,6 +47,8 @@ class Spec:
 
     name: str
     machine: Machine
+    machine_name: str
+    """The base as ``--machine`` takes it: a preset or a file."""
     workloads: tuple[Workload, ...]
     space: Space
     objectives: tuple[Objective, ...]
@@ -108,6 +110,7 @@ class _Reader:
     folder: Path
     places: Places
     name: str
+    base: str = ""
 
     @contextmanager
     def within(self, *path: str | int, word: str = "") -> Generator[None]:
@@ -169,7 +172,7 @@ class _Reader:
                     hint='fewer values, more points, or sampler = "random"',
                 )
         return Spec(
-            str(self.data.get("name", self.name)), machine, tuple(workloads), space,
+            str(self.data.get("name", self.name)), machine, self.base, tuple(workloads), space,
             tuple(objectives), tuple(constraints), formulas, options, sampler, points,
             self.number("seed", 0, 0, 1 << 31), self.number("batch", 8, 1, 10_000), self.proxy(),
             self.places,
@@ -178,11 +181,13 @@ class _Reader:
     def machine(self) -> Machine:
         base = self.data.get("base", "default")
         if isinstance(base, Machine):
+            self.base = base.name
             return base
         if not isinstance(base, str | os.PathLike):
             raise KpuError(f"'base' is a preset or a TOML file, got {a_kind(base)}")
         beside = self.folder / base
-        return Machine.load(beside if beside.suffix == ".toml" and beside.is_file() else str(base))
+        self.base = str(beside if beside.suffix == ".toml" and beside.is_file() else base)
+        return Machine.load(self.base)
 
     def options(self) -> Options:
         options = Options()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from kpu_ir.machine.settings import flat
 from kpu_ir.report.analysis import (
@@ -175,7 +175,21 @@ def kernels(s: Summary, timing: Timing) -> str:
     return table(heads, map(row, range(len(s.kernels))), "sorts kernels")
 
 
-def bars(s: Summary) -> str:
+class Busy(Protocol):
+    """A run's cycles, and what each engine did with them: of ``Summary``."""
+
+    @property
+    def cycles(self) -> int:
+        """Of the run."""
+        ...
+
+    @property
+    def engines(self) -> Mapping[str, Mapping[str, Any]]:
+        """``busy``, ``stalls`` by cause, ``idle_before`` and ``idle_after`` of each."""
+        ...
+
+
+def bars(s: Busy) -> str:
     """A bar for each engine: what it did with each cycle of the run."""
     whole = max(1, s.cycles)
     lines: list[str] = []

@@ -16,9 +16,11 @@ from kpu_ir.support.names import shown
 from kpu_ir.tools.guard import guarded
 
 if TYPE_CHECKING:
+    from kpu_ir.bench.table import Table
     from kpu_ir.explore.study import Results, Seen
+    from kpu_ir.explore.workload import Workload
 
-COMMANDS = ("run", "evaluate")
+COMMANDS = ("run", "evaluate", "sensitivity", "roofline", "compare")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,6 +48,33 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--dask", metavar="ADDRESS", help="a scheduler's, to run on its cluster")
     sub = command("evaluate", "one point again, from the file of its result or its configuration")
     sub.add_argument("point", help="a .json file")
+
+    def models(sub: argparse.ArgumentParser, many: bool = True) -> None:
+        sub.add_argument("models" if many else "model", nargs="+" if many else None, metavar="MODEL",
+                         help=".onnx, .mlir, or a workload of kpu-bench, as 'matmul 256'")  # fmt: skip
+        sub.add_argument("--shape", action="append", default=[], metavar="NAME=1x128",
+                         help="the shape of an input, of every model that has it")  # fmt: skip
+        sub.add_argument("--search", choices=["none", "quick", "full"], default="quick",
+                         help="how long to look for schedules (default: quick)")  # fmt: skip
+
+    def machine(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--machine", default="default", help="a preset or a TOML file")
+        sub.add_argument("--set", action="append", default=[], dest="settings",
+                         metavar="KEY=VALUE", help="change one value of the machine")  # fmt: skip
+
+    sub = command("sensitivity", "turn each part of a machine down and up; what matters most first")
+    models(sub)
+    machine(sub)
+    processes(sub)
+    sub.add_argument("--factor", type=float, default=2.0, help="by how much (default: 2)")
+    sub = command("roofline", "networks on one roofline; with --out as a picture")
+    models(sub)
+    machine(sub)
+    sub.add_argument("--out", metavar="FILE", help="write FILE.svg and FILE.png")
+    sub = command("compare", "two machines layer by layer: where does the slower one lose?")
+    sub.add_argument("a", help="a preset or a TOML file")
+    sub.add_argument("b", help="another one")
+    models(sub, many=False)
     return p
 
 
@@ -97,6 +126,8 @@ def study(args: argparse.Namespace) -> int:
 
 def write(found: Results, out: Path, line: str) -> list[str]:
     """Table, page and pictures of a study; what was written."""
+    from kpu_ir.explore.page import write_page
+    from kpu_ir.explore.plot import draw_front, has_matplotlib
     from kpu_ir.explore.table import has_parquet, write_csv, write_parquet
 
     table = found.table()
@@ -105,6 +136,9 @@ def write(found: Results, out: Path, line: str) -> list[str]:
     if has_parquet():
         write_parquet(table, out / "table.parquet")
         written.append(str(out / "table.parquet"))
+    written.append(str(write_page(found, out, line)))
+    if has_matplotlib() and len(found.spec.objectives) > 1:
+        written += [str(path) for path in draw_front(found, out / "front")]
     return written
 
 
@@ -128,8 +162,9 @@ def described(found: Results, written: Sequence[str], line: str) -> dict[str, An
 
 def tell(found: Results) -> None:
     """The front on the screen."""
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
+    from kpu_ir.explore.insight import backwards
     from kpu_ir.report.screen import console
     from kpu_ir.report.words import words
 
@@ -144,9 +179,9 @@ def tell(found: Results) -> None:
             out.print(words(f"  point {design.number}: {design.reason}"), soft_wrap=True)
     names = [o.text for o in found.spec.objectives]
     changed = [knob.name for knob in found.spec.space.knobs]
-    table = Table(box=None, padding=(0, 2), header_style="dim")
+    table = RichTable(box=None, padding=(0, 1), header_style="dim")
     for heading in ("point", *names, *changed):
-        table.add_column(words(heading), justify="right")
+        table.add_column(words(heading), justify="right", overflow="fold")
     winner = found.winner
     for design in (*found.front, found.base):
         number = "base" if design is found.base else str(design.number)
@@ -155,10 +190,22 @@ def tell(found: Results) -> None:
         table.add_row(
             number + mark,
             *(f"{v:.4g}" for v in values or [float("nan")] * len(names)),
-            *(f"{design.knobs[name]:,}" for name in changed),
+            *(_shown(design.knobs[name]) for name in changed),
         )
     out.print(table)
+    for pair in backwards(found)[:5]:
+        out.print(words(f"  {pair.sentence()}"), soft_wrap=True)
     out.print(words("  * the least product of objectives; the others of the front, and the base"))
+
+
+def _shown(value: Any) -> str:
+    return (
+        f"{value:g}"
+        if isinstance(value, float)
+        else f"{value:,}"
+        if isinstance(value, int)
+        else str(value)
+    )
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -193,13 +240,79 @@ def evaluate(args: argparse.Namespace) -> int:
     return int(bool(differs))
 
 
+def workloads_of(names: Sequence[str], shapes: Sequence[str]) -> list[Workload]:
+    """Files and canonical workloads by what was given."""
+    from kpu_ir.explore.workload import Workload
+    from kpu_ir.tools.run import shapes_of
+
+    given = {name: list(shape) for name, shape in shapes_of(shapes).items()}
+    found: list[Workload] = []
+    for name in names:
+        kind = "file" if Path(name).suffix in (".onnx", ".mlir") else "builtin"
+        model = kind == "file" and name.endswith(".onnx")
+        one = {kind: name, "shapes": given if model else {}}
+        found.append(Workload.of(one, Path()))
+    return found
+
+
+def question(args: argparse.Namespace) -> Table:
+    """The table that answers ``sensitivity``, ``roofline`` or ``compare``."""
+    import tempfile
+
+    from kpu_ir.bench.plot import draw
+    from kpu_ir.explore import questions
+    from kpu_ir.explore.drive import Local
+    from kpu_ir.explore.store import Store
+    from kpu_ir.machine import Machine
+    from kpu_ir.program.options import Options
+    from kpu_ir.tools.bench import progress
+
+    options = Options(search=args.search)
+    if args.command == "compare":
+        (workload,) = workloads_of([args.model], args.shape)
+        a, b = (questions.side(Machine.load(m), workload, options) for m in (args.a, args.b))
+        return questions.compare(a, b, workload.name)
+    workloads = workloads_of(args.models, args.shape)
+    machine = Machine.load(args.machine).with_settings(args.settings)
+    if args.command == "roofline":
+        with progress(args.json) as say:
+            table = questions.roofline(machine, workloads, options, say)
+        if args.out:
+            draw([dict(row) for row in table.rows], machine, Path(args.out), "Networks")
+        return table
+    if args.processes is not None and args.processes < 1:
+        raise KpuError("--processes is a number from 1")
+    with tempfile.TemporaryDirectory() as folder:
+        driver = Local(Store(Path(folder)), args.processes)
+        try:
+            return questions.sensitivity(machine, workloads, options, args.factor, driver)
+        finally:
+            driver.close()
+
+
+def answer(args: argparse.Namespace) -> int:
+    """Print a table, for a person or as JSON."""
+    from kpu_ir.report.screen import console
+    from kpu_ir.support.package import __version__
+
+    table = question(args)
+    if args.json:
+        data = {"version": __version__, "command": args.line, **table.data()}
+        print(json.dumps(data, indent=2))
+    else:
+        table.show(console())
+    return 0
+
+
 def run(args: argparse.Namespace) -> int:
     """Do what the subcommand says."""
     match args.command:
         case "run":
             return study(args)
-        case _:
+        case "evaluate":
             return evaluate(args)
+        case _:
+            return answer(args)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,6 +23,9 @@ VERSION = 17
 
 Entry = dict[str, Any]
 
+_SAID: set[tuple[Path, str]] = set()
+"""What this process has said of which file; a study compiles a thousand times."""
+
 NUMBERS = tuple(f.name for f in fields(Schedule) if isinstance(f.default, int))
 
 
@@ -61,7 +64,8 @@ class Cache:
         with a word on stderr; the latter is not written either."""
 
         def ignored(why: str) -> None:
-            if not quiet:
+            if not quiet and (path, why) not in _SAID:
+                _SAID.add((path, why))
                 print(shown(f"{path}: {why}, ignored"), file=sys.stderr)
 
         try:
