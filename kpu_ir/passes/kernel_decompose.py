@@ -28,6 +28,9 @@ from xdsl.utils.hints import isa
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
+from kpu_ir.machine.attr import machine_of
+from kpu_ir.passes.kernel_build import counting, put
+from kpu_ir.passes.long_choices import split_choice
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar, is_float, is_unsigned, trace
 
@@ -120,18 +123,6 @@ def one_program(op: Operation) -> None:
     fused = body.fused(result)
     fused.outputs[0].name_hint = op.results[0].name_hint
     put(op, [fused], fused.outputs)
-
-
-def put(op: Operation, made: Sequence[Operation], results: Sequence[SSAValue]) -> None:
-    """Put kernels in the place of ``op``, at its location."""
-    for one in made:
-        for inner in one.walk():
-            inner.location = op.location
-    nameless = [r for one in made for r in one.results if r.name_hint is None]
-    Rewriter.replace_op(op, made, results)
-    for value in nameless:  # xDSL calls all of them what only the results are
-        if value not in results:
-            value.name_hint = None
 
 
 def numbers_along(shape: Sequence[int], axis: int) -> kernel.ConstantOp:
@@ -319,13 +310,6 @@ def causal_mask(op: kernel.AttentionOp, length: int, keys: int) -> kernel.Consta
     return kernel.ConstantOp(DenseIntOrFPElementsAttr(kind, BytesAttr(data)))
 
 
-def counting(kind: IntegerType, shape: Sequence[int], start: int = 0) -> kernel.ConstantOp:
-    """Numbers from ``start`` on, in a shape of as many elements."""
-    count, letter = prod(shape), {32: "i", 64: "q"}[kind.bitwidth]
-    data = BytesAttr(struct.pack(f"<{count}{letter}", *range(start, start + count)))
-    return kernel.ConstantOp(DenseIntOrFPElementsAttr(TensorType(kind, shape), data))
-
-
 DECOMPOSITIONS: dict[type[Operation], Callable[[Any], None]] = {
     **dict.fromkeys(ONE_PROGRAM, one_program),
     kernel.ArgReduceOp: arg_reduce,
@@ -338,6 +322,9 @@ DECOMPOSITIONS: dict[type[Operation], Callable[[Any], None]] = {
 @dataclass(frozen=True)
 class KernelDecomposePass(ModulePass):
     """Softmax, norms and arg-reductions become maps and reductions, each in one kernel; top-k and attention several.
+
+    Arg-reductions and top-k of rows that do not fit on chip first become those of pieces
+    (``long_choices``).
 
     Before:
     ```mlir
@@ -360,6 +347,10 @@ class KernelDecomposePass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Decompose every one that does not stand in a group already."""
+        choices = [o for o in op.walk() if isinstance(o, kernel.ArgReduceOp | kernel.TopKOp)]
+        machine = machine_of(op) if choices else None
+        while choices and machine is not None:
+            choices += split_choice(choices.pop(), machine)
         for kinds in ((kernel.AttentionOp,), tuple(DECOMPOSITIONS)):
             for one in list(op.walk()):
                 if type(one) in kinds and not isinstance(one.parent_op(), kernel.FusedOp):

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import ModuleOp
 
-from kpu_ir import compile
+from kpu_ir import Machine, compile
 from kpu_ir.dialects import kernel
 from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.interpreters.kernel import evaluate
+from kpu_ir.machine.attr import ATTRIBUTE, machine_to_attr
 from kpu_ir.passes import kernel_decompose
 from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
 from kpu_ir.passes.kernel_decompose import DECOMPOSITIONS, KernelDecomposePass
@@ -224,3 +225,37 @@ def test_scales_of_channels_become_weights(data: st.DataObject):
     assert kernels(module) in (["conv", "map"], ["conv"])
     after = evaluate(module, inputs, np.float64)[0]
     np.testing.assert_allclose(after, before, rtol=0, atol=1e-6 * max(1, np.abs(before).max()))
+
+
+TINY = machine_to_attr(Machine.preset("default").with_settings({"l2.bank_bytes": 64}))
+"""A machine on which no row of more than a few elements fits."""
+
+
+@DRAWS
+@given(st.data())
+def test_choices_of_long_rows(data: st.DataObject):
+    """Of equal elements the first (or the last) is found, and NaN, in whichever piece they stand."""
+    draw = data.draw
+    rows, n, kind = draw(st.integers(1, 3)), draw(st.integers(20, 200)), draw(st.sampled_from("fi"))
+    g = Graph()
+    x = g.input("x", (rows, n, 1) if draw(st.booleans()) else (rows, n), f"{kind}32")
+    axis, k = 1, draw(st.integers(1, 6))
+    for name, which in (("a", "max"), ("b", "min")):
+        g.output(name, g.arg_reduce(which, x, axis, draw(st.booleans())))
+    values, places = g.top_k(x, k, axis, draw(st.booleans()))
+    g.output("v", values)
+    g.output("i", places)
+    module = g.module()
+    module.attributes[ATTRIBUTE] = TINY
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    numbers = rng.integers(0, 9, x.shape).astype(x.dtype)
+    after = decomposed(module)
+    prime = all(n % d for d in range(2, n))
+    views = sum(isinstance(op, kernel.GatherOp) for op in after.walk())
+    assert prime or n < 2 * k * k or views
+    for got, wanted in zip(evaluate(after, [numbers]), evaluate(module, [numbers]), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    if kind == "f":
+        numbers[rng.random(x.shape) < 0.03] = np.nan
+        for got, wanted in zip(evaluate(after, [numbers])[:2], evaluate(module, [numbers])[:2]):
+            np.testing.assert_array_equal(got, wanted)
