@@ -41,7 +41,7 @@ pytest: $(STAMP) ## the Python tests
 nightly: $(STAMP) ## drawn programs by the thousand, other ones each time; all of ONNX's tests; models of 10,000 nodes
 	KPU_DRAWS=$${KPU_DRAWS:-3000} $(BIN)/python -m pytest -n $(JOBS) $$(grep -rl 'from draws import' test)
 
-fuzz: $(STAMP) ## loader, saved programs and IR against atheris, FUZZ_SECONDS over all
+fuzz: $(STAMP) ## loader, saved programs, IR, linalg, inputs, machines and caches against atheris, FUZZ_SECONDS over all
 	@$(BIN)/python -m pip install --quiet --group fuzz
 	@$(BIN)/python test/fuzz/run.py --seconds $(FUZZ_SECONDS)
 

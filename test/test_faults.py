@@ -355,6 +355,31 @@ def test_names_that_are_no_text(refused: Callable[..., str]) -> None:
     assert "not UTF-8" in refused("m.onnx")
 
 
+@pytest.mark.parametrize("what", ["graph", "node", "operator", "attribute", "value", "dimension"])
+def test_any_name_that_is_no_text(what: str, refused: Callable[..., str]) -> None:
+    """protobuf gives some as bytes and stumbles over others, by its version."""
+    named = node("Relu", "x", **{"words": 3})
+    proto = model([named])
+    match what:
+        case "graph":
+            proto.graph.name = "other"
+        case "node":
+            proto.graph.node[0].name = "other"
+        case "operator":
+            proto.graph.node[0].op_type = "other"
+        case "attribute":
+            proto.graph.node[0].attribute[0].name = "other"
+        case "value":
+            proto.graph.value_info.add().CopyFrom(proto.graph.input[0])
+            proto.graph.value_info[0].name = "other"
+        case _:
+            proto.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "other"
+    data = proto.SerializeToString()
+    assert b"other" in data
+    Path("m.onnx").write_bytes(data.replace(b"other", b"oth\xc0\xff"))
+    assert "not UTF-8" in refused("m.onnx")
+
+
 def computed(proto: Any) -> Any:
     """Its output for ``X``, or for none where the model has no elements."""
     Path("m.onnx").write_bytes(proto.SerializeToString())

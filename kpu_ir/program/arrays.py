@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Generator, Mapping
@@ -113,7 +115,8 @@ class ArrayFile:
 
 STUMBLES = (
     OSError, ValueError, EOFError, ArithmeticError, RuntimeError, NotImplementedError, SyntaxError,
-    TypeError, LookupError, RecursionError, zipfile.BadZipFile, zlib.error,
+    TypeError, LookupError, RecursionError, zipfile.BadZipFile, zlib.error, struct.error,
+    tokenize.TokenError,
 )  # fmt: skip
 """What zipfile and NumPy raise of entries that are damaged, encrypted or none."""
 

@@ -43,6 +43,8 @@ SHORT = 1 << 12
 """Characters of a word: the extents of a shape are one, and read again for each of them."""
 DEEPEST = 64
 """Regions inside each other, brackets, and operands of expressions."""
+MANY = 1 << 15
+"""Attributes that one is made of, without aliases: each takes time to read."""
 PARTS = 1 << 16
 """Types and attributes that one is made of, with aliases written out."""
 
@@ -89,6 +91,8 @@ class BoundedParser(Parser):
     """xDSL's parser within these bounds."""
 
     _depth = 0
+    _read = 0
+    """Attributes of the outermost one that is being read."""
     _aliased: dict[int, tuple[Attribute, int, int]]
     """The parts of attributes and how deep they are, by identity; they are kept alive by it."""
 
@@ -126,7 +130,13 @@ class BoundedParser(Parser):
     def parse_optional_attribute(self) -> Attribute | None:
         """An attribute."""
         span = self._current_token.span
-        found = self._deeper(super().parse_optional_attribute)
+        outermost, self._read = self._read == 0, self._read + 1
+        if self._read > MANY:
+            self.raise_error(f"this attribute has more than {MANY:,} parts")
+        try:
+            found = self._deeper(super().parse_optional_attribute)
+        finally:
+            self._read = 0 if outermost else self._read
         expressions: Sequence[AffineExpr] = ()
         if isinstance(found, AffineMapAttr):
             expressions = found.data.results

@@ -31,8 +31,7 @@ def run(data: bytes) -> None:
         return
     path = folder().file("p.mlir", data)
     try:
-        program = kpu_ir.load(path, search="none", cache=False)
-        assert program.cycles >= 0
+        harness.used(kpu_ir.load(path, search="none", cache=False), folder(), data)
     except KpuError as e:
         harness.clean(e)
 

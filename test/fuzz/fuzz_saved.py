@@ -38,10 +38,7 @@ def run(data: bytes) -> None:
         return
     path = folder().file("p.kpu", data)
     try:
-        program = kpu_ir.open(path)
-        for level in program.stages:
-            program.ir(level)
-        assert program.cycles >= 0
+        harness.used(kpu_ir.open(path), folder(), data)
     except KpuError as e:
         harness.clean(e)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import harness
 
-TARGETS = ("onnx", "saved", "ir")
+TARGETS = ("onnx", "saved", "ir", "linalg", "npz", "machine", "cache")
 WORK = Path(__file__).parents[2] / "build" / "fuzz"
 LIMITS = ("-rss_limit_mb=2048", "-timeout=60", "-max_len=65536")
 KEPT = 60_000

@@ -39,7 +39,7 @@ from kpu_ir.frontends.onnx.declared import (
 from kpu_ir.frontends.onnx.diagnosis import check_nodes, check_versions, infer, slim
 from kpu_ir.frontends.onnx.folding import fold, may_fold
 from kpu_ir.frontends.onnx.functions import Function, function_of, has_function
-from kpu_ir.frontends.onnx.load import onnx_package, read_model, read_sparse
+from kpu_ir.frontends.onnx.load import not_text, onnx_package, read_model, read_sparse
 from kpu_ir.frontends.onnx.node import OPERATORS, Constants, Node, Tensor, node_text
 from kpu_ir.frontends.onnx.order import (
     graphs_of,
@@ -80,16 +80,19 @@ def import_onnx(
     Without ``values``, weights that are not there become constants of a type alone.
     """
     onnx_package()
-    folder = None
-    if isinstance(model, str | Path):
-        folder = Path(model).parent
-        proto = read_model(Path(model))
-    else:
-        proto = model
-    if proto.functions:
-        proto = inlined(proto)
-    proto = with_one_domain(proto)
-    return _Importer(proto, folder, shapes or {}, constants or {}, values).run()
+    folder, path = None, None
+    try:
+        if isinstance(model, str | Path):
+            folder, path = Path(model).parent, str(model)
+            proto = read_model(Path(model))
+        else:
+            proto = model
+        if proto.functions:
+            proto = inlined(proto)
+        proto = with_one_domain(proto)
+        return _Importer(proto, folder, shapes or {}, constants or {}, values).run()
+    except UnicodeDecodeError as error:  # where protobuf does not give such texts as bytes
+        raise not_text(error.object, path) from None
 
 
 class _Importer:

@@ -13,6 +13,7 @@ import numpy as np
 
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import LARGEST_TEXT, opened, read_bytes, read_exactly
+from kpu_ir.support.lines import shortened
 from kpu_ir.support.types import Array
 
 if TYPE_CHECKING:
@@ -59,13 +60,21 @@ def read_model(path: Path) -> ModelProto:
     # protobuf gives names that are no UTF-8 as bytes instead of refusing them.
     wrong = next((name for name in _names(model) if isinstance(name, bytes)), None)
     if wrong is not None:
-        raise KpuError(f"the ONNX file is damaged: {wrong!r} is not UTF-8 text", str(path))
+        raise not_text(wrong, str(path))
     return model
+
+
+def not_text(name: bytes, path: str | None) -> KpuError:
+    """The error of a name that is no text."""
+    part = name if len(name) <= 80 else name[:77] + b"..."
+    return KpuError(f"the ONNX file is damaged: {part!r} is not UTF-8 text", path)
 
 
 def _names(model: ModelProto) -> Iterator[Any]:
     """What a model calls its parts."""
     graph = model.graph
+    yield graph.name
+    yield from (info.name for info in graph.value_info)
     yield from (opset.domain for opset in model.opset_import)
     for function in model.functions:
         yield from (function.domain, function.name, *function.input, *function.output)
@@ -202,7 +211,8 @@ def _external_place(tensor: TensorProto, folder: Path | None) -> tuple[Path, int
         offset = int(entries.get("offset", 0))
         length = int(entries.get("length", -1))
     except ValueError:
-        raise KpuError(f"{name}: offset and length must be numbers, got {entries}") from None
+        got = shortened(str(entries))
+        raise KpuError(f"{name}: offset and length must be numbers, got {got}") from None
     if not file.is_file():
         raise AbsentError(
             f"{name} keeps its data in {location!r}, which is missing", str(file), WITHOUT
