@@ -118,7 +118,12 @@ def conv_transpose(node: Node) -> Tensor:
         return biased(node, from_a_point(node.graph, x, w, groups))
     given = zip(image, window, strides, dilations, low, extents, strict=True)
     return transposed(
-        x, w, groups, [Dimension(*one) for one in given], lambda y, times: biased(node, y, 2, times)
+        node.graph,
+        x,
+        w,
+        groups,
+        [Dimension(*one) for one in given],
+        lambda y, times: biased(node, y, 2, times),
     )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.frontends.python.windows import convolve
 
@@ -76,13 +77,13 @@ class Dimension:
 
 
 def transposed(
-    x: Value, w: Value, groups: int, dimensions: Sequence[Dimension], biased: Biased
+    graph: Graph, x: Value, w: Value, groups: int, dimensions: Sequence[Dimension], biased: Biased
 ) -> Value:
     """The transposed convolution of ``x`` by ``w`` (c x o/groups x k..); ``biased`` adds a bias.
 
     The phases are made of one size, interleaved, and what is too much is cut off.
     """
-    graph, (c, o, *window) = x.graph, w.shape
+    c, o, *window = w.shape
     rank, strides = len(window), [d.stride for d in dimensions]
     n, channels = x.shape[0], groups * o
     w = graph.reshape(w, (groups, c // groups, o, *window))
@@ -90,10 +91,10 @@ def transposed(
     w = graph.reshape(w, (channels, c // groups, *window))
     if together(dimensions, o, c // groups):
         cut = [d.low % d.stride for d in dimensions]
-        y = in_one(x, w, groups, dimensions, biased)
+        y = in_one(graph, x, w, groups, dimensions, biased)
     else:
         cut = [0] * rank
-        y = apart(x, w, groups, dimensions, biased)
+        y = apart(graph, x, w, groups, dimensions, biased)
     pairs = [axis for i in range(rank) for axis in (2 + rank + i, 2 + i)]
     places = y.shape[2 + rank :]
     if math.prod(strides) > 1:
@@ -121,10 +122,10 @@ def together(dimensions: Sequence[Dimension], o: int, c: int) -> bool:
 
 
 def apart(
-    x: Value, w: Value, groups: int, dimensions: Sequence[Dimension], biased: Biased
+    graph: Graph, x: Value, w: Value, groups: int, dimensions: Sequence[Dimension], biased: Biased
 ) -> Value:
     """A convolution for each phase: n x o x strides.. x places.."""
-    graph, rank, n = x.graph, len(dimensions), x.shape[0]
+    rank, n = len(dimensions), x.shape[0]
     phases = [d.phases(d.low) for d in dimensions]
     counts = [-(-d.extent // d.stride) for d in dimensions]
     weights: dict[tuple[int, ...], Value] = {(): w}
@@ -136,7 +137,7 @@ def apart(
                 if place[: axis + 1] not in weights:
                     before = weights[place[:axis]]
                     weights[place[: axis + 1]] = graph.take(before, phase.taps, axis + 2)
-            part = biased(one_phase(x, weights[place], groups, chosen, counts), 1)
+            part = biased(one_phase(graph, x, weights[place], groups, chosen, counts), 1)
         else:  # no tap falls here
             zeros = graph.constant(np.zeros((1, w.shape[0], *[1] * rank), x.dtype))
             part = graph.broadcast(biased(zeros, 1), (n, w.shape[0], *counts))
@@ -146,11 +147,11 @@ def apart(
 
 
 def in_one(
-    x: Value, w: Value, groups: int, dimensions: Sequence[Dimension], biased: Biased
+    graph: Graph, x: Value, w: Value, groups: int, dimensions: Sequence[Dimension], biased: Biased
 ) -> Value:
     """All phases by one convolution, n x o x strides.. x places.., from a whole multiple of each
     stride on: there, phases of as many taps see the same elements. Zeros make up for missing taps."""
-    graph, rank = x.graph, len(dimensions)
+    rank = len(dimensions)
     o, c = w.shape[:2]
     chosen: list[Phase] = []
     for axis, d in enumerate(dimensions):
@@ -169,12 +170,17 @@ def in_one(
     w = graph.transpose(w, (0, *phases, 1, *taps))
     w = graph.reshape(w, (o * count, c, *w.shape[2 + rank :]))
     counts = [-(-(d.low % d.stride + d.extent) // d.stride) for d in dimensions]
-    y = biased(one_phase(x, w, groups, chosen, counts), count)
+    y = biased(one_phase(graph, x, w, groups, chosen, counts), count)
     return graph.reshape(y, (x.shape[0], o, *(d.stride for d in dimensions), *counts))
 
 
 def one_phase(
-    x: Value, w: Value, groups: int, phase: Sequence[Phase], counts: Sequence[int]
+    graph: Graph,
+    x: Value,
+    w: Value,
+    groups: int,
+    phase: Sequence[Phase],
+    counts: Sequence[int],
 ) -> Value:
     """The convolution of one phase, of so many places."""
     rank, image = len(phase), x.shape[2:]
@@ -183,6 +189,6 @@ def one_phase(
     starts = [max(0, -a) for a in low]
     kept = [n - a - max(0, -b) for n, a, b in zip(image, starts, high)]
     if kept != list(image):
-        x = x.graph.slice(x, [0, 0, *starts], [1] * (rank + 2), (*x.shape[:2], *kept))
+        x = graph.slice(x, [0, 0, *starts], [1] * (rank + 2), (*x.shape[:2], *kept))
     around = [max(0, a) for a in low], [max(0, b) for b in high]
-    return convolve(x.graph, x, w, [1] * rank, [p.dilation for p in phase], *around, groups)
+    return convolve(graph, x, w, [1] * rank, [p.dilation for p in phase], *around, groups)

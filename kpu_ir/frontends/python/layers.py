@@ -24,6 +24,30 @@ MORE = (((), (), (), (), ()), ((1,), (1,), (1,), (0,), (0,)))
 """Window, strides, dilations and padding of a dimension that is added to make an image."""
 
 
+def within(
+    extent: int, window: int, stride: int, dilation: int, low: int, high: int
+) -> tuple[int, int, int]:
+    """A window and its padding without the elements that are outside of the image wherever it stands:
+    they change nothing in a maximum or a sum.
+
+    >>> within(3, 64, 64, 1, 0, 61), within(8, 3, 1, 1, 1, 1)
+    ((3, 0, 0), (3, 1, 1))
+    """
+    positions = (extent + low + high - (window - 1) * dilation - 1) // stride + 1
+    if positions < 1:
+        return window, low, high
+    last = (positions - 1) * stride
+    before = max(0, min((low - last - 1) // dilation + 1, low // dilation, window - 1))
+    behind = max(0, window - 1 - (extent + low - 1) // dilation)
+    taps, less = window - before - behind, low - before * dilation
+    more = last + (taps - 1) * dilation + 1 - extent - less
+    if taps < 1 or (extent + less + max(0, more) - (taps - 1) * dilation - 1) // stride + 1 != (
+        positions
+    ):
+        return window, low, high
+    return taps, less, max(0, more)
+
+
 def dimension(axis: int, rank: int) -> int:
     """A dimension by its number, from 0 on. Raises ``KpuError`` where there is none."""
     if not -rank <= axis < rank:
@@ -109,6 +133,9 @@ class Layers(Operations):
             sizes, by, apart, before, behind = (
                 [*g[part], *e] for g, e in zip(given, MORE[len(more)])
             )
+            for axis, n in enumerate(value.shape[2:]):
+                one = n, sizes[axis], by[axis], apart[axis], before[axis], behind[axis]
+                sizes[axis], before[axis], behind[axis] = within(*one)
             return self._checked(
                 lambda: kernel.PoolOp(
                     kind, value.ssa, sizes, strides=by, dilations=apart, low=before, high=behind
