@@ -327,7 +327,7 @@ def draw_layer(draw) -> Graph:
     x = g.input("x", shape)
     axis = draw(st.integers(0, len(shape) - 1))
     if kind == "rows":
-        kinds = "softmax log layer rms add max mean sumexp place first".split()
+        kinds = "softmax log layer rms add max mean sumexp place first scan times".split()
         what = draw(st.sampled_from(kinds))
         axes = sorted(draw(st.sets(st.integers(0, len(shape) - 1), min_size=1)))
         if what in ("softmax", "log"):
@@ -342,8 +342,12 @@ def draw_layer(draw) -> Graph:
             y = g.reduce("add", g.map(lambda a, m: formulas.exp(a - m), x, m), axes)
         elif what == "place":
             y = g.arg_reduce(draw(st.sampled_from(["max", "min"])), x, axis, draw(st.booleans()))
+        elif what in ("scan", "times"):
+            back, exclusive = draw(st.booleans()), draw(st.booleans())
+            y = g.scan("mul" if what == "times" else "add", x, axis, back, exclusive)
         elif what == "first":
-            y, places = g.top_k(x, draw(st.integers(1, shape[axis])), axis)
+            k, smallest = draw(st.integers(1, shape[axis])), draw(st.booleans())
+            y, places = g.top_k(x, k, axis, smallest)
             g.output("places", places)
         else:
             y = g.reduce(what, x, axes)

@@ -63,7 +63,7 @@ from xdsl.traits import (
 )
 from xdsl.utils.exceptions import VerifyException
 
-from kpu_ir.dialects.tile.compute import Map, Matmul, Reduce, Windowed, Yield
+from kpu_ir.dialects.tile.compute import Map, Matmul, Reduce, Rowwise, Windowed, Yield
 from kpu_ir.dialects.tile.types import (
     Level,
     TileType,
@@ -510,6 +510,18 @@ class ReduceOp(Reduce, EngineOperation):
 
 
 @irdl_op_definition
+class RowOp(Rowwise, EngineOperation):
+    """A function of whole rows of a tile in L2 on the vector engine, as ``tile.row``.
+
+    ```mlir
+    dma.row top %x into %i axis 1 : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xi64, l2>
+    ```
+    """
+
+    name = "dma.row"
+
+
+@irdl_op_definition
 class WindowOp(Windowed, EngineOperation):
     """Pooling and depthwise convolution of tiles in L2 on the vector engine.
 
@@ -599,6 +611,7 @@ Dma = Dialect(
         MatmulOp,
         MapOp,
         ReduceOp,
+        RowOp,
         WindowOp,
         WriteOp,
     ],

@@ -13,6 +13,7 @@ from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel.movement import numbers
 from kpu_ir.dialects.kernel.window import WindowOperation
 from kpu_ir.interpreters.base import COMBINE, ArrayFunctions, wide
+from kpu_ir.scalar.rows import scan
 from kpu_ir.support.types import Array
 
 
@@ -52,6 +53,13 @@ class NetworkFunctions(ArrayFunctions):
         x = wide(args[0])
         result = COMBINE[op.kind_name].reduce(x, axis=op.axes_list, keepdims=True, dtype=x.dtype)
         return (np.asarray(result).astype(self.dtype(op.result), copy=False),)
+
+    @impl(kernel.ScanOp)
+    def scan(self, interpreter: Interpreter, op: kernel.ScanOp, args: PythonValues) -> PythonValues:
+        """Each element with those before it."""
+        kind = "multiply" if op.kind_name == "mul" else op.kind_name
+        result = scan(kind, args[0], op.dimension, bool(op.backward), bool(op.exclusive))
+        return (result.astype(self.dtype(op.result), copy=False),)
 
     @impl(kernel.SoftmaxOp)
     def softmax(

@@ -25,6 +25,7 @@ from kpu_ir.dialects import tile
 from kpu_ir.interpreters.arguments import Inputs, arguments_of
 from kpu_ir.interpreters.base import COMBINE, ArrayFunctions, call, function_named, wide
 from kpu_ir.scalar.body import compile_body
+from kpu_ir.scalar.rows import row_function
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array, array_of, dtype_of, fill_of
 from kpu_ir.text.places import place_of
@@ -244,6 +245,24 @@ class TileFunctions(ArrayFunctions):
         if not Trips(op.over).first(interpreter):
             part = combine(into.full, part)
         into.array = np.array(part, source.array.dtype)
+        return ()
+
+    @impl(tile.RowOp)
+    def row(self, interpreter: Interpreter, op: tile.RowOp, args: PythonValues) -> PythonValues:
+        """A function of whole rows."""
+        values = [v for v in (op.source, op.by) if v is not None]
+        rooms = [_room(interpreter, v) for v in values]
+        if any(room.array is None for room in rooms):
+            return ()
+        axis, into = op.axis.value.data, _room(interpreter, op.into)
+        into.array = row_function(
+            str(op.function.data.value),
+            [room.full for room in rooms],
+            axis,
+            _tile(op.into).get_shape()[axis],
+            bool(op.backward),
+            bool(op.exclusive),
+        )
         return ()
 
     @impl(tile.WindowOp)

@@ -194,6 +194,11 @@ class _Reader:
                 source, into = self.all(Tile, [op.source, op.into])
                 over, axes = self.all(Index, op.over), integers(op.axes)
                 return records.Reduce(op.reduction.data, source, into, axes, over)
+            case compute.Rowwise():
+                source, into = self.all(Tile, [op.source, op.into])
+                by, axis = self.maybe(Tile, op.by), op.axis.value.data
+                flags = bool(op.backward), bool(op.exclusive)
+                return records.Rowwise(op.function.data, source, by, into, axis, *flags)
             case compute.Windowed():
                 source, into, *extra = self.all(Tile, [op.source, op.into, *op.extra])
                 weights = self.maybe(Tile, op.weights)
@@ -375,6 +380,10 @@ class _Writer:
             case records.Reduce():
                 source, into, over = values[node.source], values[node.into], self.all(node.over)
                 return to.ReduceOp(node.reduction, source, into, node.axes, over)
+            case records.Rowwise():
+                source, into, by = values[node.source], values[node.into], self.maybe(node.by)
+                flags = node.backward, node.exclusive
+                return to.RowOp(node.what, source, by, into, node.axis, *flags)
             case records.Windowed():
                 source, into, *extra = self.all([node.source, node.into, *node.extra])
                 weights, window = self.maybe(node.weights), _window(node.window)

@@ -15,7 +15,7 @@ from typing import ClassVar
 from xdsl.dialects.builtin import LocationAttr, MemRefType
 from xdsl.ir import Attribute, Operation, Region
 
-from kpu_ir.dialects.tile import Dataflow, Level, Reduction, Window, is_pinned
+from kpu_ir.dialects.tile import Dataflow, Level, Reduction, RowFunction, Window, is_pinned
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import bits_of
 from kpu_ir.text.places import place_of
@@ -328,6 +328,20 @@ class Reduce(Record):
 
 
 @dataclass(slots=True, eq=False)
+class Rowwise(Record):
+    """A function of the rows of a tile along ``axis``; ``by``: the numbers of what is taken."""
+
+    name = "dma.row"
+    what: RowFunction
+    source: Tile
+    by: Tile | None
+    into: Tile
+    axis: int
+    backward: bool = False
+    exclusive: bool = False
+
+
+@dataclass(slots=True, eq=False)
 class Windowed(Record):
     """The windows of a tile, combined, weighted or not."""
 
@@ -341,7 +355,7 @@ class Windowed(Record):
     epilogue: Region | None = None
 
 
-Compute = Matmul | Map | Reduce | Windowed
+Compute = Matmul | Map | Reduce | Rowwise | Windowed
 Steps = Load | Alloc | Store | Fetch | Move | Acquire | Put | Write | Compute
 Node = Loop | Index | Steps
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xdsl.dialects import arith
 from xdsl.ir import Attribute, Region
 
-from kpu_ir.dialects.tile import Dataflow, Level, Reduction, Window
+from kpu_ir.dialects.tile import Dataflow, Level, Reduction, RowFunction, Window
 from kpu_ir.nest import records
 from kpu_ir.nest.records import Affine, Function, Index, Tensor, Tile
 
@@ -137,6 +137,20 @@ class Nest:
     ) -> None:
         """``tile.reduce``."""
         self.function.add(records.Reduce(kind, source, into, tuple(axes), _present(over)))
+
+    def row(
+        self,
+        function: RowFunction,
+        source: Tile,
+        by: Tile | None,
+        into: Tile,
+        axis: int,
+        backward: bool = False,
+        exclusive: bool = False,
+    ) -> None:
+        """``tile.row``."""
+        made = records.Rowwise(function, source, by, into, axis, backward, exclusive)
+        self.function.add(made)
 
     def window(
         self,

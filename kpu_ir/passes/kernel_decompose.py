@@ -23,7 +23,7 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint, Rewriter
+from xdsl.rewriter import InsertPoint
 from xdsl.utils.hints import isa
 
 from kpu_ir.dialects import kernel
@@ -31,6 +31,7 @@ from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.machine.attr import machine_of
 from kpu_ir.passes.kernel_build import counting, put
 from kpu_ir.passes.long_choices import split_choice
+from kpu_ir.passes.long_rows import has_room, scan
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar, is_float, is_unsigned, trace
 
@@ -158,7 +159,8 @@ def lowest(kind: Attribute, smallest: bool) -> float:
 
 
 def top_k(op: kernel.TopKOp) -> None:
-    """One after the other: the largest of the elements that come after the one before.
+    """Of a row that does not fit on chip, one after the other: the largest of the elements that come
+    after the one before.
 
     All kernels but the first are equal, so one function does them.
     """
@@ -313,7 +315,6 @@ def causal_mask(op: kernel.AttentionOp, length: int, keys: int) -> kernel.Consta
 DECOMPOSITIONS: dict[type[Operation], Callable[[Any], None]] = {
     **dict.fromkeys(ONE_PROGRAM, one_program),
     kernel.ArgReduceOp: arg_reduce,
-    kernel.TopKOp: top_k,
     kernel.AttentionOp: attention,
 }
 """What becomes of each named kernel."""
@@ -321,7 +322,8 @@ DECOMPOSITIONS: dict[type[Operation], Callable[[Any], None]] = {
 
 @dataclass(frozen=True)
 class KernelDecomposePass(ModulePass):
-    """Softmax, norms and arg-reductions become maps and reductions, each in one kernel; top-k and attention several.
+    """Softmax, norms and arg-reductions become maps and reductions, each in one kernel; attention several, and so do
+    scans and top-k of rows that do not fit on chip.
 
     Arg-reductions and top-k of rows that do not fit on chip first become those of pieces
     (``long_choices``).
@@ -355,3 +357,9 @@ class KernelDecomposePass(ModulePass):
             for one in list(op.walk()):
                 if type(one) in kinds and not isinstance(one.parent_op(), kernel.FusedOp):
                     DECOMPOSITIONS[type(one)](one)
+        machine = machine_of(op)
+        for one in list(op.walk()):
+            if isinstance(one, kernel.TopKOp) and not has_room(one, machine):
+                top_k(one)
+            elif isinstance(one, kernel.ScanOp):
+                scan(one, machine)

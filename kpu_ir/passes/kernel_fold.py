@@ -77,6 +77,7 @@ FOLDED = (
     kernel.TransposeOp,
     kernel.MatmulOp,
     kernel.ReduceOp,
+    kernel.ScanOp,
     kernel.SliceOp,
     kernel.ConcatOp,
     kernel.PadOp,

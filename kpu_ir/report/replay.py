@@ -19,13 +19,12 @@ from kpu_ir.dialects import tile
 from kpu_ir.sim.program.plan import (
     Acquire,
     Fetch,
-    Map,
     Matmul,
     Move,
     Reduce,
     Ring,
     Step,
-    Windowed,
+    Vector,
     Write,
 )
 from kpu_ir.sim.program.program import Program
@@ -248,7 +247,7 @@ def describe(step: Step, program: Program, call: int) -> str:
     if isinstance(step, Write):
         target = program.buffers[program.calls[call].arguments[step.buffer]].name
         return f"write {target}"
-    if isinstance(step, Matmul | Map | Reduce | Windowed):
+    if isinstance(step, Matmul | Vector):
         return f"{kind_of(step)} @{step.record.into.ring.name}"
     if isinstance(step, Fetch | Move | Acquire):
         return f"{kind_of(step)} @{step.ring.name}"

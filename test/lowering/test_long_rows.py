@@ -67,6 +67,12 @@ CASES = {
         lambda g, x: g.arg_reduce("min", x, 0),
         lambda x: x.argmin(0)[None],
     ),
+    "cumulative sum": ((2, 40_009), lambda g, x: g.scan("add", x), lambda x: x.cumsum(-1)),
+    "cumulative sum from behind, without itself": (
+        (40_009, 2),
+        lambda g, x: g.scan("add", x, 0, True, True),
+        lambda x: x[::-1].cumsum(0)[::-1] - x,
+    ),
     "three largest": (
         (2, 8209),
         lambda g, x: g.top_k(x, 3)[0],

@@ -67,14 +67,34 @@ func.func @arg(%x: tensor<4x3xi32>) -> tensor<4x1xi64> {
 
 // -----
 
-// One kernel an element.
+// Rows that fit on chip stay; of a longer one it is one kernel an element.
 // CHECK-LABEL: @top
-// CHECK-COUNT-3: kernel.fused : tensor<4x1xf32>, tensor<4x1xi64>
-// CHECK:         kernel.concat %{{.*}}, %{{.*}}, %{{.*}} {axis = 1 : i64} : (tensor<4x1xf32>, tensor<4x1xf32>, tensor<4x1xf32>) -> tensor<4x3xf32>
-// CHECK-NEXT:    kernel.concat %{{.*}}, %{{.*}}, %{{.*}} {axis = 1 : i64} : (tensor<4x1xi64>, tensor<4x1xi64>, tensor<4x1xi64>) -> tensor<4x3xi64>
-func.func @top(%x: tensor<4x16xf32>) -> (tensor<4x3xf32>, tensor<4x3xi64>) {
+// CHECK-NEXT:    kernel.top_k
+// CHECK-COUNT-3: kernel.fused : tensor<1x1xf32>, tensor<1x1xi64>
+// CHECK:         kernel.concat %{{.*}}, %{{.*}}, %{{.*}} {axis = 1 : i64} : (tensor<1x1xf32>, tensor<1x1xf32>, tensor<1x1xf32>) -> tensor<1x3xf32>
+// CHECK-NEXT:    kernel.concat %{{.*}}, %{{.*}}, %{{.*}} {axis = 1 : i64} : (tensor<1x1xi64>, tensor<1x1xi64>, tensor<1x1xi64>) -> tensor<1x3xi64>
+func.func @top(%x: tensor<4x16xf32>, %y: tensor<1x99999xf32>) -> (tensor<4x3xf32>, tensor<4x3xi64>, tensor<1x3xf32>, tensor<1x3xi64>) {
   %v, %i = kernel.top_k %x {k = 3 : i64, axis = 1 : i64} : tensor<4x16xf32> -> tensor<4x3xf32>, tensor<4x3xi64>
-  func.return %v, %i : tensor<4x3xf32>, tensor<4x3xi64>
+  %w, %j = kernel.top_k %y {k = 3 : i64, axis = 1 : i64} : tensor<1x99999xf32> -> tensor<1x3xf32>, tensor<1x3xi64>
+  func.return %v, %i, %w, %j : tensor<4x3xf32>, tensor<4x3xi64>, tensor<1x3xf32>, tensor<1x3xi64>
+}
+
+// -----
+
+// A scan of a long row is one of its blocks, and one of what they come to.
+// CHECK-LABEL: @scan
+// CHECK-NEXT:    kernel.scan mul %x
+// CHECK-NEXT:    kernel.pad %y low [0, 0] high [0, {{.*}}]
+// CHECK-NEXT:    %[[B:.*]] = kernel.reshape
+// CHECK-NEXT:    %[[T:.*]] = kernel.reduce add %[[B]] axes [2]
+// CHECK-NEXT:    %[[E:.*]] = kernel.scan add %[[T]] {axis = 1 : i64, exclusive}
+// CHECK-NEXT:    %[[I:.*]] = kernel.scan add %[[B]] {axis = 2 : i64}
+// CHECK-NEXT:    kernel.map %[[I]], %[[E]]
+// CHECK:         kernel.slice
+func.func @scan(%x: tensor<4x16xf32>, %y: tensor<1x99999xf32>) -> (tensor<4x16xf32>, tensor<1x99999xf32>) {
+  %s = kernel.scan mul %x {axis = 1 : i64} : tensor<4x16xf32> -> tensor<4x16xf32>
+  %t = kernel.scan add %y {axis = 1 : i64} : tensor<1x99999xf32> -> tensor<1x99999xf32>
+  func.return %s, %t : tensor<4x16xf32>, tensor<1x99999xf32>
 }
 
 // -----

@@ -33,7 +33,7 @@ from kpu_ir.dialects.kernel.core import (
     matmul_shape,
 )
 from kpu_ir.dialects.kernel.movement import BroadcastOp, ConcatOp, PadOp, SliceOp
-from kpu_ir.dialects.kernel.rows import GatherOp, NormalizeOp, ReduceOp, SoftmaxOp
+from kpu_ir.dialects.kernel.rows import GatherOp, NormalizeOp, ReduceOp, ScanOp, SoftmaxOp
 from kpu_ir.dialects.kernel.window import ConvOp, PoolOp
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "PoolOp",
     "ReduceOp",
     "ReshapeOp",
+    "ScanOp",
     "SliceOp",
     "SoftmaxOp",
     "TopKOp",
@@ -74,6 +75,7 @@ Kernel = Dialect(
         ConvOp,
         MapOp,
         ReduceOp,
+        ScanOp,
         SoftmaxOp,
         NormalizeOp,
         PoolOp,

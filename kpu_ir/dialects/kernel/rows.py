@@ -111,6 +111,75 @@ class ReduceOp(KernelOperation):
         expect_shape(self, reduced, self.result)
 
 
+SCANS = ("add", "mul")
+
+
+@irdl_op_definition
+class ScanOp(KernelOperation):
+    """Each element combined with those before it along a dimension: cumulative sums (``add``) and
+    products (``mul``).
+
+    ``backward``: with those behind it; ``exclusive``: without itself. Short floats are combined in
+    f32 and rounded once.
+
+    ```mlir
+    %s = kernel.scan add %x {axis = 1 : i64, backward, exclusive} : tensor<4x16xf32> -> tensor<4x16xf32>
+    ```
+    """
+
+    name = "kernel.scan"
+    kind = prop_def(StringAttr)
+    source = operand_def(TensorType)
+    axis = prop_def(IntegerAttr)
+    backward = opt_prop_def(UnitAttr)
+    exclusive = opt_prop_def(UnitAttr)
+    result = result_def(TensorType)
+    irdl_options = (ParsePropInAttrDict(),)
+    custom_directives = (Keyword,)
+    assembly_format = (
+        "custom<Keyword>($kind) $source attr-dict `:` type($source) `->` type($result)"
+    )
+
+    def __init__(
+        self,
+        kind: str,
+        source: SSAValue,
+        axis: int,
+        backward: bool = False,
+        exclusive: bool = False,
+    ) -> None:
+        """The scan of ``source`` along ``axis``."""
+        super().__init__(
+            operands=[source],
+            properties={
+                "kind": StringAttr(kind),
+                "axis": IntegerAttr(axis, i64),
+                "backward": UnitAttr() if backward else None,
+                "exclusive": UnitAttr() if exclusive else None,
+            },
+            result_types=[source.type],
+        )
+
+    @property
+    def kind_name(self) -> str:
+        """``add`` or ``mul``."""
+        return self.kind.data
+
+    @property
+    def dimension(self) -> int:
+        """The axis."""
+        return self.axis.value.data
+
+    def verify_kernel(self) -> None:
+        """A known kind, a dimension of the operand; the same type."""
+        if self.kind.data not in SCANS:
+            raise VerifyException(f"{self.name}: expected add or mul, got {self.kind.data}")
+        shape = tensor_type(self.source).get_shape()
+        verify_axes(self, [self.dimension], len(shape))
+        expect_element_type(self, self.source, self.result)
+        expect_shape(self, shape, self.result)
+
+
 @irdl_op_definition
 class SoftmaxOp(KernelOperation):
     """``exp(x) / sum(exp(x))`` along one dimension, in the stable form; with ``log`` its logarithm.

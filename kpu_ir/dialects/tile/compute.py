@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import DenseArrayBase, IndexType, i64
+from xdsl.dialects.builtin import DenseArrayBase, IndexType, IntegerAttr, UnitAttr, i64
 from xdsl.ir import Attribute, Operation, Region, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -31,6 +31,8 @@ from kpu_ir.dialects.tile.types import (
     Level,
     Reduction,
     ReductionAttr,
+    RowFunction,
+    RowFunctionAttr,
     TileType,
     WindowAttr,
     integers,
@@ -147,6 +149,52 @@ class Reduce(IRDLOperation):
     def verify_(self) -> None:
         """The result has 1 in each reduced dimension."""
         verify_reduce(self, self.source, self.into, self.axes)
+
+
+class Rowwise(IRDLOperation):
+    """A function of the rows of a tile in L2."""
+
+    function = prop_def(RowFunctionAttr)
+    source = operand_def(TileType)
+    by = opt_operand_def(TileType)
+    into = operand_def(TileType)
+    axis = prop_def(IntegerAttr.constr(i64))
+    backward = opt_prop_def(UnitAttr)
+    exclusive = opt_prop_def(UnitAttr)
+    assembly_format = (
+        "$function $source (`by` $by^ `:` type($by))? `into` $into `axis` $axis "
+        "(`backward` $backward^)? (`exclusive` $exclusive^)? attr-dict "
+        "`:` type($source) `->` type($into)"
+    )
+
+    def __init__(
+        self,
+        function: RowFunction,
+        source: SSAValue,
+        by: SSAValue | None,
+        into: SSAValue,
+        axis: int,
+        backward: bool = False,
+        exclusive: bool = False,
+    ) -> None:
+        """``into`` = ``function`` of the rows of ``source`` along ``axis``."""
+        super().__init__(
+            operands=[source, [] if by is None else [by], into],
+            properties={
+                "function": RowFunctionAttr(function),
+                "axis": IntegerAttr(axis, i64),
+                "backward": UnitAttr() if backward else None,
+                "exclusive": UnitAttr() if exclusive else None,
+            },
+        )
+
+    def verify_(self) -> None:
+        """Types and extents as the function has them."""
+        verify_rowwise(self, self.function.data, self.source, self.by, self.into, self.axis)
+        if self.exclusive and self.function.data not in SCANS:
+            raise VerifyException(f"{self.name}: only a scan is exclusive")
+        if self.backward and self.function.data is RowFunction.TAKE:
+            raise VerifyException(f"{self.name}: elements are not taken backward")
 
 
 class Windowed(IRDLOperation):
@@ -287,6 +335,44 @@ def verify_reduce(op: Operation, source: SSAValue, into: SSAValue, axes: DenseAr
         raise VerifyException(
             f"{op.name}: expected a result of {expected}, got {out.get_shape()} along {sorted(reduced)}"
         )
+
+
+SCANS = (RowFunction.ADD, RowFunction.MULTIPLY)
+"""The functions that combine each element with those before it."""
+
+
+def verify_rowwise(
+    op: Operation,
+    function: RowFunction,
+    source: SSAValue,
+    by: SSAValue | None,
+    into: SSAValue,
+    axis: IntegerAttr,
+) -> None:
+    """In L2. A scan keeps shape and type; ``top`` gives i64, no more than a row has; ``take`` as many as
+    there are numbers (i64)."""
+    x, out = (SSAValue.get(v, type=TileType).type for v in (source, into))
+    numbers = None if by is None else SSAValue.get(by, type=TileType).type
+    tiles = [t for t in (x, out, numbers) if t is not None]
+    if any(t.level.data != Level.L2 for t in tiles):
+        raise VerifyException(f"{op.name}: operands and result stand in l2")
+    a, b, at = x.get_shape(), out.get_shape(), axis.value.data
+    if not 0 <= at < len(a):
+        raise VerifyException(f"{op.name}: there is no dimension {at} in {a}")
+    if (numbers is None) == (function is RowFunction.TAKE):
+        raise VerifyException(f"{op.name}: numbers are given to take, and to nothing else")
+    kind = i64 if function is RowFunction.TOP else x.element_type
+    if out.element_type != kind:
+        raise VerifyException(f"{op.name}: expected a result of {kind}, got {out.element_type}")
+    rest = (*a[:at], *a[at + 1 :]) == (*b[:at], *b[at + 1 :])
+    if (
+        not rest
+        or (function in SCANS and a != b)
+        or (function is RowFunction.TOP and b[at] > a[at])
+    ):
+        raise VerifyException(f"{op.name}: {function.value} of {a} along {at} does not give {b}")
+    if numbers is not None and (numbers.element_type != i64 or numbers.get_shape() != b):
+        raise VerifyException(f"{op.name}: expected numbers of i64 in the shape {b}, got {numbers}")
 
 
 def verify_pooling(

@@ -44,7 +44,7 @@ from xdsl.traits import (
 )
 from xdsl.utils.exceptions import VerifyException
 
-from kpu_ir.dialects.tile.compute import Map, Matmul, Reduce, Windowed, Yield
+from kpu_ir.dialects.tile.compute import Map, Matmul, Reduce, Rowwise, Windowed, Yield
 from kpu_ir.dialects.tile.types import (
     Level,
     TileType,
@@ -423,6 +423,26 @@ class ReduceOp(Reduce, MemoryOperation):
     """
 
     name = "tile.reduce"
+
+
+@irdl_op_definition
+class RowOp(Rowwise, MemoryOperation):
+    """A function of whole rows on the vector engine, where each element may depend on all of its row.
+
+    ``add``, ``multiply``: each element with those before it (``backward``: behind it; ``exclusive``:
+    without itself). ``top``: the numbers (i64) of the largest elements in falling order
+    (``backward``: of the smallest, in rising order), of equal ones the first first. ``take``:
+    elements ``by`` their numbers.
+
+    ```mlir
+    tile.row add %x into %y axis 1 backward : !tile.tile<8x512xf32, l2> -> !tile.tile<8x512xf32, l2>
+    tile.row top %x into %i axis 1 : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xi64, l2>
+    tile.row take %x by %i : !tile.tile<8x5xi64, l2> into %v axis 1
+      : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xf32, l2>
+    ```
+    """
+
+    name = "tile.row"
 
 
 @irdl_op_definition

@@ -210,6 +210,22 @@ class ReductionAttr(EnumAttribute[Reduction], SpacedOpaqueSyntaxAttribute):
     name = "tile.reduction"
 
 
+class RowFunction(StrEnum):
+    """What is computed of whole rows."""
+
+    ADD = auto()
+    MULTIPLY = auto()
+    TOP = auto()
+    TAKE = auto()
+
+
+@irdl_attr_definition
+class RowFunctionAttr(EnumAttribute[RowFunction], SpacedOpaqueSyntaxAttribute):
+    """A function of rows: ``add`` or ``multiply`` (a scan), ``top``, ``take``."""
+
+    name = "tile.row_function"
+
+
 def integers(attr: DenseArrayBase) -> tuple[int, ...]:
     """The numbers of an array property."""
     return tuple(int(n) for n in cast(Any, attr).get_values())

@@ -200,6 +200,14 @@ class Layers(Operations):
             return result
         return self.reshape(result, [n for a, n in enumerate(x.shape) if a not in wanted])
 
+    def scan(
+        self, kind: str, x: Value, axis: int = -1, backward: bool = False, exclusive: bool = False
+    ) -> Value:
+        """Each element combined (``add`` or ``mul``) with those before it along a dimension;
+        ``backward``: behind it; ``exclusive``: without itself."""
+        at = dimension(axis, len(x.shape))
+        return self._checked(lambda: kernel.ScanOp(kind, x.ssa, at, backward, exclusive))
+
     def mean(self, x: Value, axes: Sequence[int], keep: bool = True) -> Value:
         """The mean along dimensions."""
         return self.reduce("add", x, axes, keep) * (1.0 / prod(x.shape[a] for a in axes))

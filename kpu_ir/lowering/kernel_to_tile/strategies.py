@@ -21,6 +21,7 @@ from kpu_ir.lowering.kernel_to_tile.convolution import Convolution
 from kpu_ir.lowering.kernel_to_tile.copying import Copying
 from kpu_ir.lowering.kernel_to_tile.horizontal import HorizontalFusion
 from kpu_ir.lowering.kernel_to_tile.movement import Movement
+from kpu_ir.lowering.kernel_to_tile.ordered import Ordered
 from kpu_ir.lowering.kernel_to_tile.pooling import Pooling
 from kpu_ir.lowering.kernel_to_tile.rows import Rows
 from kpu_ir.lowering.schedule import (
@@ -46,6 +47,7 @@ TilingStrategy = (
     | Convolution
     | Pooling
     | Rows
+    | Ordered
     | Movement
     | Copying
 )
@@ -65,6 +67,7 @@ def recognise(func: FuncOp) -> TilingStrategy:
         Pooling,
         Convolution,
         Rows,
+        Ordered,
         Movement,
         Copying,
     ):

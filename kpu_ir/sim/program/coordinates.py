@@ -91,6 +91,7 @@ class Coordinates:
             records.Matmul: self._matmul,
             records.Map: self._map,
             records.Reduce: self._reduce,
+            records.Rowwise: self._row,
             records.Windowed: self._window,
             records.Write: self._write,
         }
@@ -329,6 +330,13 @@ class Coordinates:
             self.sums.append(Sum(record, found, positions, over))
         self._result(record, record.into, Held(left, True, depends), over)
 
+    def _row(self, record: records.Rowwise) -> None:
+        numbers = () if record.by is None else (record.by,)
+        depends = self._look(record.source, *numbers)
+        axes = [self._axes(t) for t in (record.source, *numbers)]
+        whole = [(*a[: record.axis], None, *a[record.axis + 1 :]) for a in axes]
+        self._result(record, record.into, Held(self._together(record, whole), True, depends), ())
+
     def _window(self, record: records.Windowed) -> None:
         weights = () if record.weights is None else (record.weights,)
         depends = self._look(record.source, *weights, *record.extra)
@@ -374,7 +382,7 @@ class Coordinates:
                 )
 
 
-COMPUTING = records.Matmul | records.Map | records.Reduce | records.Windowed | records.Put
+COMPUTING = records.Compute | records.Put
 LOST = "was an index, a loop or an operation changed? kpu-run --against compares with the original"
 
 

@@ -42,10 +42,14 @@ class Loop:
 
 R = TypeVar("R", bound=records.Record)
 T = TypeVar("T", bound=records.Fetch | records.Move | records.Put | records.Write)
-Result = records.Put | records.Matmul | records.Map | records.Reduce | records.Windowed
+Result = (
+    records.Put | records.Matmul | records.Map | records.Reduce | records.Rowwise | records.Windowed
+)
 W = TypeVar("W", bound=Result)
 F = TypeVar("F", bound=records.Fetch | records.Move | records.Acquire)
-Reader = records.Move | records.Put | records.Write | records.Reduce | records.Windowed
+Reader = (
+    records.Move | records.Put | records.Write | records.Reduce | records.Rowwise | records.Windowed
+)
 S = TypeVar("S", bound=Reader)
 
 
@@ -299,6 +303,31 @@ class Reduce(Into[records.Reduce], Sourced[records.Reduce]):
 
 
 @dataclass(slots=True, eq=False)
+class Rowwise(Into[records.Rowwise], Sourced[records.Rowwise]):
+    """``into`` = a function of the rows of ``source``, each of ``row`` elements along ``axis``."""
+
+    elements: int
+    row: int
+    read_bytes: int
+    written_bytes: int
+
+    @property
+    def function(self) -> str:
+        """What is computed."""
+        return str(self.record.what.value)
+
+    @property
+    def axis(self) -> int:
+        """The dimension of the rows."""
+        return self.record.axis
+
+    @property
+    def operands(self) -> tuple[int, ...]:
+        """The registers that it reads."""
+        return (self.source, *(() if self.record.by is None else (self.record.by.register,)))
+
+
+@dataclass(slots=True, eq=False)
 class Windowed(Into[records.Windowed], Sourced[records.Windowed]):
     """``into`` = the values of ``source`` under each position of a window, combined, weighted or
     not."""
@@ -355,7 +384,7 @@ class Write(Transfer[records.Write], Sourced[records.Write]):
         return self.record.target.pinned
 
 
-Vector = Map | Reduce | Windowed
+Vector = Map | Reduce | Rowwise | Windowed
 Step = Fetch | Move | Acquire | Put | Matmul | Vector | Write
 Node = Loop | Step
 

@@ -27,6 +27,7 @@ from kpu_ir.sim.program.plan import (
     Plan,
     Put,
     Reduce,
+    Rowwise,
     Windowed,
     Write,
 )
@@ -113,6 +114,7 @@ class _Planner:
             records.Matmul: self._matmul,
             records.Map: self._map,
             records.Reduce: self._reduce,
+            records.Rowwise: self._row,
             records.Windowed: self._window,
             records.Write: self._write,
         }
@@ -498,6 +500,26 @@ class _Planner:
         read = packed(record.source.ring.bits, source)
         written = packed(record.into.ring.bits, extents)
         return Reduce(record, extents, prod(source), not first, read, written)
+
+    def _row(self, record: records.Rowwise, out: list[Node]) -> None:
+        source = self._read(record, record.source)
+        by = None if record.by is None else self._read(record, record.by)
+        if source is None or (record.by is not None and by is None):
+            return
+        step = self._case((record, source), lambda: self._rowwise(record, source))
+        self._into(record.into, step.extents)
+        out.append(step)
+
+    def _rowwise(self, record: records.Rowwise, source: Shape) -> Rowwise:
+        axis, count = record.axis, record.into.shape[record.axis]
+        if source[axis] < record.source.shape[axis]:
+            raise KpuError("a row is cut", record.place, "tiles that hold whole rows")
+        extents = (*source[:axis], count, *source[axis + 1 :])
+        read = packed(record.source.ring.bits, source)
+        if record.by is not None:  # only what is taken is read
+            read = packed(record.source.ring.bits, extents) + packed(record.by.ring.bits, extents)
+        written = packed(record.into.ring.bits, extents)
+        return Rowwise(record, extents, prod(source), source[axis], read, written)
 
     def _window(self, record: records.Windowed, out: list[Node]) -> None:
         source = self._read(record, record.source)

@@ -27,6 +27,7 @@ from kpu_ir.sim.program.plan import (
     Move,
     Put,
     Reduce,
+    Rowwise,
     Step,
     Windowed,
     Write,
@@ -42,6 +43,7 @@ from kpu_ir.sim.time.vector import (
     map_cost,
     matmul_cost,
     reduce_cost,
+    row_cost,
     window_cost,
 )
 
@@ -172,6 +174,8 @@ def _own(step: Step, machine: Machine) -> Cost | None:
             return map_cost(step, machine)
         case Reduce():
             return reduce_cost(step, machine)
+        case Rowwise():
+            return row_cost(step, machine)
         case Windowed():
             return window_cost(step, machine)
         case Acquire():

@@ -16,7 +16,7 @@ from xdsl.ir import Block, SSAValue
 from kpu_ir.machine import Machine
 from kpu_ir.scalar.body import op_classes
 from kpu_ir.scalar.ops import PRICES
-from kpu_ir.sim.program.plan import Map, Matmul, Reduce, Windowed, element_bytes, product
+from kpu_ir.sim.program.plan import Map, Matmul, Reduce, Rowwise, Windowed, element_bytes, product
 from kpu_ir.sim.time.costs import Cost, Hold, ceil_div, type_name
 
 
@@ -139,6 +139,61 @@ def reduce_cost(step: Reduce, machine: Machine) -> Cost:
     depth = levels * machine.vector.latency[kind]
     counts = lane_ops(Counter({kind: 1}), operations)
     return _on_tiles(machine, read, step.written_bytes, work, depth, counts)
+
+
+def row_cost(step: Rowwise, machine: Machine) -> Cost:
+    """A function of rows.
+
+    * A scan along the last dimension: w lanes need ceil(log2 min(w, row)) steps for each w elements, in
+      which each adds what its neighbour at 1, 2, 4.. lanes has, and one that adds what came before;
+      along another dimension lanes work side by side, an operation an element.
+    * ``top``: a bitonic network sorts runs of K elements (k rounded up to a power of two) by
+      log2 K (log2 K + 1) / 2 stages; merging two runs and keeping half of them takes a stage on
+      both and log2 K on that half. A stage compares, and chooses value and number: three
+      operations an element.
+    * ``take``: one element a cycle.
+    """
+    intervals, lanes = machine.vector.initiation_interval, machine.vector.lanes
+    rows, outputs = step.elements // step.row, product(step.extents)
+    if step.function == "take":
+        return _on_tiles(machine, step.read_bytes, step.written_bytes, outputs, 0, {})
+    if step.function == "top":
+        count = 1 << (step.extents[step.axis] - 1).bit_length()
+        runs, depth = ceil_div(step.row, count), count.bit_length() - 1
+        stages = runs * depth * (depth + 1) // 2 + (runs - 1) * (2 + depth)
+        exchanged = rows * stages * count
+        kinds = Counter({"compare": 3})
+        work = ceil_div(exchanged, lanes) * sum(intervals[k] * n for k, n in kinds.items())
+        latency = 2 * machine.vector.latency["compare"]
+        levels = depth * (depth + 1) // 2 + (runs - 1).bit_length() * (1 + depth)
+        counts = lane_ops(kinds, exchanged)
+        return _on_tiles(
+            machine, step.read_bytes, step.written_bytes, work, levels * latency, counts
+        )
+    kind = COMBINES["mul" if step.function == "multiply" else step.function]
+    issues, levels = ceil_div(step.elements, lanes), step.row
+    if step.axis == len(step.extents) - 1:
+        issues, levels = scanning(step.elements, step.row, lanes)
+    work = issues * intervals[kind]
+    counts = lane_ops(Counter({kind: 1}), step.elements)
+    depth = levels * machine.vector.latency[kind]
+    return _on_tiles(machine, step.read_bytes, step.written_bytes, work, depth, counts)
+
+
+def scanning(elements: int, row: int, lanes: int) -> tuple[int, int]:
+    """Issues of the vector engine that scan rows along the last dimension, and how many of them wait
+    for each other. It may leave lanes idle, as in ``combining``.
+
+    >>> scanning(8000, 8000, 16)
+    (2500, 504)
+    """
+
+    def issues(w: int) -> int:
+        depth = (min(w, row) - 1).bit_length()
+        return ceil_div(elements, w) * (depth + (row > w))
+
+    w = min((*(1 << n for n in range(lanes.bit_length())), lanes), key=issues)
+    return issues(w), (min(w, row) - 1).bit_length() + ceil_div(row, w)
 
 
 def window_cost(step: Windowed, machine: Machine) -> Cost:

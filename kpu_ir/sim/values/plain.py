@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kpu_ir.scalar.body import compile_body
+from kpu_ir.scalar.rows import row_function
 from kpu_ir.sim.program.plan import (
     Acquire,
     Fetch,
@@ -21,6 +22,7 @@ from kpu_ir.sim.program.plan import (
     Plan,
     Put,
     Reduce,
+    Rowwise,
     Step,
     Windowed,
     Write,
@@ -90,6 +92,8 @@ class PlainRunner(Runner):
                 return self._map(step)
             case Reduce():
                 return self._reduce(step)
+            case Rowwise():
+                return self._row(step)
             case Windowed():
                 return self._window(step)
             case Write():
@@ -195,6 +199,17 @@ class PlainRunner(Runner):
         def run() -> None:
             before = registers[into] if accumulate else None
             registers[into] = reduced(combine, registers[source], axes, dtype, before)
+
+        return run
+
+    def _row(self, step: Rowwise) -> Run:
+        registers, operands, into = self.registers, step.operands, step.into
+        kind, axis, count = step.function, step.axis, step.extents[step.axis]
+        backward, exclusive = step.record.backward, step.record.exclusive
+
+        def run() -> None:
+            arrays = [registers[r] for r in operands]
+            registers[into] = row_function(kind, arrays, axis, count, backward, exclusive)
 
         return run
 

@@ -28,6 +28,7 @@ from kpu_ir.sim.program.plan import (
     Put,
     Reduce,
     Ring,
+    Rowwise,
     Step,
     Windowed,
     Write,
@@ -142,7 +143,7 @@ class _Walk:
             case Put():
                 self.read(step.source, depth)
                 self.write(step.into, False, depth)
-            case Matmul() | Map() | Reduce() | Windowed():
+            case Matmul() | Map() | Reduce() | Rowwise() | Windowed():
                 for register in step.operands:
                     self.read(register, depth)
                 accumulate = isinstance(step, Matmul | Reduce) and step.accumulate

@@ -14,6 +14,7 @@ import numpy as np
 
 from kpu_ir.machine import Machine
 from kpu_ir.scalar.body import compile_body
+from kpu_ir.scalar.rows import row_function
 from kpu_ir.sim.program.plan import (
     Acquire,
     Fetch,
@@ -24,6 +25,7 @@ from kpu_ir.sim.program.plan import (
     Put,
     Reduce,
     Ring,
+    Rowwise,
     Step,
     Windowed,
     Write,
@@ -100,6 +102,8 @@ class SlotRunner(Runner):
                 return self._map(step)
             case Reduce():
                 return self._reduce(step)
+            case Rowwise():
+                return self._row(step)
             case Windowed():
                 return self._window(step)
             case Write():
@@ -365,6 +369,18 @@ class SlotRunner(Runner):
             part = combine.reduce(x if wide == dtype else x.astype(wide), axis=axes, keepdims=True)
             out = into()
             out[...] = combine(out.astype(wide), part) if accumulate else part
+
+        return run
+
+    def _row(self, step: Rowwise) -> Run:
+        inputs = [self._reader(step, r) for r in step.operands]
+        into = self._into(step.into, step.extents)
+        kind, axis, count = step.function, step.axis, step.extents[step.axis]
+        backward, exclusive = step.record.backward, step.record.exclusive
+
+        def run() -> None:
+            arrays = [read() for read in inputs]
+            into()[...] = row_function(kind, arrays, axis, count, backward, exclusive)
 
         return run
 

@@ -32,6 +32,7 @@ from kpu_ir.sim.program.plan import (
     Plan,
     Put,
     Reduce,
+    Rowwise,
     Step,
     Windowed,
     Write,
@@ -98,7 +99,7 @@ def _define(step: Step, extents: dict[int, Extents], elements: dict[int, Attribu
         case Fetch() | Move() | Acquire():
             extents[step.out] = step.extents
             elements[step.out] = step.ring.element
-        case Put() | Matmul() | Map() | Reduce() | Windowed():
+        case Put() | Matmul() | Map() | Reduce() | Rowwise() | Windowed():
             extents[step.into] = step.extents
         case Write():
             pass
@@ -145,6 +146,12 @@ class _Union(Tiles):
                 return replace(first, extents=self.joined(row, growth))
             case Reduce():
                 return self.reduce(cast(Sequence[Reduce], row))
+            case Rowwise():
+                growth = self.common(row, first.operands, first.extents)
+                cut = growth is not None and growth[0] == first.axis
+                stays_if(cut, "a row grows, of which each result may need all")
+                self.grow(first.into, growth, row)
+                return replace(first, extents=self.joined(row, growth))
             case Windowed():
                 return self.windowed(cast(Sequence[Windowed], row))
             case _:
@@ -358,7 +365,7 @@ def reads(step: Step) -> tuple[int, ...]:
     match step:
         case Move() | Put() | Write():
             return (step.source,)
-        case Matmul() | Map() | Reduce() | Windowed():
+        case Matmul() | Map() | Reduce() | Rowwise() | Windowed():
             return step.operands
         case _:
             return ()

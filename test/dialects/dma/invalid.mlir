@@ -960,3 +960,17 @@ func.func @scheduled() attributes {kpu.schedule = {depth = 3}} {
   }
   func.return
 }
+
+// -----
+
+// CHECK: dma.row: expected a result of i64, got f32
+func.func @row_type() {
+  dma.program {
+    dma.ring @x, 1 x <8x512xf32, l2> at 0
+    dma.ring @v, 1 x <8x5xf32, l2> at 16384
+    %x = dma.acquire @x : !tile.tile<8x512xf32, l2>
+    %v = dma.acquire @v : !tile.tile<8x5xf32, l2>
+    dma.row top %x into %v axis 1 : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xf32, l2>
+  }
+  func.return
+}

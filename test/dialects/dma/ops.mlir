@@ -175,3 +175,16 @@ func.func @near(%h: memref<128x64xf32, "l3">, %y: memref<128x64xf32, "l3">) {
   }
   func.return
 }
+
+// CHECK-LABEL: @row
+func.func @row() {
+  dma.program {
+    dma.ring @x, 1 x <8x512xf32, l2> at 0
+    dma.ring @i, 1 x <8x5xi64, l2> at 16384
+    %x = dma.acquire @x : !tile.tile<8x512xf32, l2>
+    %i = dma.acquire @i : !tile.tile<8x5xi64, l2>
+    // CHECK: dma.row top %x into %i axis 1 : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xi64, l2>
+    dma.row top %x into %i axis 1 : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xi64, l2>
+  }
+  func.return
+}

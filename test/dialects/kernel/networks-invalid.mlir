@@ -381,3 +381,27 @@ func.func @broadcast_type(%x: tensor<8xf32>) {
   %y = kernel.broadcast %x : tensor<8xf32> -> tensor<4x8xf16>
   func.return
 }
+
+// -----
+
+// CHECK: kernel.scan: expected add or mul, got max
+func.func @scan_kind(%x: tensor<4x16xf32>) {
+  %y = kernel.scan max %x {axis = 1 : i64} : tensor<4x16xf32> -> tensor<4x16xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: kernel.scan: axes must be distinct, rising and from 0 to 1, got [2]
+func.func @scan_axis(%x: tensor<4x16xf32>) {
+  %y = kernel.scan add %x {axis = 2 : i64} : tensor<4x16xf32> -> tensor<4x16xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: kernel.scan: expected a result of shape 4x16, got 4x1
+func.func @scan_shape(%x: tensor<4x16xf32>) {
+  %y = kernel.scan add %x {axis = 1 : i64} : tensor<4x16xf32> -> tensor<4x1xf32>
+  func.return
+}

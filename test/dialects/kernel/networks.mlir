@@ -100,3 +100,12 @@ func.func @broadcast(%x: tensor<8xf32>, %c: tensor<4x1xf32>) {
   %z = kernel.broadcast %c : tensor<4x1xf32> -> tensor<2x4x3xf32>
   func.return
 }
+
+// CHECK-LABEL: @scan
+func.func @scan(%x: tensor<4x16xf32>, %i: tensor<4x16xi64>) {
+  // CHECK: kernel.scan add %x {axis = 1 : i64, backward, exclusive} : tensor<4x16xf32> -> tensor<4x16xf32>
+  %s = kernel.scan add %x {axis = 1 : i64, backward, exclusive} : tensor<4x16xf32> -> tensor<4x16xf32>
+  // CHECK: kernel.scan mul %i {axis = 0 : i64} : tensor<4x16xi64> -> tensor<4x16xi64>
+  %p = kernel.scan mul %i {axis = 0 : i64} : tensor<4x16xi64> -> tensor<4x16xi64>
+  func.return
+}

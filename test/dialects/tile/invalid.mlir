@@ -655,3 +655,108 @@ func.func @view_outside(%h: memref<32x48xf32, "l3">) {
   %v = tile.view %h : memref<32x48xf32, "l3"> to memref<48x32xf32>
   func.return
 }
+
+// -----
+
+// CHECK: tile.row: operands and result stand in l2
+func.func @row_level() {
+  %x = tile.alloc : !tile.tile<8x512xf32, l2>
+  %y = tile.alloc : !tile.tile<8x512xf32, l2>
+  %i = tile.alloc : !tile.tile<8x5xi64, l2>
+  %v = tile.alloc : !tile.tile<8x5xf32, l2>
+  %z = tile.alloc : !tile.tile<8x512xf32, l3>
+  tile.row add %x into %z axis 1 : !tile.tile<8x512xf32, l2> -> !tile.tile<8x512xf32, l3>
+  func.return
+}
+
+// -----
+
+// CHECK: tile.row: there is no dimension 2 in (8, 512)
+func.func @row_axis() {
+  %x = tile.alloc : !tile.tile<8x512xf32, l2>
+  %y = tile.alloc : !tile.tile<8x512xf32, l2>
+  %i = tile.alloc : !tile.tile<8x5xi64, l2>
+  %v = tile.alloc : !tile.tile<8x5xf32, l2>
+  %z = tile.alloc : !tile.tile<8x512xf32, l3>
+  tile.row add %x into %y axis 2 : !tile.tile<8x512xf32, l2> -> !tile.tile<8x512xf32, l2>
+  func.return
+}
+
+// -----
+
+// CHECK: tile.row: numbers are given to take, and to nothing else
+func.func @row_numbers() {
+  %x = tile.alloc : !tile.tile<8x512xf32, l2>
+  %y = tile.alloc : !tile.tile<8x512xf32, l2>
+  %i = tile.alloc : !tile.tile<8x5xi64, l2>
+  %v = tile.alloc : !tile.tile<8x5xf32, l2>
+  %z = tile.alloc : !tile.tile<8x512xf32, l3>
+  tile.row take %x into %v axis 1 : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xf32, l2>
+  func.return
+}
+
+// -----
+
+// CHECK: tile.row: expected a result of i64, got f32
+func.func @row_type() {
+  %x = tile.alloc : !tile.tile<8x512xf32, l2>
+  %y = tile.alloc : !tile.tile<8x512xf32, l2>
+  %i = tile.alloc : !tile.tile<8x5xi64, l2>
+  %v = tile.alloc : !tile.tile<8x5xf32, l2>
+  %z = tile.alloc : !tile.tile<8x512xf32, l3>
+  tile.row top %x into %v axis 1 : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xf32, l2>
+  func.return
+}
+
+// -----
+
+// CHECK: tile.row: add of (8, 512) along 1 does not give (8, 5)
+func.func @row_shape() {
+  %x = tile.alloc : !tile.tile<8x512xf32, l2>
+  %y = tile.alloc : !tile.tile<8x512xf32, l2>
+  %i = tile.alloc : !tile.tile<8x5xi64, l2>
+  %v = tile.alloc : !tile.tile<8x5xf32, l2>
+  %z = tile.alloc : !tile.tile<8x512xf32, l3>
+  tile.row add %x into %v axis 1 : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xf32, l2>
+  func.return
+}
+
+// -----
+
+// CHECK: tile.row: only a scan is exclusive
+func.func @row_exclusive() {
+  %x = tile.alloc : !tile.tile<8x512xf32, l2>
+  %y = tile.alloc : !tile.tile<8x512xf32, l2>
+  %i = tile.alloc : !tile.tile<8x5xi64, l2>
+  %v = tile.alloc : !tile.tile<8x5xf32, l2>
+  %z = tile.alloc : !tile.tile<8x512xf32, l3>
+  tile.row top %x into %i axis 1 exclusive : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xi64, l2>
+  func.return
+}
+
+// -----
+
+// CHECK: tile.row: expected numbers of i64 in the shape (8, 5), got
+func.func @row_taken() {
+  %x = tile.alloc : !tile.tile<8x512xf32, l2>
+  %y = tile.alloc : !tile.tile<8x512xf32, l2>
+  %i = tile.alloc : !tile.tile<8x5xi64, l2>
+  %v = tile.alloc : !tile.tile<8x5xf32, l2>
+  %z = tile.alloc : !tile.tile<8x512xf32, l3>
+  tile.row take %x by %y : !tile.tile<8x512xf32, l2> into %v axis 1 : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xf32, l2>
+  func.return
+}
+
+// -----
+
+// CHECK: tile.row: elements are not taken backward
+func.func @row_backward() {
+  %x = tile.alloc : !tile.tile<8x512xf32, l2>
+  %y = tile.alloc : !tile.tile<8x512xf32, l2>
+  %i = tile.alloc : !tile.tile<8x5xi64, l2>
+  %v = tile.alloc : !tile.tile<8x5xf32, l2>
+  %z = tile.alloc : !tile.tile<8x512xf32, l3>
+  tile.row take %x by %i : !tile.tile<8x5xi64, l2> into %v axis 1 backward : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xf32, l2>
+  func.return
+}
+

@@ -162,3 +162,21 @@ func.func @near() {
   tile.store %t, %v[16, 0] : !tile.tile<16x32xf32, l2> -> memref<48x32xf32, "l3">
   func.return
 }
+
+// CHECK-LABEL: @row
+func.func @row() {
+  %x = tile.alloc : !tile.tile<8x512xf32, l2>
+  %y = tile.alloc : !tile.tile<8x512xf32, l2>
+  %i = tile.alloc : !tile.tile<8x5xi64, l2>
+  %v = tile.alloc : !tile.tile<8x5xf32, l2>
+  // CHECK: tile.row add %x into %y axis 1 backward : !tile.tile<8x512xf32, l2> -> !tile.tile<8x512xf32, l2>
+  tile.row add %x into %y axis 1 backward : !tile.tile<8x512xf32, l2> -> !tile.tile<8x512xf32, l2>
+  // CHECK: tile.row multiply %x into %y axis 0 exclusive : !tile.tile<8x512xf32, l2> -> !tile.tile<8x512xf32, l2>
+  tile.row multiply %x into %y axis 0 exclusive : !tile.tile<8x512xf32, l2> -> !tile.tile<8x512xf32, l2>
+  // CHECK: tile.row top %x into %i axis 1 : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xi64, l2>
+  tile.row top %x into %i axis 1 : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xi64, l2>
+  // CHECK: tile.row take %x by %i : !tile.tile<8x5xi64, l2> into %v axis 1 : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xf32, l2>
+  tile.row take %x by %i : !tile.tile<8x5xi64, l2> into %v axis 1
+    : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xf32, l2>
+  func.return
+}
