@@ -16,6 +16,7 @@ from onnx_models import model, node, normal, onnxruntime_says
 
 import kpu_ir
 from kpu_ir.frontends.onnx import import_onnx
+from kpu_ir.frontends.python.layers import within
 
 
 def compiled(made: Any, **options: Any) -> kpu_ir.Compiled:
@@ -96,3 +97,62 @@ def test_a_transposed_convolution_takes_about_its_useful_work(window, more, most
     useful = 16 * 16 * 64 * 32 * window**2 / 256
     assert program.cycles <= most * useful
     assert program.summary().macs <= 1.2 * 256 * useful
+
+
+# -- functions of rows ----------------------------------------------------------------------------
+
+
+@drawing(12, phases=[Phase.generate])
+@given(st.data())
+def test_cumulative_sums_and_products(data):
+    draw, any_ = data.draw, st.booleans()
+    shape = [draw(st.integers(1, 40)) for _ in range(draw(st.integers(1, 3)))]
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    dtype = draw(st.sampled_from([np.float32, np.float64, np.int32, np.int64]))
+    scan = node("CumSum", "x a", "y", reverse=int(draw(any_)), exclusive=int(draw(any_)))
+    x = (4 * normal(*shape)).astype(dtype)
+    program = check(model([scan], {"x": x}, {"a": np.array(axis)}), {"x": x})
+    assert program.cycles > 0
+
+
+@drawing(12, phases=[Phase.generate])
+@given(st.data())
+def test_top_k(data):
+    draw = data.draw
+    shape = [draw(st.integers(1, 40)) for _ in range(draw(st.integers(1, 3)))]
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    dtype = draw(st.sampled_from([np.float32, np.int32, np.int64]))
+    x = (2 * normal(*shape)).astype(dtype)  # of integers many are equal
+    k = np.array([draw(st.integers(1, shape[axis]))])
+    top = node("TopK", "x k", "y i", axis=axis, largest=draw(st.integers(0, 1)))
+    program = check(model([top], {"x": x}, {"k": k}, ["y", "i"]), {"x": x})
+    assert len(program.program.calls) == 1
+
+
+def test_what_scans_and_top_k_take_at_most():
+    x = normal(1, 8000)
+    scan = model([node("CumSum", "x a", "y")], {"x": x}, {"a": np.array(1)})
+    # A row is brought, scanned (5 steps for each 16 elements) and stored, one after the other.
+    assert compiled(scan).cycles <= 8000 * 5 / 16 + 2 * 4 * 8000 * (1 / 32 + 1 / 64) + 200
+    product = model([node("CumProd", "x a", "y")], {"x": x}, {"a": np.array(1)}, opset=26)
+    assert compiled(product).cycles == compiled(scan).cycles
+    top = model([node("TopK", "x k", "y i")], {"x": x}, {"k": np.array([300])}, ["y", "i"])
+    assert compiled(top).cycles <= 300 * 8000 / 16
+
+
+# -- windows --------------------------------------------------------------------------------------
+
+
+@drawing(200)
+@given(
+    st.integers(1, 9), st.integers(1, 12), st.integers(1, 5), st.integers(1, 3),
+    st.integers(0, 9), st.integers(0, 9),
+)  # fmt: skip
+def test_elements_outside_of_the_image_are_no_part_of_a_window(n, k, s, d, low, high):
+    def seen(k: int, low: int, high: int) -> list[set[int]]:
+        positions = (n + low + high - (k - 1) * d - 1) // s + 1
+        return [{o * s + t * d - low for t in range(k)} & set(range(n)) for o in range(positions)]
+
+    taps, less, more = within(n, k, s, d, low, high)
+    assert taps <= k
+    assert seen(taps, less, more) == seen(k, low, high)
