@@ -357,9 +357,9 @@ class KernelDecomposePass(ModulePass):
             for one in list(op.walk()):
                 if type(one) in kinds and not isinstance(one.parent_op(), kernel.FusedOp):
                     DECOMPOSITIONS[type(one)](one)
-        machine = machine_of(op)
-        for one in list(op.walk()):
-            if isinstance(one, kernel.TopKOp) and not has_room(one, machine):
-                top_k(one)
-            elif isinstance(one, kernel.ScanOp):
+        for one in [o for o in op.walk() if isinstance(o, kernel.TopKOp | kernel.ScanOp)]:
+            machine = machine_of(op)
+            if isinstance(one, kernel.ScanOp):
                 scan(one, machine)
+            elif not has_room(one, machine):
+                top_k(one)

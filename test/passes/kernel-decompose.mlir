@@ -73,9 +73,9 @@ func.func @arg(%x: tensor<4x3xi32>) -> tensor<4x1xi64> {
 // CHECK-COUNT-3: kernel.fused : tensor<1x1xf32>, tensor<1x1xi64>
 // CHECK:         kernel.concat %{{.*}}, %{{.*}}, %{{.*}} {axis = 1 : i64} : (tensor<1x1xf32>, tensor<1x1xf32>, tensor<1x1xf32>) -> tensor<1x3xf32>
 // CHECK-NEXT:    kernel.concat %{{.*}}, %{{.*}}, %{{.*}} {axis = 1 : i64} : (tensor<1x1xi64>, tensor<1x1xi64>, tensor<1x1xi64>) -> tensor<1x3xi64>
-func.func @top(%x: tensor<4x16xf32>, %y: tensor<1x99999xf32>) -> (tensor<4x3xf32>, tensor<4x3xi64>, tensor<1x3xf32>, tensor<1x3xi64>) {
+func.func @top(%x: tensor<4x16xf32>, %y: tensor<1x99991xf32>) -> (tensor<4x3xf32>, tensor<4x3xi64>, tensor<1x3xf32>, tensor<1x3xi64>) {
   %v, %i = kernel.top_k %x {k = 3 : i64, axis = 1 : i64} : tensor<4x16xf32> -> tensor<4x3xf32>, tensor<4x3xi64>
-  %w, %j = kernel.top_k %y {k = 3 : i64, axis = 1 : i64} : tensor<1x99999xf32> -> tensor<1x3xf32>, tensor<1x3xi64>
+  %w, %j = kernel.top_k %y {k = 3 : i64, axis = 1 : i64} : tensor<1x99991xf32> -> tensor<1x3xf32>, tensor<1x3xi64>
   func.return %v, %i, %w, %j : tensor<4x3xf32>, tensor<4x3xi64>, tensor<1x3xf32>, tensor<1x3xi64>
 }
 
@@ -91,10 +91,10 @@ func.func @top(%x: tensor<4x16xf32>, %y: tensor<1x99999xf32>) -> (tensor<4x3xf32
 // CHECK-NEXT:    %[[I:.*]] = kernel.scan add %[[B]] {axis = 2 : i64}
 // CHECK-NEXT:    kernel.map %[[I]], %[[E]]
 // CHECK:         kernel.slice
-func.func @scan(%x: tensor<4x16xf32>, %y: tensor<1x99999xf32>) -> (tensor<4x16xf32>, tensor<1x99999xf32>) {
+func.func @scan(%x: tensor<4x16xf32>, %y: tensor<1x99991xf32>) -> (tensor<4x16xf32>, tensor<1x99991xf32>) {
   %s = kernel.scan mul %x {axis = 1 : i64} : tensor<4x16xf32> -> tensor<4x16xf32>
-  %t = kernel.scan add %y {axis = 1 : i64} : tensor<1x99999xf32> -> tensor<1x99999xf32>
-  func.return %s, %t : tensor<4x16xf32>, tensor<1x99999xf32>
+  %t = kernel.scan add %y {axis = 1 : i64} : tensor<1x99991xf32> -> tensor<1x99991xf32>
+  func.return %s, %t : tensor<4x16xf32>, tensor<1x99991xf32>
 }
 
 // -----
