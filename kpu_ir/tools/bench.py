@@ -66,6 +66,10 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", default="roofline", metavar="FILE",
                      help="where to write; .svg and .png are put in place of its suffix")  # fmt: skip
     command("speed", "the simulator and the tools themselves", searches=False)
+    sub = command("costs", "what bursts, set-up, latencies, ... add to each workload",
+                  searches=False)  # fmt: skip
+    sub.set_defaults(machine="honest")
+    sub.add_argument("names", nargs="*", metavar="WORKLOAD", help="which (default: all)")
     sub = command("audit", "chosen schedules against those that chance finds", searches=False)
     sub.add_argument("names", nargs="*", metavar="KERNEL", help="which (default: all)")
     sub.add_argument("--draws", type=int, default=2500,
@@ -154,6 +158,10 @@ def tables(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
             if args.draws < 1:
                 raise KpuError(f"--draws must be positive, got {args.draws}")
             return [audit_table(args.names, setting, args.draws, args.exhaustive)]
+        case "costs":
+            from kpu_ir.bench.costs import costs_table
+
+            return [costs_table(args.names, setting.machine, say)]
         case "models":
             return models(args, say)
         case _:

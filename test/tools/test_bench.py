@@ -301,3 +301,10 @@ def test_an_audit_compares_with_what_chance_finds(
     assert row["quick_gap"] == row["quick"] / row["best"] - 1
     assert "there is no kernel" in refused(capsys, "audit", "matmul 65")
     assert "must be positive" in refused(capsys, "audit", "--draws", "0")
+
+
+def test_costs(capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = printed(capsys, "costs", "matmul 64")["tables"][0]["rows"]
+    assert row["spared"] < row["searched"] < row["recorded"]
+    assert row["costs"]["descriptors"] > row["costs"]["sync"] > 0
+    assert "no workload" in refused(capsys, "costs", "matmul 63")
