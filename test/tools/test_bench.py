@@ -305,6 +305,6 @@ def test_an_audit_compares_with_what_chance_finds(
 
 def test_costs(capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = printed(capsys, "costs", "matmul 64")["tables"][0]["rows"]
-    assert row["spared"] < row["searched"] < row["recorded"]
+    assert row["spared"] < min(row["searched"], row["recorded"])
     assert row["costs"]["descriptors"] > row["costs"]["sync"] > 0
     assert "no workload" in refused(capsys, "costs", "matmul 63")

@@ -13,6 +13,7 @@ from math import ceil
 
 from kpu_ir.machine import Machine
 from kpu_ir.machine.parts import External
+from kpu_ir.nest.records import Affine
 from kpu_ir.sim.program.plan import Fetch, Move, Put, Write, carrier, place
 from kpu_ir.sim.time.costs import Cost, Hold, ceil_div
 from kpu_ir.sim.time.external import load
@@ -56,7 +57,10 @@ def runs(step: Transfer) -> tuple[Runs, ...]:
         return listed, runs_of(
             tensor.shape, extents, tensor.bits, step.offsets[:1], ranges, scattered=1
         )
-    return (runs_of(tensor.shape, extents, tensor.bits, step.offsets, ranges),)
+    offsets = step.offsets
+    if isinstance(step, Fetch) and step.low is not None:  # it hangs over: where it would begin
+        offsets = [offset + Affine(-n) for offset, n in zip(offsets, step.low)]
+    return (runs_of(tensor.shape, extents, tensor.bits, offsets, ranges),)
 
 
 def transfer(step: Transfer, machine: Machine) -> Cost:

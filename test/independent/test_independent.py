@@ -1,0 +1,99 @@
+"""The simulator's cycles, busy times and counts are those of an independent model (``independent_model``)."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from draws import drawing
+from hypothesis import given
+from hypothesis import strategies as st
+from independent_model import Model
+
+from kpu_ir import Machine
+from kpu_ir.sim.program.program import Program
+from kpu_ir.sim.time.model import time_program
+from kpu_ir.support.errors import KpuError
+
+spec = importlib.util.spec_from_file_location(
+    "levels", Path(__file__).parent.parent / "test_levels.py"
+)
+levels = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(levels)
+
+SETTINGS = st.lists(
+    st.sampled_from([
+        "fabric.rows=8", "fabric.columns=24", "vector.lanes=8", "vector.lanes=24", "fabric.chained=false",
+        "dma.channels=1", "dma.channels=3", "dma.bytes_per_cycle=3", "mover.channels=2", "mover.bytes_per_cycle=5",
+        "streamer.bytes_per_cycle=24", "external.latency=7", "l1.buffer_bytes=2048",
+        "vector.initiation_interval.special=3",
+    ]),
+    max_size=3, unique=True,
+)  # fmt: skip
+"""Odd machines."""
+
+MOST = 20_000
+"""Operations: the independent model takes each of them."""
+
+
+def compare(program: Program, module) -> None:
+    machine = program.machine
+    ours = time_program(program)
+    if ours.operations > MOST:
+        return
+    theirs = Model(module, machine.to_dict()).run()
+    assert theirs.cycles == ours.cycles
+    assert theirs.counts == {k: n for k, n in ours.counts.items() if n}
+    for name, busy in ours.busy.items():
+        kind, _, channels = name.partition("[")
+        first = int(channels.strip("]").split(",")[0]) if channels else 0
+        assert theirs.busy[kind, first] == busy, name
+
+
+@drawing(4)
+@given(st.data())
+def test_an_independent_model_agrees(data):
+    name = data.draw(st.sampled_from(["ideal", "honest", "honest", "minimal", "large"]))
+    machine = Machine.preset(name)
+    kind = data.draw(st.sampled_from(["graph", "chain", "layer"]))
+    graph = getattr(levels, f"draw_{kind}")(data.draw)
+    try:
+        machine = machine.with_settings(data.draw(SETTINGS))
+        modules = []
+        program = lowered(data.draw, graph, machine, modules)
+    except KpuError as e:
+        if "need" not in e.message and "l1.buffer" not in e.message:
+            raise
+        return
+    compare(program, modules[0])
+
+
+def lowered(draw, graph, machine, modules):
+    """``levels.lowered``, and the module that its program was loaded from."""
+    load = levels.load_program
+
+    def spying(module, machine):
+        modules.append(module)
+        return load(module, machine)
+
+    levels.load_program = spying
+    try:
+        return levels.lowered(draw, graph, machine)[2]
+    finally:
+        levels.load_program = load
+
+
+def test_it_imports_nothing_of_the_simulator():
+    for name in ("independent_model", "independent_prices"):
+        text = (Path(__file__).parent / f"{name}.py").read_text()
+        assert "kpu_ir.sim" not in text.split('"""', 2)[2]
+
+
+@pytest.mark.parametrize("preset", ["ideal", "honest"])
+def test_a_whole_network_agrees(preset):
+    from kpu_ir.bench.workloads import digits, outlined
+    from kpu_ir.pipeline import Options, lower
+    from kpu_ir.sim.program.program import load_program
+
+    machine = Machine.preset(preset)
+    module = lower(outlined(digits()), machine, Options(search="none"))["dma"]
+    compare(load_program(module, machine), module)
