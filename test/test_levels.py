@@ -330,6 +330,8 @@ def draw_layer(draw) -> Graph:
         kinds = "softmax log layer rms add max mean sumexp place first scan times".split()
         what = draw(st.sampled_from(kinds))
         axes = sorted(draw(st.sets(st.integers(0, len(shape) - 1), min_size=1)))
+        if draw(st.booleans()):  # what stands before it, in the same program
+            x = x * 0.5 + weights(shape[-1])
         if what in ("softmax", "log"):
             y = g.softmax(x, axis, what == "log")
         elif what in ("layer", "rms"):
@@ -351,6 +353,8 @@ def draw_layer(draw) -> Graph:
             g.output("places", places)
         else:
             y = g.reduce(what, x, axes)
+        if y.dtype.kind == "f" and draw(st.booleans()):
+            y = y.tanh()
     else:
         y = draw_movement(draw, g, x, axis, weights, rng)
     g.output("y", y)

@@ -12,10 +12,11 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
-from xdsl.rewriter import InsertPoint
+from xdsl.rewriter import InsertPoint, Rewriter
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
+from kpu_ir.passes.row_fusion import row_groups
 
 HEADS = (kernel.MatmulOp, kernel.ConvOp, kernel.PoolOp, kernel.MapOp)
 """What maps can follow in one program."""
@@ -88,7 +89,8 @@ def epilogue_of(op: Operation) -> list[Operation]:
 
 @dataclass(frozen=True)
 class KernelFuseElementwisePass(ModulePass):
-    """Fuse elementwise functions onto the product before them, and with each other.
+    """Fuse elementwise functions onto the product before them, with each other, and with the
+    reductions before and after them (``row_fusion``).
 
     Before:
     ```mlir
@@ -126,3 +128,20 @@ class KernelFuseElementwisePass(ModulePass):
                 chain = epilogue_of(op)
                 if chain:
                     fuse([op, *chain])
+        for group in row_groups(block):
+            flat = [one for op in group for one in unpacked(op)]
+            fuse(flat)
+
+
+def unpacked(op: Operation) -> list[Operation]:
+    """The operations of a program, where it stood; another operation as it is."""
+    if not isinstance(op, kernel.FusedOp):
+        return [op]
+    *inner, last = op.body.block.ops
+    results, block = list(last.operands), op.parent_block()
+    assert block is not None
+    for one in inner:
+        one.detach()
+        block.insert_op_before(one, op)
+    Rewriter.replace_op(op, [], results)
+    return inner

@@ -113,3 +113,54 @@ func.func @operand_between(%a: tensor<4x8xf32>, %b: tensor<8x16xf32>, %x: tensor
   }
   func.return %y : tensor<4x16xf32>
 }
+
+// -----
+
+// What goes along the same rows, with a reduction; the largest is used twice, but only inside.
+// CHECK-LABEL: @rows
+// CHECK-NEXT:    %[[Y:.*]] = kernel.fused : tensor<4x1xf32> {
+// CHECK-NEXT:      kernel.map %x
+// CHECK:           kernel.reduce max
+// CHECK-NEXT:      kernel.map
+// CHECK:           kernel.reduce add
+// CHECK-NEXT:      kernel.map
+// CHECK:           kernel.yield
+// CHECK:         func.return %[[Y]]
+func.func @rows(%x: tensor<4x16xf32>, %b: tensor<16xf32>) -> tensor<4x1xf32> {
+  %t = kernel.map %x, %b : (tensor<4x16xf32>, tensor<16xf32>) -> tensor<4x16xf32> {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.addf %p, %q : f32
+    kernel.yield %r : f32
+  }
+  %m = kernel.reduce max %t axes [1] : tensor<4x16xf32> -> tensor<4x1xf32>
+  %d = kernel.map %t, %m : (tensor<4x16xf32>, tensor<4x1xf32>) -> tensor<4x16xf32> {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.subf %p, %q : f32
+    kernel.yield %r : f32
+  }
+  %s = kernel.reduce add %d axes [1] : tensor<4x16xf32> -> tensor<4x1xf32>
+  %y = kernel.map %s, %m : (tensor<4x1xf32>, tensor<4x1xf32>) -> tensor<4x1xf32> {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.addf %p, %q : f32
+    kernel.yield %r : f32
+  }
+  func.return %y : tensor<4x1xf32>
+}
+
+// -----
+
+// A value with a user outside stays outside; so does what goes along other rows.
+// CHECK-LABEL: @used_outside
+// CHECK-NOT:     kernel.fused
+// CHECK:         func.return
+func.func @used_outside(%x: tensor<4x16xf32>) -> (tensor<4x1xf32>, tensor<4x1xf32>, tensor<1x1xf32>) {
+  %m = kernel.reduce max %x axes [1] : tensor<4x16xf32> -> tensor<4x1xf32>
+  %y = kernel.map %m : (tensor<4x1xf32>) -> tensor<4x1xf32> {
+  ^bb0(%p: f32):
+    %r = arith.addf %p, %p : f32
+    kernel.yield %r : f32
+  }
+  %c = kernel.reduce max %x axes [0] : tensor<4x16xf32> -> tensor<1x16xf32>
+  %z = kernel.reduce add %c axes [1] : tensor<1x16xf32> -> tensor<1x1xf32>
+  func.return %m, %y, %z : tensor<4x1xf32>, tensor<4x1xf32>, tensor<1x1xf32>
+}

@@ -184,8 +184,8 @@ def group_norm(node: Node) -> Tensor:
     n, c, *spatial = x.shape
     rows = graph.reshape(x, (n, groups, c // groups, *spatial))
     axes = range(2, len(rows.shape))
-    y = graph.normalize(rows, axes, node.number("epsilon", 1e-5))
     ones = [1] * len(spatial)
     per = (1, groups, c // groups, *ones) if node.version >= 21 else (1, groups, 1, *ones)
     scale, shift = (graph.reshape(node.value(i), per) for i in (1, 2))
-    return graph.reshape(graph.map(lambda v, f, s: v * f + s, y, scale, shift), x.shape)
+    y = graph.normalize(rows, axes, node.number("epsilon", 1e-5), scale, shift)
+    return graph.reshape(y, x.shape)
