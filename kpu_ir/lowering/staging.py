@@ -22,9 +22,36 @@ def stage(function: Function, schedule: Schedule, l3: int, l2: int) -> Function:
     """
     staging = _Staging(function, schedule)
     function.body = staging.block(function.body)
-    staging.place("l3", l3)
-    staging.place("l2", l2)
+    place(function, l3, l2)
     return function
+
+
+def deepen(function: Function, before: Schedule, after: Schedule, l3: int, l2: int) -> None:
+    """Make a function that was staged for one schedule one for another, which differs in depths and
+    in how far results are deferred, if they are, only. Raises ``KpuError`` as ``stage`` does."""
+    for ring in function.rings:
+        if ring.deep:
+            ring.depth = getattr(after, ring.deep)
+    for record in function.stored:
+        record.defer += after.defer - before.defer
+    place(function, l3, l2)
+
+
+def place(function: Function, l3: int, l2: int) -> None:
+    """Give the rings of a function their addresses."""
+    for level, room in (("l3", l3), ("l2", l2)):
+        end, rings = 0, [r for r in function.rings if r.level == level]
+        for ring in rings:
+            ring.address = end
+            end = ring.end
+        if end > room:
+            parts = ", ".join(f"@{r.name} {r.depth} x {r.slot_bytes}" for r in rings)
+            raise KpuError(
+                f"the tiles of @{function.name} need {end} bytes of {level}, "
+                f"the machine has {room} for them ({parts})",
+                hint=f"smaller tiles or shallower rings (kpu.schedule), or a machine with {end} "
+                f"bytes of {level} for them ({ROOM[level]})",
+            )
 
 
 ROOM = {"l3": "l3.tiles * l3.tile_bytes", "l2": "l2.banks * l2.bank_bytes"}
@@ -69,36 +96,43 @@ class _Staging:
     def add(self, step: records.Steps, of: records.Record) -> None:
         """A step in place of an operation."""
         step.function, step.location = self.function, of.location
+        if isinstance(of, records.Store) and isinstance(step, records.Transfer):
+            self.function.stored.append(step)
         self.here.append(step)
 
     # -- rings ------------------------------------------------------------------------------------
 
-    def slot(self, tile: Tile, stem: str, depth: int) -> Tile:
-        """A ring for a tile, named after it."""
+    def slot(
+        self, tile: Tile, stem: str, deep: str, of: records.Load | records.Alloc | None = None
+    ) -> Tile:
+        """A ring for a tile, named after it: as deep as that field of the schedule says (one slot
+        where none does), or as what is reused of ``of`` fills."""
         name, n = stem, 0
         while name in self.taken:
             n += 1
             name = f"{stem}_{n}"
         self.taken.add(name)
-        ring = Ring(name, tile.shape, tile.element, str(tile.level.value), depth)
+        ring = Ring(name, tile.shape, tile.element, str(tile.level.value), 1, deep=deep)
+        filled = self.filled(of) if of is not None and of.reused else 0
+        if filled:
+            ring.depth, ring.deep = filled, ""
+        elif deep:
+            ring.depth = getattr(self.schedule, deep)
         self.function.rings.append(ring)
         return self.function.slot(tile, ring)
 
-    def depth(self, of: records.Load | records.Alloc, stream: int) -> int:
-        """``stream`` slots; where a value is reused, one for each time that one trip of the outermost
-        reused loop fills."""
-        if not of.reused:
-            return stream
-        fills, count, found = stream, 1, False
+    def filled(self, of: records.Load | records.Alloc) -> int:
+        """How many slots one trip of the outermost loop that a value is reused over fills, if any."""
+        fills, count = 0, 1
         for loop in reversed(self.open):
             if loop.index in of.reused:
-                if found and fills != count:
+                if fills and fills != count:
                     raise KpuError(
                         "keep: between loops that a tile stays over stands one that changes it",
                         of.place,
                         "keep it over loops that stand directly inside each other",
                     )
-                found, fills = True, count
+                fills = count
             else:
                 count *= len(loop.bounds)
         return fills
@@ -108,22 +142,7 @@ class _Staging:
         for tile in tiles:
             if tile in self.results:
                 assert isinstance(tile, Tile)
-                tile.ring.depth = self.schedule.out_depth
-
-    def place(self, level: str, room: int) -> None:
-        """Give the rings of a level their addresses."""
-        end, rings = 0, [r for r in self.function.rings if r.level == level]
-        for ring in rings:
-            ring.address = end
-            end = ring.end
-        if end > room:
-            parts = ", ".join(f"@{r.name} {r.depth} x {r.slot_bytes}" for r in rings)
-            raise KpuError(
-                f"the tiles of @{self.function.name} need {end} bytes of {level}, "
-                f"the machine has {room} for them ({parts})",
-                hint=f"smaller tiles or shallower rings (kpu.schedule), or a machine with {end} "
-                f"bytes of {level} for them ({ROOM[level]})",
-            )
+                tile.ring.depth, tile.ring.deep = self.schedule.out_depth, "out_depth"
 
     # -- operations -------------------------------------------------------------------------------
 
@@ -131,10 +150,10 @@ class _Staging:
         """External to L3 by the DMA, L3 to L2 by a block mover; both where a load goes all the
         way."""
         tile, source, by, stem = of.out, of.source, of.by, of.out.name or "t"
-        axes, stream = _axes(of.permuted, tile.shape), self.schedule.depth
+        axes = _axes(of.permuted, tile.shape)
         if isinstance(source, Tile):
             self.used(source)
-            self.slot(tile, stem, self.depth(of, stream))
+            self.slot(tile, stem, "depth", of)
             self.add(records.Move(source, of.indices, tile, axes, of.reused, of.after), of)
             return
         if by is not None and by.pinned:
@@ -147,27 +166,27 @@ class _Staging:
             if tile.level is not Level.L2 or _moves(axes) or by is not None:
                 message = "a tensor that stands in L3 is loaded to L2 as it is"
                 raise KpuError(message, of.place, "keep it in external memory")
-            self.slot(tile, stem, self.depth(of, stream))
+            self.slot(tile, stem, "depth", of)
             fetch = records.Fetch(source, of.indices, tile, of.reused, low, high, of.fill)
             self.add(fetch, of)
             return
         shape = unpermuted(tile.shape, axes) if _moves(axes) else tile.shape
         to_l3 = tile.level is Level.L3 and shape == tile.shape
         if to_l3:
-            tile.name, depth = stem, self.depth(of, self.schedule.l3_depth)
-            staged = self.slot(tile, stem, depth)
+            tile.name = stem
+            staged = self.slot(tile, stem, "l3_depth", of)
         else:  # A tile that stays in L2 only passes through L3.
             staged = Tile(f"{stem}_l3", shape, tile.element, Level.L3)
-            self.slot(staged, f"{stem}_l3", self.schedule.l3_depth)
+            self.slot(staged, f"{stem}_l3", "l3_depth")
         self.add(records.Fetch(source, of.indices, staged, of.reused, low, high, of.fill, by), of)
         if not to_l3:
-            self.slot(tile, stem, self.depth(of, stream))
+            self.slot(tile, stem, "depth", of)
             self.add(records.Move(staged, [0] * len(shape), tile, axes, of.reused), of)
 
     def alloc(self, of: records.Alloc) -> None:
         """A slot for a result: one where only the vector engine makes and reads it, since it does
         so in turn."""
-        self.slot(of.out, of.out.name or "t", self.depth(of, 1))
+        self.slot(of.out, of.out.name or "t", "", of)
         if not of.reused:
             self.results.add(of.out)
         self.add(records.Acquire(of.out, of.reused), of)
@@ -190,7 +209,7 @@ class _Staging:
             name = f"{source.name or 't'}_l3"
             shape = tuple(source.shape[a] for a in axes)
             tile = Tile(name, shape, source.element, Level.L3)
-            self.slot(tile, name, self.schedule.out_depth)
+            self.slot(tile, name, "out_depth")
             zeros = [0] * len(shape)
             self.add(records.Move(source, zeros, tile, axes, over=of.over, defer=defer), of)
             source = tile

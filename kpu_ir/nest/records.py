@@ -112,7 +112,8 @@ class Tensor:
 @dataclass(slots=True, eq=False)
 class Ring:
     """A queue of slots at one memory level (``l3`` or ``l2``), side by side from a byte address; a
-    slot holds at most ``shape`` elements of ``bits`` each, its size is in bytes."""
+    slot holds at most ``shape`` elements of ``bits`` each, its size is in bytes. ``deep``: the field of
+    a schedule that says how deep it is, where one does."""
 
     name: str
     shape: Shape
@@ -122,6 +123,7 @@ class Ring:
     address: int = 0
     index: int = 0
     op: Operation | None = None
+    deep: str = ""
     bits: int = field(init=False)
     slot_bytes: int = field(init=False)
 
@@ -363,8 +365,8 @@ Node = Loop | Index | Steps
 class Function:
     """A function, written at a point that moves into loops and out of them.
 
-    ``where`` is its place, if it has one. ``loops`` are all of its loops by their variable; ``tiles``
-    and ``rings`` are those of the ``dma`` level.
+    ``where`` is its place, if it has one. ``loops`` are all of its loops by their variable; ``tiles``,
+    ``rings`` and ``stored``, what is deferred, are those of the ``dma`` level.
     """
 
     def __init__(self, name: str, where: str | None = None) -> None:
@@ -374,6 +376,7 @@ class Function:
         self.rings: list[Ring] = []
         self.tiles: list[Tile] = []
         self.loops: list[Loop] = []
+        self.stored: list[Transfer] = []
         self.body: list[Node] = []
         self.here = [self.body]
 

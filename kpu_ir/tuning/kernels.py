@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from xdsl.dialects.func import FuncOp
 
 from kpu_ir.lowering.kernel_to_tile import TilingStrategy, tensors_of, tiled
 from kpu_ir.lowering.schedule import Schedule, l3_bytes
-from kpu_ir.lowering.staging import stage
+from kpu_ir.lowering.staging import deepen, stage
 from kpu_ir.machine import Machine
-from kpu_ir.nest.records import Tensor
+from kpu_ir.nest.records import Function, Tensor
 from kpu_ir.sim.program.plan import Plan
 from kpu_ir.sim.program.planner import RingCounter, plan_of
-from kpu_ir.sim.program.program import Program, program_of
+from kpu_ir.sim.program.program import Program, check_rings, program_of
+from kpu_ir.sim.time.clock import Timing
+from kpu_ir.sim.time.model import TimeModel
+
+SHAPES = 16
+"""So many are kept."""
+
+
+@dataclass
+class _Shape:
+    """What schedules have in common that differ in depths only; ``schedule`` is the latest."""
+
+    machine: Machine
+    function: Function
+    model: TimeModel
+    schedule: Schedule
 
 
 @dataclass(frozen=True)
@@ -24,6 +39,8 @@ class KernelModel:
     func: FuncOp
     strategy: TilingStrategy
     tensors: tuple[Tensor, ...]
+    shapes: dict[Schedule, _Shape] = field(default_factory=dict[Schedule, _Shape], repr=False)
+    """What was timed of late, by all of a schedule that its loops depend on."""
 
     @staticmethod
     def of(func: FuncOp, strategy: TilingStrategy) -> KernelModel:
@@ -34,12 +51,38 @@ class KernelModel:
         self, schedule: Schedule, machine: Machine, ring_index: RingCounter | None = None
     ) -> Plan:
         """What lowering to ``dma`` and planning that give. Raises the same ``KpuError``."""
+        return plan_of(self._staged(schedule, machine), ring_index)
+
+    def _staged(self, schedule: Schedule, machine: Machine) -> Function:
         schedule.check(f"@{self.func.sym_name.data}")
         nest = tiled(self.func, self.strategy, self.tensors, schedule)
-        return plan_of(
-            stage(nest, schedule, l3_bytes(self.func, machine), machine.l2.bytes), ring_index
-        )
+        return stage(nest, schedule, *self._room(machine))
+
+    def _room(self, machine: Machine) -> tuple[int, int]:
+        return l3_bytes(self.func, machine), machine.l2.bytes
 
     def program(self, schedule: Schedule, machine: Machine) -> Program:
         """The kernel alone as a program."""
-        return program_of(self.plan(schedule, machine), [t.name for t in self.tensors], machine)
+        return self._alone(self.plan(schedule, machine), machine)
+
+    def _alone(self, plan: Plan, machine: Machine) -> Program:
+        return program_of(plan, [t.name for t in self.tensors], machine)
+
+    def timed(self, schedule: Schedule, machine: Machine) -> Timing:
+        """The time of the kernel alone. Schedules that differ in depths only share all but the run
+        itself."""
+        same = replace(schedule, depth=1, l3_depth=1, out_depth=1, defer=min(schedule.defer, 1))
+        known = self.shapes.get(same)
+        if known is None or known.machine is not machine:
+            function = self._staged(schedule, machine)
+            model = TimeModel(self._alone(plan_of(function), machine))
+            known = self.shapes[same] = _Shape(machine, function, model, schedule)
+            if len(self.shapes) > SHAPES:
+                del self.shapes[next(iter(self.shapes))]
+            return model.run()
+        schedule.check(f"@{self.func.sym_name.data}")
+        before, known.schedule = known.schedule, schedule
+        deepen(known.function, before, schedule, *self._room(machine))
+        check_rings(known.model.program)
+        known.model.deepen()
+        return known.model.run()

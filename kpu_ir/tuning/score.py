@@ -13,7 +13,6 @@ from kpu_ir.lowering.schedule import L3_BYTES, PINNED, Schedule
 from kpu_ir.machine import Machine
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.sim.time.energy import energy
-from kpu_ir.sim.time.model import time_program
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.kernels import KernelModel
 from kpu_ir.tuning.session import current
@@ -72,7 +71,7 @@ def time_schedule(
     """
     shared = current()
     if shared is None:
-        return _simulated(KernelModel.of(func, strategy), schedule, machine)
+        return KernelModel.of(func, strategy).timed(schedule, machine)
     digest = digest or digest_of(func, machine)
     key = digest, schedule
     known = shared.times.get(key)
@@ -81,14 +80,10 @@ def time_schedule(
         if model is None:
             model = shared.models[digest] = KernelModel.of(func, strategy)
         try:
-            known = _simulated(model, schedule, machine)
+            known = model.timed(schedule, machine)
         except KpuError as e:
             known = e
         shared.times[key] = known
     if isinstance(known, KpuError):
         raise known
     return known
-
-
-def _simulated(model: KernelModel, schedule: Schedule, machine: Machine) -> Timing:
-    return time_program(model.program(schedule, machine))

@@ -399,6 +399,13 @@ def program_of(plan: Plan, names: Sequence[str | None], machine: Machine) -> Pro
     return _Loader({}, machine).alone(plan, names)
 
 
+def check_rings(program: Program) -> None:
+    """Raise ``KpuError`` where rings do not fit, or stand where tensors do that are in L3."""
+    for plan in program.plans:
+        _fits(plan, program.machine)
+    _check_residents(program)
+
+
 def planned_program(main: FuncOp, plans: Mapping[str, Plan], machine: Machine) -> Program:
     """A ``@main`` at the ``dma`` level that calls kernels by the names of their plans, whose rings
     have numbers of their own."""

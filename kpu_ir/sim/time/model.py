@@ -61,11 +61,7 @@ class TimeModel:
         self.places = Places(program)
         registers = max((p.values + len(p.parameters) for p in program.plans), default=0)
         self.state = State(self.engines, self.places.count, registers, self.places.rings)
-        at = self.state.places
-        self.sharing = {at[p]: [at[o] for o in others] for p, others in self.places.shared.items()}
-        """The places that share bytes with a place."""
-        slots = ((ring, slot) for ring, slots in self.places.rings.items() for slot in slots)
-        shared = {ring for ring, slot in slots if slot in self.places.shared}
+        shared = self._share()
         self.trace = None
         if observer is not None:
             self.trace = Trace(observer, [0] * max((p.variables for p in program.plans), default=0))
@@ -84,6 +80,23 @@ class TimeModel:
             for clock, engine in zip(self.state.clocks, self.engines)
             if any(plan.busy[engine.name] for plan in self.plans.values())
         ]
+
+    def _share(self) -> set[int]:
+        """Note the places that have bytes in common; the rings that others have such with."""
+        at, shared = self.state.places, self.places.shared
+        self.sharing = {at[p]: [at[o] for o in others] for p, others in shared.items()}
+        slots = ((ring, slot) for ring, slots in self.places.rings.items() for slot in slots)
+        return {ring for ring, slot in slots if slot in shared} if shared else set()
+
+    def deepen(self) -> None:
+        """The rings of the program are of other depths, at other addresses, and what is deferred is so
+        by other trips; all else is as it was."""
+        self.places = Places(self.program)
+        self.state.lay_out(self.places.count, self.places.rings)
+        self.memory.clear()
+        shared = self._share()
+        for plan in self.plans.values():
+            plan.deepen(shared)
 
     def run(self) -> Timing:
         """Time the whole program from a cold machine."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kpu_ir.nest.records import Transfer
 from kpu_ir.sim.time.state import Clock, Deferred, Event, Place, Pointer, Queue, Wait
 from kpu_ir.sim.time.wiring import Wire
 
@@ -236,10 +237,17 @@ class Operations:
             elif time > target.ready:
                 target.ready = time
 
-        return self._deferred(transfer, wire.trips, origin, head, into) if wire.trips else transfer
+        if wire.record is None or not wire.record.defer:
+            return transfer
+        return self._deferred(transfer, wire.record, origin, head, into)
 
     def _deferred(
-        self, operation: Deferred, trips: int, source: Pointer, head: Pointer | None, into: Operand
+        self,
+        operation: Deferred,
+        record: Transfer,
+        source: Pointer,
+        head: Pointer | None,
+        into: Operand,
     ) -> Operation:
         """Leave the operation to the queue, with its places as they are now."""
         trace, queue, (target, _, settles) = self.trace, self.queue, into
@@ -250,7 +258,7 @@ class Operations:
                 if settles:
                     queue.settle(target.place)
             function = trace.from_here(operation) if trace else operation
-            queue.defer(trips, function, source.place, target.place)
+            queue.defer(record.defer, function, source.place, target.place)
 
         return defer
 

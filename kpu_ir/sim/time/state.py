@@ -134,17 +134,22 @@ class State:
         """A cold machine. ``rings``: the places of each ring's slots."""
         self.engines, self.queue = engines, Queue()
         self.clocks = [Clock() for _ in engines]
-        self.places = [Place(i) for i in range(places)]
-        self.slots = {ring: [self.places[i] for i in slots] for ring, slots in rings.items()}
-        for slots in self.slots.values():
-            for slot, following in zip(slots, (*slots[1:], slots[0])):
-                slot.following = following
-        self.heads = {ring: Pointer(slots[-1]) for ring, slots in self.slots.items()}
+        self.heads = {ring: Pointer(Place(-1)) for ring in rings}
+        self.lay_out(places, rings)
         self.registers = [Pointer(Place(-1)) for _ in range(registers)]
         """Of the plan that runs: its tiles, then its parameters."""
         self.waits: dict[tuple[int, str], Wait] = {}
         self.skipped = 0
         """Operations that were jumped over."""
+
+    def lay_out(self, places: int, rings: Mapping[int, range]) -> None:
+        """Make the places, and the rings of some of them."""
+        self.places = [Place(i) for i in range(places)]
+        self.slots = {ring: [self.places[i] for i in slots] for ring, slots in rings.items()}
+        for ring, slots in self.slots.items():
+            for slot, following in zip(slots, (*slots[1:], slots[0])):
+                slot.following = following
+            self.heads[ring].place = slots[-1]
 
     def wait(self, engine: Engine, cause: str) -> Wait:
         """What counts an engine's waiting for one cause."""

@@ -58,14 +58,15 @@ class TimedPlan:
         that others have bytes in common with."""
         self.name, self.wiring, self.state, self.trace = wiring.plan.name, wiring, state, trace
         self.fast_forward, self.machine = fast_forward, machine
-        self.slots = [slot for ring in wiring.plan.rings for slot in state.slots[ring.index]]
         self.waits: list[Wait] = []
         self._make = Operations(state.queue, trace)
         self._executed = [0] * len(wiring.steps)
         self._held: list[list[Held]] = []
-        everyone = {e.index for e in state.engines}
-        self._users = {r.index: everyone if r.index in shared else set() for r in wiring.plan.rings}
-        """The engines that wait for slots of each ring."""
+        self._users: dict[int, set[int]] = {r.index: set() for r in wiring.plan.rings}
+        """The engines that wait for slots of each ring, but for those of others that have bytes in
+        common with it."""
+        self._repetitions: list[Repetition] = []
+        self.deepen(shared)
         self._again: dict[int, tuple[Pointer, Pointer]] = {}
         """The ring and the register of operations that only take a slot up again."""
         self._made: list[Operation] = []
@@ -99,6 +100,14 @@ class TimedPlan:
                 if n:
                     self.counts[what] = self.counts.get(what, 0) + times * n
 
+    def deepen(self, shared: set[int]) -> None:
+        """The rings have other depths, and others have bytes in common with ``shared``."""
+        rings = self.wiring.plan.rings
+        self.slots = [slot for ring in rings for slot in self.state.slots[ring.index]]
+        self._shared = shared
+        for repetition in self._repetitions:
+            repetition.prepared = False
+
     def _block(self, tree: Tree, times: int) -> tuple[list[Operation], int]:
         """What is executed so many times in a call, and its number of operations."""
         body: list[Operation] = []
@@ -131,9 +140,9 @@ class TimedPlan:
     def _loop(self, loop: Loop, tree: Tree, body: list[Operation], count: int) -> Operation:
         if self.fast_forward and loop.trips >= TRIPS and loop.trips * count >= OPERATIONS:
             touched = partial(_touched, tree, self.wiring, self._held)
-            users = self._users.__getitem__
             of = self.state, self.waits, body, loop.trips, count
-            return Repetition(*of, touched, users, self._ring_of).run
+            self._repetitions.append(Repetition(*of, touched, self._waiting, self._ring_of))
+            return self._repetitions[-1].run
         values = range(loop.start, loop.start + loop.trips * loop.step, loop.step)
         at, var = (self.trace.at, loop.var) if self.trace else ([0], 0)
 
@@ -143,6 +152,12 @@ class TimedPlan:
                     operation()
 
         return stepped
+
+    def _waiting(self, ring: int) -> set[int]:
+        """The engines that may wait for slots of a ring."""
+        if ring in self._shared:
+            return {e.index for e in self.state.engines}
+        return self._users[ring]
 
     def _ring_of(self, register: int) -> int | None:
         ring = self.wiring.ring_of.get(register)

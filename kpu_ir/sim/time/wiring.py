@@ -11,6 +11,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Literal, NamedTuple, get_args
 
+from kpu_ir.nest import records
 from kpu_ir.sim.program.plan import (
     Acquire,
     Fetch,
@@ -46,7 +47,7 @@ class Wire(NamedTuple):
     It waits for the data of ``reads``; the places of ``marks`` are in use until it has read them.
     Its ``target`` is the next slot of ``ring``, or was taken before, and ``fills`` with new data (a
     tensor is not filled, but added to). ``gate``: the time of the target that it waits for.
-    ``trips``: by how many it is deferred.
+    ``record`` says by how many trips it is deferred, if it may be.
     """
 
     target: int
@@ -54,8 +55,13 @@ class Wire(NamedTuple):
     reads: tuple[int, ...] = ()
     marks: tuple[int, ...] = ()
     gate: Literal["free", "ready", ""] = ""
-    trips: int = 0
+    record: records.Transfer | None = None
     fills: bool = True
+
+    @property
+    def trips(self) -> int:
+        """By how many trips it is deferred."""
+        return 0 if self.record is None else self.record.defer
 
 
 def _engine(step: Step) -> str:
@@ -127,18 +133,18 @@ class Wiring:
                 return Wire(step.out, step.ring.index, reads, marks, "free")
             case Move():
                 source = (step.source,)
-                return Wire(step.out, step.ring.index, source, source, "free", step.defer)
+                return Wire(step.out, step.ring.index, source, source, "free", step.record)
             case Acquire():
                 # A result computed into the slot waits for its old readers.
                 gate = "" if not step.fresh else "free" if step.out in self.begun else "ready"
                 return Wire(step.out, step.ring.index, gate=gate)
             case Put():
                 source = (step.source,)
-                return Wire(step.into, None, source, source, "free", step.defer)
+                return Wire(step.into, None, source, source, "free", step.record)
             case Write():
                 source, gate = (step.source,), "free" if step.pinned else ""
                 tensor = self.plan.values + step.buffer
-                return Wire(tensor, None, source, source, gate, step.defer, False)
+                return Wire(tensor, None, source, source, gate, step.record, False)
             case _:
                 gate = "free" if step.into in self.begun else "ready"
                 if isinstance(step, Matmul) and step.accumulate and gate == "free":
