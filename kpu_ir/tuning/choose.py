@@ -15,6 +15,7 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
 from kpu_ir.passes.kernel_decompose import KernelDecomposePass
 from kpu_ir.passes.kernel_fuse_elementwise import KernelFuseElementwisePass
+from kpu_ir.tuning.budget import whole
 from kpu_ir.tuning.score import Objective, SearchEffort
 from kpu_ir.tuning.search import Search
 from kpu_ir.tuning.session import current
@@ -60,6 +61,13 @@ def look_ahead(
     prepare(Search(machine, objective, effort), free)
 
 
+def weigh(outlined: ModuleOp, machine: Machine) -> None:
+    """Note how much the whole program is, once in a session: kernels get their budgets by it."""
+    here = current()
+    if here is not None and not here.total:
+        here.total = whole(outlined, machine)
+
+
 def prepare(search: Search, funcs: Sequence[FuncOp]) -> None:
     """Put what is not known of these kernels yet into the search's cache."""
     assert search.cache is not None
@@ -68,7 +76,9 @@ def prepare(search: Search, funcs: Sequence[FuncOp]) -> None:
         key = search.key(func)
         if key not in new and search.cache.get(key) is None:
             new[key] = func
-    answers = search_all(list(new.values()), search.machine, search.objective, search.effort)
+    here = current()
+    total = here.total if here else 0
+    answers = search_all(list(new.values()), search.machine, search.objective, search.effort, total)
     for key, schedule in zip(new, answers):
         if schedule is not None:
             search.cache.put(key, schedule)

@@ -13,7 +13,7 @@ from xdsl.passes import ModulePass
 from kpu_ir.machine.attr import machine_of
 from kpu_ir.passes.kernel_fuse_elementwise import APART
 from kpu_ir.passes.kernel_fusion_candidates import KernelFusionCandidatesPass
-from kpu_ir.tuning.choose import separate
+from kpu_ir.tuning.choose import separate, weigh
 from kpu_ir.tuning.fusion import decide, unfused
 from kpu_ir.tuning.score import Objective
 from kpu_ir.tuning.session import session
@@ -53,6 +53,7 @@ class KernelFuseByCostPass(ModulePass):
         KernelFusionCandidatesPass().apply(ctx, op)
         whole = Whole(machine_of(op), self.search, self.objective)
         with session() as here:
+            weigh(whole.outlined(before), whole.machine)
             choices = decide(op, whole.cost, self.objective)
             mode = whole.faster_apart(before, op)
             if mode is not None:

@@ -11,7 +11,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
 from kpu_ir.machine.attr import machine_of
-from kpu_ir.tuning.choose import kernels_of, look_ahead
+from kpu_ir.tuning.choose import kernels_of, look_ahead, weigh
 from kpu_ir.tuning.score import Objective
 from kpu_ir.tuning.session import session
 from kpu_ir.tuning.whole import Whole
@@ -49,6 +49,7 @@ class KernelPinL3Pass(ModulePass):
         """Decide for the module."""
         machine = machine_of(op)
         with session() as here:
+            weigh(op, machine)
             look_ahead(kernels_of(op), machine, self.search, self.objective)
             choices, _ = Whole(machine, self.search, self.objective).pinned(op)
             here.choices += choices

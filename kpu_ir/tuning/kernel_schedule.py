@@ -14,7 +14,7 @@ from kpu_ir.lowering.kernel_to_tile import TilingStrategy, recognise
 from kpu_ir.lowering.schedule import ATTRIBUTE
 from kpu_ir.machine.attr import machine_of
 from kpu_ir.text.places import at_call
-from kpu_ir.tuning.choose import chooser, kernels_of, look_ahead
+from kpu_ir.tuning.choose import chooser, kernels_of, look_ahead, weigh
 from kpu_ir.tuning.score import Objective
 from kpu_ir.tuning.session import session
 
@@ -54,6 +54,7 @@ class KernelSchedulePass(ModulePass):
         if not self.products:
             wanted = [one for one in wanted if one[1].kind != "contraction"]
         with session():
+            weigh(op, machine)
             look_ahead([func for func, _ in wanted], machine, self.search, self.objective)
             choose = chooser(machine, self.search, self.objective)
             for func, strategy in wanted:

@@ -19,6 +19,7 @@ from kpu_ir.lowering.schedule import L3_BYTES, PINNED, Schedule, l3_bytes, narro
 from kpu_ir.lowering.space import FLOWS, L3, Column, Space
 from kpu_ir.machine import Machine
 from kpu_ir.support.errors import KpuError
+from kpu_ir.tuning.budget import divided
 from kpu_ir.tuning.cache import Cache, cache_path
 from kpu_ir.tuning.moves import Moves
 from kpu_ir.tuning.score import Effort, Objective, digest_of, score, time_schedule
@@ -37,6 +38,9 @@ LEAN = 8
 PINNED_BUDGET: dict[str, int] = {"quick": 18, "full": 200}
 """How many schedules are simulated for a kernel that leaves a part of L3 to tensors."""
 
+LEAST = 6
+"""So many are simulated of each kernel, however small its part of the whole is."""
+
 REFINED = 4
 """So many of the best have their rings varied, and are gone on from to their neighbours."""
 
@@ -46,6 +50,9 @@ time."""
 
 NEAR: dict[str, float] = {"quick": 1.01, "full": 0.0}
 """A result that is no further from the bound than this is good enough."""
+
+STALE = 1.001
+"""A search that improves by no more than this while it doubles what it tries is over."""
 
 RINGS: dict[str, Sequence[int]] = {
     "defer": (3, -3), "out_depth": (2,), "depth": (1,), "l3_depth": (2,),
@@ -77,8 +84,18 @@ class Search:
             self.cache = opened.cache if opened else Cache.load(cache_path())
 
     def key(self, func: FuncOp) -> str:
-        """What a choice depends on: the kernel, the machine, the objective, the effort."""
-        return f"{digest_of(func, self.machine)} {self.objective} {self.effort}"
+        """What a choice depends on: the kernel, the machine, the objective, the effort, the
+        budget."""
+        by = self.divided(func)
+        part = f" 1/{by}" if by > 1 else ""
+        return f"{digest_of(func, self.machine)} {self.objective} {self.effort}{part}"
+
+    def divided(self, func: FuncOp) -> int:
+        """What the budget is divided by: a small part of the whole gets less of it."""
+        here = current()
+        if self.effort != "quick" or here is None:
+            return 1
+        return divided(func, self.machine, here.total)
 
     def known(self, func: FuncOp, strategy: TilingStrategy) -> Schedule | None:
         """The schedule that the cache has. One that comes from a file is tried before it is used."""
@@ -127,6 +144,7 @@ class Search:
             least = int(space.cycles.min()) if len(space) else 0
             here.bounds[digest_of(func, self.machine)] = least
         budget = (PINNED_BUDGET if beside else BUDGET)[self.effort]
+        budget = max(LEAST, budget // self.divided(func))
         tried = _Tried(func, strategy, self, space, moves, budget)
         try:
             if beside:
@@ -169,7 +187,7 @@ class Search:
             for schedule in tried.leading(1 if share == 1 else REFINED * share // 2):
                 if not self._settled(tried):
                     tried.walk(schedule)
-            if len(tried.results) == before or self._settled(tried):
+            if len(tried.results) == before or self._settled(tried) or self._stale(tried):
                 return
             share *= 2
 
@@ -178,6 +196,12 @@ class Search:
         if self.objective != "cycles" or not len(tried.space):
             return False
         return tried.least[0] <= NEAR[self.effort] * int(tried.space.cycles.min())
+
+    def _stale(self, tried: _Tried) -> bool:
+        """Whether the later half of what was tried brought next to nothing."""
+        results = list(tried.results.values())
+        early = min(results[: len(results) // 2 or 1])
+        return self.effort == "quick" and early[0] <= STALE * tried.least[0]
 
     def _climb(self, tried: _Tried) -> None:
         """Go to candidates near the best, which differ in one extent of the tile or in the order, for

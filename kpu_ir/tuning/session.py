@@ -25,12 +25,14 @@ class Session:
     """Schedules by kernel, and times by kernel and schedule (or why there is none); who is told of
     progress, and what was decided by simulating both ways.
 
+    ``total``: cycles that the array works on the whole program, 0 where that is not known.
     ``digests`` of functions, ``models`` and ``bounds`` of cycles by digest, ``wholes``: what modules
     take. A kernel's function is not changed while it is looked at.
     """
 
     cache: Cache
     progress: Callable[[str], None] = lambda step: None
+    total: int = 0
     choices: list[Choice] = field(default_factory=list[Choice])
     times: dict[tuple[str, Schedule], Timing | KpuError] = field(
         default_factory=dict[tuple[str, Schedule], Timing | KpuError]

@@ -53,10 +53,10 @@ def workers() -> int:
 
 
 def search_all(
-    funcs: Sequence[FuncOp], machine: Machine, objective: Objective, effort: Effort
+    funcs: Sequence[FuncOp], machine: Machine, objective: Objective, effort: Effort, total: int = 0
 ) -> list[Schedule | None]:
     """The schedule of each kernel's function; None where a worker failed, and for all if there are
-    too few to be worth a worker."""
+    too few to be worth a worker. ``total``: cycles of the whole program, as a session has them."""
     found: list[Schedule | None] = [None] * len(funcs)
     count = min(workers(), int(len(funcs) * SECONDS[effort] / (2 * START)))
     if count < 2:
@@ -65,7 +65,7 @@ def search_all(
         try:
             with no_script():
                 asked: dict[Future[Schedule | None], int] = {
-                    pool.submit(_answer, str(func), machine.to_dict(), objective, effort): i
+                    pool.submit(_answer, str(func), machine.to_dict(), objective, effort, total): i
                     for i, func in enumerate(funcs)
                 }
             while asked:
@@ -121,7 +121,7 @@ def watch_parent(parent: int) -> None:
 
 
 def _answer(
-    text: str, machine: dict[str, object], objective: Objective, effort: Effort
+    text: str, machine: dict[str, object], objective: Objective, effort: Effort, total: int
 ) -> Schedule | None:
     """The schedule of the kernel in ``text``; None for one that cannot be built, which the caller
     comes upon too, and says where."""
@@ -134,11 +134,14 @@ def _answer(
     from kpu_ir.text.parsing import parse_module
     from kpu_ir.tuning.cache import Cache
     from kpu_ir.tuning.search import Search
+    from kpu_ir.tuning.session import session
 
     (func,) = parse_module(text, "kernel", context()).ops
     assert isinstance(func, FuncOp)
     try:
         search = Search(Machine.from_dict(machine), objective, effort, Cache())
-        return search.search(func, recognise(func))
+        with session(disk=False) as here:
+            here.total = total
+            return search.search(func, recognise(func))
     except KpuError:
         return None
