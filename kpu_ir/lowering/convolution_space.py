@@ -34,6 +34,8 @@ class ConvolutionProblem:
 
     Element sizes in bytes; ``weight_bytes`` of all weights, ``extra_bytes`` of what the epilogue
     reads, by ``extras`` operands. ``folded``: rows that no window touches lie beside the others.
+    ``drain``: cycles in which the vector engine takes one row of results through the epilogue; ``add``:
+    through the addition of a partial sum.
     """
 
     images: int
@@ -52,6 +54,8 @@ class ConvolutionProblem:
     extra_bytes: int = 0
     extras: int = 0
     folded: bool = False
+    drain: int = 1
+    add: int = 1
 
 
 def convolution_space(p: ConvolutionProblem, machine: Machine) -> Space:
@@ -100,7 +104,12 @@ def array_cycles(p: ConvolutionProblem, machine: Machine, flow: str, tiles: list
         lambda a: summed(lambda b: ceildiv(a * b, columns), p.out_width, tw), p.out_height, th
     )
     if flow == "os":
-        depth = summed(lambda t: np.maximum(ceildiv(t * taps, g), rows), p.channels, tc)
+        # Each piece of the sum is drained while the next is summed, the last one through the epilogue.
+        cuts = ceildiv(p.channels, tc)
+        last = ceildiv((p.channels - (cuts - 1) * tc) * taps, g)
+        drain = np.where(cuts > 1, p.drain + p.add, p.drain)
+        depth = (cuts - 1) * np.maximum(ceildiv(tc * taps, g), rows * p.add)
+        depth = depth + np.maximum(last, rows * drain)
         return folds(p.out_channels, toc, rows) * places * depth * lead
     passes = summed(lambda t: ceildiv(t * taps, rows * g), p.channels, tc)
     if flow == "ws":

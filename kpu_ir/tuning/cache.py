@@ -18,7 +18,7 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import distrusted, read_text, write_atomically
 from kpu_ir.support.names import shown
 
-VERSION = 17
+VERSION = 18
 """Of the cache; raised whenever a schedule could come out differently."""
 
 Entry = dict[str, Any]

@@ -44,6 +44,9 @@ LEAST = 6
 REFINED = 4
 """So many of the best have their rings varied, and are gone on from to their neighbours."""
 
+AHEAD = 512
+"""So many candidates are looked at at once."""
+
 CLIMBS, NEIGHBOURS = 2, 8
 """How often the search goes on from the best to candidates near it, and how many are simulated each
 time."""
@@ -163,6 +166,7 @@ class Search:
         while True:
             before = len(tried.results)
             tried.close = 1.001 if share == 1 else 1.0
+            tried.kinds.clear()
             tried.some(tried.all, {flow: share * count for flow, count in POOL.items()})
             if tried.results:
                 # A dataflow that promises more.
@@ -264,6 +268,7 @@ class _Tried:
         self.digest = digest_of(self.func, self.search.machine)
         self.known = np.zeros(len(self.space), bool)
         self.all = ~self.known
+        self.kinds: set[object] = set()
 
     def run(self, schedule: Schedule) -> bool:
         """Simulate a schedule; whether it fits. Raises ``_SpentError`` where none may be simulated
@@ -311,26 +316,35 @@ class _Tried:
 
     def some(self, among: Column, budget: dict[str, int]) -> None:
         """Simulate the first of the marked that could win and were not, as many of each dataflow as
-        ``budget`` says."""
+        ``budget`` says: one of each tile and order, for where operands stay on chip matters less and
+        is varied later."""
         space, at = self.space, 0
         left = np.array([budget.get(flow, 0) for flow in FLOWS])
-        while True:
-            fair = among[at:] & ~self.known[at:] & (left[space.field("dataflow")[at:]] > 0)
+        flows = space.field("dataflow")
+        while at < len(space):
+            part = slice(at, at + AHEAD)
+            fair = among[part] & ~self.known[part] & (left[flows[part]] > 0)
             if self.results:
-                fair &= ~self._hopeless(at)
+                fair &= ~self._hopeless(part)
             following = np.flatnonzero(fair)
             if not len(following):
-                return
+                at += AHEAD
+                continue
             at += int(following[0])
             schedule = space.schedule(at)
-            if schedule not in self.results:
-                left[space.field("dataflow")[at]] -= self.run(schedule)
-                self.known[at] = schedule in self.results
+            kind = schedule.tile, schedule.dataflow, schedule.order
+            if schedule in self.results or kind not in self.kinds:
+                self.kinds.add(kind)
+                if schedule not in self.results:
+                    left[flows[at]] -= self.run(schedule)
+                self.known[at] = True
             at += 1
+            if not left.any():
+                return
 
-    def _hopeless(self, at: int) -> Column:
-        """Which from ``at`` on cannot win, by their bounds."""
-        cycles, bytes = self.space.cycles[at:], self.space.bytes[at:]
+    def _hopeless(self, part: slice) -> Column:
+        """Which of a part of the space cannot win, by their bounds."""
+        cycles, bytes = self.space.cycles[part], self.space.bytes[part]
         first, second = self.least
         match self.search.objective:
             case "cycles":

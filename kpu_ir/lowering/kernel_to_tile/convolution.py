@@ -19,10 +19,11 @@ from kpu_ir.lowering.kernel_to_tile.bodies import epilogue_region, outside_input
 from kpu_ir.lowering.kernel_to_tile.contraction import DATAFLOWS, Contraction
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned
-from kpu_ir.lowering.space import Space
+from kpu_ir.lowering.space import Space, ceildiv
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Index, Tensor, Tile
 from kpu_ir.nest.writing import Nest
+from kpu_ir.scalar.body import op_classes
 from kpu_ir.support.types import bits_of
 
 
@@ -144,10 +145,15 @@ class Convolution:
             for shape, kind in map(self.arguments.__getitem__, self.extra)
         ]
         height, width = self.arguments[self.input][0][-2:]
+        interval = machine.vector.initiation_interval
+        row = ceildiv(machine.fabric.columns, machine.vector.lanes)
+        bodies = (op_classes(m.body.block).items() for m in self.maps)
+        work = sum(interval[kind] * n for body in bodies for kind, n in body)
         return ConvolutionProblem(
             images, prod(groups), c, height, width, oc, oh, ow, self.window, size,
             max(1, bits_of(self.results[0][1]) // 8), machine.fabric.macs.get(str(element), 1),
             prod(weights) * size, sum(extra), len(extra), self.folded,
+            max(1, row * work), row * interval["add"],
         )  # fmt: skip
 
     # -- the nest ---------------------------------------------------------------------------------
