@@ -23,6 +23,7 @@ from kpu_ir.machine import Machine
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.choice import Choice, Cost, better
 from kpu_ir.tuning.choose import Choose
+from kpu_ir.tuning.kept_constants import copy_constants
 from kpu_ir.tuning.score import time_schedule
 
 LEAST = 4
@@ -152,13 +153,19 @@ class _Decision:
             cycles, moved = cycles + cost.cycles, moved + cost.bytes
         return Cost(cycles, moved, len(pins))
 
-    def weigh(self, tensor: _Tensor) -> Choice | None:
-        """Keep a tensor in L3 if that is better; None where there is no room for it."""
+    def drop(self, call: CallOp) -> None:
+        """Forget a call, which will not be there."""
+        at = self.calls.index(call)
+        del self.funcs[self.callee(at)], self.calls[at], self.pins[at]
+
+    def weigh(self, tensor: _Tensor, copied: bool = False) -> Choice | None:
+        """Keep a tensor in L3 if that is better; None where there is no room for it. ``copied``: of a
+        constant, which is read where it is otherwise."""
         first, last = tensor.span
         room = self.machine.l3.bytes
         self.taken = [one for one in self.taken if one[3] >= first]  # they come in order
         at = highest(self.taken, room, tensor.bytes, first, last)
-        if at < room // LEAST or last - first > LONGEST:
+        if at < room // LEAST or (last - first > LONGEST and not copied):
             return None
         left = at // (room // ROOMS) * (room // ROOMS)
         now = self.pins[first : last + 1]
@@ -166,7 +173,7 @@ class _Decision:
         for call, one in enumerate(now, first):
             mine = (position for c, position in tensor.uses if c == call)
             then.append(_Pins(tuple(sorted({*one.pinned, *mine})), min(one.room, left)))
-        apart, together = self.total(first, now), self.total(first, then)
+        apart, together = self.total(first + copied, now[copied:]), self.total(first, then)
         if apart is None:
             return None
         keep = together is not None and self.prefer(together, apart, self.objective)
@@ -219,8 +226,17 @@ def pin(
     A kernel that has any becomes a function of its own, with ``kpu.pinned`` and
     ``kpu.l3_bytes``; what was weighed is returned.
     """
-    decision = _Decision(module, machine, choose, objective, prefer)
     most = machine.l3.bytes - machine.l3.bytes // LEAST
-    choices = [decision.weigh(tensor) for tensor in tensors_of(decision.main, most)]
+    copies = {copy.result: copy for copy in copy_constants(module, most)}
+    decision = _Decision(module, machine, choose, objective, prefer)
+    choices: list[Choice | None] = []
+    for tensor in tensors_of(decision.main, most):
+        copied = tensor.value in copies
+        choices.append(choice := decision.weigh(tensor, copied))
+        if copied and choice is not None and choice.fuse:
+            del copies[tensor.value]
+    for copy in copies.values():
+        decision.drop(copy.call)
+        copy.undo()
     decision.rewrite()
     return [choice for choice in choices if choice is not None]

@@ -156,3 +156,22 @@ def test_elements_outside_of_the_image_are_no_part_of_a_window(n, k, s, d, low, 
     taps, less, more = within(n, k, s, d, low, high)
     assert taps <= k
     assert seen(taps, less, more) == seen(k, low, high)
+
+
+# -- recurrent layers -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_weights_of_the_state_are_fetched_once(kind, gates):
+    steps, inputs, hidden = 8, 16, 64
+    weights = {
+        "w": normal(1, gates * hidden, inputs) / 8,
+        "r": normal(1, gates * hidden, hidden) / 8,
+        "b": normal(1, 2 * gates * hidden),
+    }
+    x = normal(steps, 1, inputs)
+    layer = node(kind, "x w r b", "y", hidden_size=hidden)
+    program = check(model([layer], {"x": x}, weights, opset=17), {"x": x})
+    once = x.nbytes + sum(v.nbytes for v in weights.values())
+    assert program.timing.counts["external.read"] <= 2 * once
+    assert any("keep" in call.kernel for call in program.timing.calls)

@@ -56,16 +56,16 @@ class Layer:
         self.formulas = formulas
         self.reset_late = bool(node.integer("linear_before_reset", 0))
         self.clip = node.number("clip", 0.0)
-        w = self.graph.reshape(self.part(1), (self.gates, self.hidden, x.shape[2]))
-        r = self.graph.reshape(self.part(2), (self.gates, self.hidden, self.hidden))
-        self.r = self.graph.transpose(r, (0, 2, 1))
+        self.r = self.graph.transpose(self.part(2), (1, 0))
+        if self.node.proto.op_type == "GRU" and not self.reset_late:
+            # Its last gate sees the state only after the second one has been at it.
+            self.r, self.late_r = self.gate(self.r, 0, 2), self.gate(self.r, 2)
         self.bias, self.late_bias = self.biases()
-        rows = self.graph.reshape(x, (1, self.steps * self.batch, x.shape[2]))
-        z = self.graph.matmul(rows, w, transpose_b=True)
+        rows = self.graph.reshape(x, (self.steps * self.batch, x.shape[2]))
+        z = self.graph.matmul(rows, self.part(1), transpose_b=True)
         if self.bias is not None:
             z = z + self.bias
-        z = self.graph.reshape(z, (self.gates, self.steps, self.batch, self.hidden))
-        self.z = self.graph.transpose(z, (1, 0, 2, 3))
+        self.z = self.graph.reshape(z, (self.steps, self.batch, self.gates * self.hidden))
         peepholes = self.part(7) if node.proto.op_type == "LSTM" and node.has(7) else None
         self.peepholes = [] if peepholes is None else [self.row(peepholes, g) for g in range(3)]
 
@@ -86,23 +86,22 @@ class Layer:
         part = self.graph.slice(x, [g * self.hidden], [1], [self.hidden])
         return self.graph.reshape(part, (1, self.hidden))
 
-    def gate(self, x: Value, g: int) -> Value:
-        """Gate ``g`` of gates x batch x hidden."""
-        part = self.graph.slice(x, [g, 0, 0], [1] * 3, (1, self.batch, self.hidden))
-        return self.graph.reshape(part, (self.batch, self.hidden))
+    def gate(self, x: Value, g: int, count: int = 1) -> Value:
+        """Gate ``g`` (and the next ones, ``count`` of them) of something x (gates, hidden)."""
+        shape = (x.shape[0], count * self.hidden)
+        return self.graph.slice(x, [0, g * self.hidden], [1, 1], shape)
 
     def biases(self) -> tuple[Value | None, Value | None]:
-        """What is added to the products with the inputs, gates x 1 x hidden; and what a GRU that
+        """What is added to the products with the inputs, 1 x (gates, hidden); and what a GRU that
         resets late adds to the state's product of its last gate."""
         if not self.node.has(3):
             return None, None
-        both = self.graph.reshape(self.part(3), (2, self.gates, 1, self.hidden))
+        both = self.graph.reshape(self.part(3), (2, 1, self.gates * self.hidden))
         w, r = self.at(both, 0), self.at(both, 1)
         if not self.reset_late or self.node.proto.op_type != "GRU":
             return w + r, None
-        seen = np.array([1, 1, 0]).reshape(3, 1, 1).astype(r.dtype)
-        last = self.graph.slice(r, [2, 0, 0], [1] * 3, (1, 1, self.hidden))
-        return w + r * self.graph.constant(seen), self.graph.reshape(last, (1, self.hidden))
+        seen = np.repeat([1, 1, 0], self.hidden).reshape(1, -1).astype(r.dtype)
+        return w + r * self.graph.constant(seen), self.gate(r, 2)
 
     def start(self, i: int) -> Value:
         """The state before the first step: input ``i``, or zeros."""
@@ -115,9 +114,8 @@ class Layer:
         return self.graph.constant(zeros)
 
     def sums(self, h: Value, t: int) -> Value:
-        """What the inputs and the state give to each gate: gates x batch x hidden."""
-        state = self.graph.reshape(h, (1, self.batch, self.hidden))
-        return self.graph.matmul(state, self.r) + self.at(self.z, t)
+        """What the inputs and the state give to each gate: batch x (gates, hidden)."""
+        return self.graph.matmul(h, self.r) + self.at(self.z, t)
 
     def clipped(self, x: Scalar) -> Scalar:
         """Within ``clip``, if there is one."""
@@ -134,7 +132,7 @@ class Layer:
             case _:
                 (f,) = self.formulas
                 y = self.graph.map(lambda s: f(self.clipped(s)), self.sums(h, t))
-                return self.graph.reshape(y, (self.batch, self.hidden)), None
+                return y, None
 
     def lstm(self, h: Value, c: Value, t: int) -> tuple[Value, Value]:
         """Gates in ONNX's order: input, output, forget, cell."""
@@ -160,8 +158,7 @@ class Layer:
         """Gates in ONNX's order: update, reset, hidden."""
         f, g = self.formulas
         if self.reset_late:
-            state = self.graph.reshape(h, (1, self.batch, self.hidden))
-            product, inputs = self.graph.matmul(state, self.r), self.at(self.z, t)
+            product, inputs = self.graph.matmul(h, self.r), self.at(self.z, t)
             parts = [self.gate(v, n) for v in (product, inputs) for n in range(3)]
             late = self.late_bias
             if late is None:
@@ -176,11 +173,11 @@ class Layer:
                 return (1.0 - update) * new + update * h
 
             return self.graph.map(whole, *parts, late, h)
-        sums = self.sums(h, t)  # of which the last gate's share of the state is not used
-        update, reset = self.gate(sums, 0), self.gate(sums, 1)
-        inputs = self.gate(self.at(self.z, t), 2)
+        given = self.at(self.z, t)
+        sums = self.graph.matmul(h, self.r) + self.gate(given, 0, 2)
+        update, reset, inputs = self.gate(sums, 0), self.gate(sums, 1), self.gate(given, 2)
         held = self.graph.map(lambda r, h: f(self.clipped(r)) * h, reset, h)
-        product = self.graph.matmul(held, self.at(self.r, 2))
+        product = self.graph.matmul(held, self.late_r)
         return self.graph.map(
             lambda u, p, x, h: (
                 (1.0 - f(self.clipped(u))) * g(self.clipped(p + x)) + f(self.clipped(u)) * h
