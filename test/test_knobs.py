@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from draws import drawing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -247,6 +248,7 @@ def test_area_is_the_sum_of_its_parts_and_leaks():
         BASE.with_settings(["area.process_nm=1"])
 
 
+@drawing(40)
 @given(st.floats(3, 130), st.floats(3, 130))
 def test_an_older_process_is_never_smaller(a, b):
     first, second = (area(BASE.with_settings({"area.process_nm": nm})).total for nm in (a, b))

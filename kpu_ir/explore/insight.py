@@ -22,7 +22,13 @@ MORE = (
 """Of these, more is better and nothing else changes. A larger array is no such knob: it takes longer to
 fill and to drain."""
 
-LESS = ("external.latency", "vector.initiation_interval.")
+LESS = (
+    "external.latency", "external.activate_interval", "external.row_cycle", "external.row_miss",
+    "external.read_to_write", "external.write_to_read", "external.refresh_cycles",
+    "vector.initiation_interval.", "vector.latency.", "vector.issue", "dma.setup", "dma.run_cycles",
+    "mover.setup", "mover.run_cycles", "l1.latency", "l2.latency", "l3.latency", "control.",
+)  # fmt: skip
+"""Of these, less is better."""
 
 SLOWER = 0.005
 """A better machine that takes this much more is told of."""

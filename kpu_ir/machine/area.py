@@ -29,7 +29,7 @@ def area(machine: Machine) -> Area:
     logic, sram = (scale(rows, table.process_nm) for rows in (LOGIC, SRAM))
     pe = max((n * table.mac_of(kind) for kind, n in fabric.macs.items()), default=0.0)
     pe += table.accumulator * fabric.chained
-    rates = {g: min(vector.initiation_interval[c] for c in GROUPS[g]) for g in GROUPS}
+    rates = {g: max(1, min(vector.initiation_interval[c] for c in GROUPS[g])) for g in GROUPS}
     lane = table.lane / rates["simple"]
     lane += table.special * (1 / rates["divide"] + 1 / rates["special"])
     levels = {

@@ -22,6 +22,7 @@ from kpu_ir.report.analysis import (
 from kpu_ir.report.charts import occupancy_chart, roofline_chart
 from kpu_ir.report.origin import Origin
 from kpu_ir.report.page import page
+from kpu_ir.report.power import power_trace
 from kpu_ir.report.roofline import LEVELS, operations, roofline, speed_text
 from kpu_ir.report.run import Run
 from kpu_ir.report.summary import Summary, product_bytes
@@ -423,6 +424,11 @@ def report(compiled: Run, summary: Summary, command: str) -> str:
     sections += ["<h2>Memories</h2>", levels(compiled, summary, timing, found)]
     if found:
         sections.append(occupancy(compiled, found))
+        power = power_trace(compiled.program)
+        sections.append(
+            f"<p>Power is {power.average:.3g} W on average; in one of {len(power.watts)} equal parts "
+            f"({scaled(power.window * 1e6, 's')}) of the run it is at most {power.peak:.3g} W.</p>"
+        )
     values = "\n".join(f"{name} = {value}" for name, value in flat(compiled.machine.to_dict()))
     origin = Origin.of(compiled.machine, command)
     sections += [

@@ -15,6 +15,7 @@ from kpu_ir.sim.time.clock import Timing
 from kpu_ir.sim.time.energy import energy
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.kernels import KernelModel
+from kpu_ir.tuning.seen import seen_by
 from kpu_ir.tuning.session import current
 
 Objective = Literal["cycles", "bytes", "energy", "edp"]
@@ -38,8 +39,8 @@ def score(timing: Timing, machine: Machine, objective: Objective) -> tuple[float
 
 
 def digest_of(func: FuncOp, machine: Machine) -> str:
-    """What the time of a kernel with a schedule depends on: its function, what of it is pinned, the
-    machine."""
+    """What the time of a kernel with a schedule depends on: its function, what of it is pinned,
+    what of the machine it sees."""
     shared = current()
     if shared is not None:
         known = shared.digests.get(id(func))
@@ -53,7 +54,7 @@ def digest_of(func: FuncOp, machine: Machine) -> str:
 def _digest(func: FuncOp, machine: Machine) -> str:
     parts = [str(func.function_type), *(str(op) for op in func.body.block.ops)]
     parts += [str(func.attributes.get(name)) for name in (PINNED, L3_BYTES)]
-    parts.append(json.dumps(machine.to_dict()))
+    parts.append(json.dumps(seen_by(func, machine)))
     return sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

@@ -7,8 +7,10 @@ until none that is left could win or the budget is used up.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -87,11 +89,15 @@ class Search:
             self.cache = opened.cache if opened else Cache.load(cache_path())
 
     def key(self, func: FuncOp) -> str:
-        """What a choice depends on: the kernel, the machine, the objective, the effort, the
-        budget."""
+        """What a choice depends on: the kernel, what it sees of the machine, the objective and its
+        prices, the effort, the budget."""
         by = self.divided(func)
         part = f" 1/{by}" if by > 1 else ""
-        return f"{digest_of(func, self.machine)} {self.objective} {self.effort}{part}"
+        found = f"{digest_of(func, self.machine)} {self.objective} {self.effort}{part}"
+        if self.objective in ("cycles", "bytes"):
+            return found
+        prices = json.dumps(self.machine.to_dict()["energy"])
+        return f"{found} {sha256(prices.encode()).hexdigest()[:16]}"
 
     def divided(self, func: FuncOp) -> int:
         """What the budget is divided by: a small part of the whole gets less of it."""

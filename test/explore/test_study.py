@@ -235,8 +235,8 @@ BAD = {
     TEXT.replace("builtin", "file"): ("s.toml:5: ", "32: there is no such file"),
     TEXT.replace("fabric.rows\" =", "fabric.row\" ="): ("s.toml:9: the machine has no 'fabric.row'", "fabric.rows"),
     TEXT.replace("[1, 4]", "[]"): ("s.toml:11: 'dma.channels' has no values",),
-    TEXT.replace("[1, 4]", "[1, 1.5]"): ("s.toml:11: 'dma.channels' cannot be 1.5",),
-    TEXT.replace("[1, 4]", "[1, -4]"): ("s.toml:11: 'dma.channels' cannot be -4",),
+    TEXT.replace("[1, 4]", "[1, 1.5]"): ("s.toml:11: 'dma.channels' must be an integer",),
+    TEXT.replace("[1, 4]", "[1, -4]"): ("s.toml:11: 'dma.channels' must be positive",),
     TEXT.replace("[1, 4]", '"l9.tiles"'): ("s.toml:11: 'l9.tiles' is no key of the machine",),
     TEXT.replace("[8, 16]", '"fabric.columns"'): ("s.toml:8: knobs depend on each other",),
     'constraints = [\n  "area_mm2 <= 3",\n  "cycels <= 4",\n]\n' + TEXT: (

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from draws import drawing
 from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import BoolAttr, DictionaryAttr, FloatAttr, IntegerAttr, ModuleOp
@@ -52,6 +53,7 @@ def test_round_trips(name: str) -> None:
     assert machine_from_attr(machine_to_attr(m)) == m
 
 
+@drawing(60)
 @given(st.floats(1e-300, 1e300), st.floats(0, 1e300), st.integers(1, 1 << 62), st.booleans())
 def test_attribute_survives_text(clock: float, energy: float, size: int, chained: bool) -> None:
     m = Machine().with_settings(
