@@ -463,8 +463,8 @@ class MatmulOp(Matmul, EngineOperation):
     """A product on the fabric, fed by the streamers from L2, drained through the vector engine into
     L2.
 
-    ``over``, ``window`` and ``epilogue`` are those of ``tile.matmul``: partial sums stand in the
-    slot ``into`` and are read, added and written on the drain.
+    ``over``, ``window``, ``sums`` and ``epilogue`` are those of ``tile.matmul``: partial sums stand in
+    the slot ``into``, or in that of ``sums``, and are read, added and written on the drain.
 
     ```mlir
     dma.matmul output_stationary %a2, %b2 into %c over(%k)

@@ -10,11 +10,12 @@ import numpy as np
 from xdsl.dialects.builtin import AnyFloat, MemRefType, ModuleOp, TensorType
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter, InterpreterFunctions
-from xdsl.ir import Attribute, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.utils.exceptions import DiagnosticException, InterpretationError
 
+from kpu_ir.dialects import kernel
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.types import Array, dtype_of
+from kpu_ir.support.types import Array, accumulator_dtype, dtype_of
 
 Precision = type[np.floating[Any]] | None
 """What floats are computed in; None for each in its own type."""
@@ -35,8 +36,16 @@ class ArrayFunctions(InterpreterFunctions):
     precision: Precision = None
 
     def dtype(self, result: SSAValue) -> np.dtype[Any]:
-        """What the elements of ``result`` are computed and kept in."""
-        return dtype_in(result.type, self.precision)
+        """What the elements of ``result`` are computed and kept in: inside of one kernel nothing is
+        rounded to a short type, a kernel that yields it does."""
+        dtype = dtype_in(result.type, self.precision)
+        return accumulator_dtype(dtype) if inside(result) else dtype
+
+
+def inside(result: SSAValue) -> bool:
+    """Whether a value is made in a ``kernel.fused``."""
+    owner = result.owner
+    return isinstance(owner, Operation) and isinstance(owner.parent_op(), kernel.FusedOp)
 
 
 def dtype_in(kind: Attribute, precision: Precision) -> np.dtype[Any]:
@@ -49,8 +58,7 @@ def dtype_in(kind: Attribute, precision: Precision) -> np.dtype[Any]:
 
 def wide(array: Array) -> Array:
     """Short floats in f32, in which they are added up; anything else as it is."""
-    short = array.dtype.kind not in "iub" and array.dtype.itemsize < 4
-    return array.astype(np.float32) if short else array
+    return array.astype(accumulator_dtype(array.dtype), copy=False)
 
 
 def function_named(module: ModuleOp, name: str) -> FuncOp:

@@ -20,9 +20,11 @@ from xdsl.interpreter import (
 from xdsl.ir import Attribute, Block
 
 from kpu_ir.dialects import kernel
-from kpu_ir.interpreters.base import ArrayFunctions, dtype_in
+from kpu_ir.dialects.kernel import scalar_type, tensor_type
+from kpu_ir.interpreters.base import ArrayFunctions, dtype_in, inside, wide
 from kpu_ir.scalar.body import Body, compile_body
-from kpu_ir.support.types import Array, array_of
+from kpu_ir.scalar.widening import inlined, working_type
+from kpu_ir.support.types import Array, array_of, stored
 
 
 @register_impls
@@ -60,9 +62,10 @@ class KernelFunctions(ArrayFunctions):
     def map(self, interpreter: Interpreter, op: kernel.MapOp, args: PythonValues) -> PythonValues:
         """The body, on whole arrays."""
         block = op.body.block
+        within = inside(op.result) and self.precision is None
         if block not in self.bodies:
-            self.bodies[block] = compile_body(block, self.precision)
-        result = self.bodies[block](*args)
+            self.bodies[block] = compile_body(widened(op) if within else block, self.precision)
+        result = self.bodies[block](*(map(wide, args) if within else args))
         dtype = self.dtype(op.result)
         # unsigned: the same bits
         return (result if result.dtype == dtype else result.view(dtype),)
@@ -92,8 +95,18 @@ class KernelFunctions(ArrayFunctions):
     def yield_(
         self, interpreter: Interpreter, op: kernel.YieldOp, args: PythonValues
     ) -> tuple[TerminatorValue, PythonValues]:
-        """What a fused kernel gives."""
-        return ReturnedValues(args), ()
+        """What a fused kernel gives, rounded to its type."""
+        kinds = [dtype_in(v.type, self.precision) for v in op.operands]
+        return ReturnedValues(tuple(stored(a, kind) for a, kind in zip(args, kinds))), ()
+
+
+def widened(op: kernel.MapOp) -> Block:
+    """The body of a map inside of a kernel: short floats come and go as f32."""
+    kinds = [scalar_type(tensor_type(v).element_type) for v in op.inputs]
+    block = Block(arg_types=[working_type(kind) for kind in kinds])
+    result = inlined(op.body.block, block.args, block)
+    block.add_op(kernel.YieldOp(result))
+    return block
 
 
 def product(a: Array, b: Array, dtype: np.dtype[Any]) -> Array:

@@ -19,7 +19,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.interpreter import Interpreter, PythonValues, impl, register_impls
 from xdsl.interpreters.arith import ArithFunctions
 from xdsl.interpreters.func import FuncFunctions
-from xdsl.ir import Block, Operation, SSAValue
+from xdsl.ir import Block, Operation, Region, SSAValue
 
 from kpu_ir.dialects import tile
 from kpu_ir.interpreters.arguments import Inputs, arguments_of
@@ -27,7 +27,15 @@ from kpu_ir.interpreters.base import COMBINE, ArrayFunctions, call, function_nam
 from kpu_ir.scalar.body import compile_body
 from kpu_ir.scalar.rows import row_function
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.types import Array, array_of, dtype_of, fill_of
+from kpu_ir.support.types import (
+    Array,
+    accumulator_dtype,
+    accumulator_type,
+    array_of,
+    dtype_of,
+    fill_of,
+    stored,
+)
 from kpu_ir.text.places import place_of
 
 _PlanT = TypeVar("_PlanT")
@@ -112,8 +120,8 @@ class Matmul:
 
     def __init__(self, op: tile.MatmulOp) -> None:
         """Read them."""
-        self.kind = kind = _element(op.into)
-        self.exact = kind if kind.kind in "iu" or kind.itemsize >= 4 else np.dtype(np.float32)
+        self.kind, self.sums = _element(op.into), op.sums
+        self.exact = _finished(op.into if op.sums is None else op.sums, op.epilogue)
         self.window = op.window.plain if op.window is not None else None
         self.over, self.extra = Trips(op.over), tuple(op.extra)
         self.epilogue = op.epilogue.block if op.epilogue is not None else None
@@ -210,10 +218,14 @@ class TileFunctions(ArrayFunctions):
         a, b = lhs.array.astype(plan.exact), rhs.array.astype(plan.exact)
         total = np.matmul(a, b) if plan.window is None else _convolution(a, b, plan.window)
         if not plan.over.first(interpreter):
-            total = into.full + total
+            sums = into if plan.sums is None else _room(interpreter, plan.sums)
+            total = sums.full + total
+        if plan.sums is not None and not plan.over.last(interpreter):
+            _room(interpreter, plan.sums).array = np.array(total, plan.exact)
+            return ()
         if plan.epilogue is not None and plan.over.last(interpreter):
             total = self.body(plan.epilogue)(total, *_full(interpreter, plan.extra))
-        into.array = np.array(total, plan.kind)
+        into.array = stored(np.asarray(total), plan.kind)
         return ()
 
     @impl(tile.MapOp)
@@ -241,10 +253,12 @@ class TileFunctions(ArrayFunctions):
         if source.array is None:
             return ()
         combine = COMBINE[str(op.reduction.data.value)]
-        part = combine.reduce(wide(source.array), axis=tile.integers(op.axes), keepdims=True)
+        x = wide(source.array)
+        x = x.astype(accumulator_dtype(_element(op.into)), copy=False)
+        part = combine.reduce(x, axis=tile.integers(op.axes), keepdims=True, dtype=x.dtype)
         if not Trips(op.over).first(interpreter):
             part = combine(into.full, part)
-        into.array = np.array(part, source.array.dtype)
+        into.array = np.array(part, _element(op.into))
         return ()
 
     @impl(tile.RowOp)
@@ -273,17 +287,18 @@ class TileFunctions(ArrayFunctions):
         source = _room(interpreter, op.source).array
         if source is None:
             return ()
-        taps = taps_of(wide(source), op.window.plain)
+        exact = _finished(op.into, op.epilogue)
+        taps = taps_of(source.astype(exact), op.window.plain)
         if op.weights is not None:
-            weights = _room(interpreter, op.weights).full
+            weights = _room(interpreter, op.weights).full.astype(exact)
             weights = weights.reshape(weights.shape[-3:])
             taps = {(i, j): tap * weights[:, i, j, None, None] for (i, j), tap in taps.items()}
         combine = COMBINE[str(op.reduction.data.value)]
-        total = combine.reduce(np.stack(list(taps.values())), axis=0)
-        total = np.array(total.reshape(*source.shape[:-3], *total.shape), source.dtype)
+        total = combine.reduce(np.stack(list(taps.values())), axis=0, dtype=exact)
+        total = total.reshape(*source.shape[:-3], *total.shape)
         if op.epilogue is not None:
             total = self.body(op.epilogue.block)(total, *_full(interpreter, op.extra))
-        _room(interpreter, op.into).array = np.array(total, _element(op.into))
+        _room(interpreter, op.into).array = stored(np.asarray(total), _element(op.into))
         return ()
 
     @impl(tile.StoreOp)
@@ -322,6 +337,13 @@ def _tile(value: SSAValue) -> tile.TileType:
 
 def _element(value: SSAValue) -> np.dtype[Any]:
     return dtype_of(_tile(value).element_type)
+
+
+def _finished(into: SSAValue, epilogue: Region | None) -> np.dtype[Any]:
+    """What sums are added up in: as an epilogue takes them, or as they stand in a tile."""
+    if epilogue is not None:
+        return dtype_of(epilogue.block.args[0].type)
+    return dtype_of(accumulator_type(_tile(into).element_type))
 
 
 def _room(interpreter: Interpreter, value: SSAValue) -> Room:

@@ -36,6 +36,7 @@ class ConvolutionProblem:
     reads, by ``extras`` operands. ``folded``: rows that no window touches lie beside the others.
     ``drain``: cycles in which the vector engine takes one row of results through the epilogue; ``add``:
     through the addition of a partial sum.
+    ``sum_size``: of partial sums that have tiles of their own; 0 where they are as the results.
     """
 
     images: int
@@ -56,6 +57,7 @@ class ConvolutionProblem:
     folded: bool = False
     drain: int = 1
     add: int = 1
+    sum_size: int = 0
 
 
 def convolution_space(p: ConvolutionProblem, machine: Machine) -> Space:
@@ -148,8 +150,12 @@ def _space(p: ConvolutionProblem, machine: Machine, flow: str, tiles: list[Colum
     held_x = over_c * np.where(nm, 1, spots)
     sound = ((lhs == NONE) | (again_w > 1)) & ((rhs == NONE) | (again_x > 1))
 
+    stand = (over_c > 1) | (flow != "os")
+    sums = np.where(stand, slot(toc * th * tw * p.sum_size), 0)
+
     def bytes_at(level: int, out_depth: int) -> Any:
         held = w_slot * np.where(lhs == level, held_w, 2) + out_slot * out_depth
+        held = held + (sums if level == L2 else 0)
         return held + x_slot * np.where(rhs == level, held_x, 2)
 
     beside = p.extras * 2 * toc * 64

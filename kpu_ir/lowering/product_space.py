@@ -33,7 +33,8 @@ class Problem:
 
     ``shared``: products that share the left operand; ``n`` counts the columns of all of them, a tile
     is in one. ``drain``: cycles in which the vector engine takes one row of results through the epilogue;
-    ``add``: through the addition of a partial sum.
+    ``add``: through the addition of a partial sum. ``sum_size``: of partial sums that have tiles of
+    their own, 0 where they stand in those of the results.
     """
 
     batch: int
@@ -47,6 +48,7 @@ class Problem:
     drain: int = 1
     add: int = 1
     shared: int = 1
+    sum_size: int = 0
 
     @property
     def kind(self) -> type[np.int64] | type[np.float64]:
@@ -94,9 +96,12 @@ class Slots(NamedTuple):
     all_lhs: Any
     all_rhs: Any
     out: Any
+    sums: Any
 
     @staticmethod
-    def of(p: Problem, tile: Tiles, outer_n: Any, unroll: Any = 1) -> Slots:
+    def of(
+        p: Problem, tile: Tiles, outer_n: Any, unroll: Any = 1, flows: Sequence[str] = ("os",)
+    ) -> Slots:
         """Those of tiles; ``outer_n``: whether columns are the outer loop."""
         tm, tn, tk = tile
         lhs, rhs = slot(tm * tk * p.size), slot(tk * tn * p.size)
@@ -104,7 +109,9 @@ class Slots(NamedTuple):
         all_lhs = lhs * over_k * np.where(outer_n, ceildiv(p.m, tm), 1)
         all_rhs = rhs * over_k * np.where(outer_n, across, ceildiv(p.n, tn))
         out = slot(tm * tn * p.out_size)
-        return Slots(lhs, rhs * across, all_lhs, all_rhs, out * across)
+        stand = (tk < p.k) | (tuple(flows) != ("os",))
+        sums = np.where(stand, slot(tm * tn * p.sum_size), 0)
+        return Slots(lhs, rhs * across, all_lhs, all_rhs, out * across, sums * across)
 
     def fit(self, machine: Machine, depths: Depths, lhs: int, rhs: int) -> Column:
         """Whether their rings fit where the operands stay there."""
@@ -113,7 +120,7 @@ class Slots(NamedTuple):
         l3 = l3 + (self.all_rhs if rhs == L3 else self.rhs * depths.l3)
         l2 = l2 + (self.all_rhs if rhs == L2 else self.rhs * depths.l2)
         out = self.out * depths.out
-        return (l3 + out <= machine.l3.bytes) & (l2 + out <= machine.l2.bytes)
+        return (l3 + out <= machine.l3.bytes) & (l2 + out + self.sums <= machine.l2.bytes)
 
 
 def array_cycles(p: Problem, tile: Tiles, flow: str, machine: Machine) -> Any:
@@ -209,22 +216,25 @@ class _Rows:
 def product_space(p: Problem, machine: Machine, flows: Sequence[str] = FLOWS) -> Space:
     """Every schedule of a product that fits the memories, with its bounds."""
     rows, columns = machine.fabric.rows, machine.fabric.columns
-    by_side: dict[int, dict[str, Space]] = {}
-    for side in dict.fromkeys((rows, columns)):
-        mine = [f for f in flows if (columns if f == "is" else rows) == side]
-        spaces = _placed(p, machine, side).space(p, mine, machine)
-        by_side[side] = dict(zip(mine, spaces))
+    side_of = {flow: columns if flow == "is" else rows for flow in flows}
+    # What stands on chip depends on the flow where partial sums have tiles of their own.
+    alike = {f: (side, bool(p.sum_size) and f != "os") for f, side in side_of.items()}
+    by_flow: dict[str, Space] = {}
+    for like in dict.fromkeys(alike.values()):
+        mine = [f for f in flows if alike[f] == like]
+        spaces = _placed(p, machine, like[0], mine).space(p, mine, machine)
+        by_flow |= zip(mine, spaces)
     parts: list[Space] = []
     for flow in flows:
-        parts.append(by_side[columns if flow == "is" else rows][flow])
+        parts.append(by_flow[flow])
         if flow == "os" and p.shared == 1:
             parts += _unrolled(p, machine).space(p, ("os",), machine)
     return Space.joined(parts)
 
 
-def _placed(p: Problem, machine: Machine, side: int) -> _Rows:
-    """Tiles with their orders and what stays; it stays as near to the array as there is room: L2
-    before L3."""
+def _placed(p: Problem, machine: Machine, side: int, flows: Sequence[str]) -> _Rows:
+    """Tiles with their orders and what stays, in dataflows that need the same room; it stays as near
+    to the array as there is room: L2 before L3."""
     most = max(machine.l2.bytes // (p.out_size * 16), 16)
     unit = 16 * p.macs_per_pe
     ks = {p.k, *(k for k in (16, 32, 64, 128, 256, 512) if k < p.k)}
@@ -244,9 +254,10 @@ def _placed(p: Problem, machine: Machine, side: int) -> _Rows:
     for stays, places in _PLACES.items():
         left = np.flatnonzero((lhs == stays[0]) & (rhs == stays[1]))
         mine = tile.at(left)
-        figures = np.array((*Slots.of(p, mine, outer_n[left]), *buffered(p, machine, mine, *stays)))
+        slots = Slots.of(p, mine, outer_n[left], flows=flows)
+        figures = np.array((*slots, *buffered(p, machine, mine, *stays)))
         for near, (ring, out) in product(places, ((99, 99), (99, 2), (99, 1), (2, 2), (2, 1))):
-            slots, d = Slots(*figures[:5]), Depths(*figures[5:]).cut(ring, out)
+            slots, d = Slots(*figures[:6]), Depths(*figures[6:]).cut(ring, out)
             fits = slots.fit(machine, d, *near)
             won = left[fits]
             placed[won] = True
@@ -272,7 +283,7 @@ def _unrolled(p: Problem, machine: Machine) -> _Rows:
     """Schedules that sum so many tiles at once that they fill most of L2: large blocks read their
     operands seldom, and tiles that leave one by one keep nobody waiting."""
     rows, columns = machine.fabric.rows, machine.fabric.columns
-    room = machine.l2.bytes // p.out_size
+    room = machine.l2.bytes // (p.out_size + p.sum_size)
     unit = 16 * p.macs_per_pe
     even = (k for k in range(3 * unit, unit, -1) if p.k % k == 0)  # no short step at the end
     ks = [k for k in dict.fromkeys((unit, 2 * unit, next(even, unit))) if k < p.k]

@@ -187,7 +187,8 @@ class _Reader:
                 lhs, rhs, into, *extra = self.all(Tile, [op.lhs, op.rhs, op.into, *op.extra])
                 flow, over = op.dataflow.data, self.all(Index, op.over)
                 window = op.window.plain if op.window else None
-                return records.Matmul(flow, lhs, rhs, into, over, extra, op.epilogue, window)
+                sums = self.maybe(Tile, op.sums)
+                return records.Matmul(flow, lhs, rhs, into, over, extra, op.epilogue, window, sums)
             case compute.Map():
                 return records.Map(self.all(Tile, op.inputs), self.get(Tile, op.into), op.body)
             case compute.Reduce():
@@ -374,7 +375,8 @@ class _Writer:
                 lhs, rhs, into, *extra = self.all([node.lhs, node.rhs, node.into, *node.extra])
                 over, window = self.all(node.over), _window(node.window)
                 body = self.body(node.epilogue)
-                return to.MatmulOp(node.dataflow, lhs, rhs, into, over, extra, body, window)
+                sums = self.maybe(node.sums)
+                return to.MatmulOp(node.dataflow, lhs, rhs, into, over, extra, body, window, sums)
             case records.Map():
                 return to.MapOp(self.all(node.inputs), values[node.into], self.body(node.body))
             case records.Reduce():

@@ -294,7 +294,8 @@ class Write(Transfer):
 
 @dataclass(slots=True, eq=False)
 class Matmul(Record):
-    """A product of tiles, with an epilogue in the last trip of the loops that it is summed over."""
+    """A product of tiles, with an epilogue in the last trip of the loops that it is summed over.
+    ``sums``: where partial sums stand, if not in ``into``."""
 
     name = "dma.matmul"
     dataflow: Dataflow
@@ -305,6 +306,7 @@ class Matmul(Record):
     extra: Sequence[Tile] = ()
     epilogue: Region | None = None
     window: Window | None = None
+    sums: Tile | None = None
 
 
 @dataclass(slots=True, eq=False)

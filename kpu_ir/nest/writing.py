@@ -123,10 +123,13 @@ class Nest:
         extra: Sequence[Tile] = (),
         epilogue: Region | None = None,
         window: Window | None = None,
+        sums: Tile | None = None,
     ) -> None:
         """``tile.matmul``."""
         loops = _present(over)
-        self.function.add(records.Matmul(dataflow, lhs, rhs, into, loops, extra, epilogue, window))
+        self.function.add(
+            records.Matmul(dataflow, lhs, rhs, into, loops, extra, epilogue, window, sums)
+        )
 
     def map(self, inputs: Sequence[Tile], into: Tile, body: Region) -> None:
         """``tile.map``."""

@@ -60,8 +60,7 @@ def fuse(
 def epilogue_of(op: Operation) -> list[Operation]:
     """The maps that can follow ``op`` element by element: of its shape, reading it or each other,
     and only the last one's result used by anything else."""
-    head, block = tensor_type(op.results[0]), op.parent_block()
-    shape, element = head.get_shape(), head.element_type
+    shape, block = tensor_type(op.results[0]).get_shape(), op.parent_block()
     known: set[SSAValue] = {op.results[0]}
     waiting = {use.operation for use in op.results[0].uses}
     maps: list[Operation] = []
@@ -77,9 +76,7 @@ def epilogue_of(op: Operation) -> list[Operation]:
         maps.append(user)
         known.add(user.result)
         uses = {use.operation for use in user.result.uses}
-        # An epilogue works on the product's own tile: it takes and gives its type.
-        fits = isinstance(op, kernel.MapOp) or user.result.type.element_type == element
-        if not waiting and fits:  # whoever reads what was made before is here
+        if not waiting:  # whoever reads what was made before is here
             closed = len(maps)
         if any(one.parent_block() is not block for one in uses):
             break

@@ -7,14 +7,19 @@ Each holds over the whole range of its type: no overflow where the result is fin
 
 from __future__ import annotations
 
+import functools
 import math as python_math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec
 
 from xdsl.dialects import arith, math
 from xdsl.dialects.builtin import i1
 
 from kpu_ir.scalar.tracing import Operand, Scalar, Trace, is_float, is_unsigned
+from kpu_ir.scalar.widening import working_type
 from kpu_ir.support.errors import KpuError
+
+P = ParamSpec("P")
 
 
 def _float_function(x: Any, op: Any, name: str) -> Scalar:
@@ -249,9 +254,24 @@ def _tracer(*operands: Operand) -> Trace:
 
 
 def sign(x: Scalar) -> Scalar:
-    """-1, 0 or 1."""
-    positive = where(x > 0, x.trace.number(1, x.kind), 0)
+    """-1, 0 or 1; NaN of NaN."""
+    positive = where(x > 0, x.trace.number(1, x.kind), x if is_float(x.kind) else 0)
     return positive if is_unsigned(x.kind) else where(x < 0, x.trace.number(-1, x.kind), positive)
+
+
+def in_f32(
+    formula: Callable[Concatenate[Scalar, P], Scalar],
+) -> Callable[Concatenate[Scalar, P], Scalar]:
+    """A formula whose numbers a short float does not hold: of one it is computed in f32."""
+
+    @functools.wraps(formula)
+    def wide(x: Scalar, *args: P.args, **kwargs: P.kwargs) -> Scalar:
+        kind = x.kind if isinstance(x, Scalar) else None  # pyright: ignore[reportUnnecessaryIsInstance]
+        if kind is None or working_type(kind) == kind:
+            return formula(x, *args, **kwargs)
+        return formula(x.to(working_type(kind)), *args, **kwargs).to(kind)
+
+    return wide
 
 
 def reciprocal(x: Scalar) -> Scalar:
@@ -275,6 +295,7 @@ def relu(x: Scalar) -> Scalar:
     return maximum(x, 0)
 
 
+@in_f32
 def leaky_relu(x: Scalar, alpha: float = 0.01) -> Scalar:
     """x where it is positive, else alpha x."""
     return where(x < 0, x * alpha, x)
@@ -290,16 +311,19 @@ def thresholded_relu(x: Scalar, alpha: float = 1.0) -> Scalar:
     return where(x > alpha, x, 0)
 
 
+@in_f32
 def elu(x: Scalar, alpha: float = 1.0) -> Scalar:
     """x where it is positive, else alpha (exp(x) - 1)."""
     return where(x < 0, alpha * expm1(x), x)
 
 
+@in_f32
 def celu(x: Scalar, alpha: float = 1.0) -> Scalar:
     """x where it is positive, else alpha (exp(x / alpha) - 1)."""
     return where(x < 0, alpha * expm1(x / alpha), x)
 
 
+@in_f32
 def selu(x: Scalar, alpha: float = 1.6732632423543772, gamma: float = 1.0507009873554805) -> Scalar:
     """gamma times elu(x, alpha)."""
     return gamma * elu(x, alpha)
@@ -310,16 +334,19 @@ def sigmoid(x: Scalar) -> Scalar:
     return 1.0 / (1.0 + exp(-x))
 
 
+@in_f32
 def hard_sigmoid(x: Scalar, alpha: float = 0.2, beta: float = 0.5) -> Scalar:
     """alpha x + beta between 0 and 1."""
     return clip(alpha * x + beta, 0.0, 1.0)
 
 
+@in_f32
 def silu(x: Scalar, alpha: float = 1.0) -> Scalar:
     """x sigmoid(alpha x), also called swish; as one division."""
     return x / (1.0 + exp(-x if alpha == 1.0 else x * -alpha))
 
 
+@in_f32
 def hard_swish(x: Scalar) -> Scalar:
     """x hard_sigmoid(x, 1/6, 1/2)."""
     return x * hard_sigmoid(x, 1 / 6, 0.5)
@@ -340,11 +367,13 @@ def mish(x: Scalar) -> Scalar:
     return x * tanh(softplus(x))
 
 
+@in_f32
 def gelu(x: Scalar) -> Scalar:
     """x times the normal distribution's integral at x, by erf."""
     return 0.5 * x * (1.0 + erf(x * python_math.sqrt(0.5)))
 
 
+@in_f32
 def gelu_tanh(x: Scalar) -> Scalar:
     """The approximation of gelu by tanh that GPT-2 uses."""
     inner = python_math.sqrt(2 / python_math.pi) * (x + 0.044715 * (x * x * x))

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 from xdsl.dialects.builtin import (
+    AnyFloat,
     BFloat16Type,
     BytesAttr,
     DenseIntOrFPElementsAttr,
@@ -110,6 +111,28 @@ def bits_of(element_type: Attribute) -> int:
     if isinstance(element_type, Float4E2M1FNType):
         return 4
     return dtype_of(element_type).itemsize * 8
+
+
+@cache
+def accumulator_type(element_type: Attribute) -> Attribute:
+    """The type that sums of such elements stand in until they are finished: 32 bits at least.
+
+    f32 for f16, bf16 and f8; i32 for shorter integers, ui32 for those without sign; else the type
+    itself. Everything that adds up (tiles, their bytes, the interpreters) asks this.
+    """
+    if isinstance(element_type, AnyFloat):
+        return element_type if element_type.bitwidth >= 32 else Float32Type()
+    if isa(element_type, IntegerType) and 1 < element_type.width.data < 32:
+        unsigned = element_type.signedness.data is Signedness.UNSIGNED
+        return IntegerType(32, Signedness.UNSIGNED if unsigned else Signedness.SIGNLESS)
+    return element_type
+
+
+def accumulator_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The same of what arrays hold; booleans are combined as they are."""
+    if dtype.kind in "iub":
+        return dtype
+    return dtype if dtype.itemsize >= 4 else np.dtype(np.float32)
 
 
 def tensor_type_of(array: Array) -> TensorType:

@@ -109,7 +109,9 @@ def test_products_of_half_precision_that_are_cast():
     compiled = kpu_ir.compile(import_onnx(model(nodes, {"x": x}, {"w": w})), search="none")
     got = compiled(x=x)["y"]
     assert got.dtype == np.float32
-    assert np.array_equal(got, compiled.reference({"x": x})["y"])
+    # One kernel, which rounds the sum nowhere; the model's own tensors are f16.
+    reference = compiled.reference({"x": x})["y"]
+    np.testing.assert_allclose(got, reference, rtol=5e-3, atol=1e-3)
     total = (x.astype(np.float32) @ w.astype(np.float32)).astype(np.float16) + x
     np.testing.assert_allclose(got, total.astype(np.float32) ** 2, rtol=5e-3, atol=1e-3)
 

@@ -30,6 +30,7 @@ from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.hints import isa
 
 from kpu_ir.dialects.canonicalization import Canonicalizes
+from kpu_ir.support.types import accumulator_type
 
 
 def tensor_type(value: SSAValue) -> TensorType:
@@ -132,6 +133,14 @@ def expect_shape(op: IRDLOperation, expected: Sequence[int], result: SSAValue) -
         raise VerifyException(
             f"{op.name}: expected a result of shape {shape_text(expected)}, got {shape_text(got)}"
         )
+
+
+def expect_sums(op: IRDLOperation, kind: str, source: SSAValue, result: SSAValue) -> None:
+    """The result keeps the source's element type; sums and products may also leave in that of their
+    accumulator, or from there in a shorter one."""
+    expected, got = tensor_type(source).element_type, tensor_type(result).element_type
+    if kind not in ("add", "mul") or accumulator_type(expected) != accumulator_type(got):
+        expect_element_type(op, source, result)
 
 
 def expect_element_type(op: IRDLOperation, source: SSAValue, result: SSAValue) -> None:

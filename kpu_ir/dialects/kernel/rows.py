@@ -16,7 +16,7 @@ from xdsl.dialects.builtin import (
     f64,
     i64,
 )
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     ParsePropInAttrDict,
     irdl_op_definition,
@@ -35,6 +35,7 @@ from kpu_ir.dialects.kernel.base import (
     broadcast_shapes,
     expect_element_type,
     expect_shape,
+    expect_sums,
     shape_text,
     tensor_type,
 )
@@ -59,8 +60,11 @@ def verify_axes(op: KernelOperation, axes: Sequence[int], rank: int) -> None:
 class ReduceOp(KernelOperation):
     """Elements combined along dimensions, which stay with extent 1. ``kind``: add, max, min, mul.
 
+    Short types are added and multiplied in 32 bits, in which the result may leave too.
+
     ```mlir
     %m = kernel.reduce max %x axes [1] : tensor<4x16xf32> -> tensor<4x1xf32>
+    %s = kernel.reduce add %h axes [1] : tensor<4x16xf16> -> tensor<4x1xf32>
     ```
     """
 
@@ -75,8 +79,14 @@ class ReduceOp(KernelOperation):
         "`:` type($source) `->` type($result)"
     )
 
-    def __init__(self, kind: str, source: SSAValue, axes: Sequence[int]) -> None:
-        """``source`` combined by ``kind`` along ``axes``."""
+    def __init__(
+        self,
+        kind: str,
+        source: SSAValue,
+        axes: Sequence[int],
+        element_type: Attribute | None = None,
+    ) -> None:
+        """``source`` combined by ``kind`` along ``axes``, in ``element_type`` (default: its own)."""
         old = tensor_type(source)
         shape = [1 if axis in axes else n for axis, n in enumerate(old.get_shape())]
         super().__init__(
@@ -85,7 +95,7 @@ class ReduceOp(KernelOperation):
                 "kind": StringAttr(kind),
                 "axes": DenseArrayBase.from_list(i64, sorted(axes)),
             },
-            result_types=[TensorType(old.element_type, shape)],
+            result_types=[TensorType(element_type or old.element_type, shape)],
         )
 
     @property
@@ -106,7 +116,7 @@ class ReduceOp(KernelOperation):
             )
         shape = tensor_type(self.source).get_shape()
         verify_axes(self, self.axes_list, len(shape))
-        expect_element_type(self, self.source, self.result)
+        expect_sums(self, self.kind.data, self.source, self.result)
         reduced = [1 if axis in self.axes_list else n for axis, n in enumerate(shape)]
         expect_shape(self, reduced, self.result)
 

@@ -20,8 +20,8 @@ from kpu_ir.dialects.kernel.base import (
     IntegerList,
     KernelOperation,
     Keyword,
-    expect_element_type,
     expect_shape,
+    expect_sums,
     shape_text,
     tensor_type,
 )
@@ -180,7 +180,8 @@ class ConvOp(WindowOperation):
 class PoolOp(WindowOperation):
     """The largest element, or the sum, under each position of a window, channel by channel.
 
-    Outside the image it reads what changes nothing: -inf for ``max``, 0 for ``add``.
+    Outside the image it reads what changes nothing: -inf for ``max``, 0 for ``add``. Short types are
+    added up in 32 bits, in which the result may leave too.
 
     ```mlir
     %y = kernel.pool max %x kernel [3, 3] strides [2, 2] dilations [1, 1] low [1, 1] high [1, 1]
@@ -214,8 +215,10 @@ class PoolOp(WindowOperation):
         dilations: Sequence[int] = (1, 1),
         low: Sequence[int] = (0, 0),
         high: Sequence[int] = (0, 0),
+        element_type: Attribute | None = None,
     ) -> None:
-        """Pool ``input`` (n x c x h x w) by ``max`` or ``add``."""
+        """Pool ``input`` (n x c x h x w) by ``max`` or ``add``, in ``element_type`` (default: its
+        own)."""
         x = tensor_type(input)
         out = positions(x.get_shape()[2:], kernel, strides, dilations, low, high)
         super().__init__(
@@ -228,7 +231,7 @@ class PoolOp(WindowOperation):
                 "low": two(low),
                 "high": two(high),
             },
-            result_types=[TensorType(x.element_type, [*x.get_shape()[:2], *out])],
+            result_types=[TensorType(element_type or x.element_type, [*x.get_shape()[:2], *out])],
         )
 
     @property
@@ -249,5 +252,5 @@ class PoolOp(WindowOperation):
         x = tensor_type(self.input).get_shape()
         if len(x) != 4:
             raise VerifyException(f"{self.name}: expected an image of rank 4, got {shape_text(x)}")
-        expect_element_type(self, self.input, self.result)
+        expect_sums(self, self.kind.data, self.input, self.result)
         expect_shape(self, [*x[:2], *self.positions(x[2:], self.kernel_pair)], self.result)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import DenseArrayBase, IndexType, IntegerAttr, UnitAttr, i64
+from xdsl.dialects.builtin import AnyFloat, DenseArrayBase, IndexType, IntegerAttr, UnitAttr, i64
 from xdsl.ir import Attribute, Operation, Region, SSAValue
 from xdsl.irdl import (
     AttrSizedOperandSegments,
@@ -37,6 +37,7 @@ from kpu_ir.dialects.tile.types import (
     WindowAttr,
     integers,
 )
+from kpu_ir.support.types import accumulator_type
 
 
 class Yield(IRDLOperation):
@@ -58,13 +59,15 @@ class Matmul(IRDLOperation):
     lhs = operand_def(TileType)
     rhs = operand_def(TileType)
     into = operand_def(TileType)
+    sums = opt_operand_def(TileType)
     over = var_operand_def(IndexType())
     extra = var_operand_def(TileType)
     window = opt_prop_def(WindowAttr)
     epilogue = opt_region_def()
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     assembly_format = (
-        "$dataflow $lhs `,` $rhs (`window` $window^)? `into` $into (`over` `(` $over^ `)`)? attr-dict "
+        "$dataflow $lhs `,` $rhs (`window` $window^)? `into` $into (`sums` $sums^ `:` type($sums))? "
+        "(`over` `(` $over^ `)`)? attr-dict "
         "`:` type($lhs) `,` type($rhs) `->` type($into) "
         "(`with` $extra^ `:` type($extra))? (`epilogue` $epilogue^)?"
     )
@@ -79,10 +82,12 @@ class Matmul(IRDLOperation):
         extra: Sequence[SSAValue] = (),
         epilogue: Region | None = None,
         window: WindowAttr | None = None,
+        sums: SSAValue | None = None,
     ) -> None:
-        """``into`` (+)= ``lhs @ rhs``, then the epilogue."""
+        """``into`` (+)= ``lhs @ rhs``, then the epilogue; ``sums``: where partial sums stand, if not
+        in ``into``."""
         super().__init__(
-            operands=[lhs, rhs, into, over, extra],
+            operands=[lhs, rhs, into, [] if sums is None else [sums], over, extra],
             properties={"dataflow": DataflowAttr(dataflow), "window": window},
             regions=[[] if epilogue is None else [epilogue]],
         )
@@ -93,7 +98,10 @@ class Matmul(IRDLOperation):
             SSAValue.get(v, type=TileType).type for v in (self.lhs, self.rhs, self.into)
         )
         verify_matmul(self, lhs, rhs, out, self.window)
-        verify_epilogue(self, out, self.extra, self.epilogue)
+        sums = out if self.sums is None else SSAValue.get(self.sums, type=TileType).type
+        verify_sums(self, lhs, sums, out, bool(self.over) or self.sums is not None)
+        kind = None if self.sums is None else sums.element_type
+        verify_epilogue(self, out, self.extra, self.epilogue, kind)
 
 
 class Map(IRDLOperation):
@@ -148,7 +156,8 @@ class Reduce(IRDLOperation):
 
     def verify_(self) -> None:
         """The result has 1 in each reduced dimension."""
-        verify_reduce(self, self.source, self.into, self.axes)
+        adds = self.reduction.data in (Reduction.ADD, Reduction.MUL)
+        verify_reduce(self, self.source, self.into, self.axes, adds)
 
 
 class Rowwise(IRDLOperation):
@@ -270,6 +279,20 @@ def verify_matmul(
             raise VerifyException(f"{op.name}: batch extents differ: {a}, {b}, {c}")
 
 
+def verify_sums(op: Operation, lhs: TileType, sums: TileType, out: TileType, stand: bool) -> None:
+    """Floats add up to floats, integers to integers; where partial sums ``stand`` in a tile, its
+    elements have 32 bits at least."""
+    kind = sums.element_type
+    if (sums.get_shape(), sums.level) != (out.get_shape(), out.level):
+        raise VerifyException(f"{op.name}: sums have the result's shape, in l2, got {sums}")
+    if isinstance(lhs.element_type, AnyFloat) != isinstance(kind, AnyFloat) and sums != out:
+        raise VerifyException(f"{op.name}: {lhs.element_type} does not add up to {kind}")
+    if stand and accumulator_type(kind) != kind:
+        raise VerifyException(
+            f"{op.name}: partial sums of {kind} stand in {accumulator_type(kind)} (`sums`)"
+        )
+
+
 def verify_window(op: Operation, x: Sequence[int], out: Sequence[int], window: WindowAttr) -> None:
     """A window over the last two dimensions of ``x`` gives those of ``out``; batch extents are
     1."""
@@ -311,24 +334,41 @@ def verify_broadcast(op: Operation, operands: Sequence[TileType], out: TileType)
 
 
 def verify_epilogue(
-    op: Operation, out: TileType, extra: Sequence[SSAValue], epilogue: Region | None
+    op: Operation,
+    out: TileType,
+    extra: Sequence[SSAValue],
+    epilogue: Region | None,
+    sums: Attribute | None = None,
 ) -> None:
-    """An epilogue's block takes the sum and one scalar an operand, and yields the result's type."""
+    """An epilogue's block takes the finished sum, as it was added up (``sums``, if that is known), and
+    one scalar an operand; it yields the result's type."""
     types = [SSAValue.get(v, type=TileType).type for v in extra]
     if epilogue is None:
         if types:
             raise VerifyException(f"{op.name}: operands of an epilogue that is not there")
         return
     verify_broadcast(op, types, out)
-    elements = [out.element_type, *(t.element_type for t in types)]
+    if sums is None:
+        first = epilogue.block.args[0].type if epilogue.block.args else None
+        wide = first is not None and accumulator_type(first) == first
+        sums = first if first is not None and wide else accumulator_type(out.element_type)
+    elements = [sums, *(t.element_type for t in types)]
     verify_body(op, epilogue, elements, out.element_type)
 
 
-def verify_reduce(op: Operation, source: SSAValue, into: SSAValue, axes: DenseArrayBase) -> None:
-    """In L2, of one type; the result has the source's extents but 1 in each reduced dimension."""
+def verify_reduce(
+    op: Operation, source: SSAValue, into: SSAValue, axes: DenseArrayBase, adds: bool
+) -> None:
+    """In L2; the result has the source's extents but 1 in each reduced dimension. It has the source's
+    type; sums and products have that of their accumulators."""
     x, out = (SSAValue.get(v, type=TileType).type for v in (source, into))
-    if x.level.data != Level.L2 or out.level.data != Level.L2 or x.element_type != out.element_type:
-        raise VerifyException(f"{op.name}: operand and result stand in l2 and are of one type")
+    if x.level.data != Level.L2 or out.level.data != Level.L2:
+        raise VerifyException(f"{op.name}: operand and result stand in l2")
+    expects = accumulator_type(x.element_type) if adds else x.element_type
+    if out.element_type != expects:
+        raise VerifyException(
+            f"{op.name}: {x.element_type} is combined in {expects}, got {out.element_type}"
+        )
     reduced = set(integers(axes))
     expected = tuple(1 if axis in reduced else n for axis, n in enumerate(x.get_shape()))
     if not reduced or out.get_shape() != expected or not reduced <= set(range(len(expected))):

@@ -375,7 +375,11 @@ class MatmulOp(Matmul, MemoryOperation):
 
     In the first trip of all the loops in ``over`` the product overwrites ``into``, in later ones it
     is added; in the last trip the ``epilogue`` is applied: its block takes the finished sum and one
-    scalar for each extra operand (tiles with the result's extents or 1). With a ``window`` the
+    scalar for each extra operand (tiles with the result's extents or 1).
+
+    The array adds up in 32 bits at least, and an epilogue takes its sum so. Partial sums never stand
+    in fewer bits either: where the result is shorter they have a tile of their own (``sums``), which
+    all trips but the last write, and the last one rounds into ``into``. With a ``window`` the
     right operand is read as the matrix of the values under each position of the window (implicit
     im2col): a convolution, which nothing ever lays out in memory.
 
@@ -389,6 +393,8 @@ class MatmulOp(Matmul, MemoryOperation):
       %s = arith.addf %acc, %x : f32
       tile.yield %s : f32
     }
+    tile.matmul output_stationary %x, %y into %z sums %s : !tile.tile<32x48xf32, l2> over(%k)
+      : !tile.tile<32x64xf16, l2>, !tile.tile<64x48xf16, l2> -> !tile.tile<32x48xf16, l2>
     ```
     """
 
@@ -415,10 +421,11 @@ class MapOp(Map, MemoryOperation):
 @irdl_op_definition
 class ReduceOp(Reduce, MemoryOperation):
     """Combine the elements of a tile along ``axes`` on the vector engine; ``over`` loops, add to
-    what stands there.
+    what stands there. Short types are added and multiplied in 32 bits.
 
     ```mlir
     tile.reduce max %x into %m axes [1] : !tile.tile<32x1024xf32, l2> -> !tile.tile<32x1xf32, l2>
+    tile.reduce add %h into %s axes [1] : !tile.tile<32x1024xf16, l2> -> !tile.tile<32x1xf32, l2>
     ```
     """
 

@@ -6,12 +6,15 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from xdsl.ir import Attribute
+
 from kpu_ir.frontends.onnx.declared import check_size
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.onnx.transposed import Dimension, transposed
 from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.frontends.python.windows import convolve
+from kpu_ir.scalar.widening import working_type
 from kpu_ir.support.errors import KpuError
 
 
@@ -76,12 +79,18 @@ def convolution(node: Node, x: Value, w: Value, bias: int) -> Value:
     strides, dilations = node.spatial("strides", rank, 1), node.spatial("dilations", rank, 1)
     low, high = padding(node, x.shape[2:], w.shape[2:], strides, dilations)
     check_image(x, low, high)
+    kind = x.element_type
+    wide = working_type(kind) if node.has(bias) else kind  # the sum of both is rounded, once
     groups = node.integer("group", 1)
-    return biased(node, convolve(node.graph, x, w, strides, dilations, low, high, groups), bias)
+    y = convolve(node.graph, x, w, strides, dilations, low, high, groups, wide)
+    return biased(node, y, bias, kind=kind)
 
 
-def biased(node: Node, y: Value, bias: int = 2, times: int = 1) -> Value:
-    """With an input added to the channels, if it is there; each stands ``times`` times."""
+def biased(
+    node: Node, y: Value, bias: int = 2, times: int = 1, kind: Attribute | None = None
+) -> Value:
+    """With an input added to the channels, if it is there; each stands ``times`` times. In ``kind``,
+    if that is another type."""
     if not node.has(bias):
         return y
     channels = y.shape[1] // times
@@ -91,7 +100,10 @@ def biased(node: Node, y: Value, bias: int = 2, times: int = 1) -> Value:
     if times > 1 and node.shape(bias) == (channels,):
         several = graph.broadcast(graph.reshape(value, (channels, 1)), (channels, times))
         value = graph.reshape(several, (channels * times,))
-    return y + graph.reshape(value, (1, -1, *[1] * (len(y.shape) - 2)))
+    b = graph.reshape(value, (1, -1, *[1] * (len(y.shape) - 2)))
+    if kind is None or kind == y.element_type:
+        return y + b
+    return graph.finished(lambda v, w: v + w.to(v.kind), kind, y, b)
 
 
 @operator("ConvTranspose")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from kpu_ir.frontends.onnx.scatter import scattered
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
+from kpu_ir.scalar.widening import working_type
 from kpu_ir.support.errors import KpuError
 
 MOST_PLACES = 1 << 10
@@ -25,6 +27,7 @@ MOST_PLACES = 1 << 10
 def pool(node: Node) -> Tensor | list[Tensor]:
     """``ceil_mode`` is padding behind the image that counts for nothing."""
     x, graph, kind = node.value(0), node.graph, node.proto.op_type
+    wide = working_type(x.element_type)
     spatial = x.shape[2:]
     rank = len(spatial)
     if not 1 <= rank <= 3:
@@ -44,15 +47,16 @@ def pool(node: Node) -> Tensor | list[Tensor]:
                 positions -= 1  # a window that begins behind the image is left out
             high[axis] += max(0, (positions - 1) * s - room)
     check_size((*x.shape[:2], *(n + a + b for n, a, b in zip(spatial, low, high))), "its image")
-    given = {"strides": strides, "dilations": dilations, "low": low, "high": high}
+    given: dict[str, Any] = {"strides": strides, "dilations": dilations, "low": low, "high": high}
     if kind == "MaxPool":
         if node.wants(1):
             return with_places(node, x, window, strides, dilations, low, high)
         return graph.pool("max", x, window, **given)
     if kind == "LpPool":
         p = node.integer("p", 2)
-        powers = graph.map(lambda v: formulas.power(abs(v), p), x)
-        return graph.map(lambda v: root(v, p), graph.pool("add", powers, window, **given))
+        powers = graph.map(lambda v: formulas.power(abs(v.to(wide)), p), x)
+        sums = graph.pool("add", powers, window, **given)
+        return graph.finished(lambda v: root(v, p), x.element_type, sums)
     check_made(math.prod(n + a + b for n, a, b in zip(spatial, low, high)))
     include = bool(node.integer("count_include_pad", 0))
     return graph.average_pool(x, window, count_padding=counted if include else None, **given)
@@ -150,8 +154,10 @@ def global_pool(node: Node) -> Tensor:
         return graph.reduce("max", x, axes)
     if node.proto.op_type == "GlobalLpPool":
         p = node.integer("p", 2)
-        powers = graph.map(lambda v: formulas.power(abs(v), p), x)
-        return graph.map(lambda v: root(v, p), graph.reduce("add", powers, axes))
+        wide = working_type(x.element_type)
+        powers = graph.map(lambda v: formulas.power(abs(v.to(wide)), p), x)
+        sums = graph.reduce("add", powers, axes)
+        return graph.finished(lambda v: root(v, p), x.element_type, sums)
     return graph.mean(x, axes)
 
 
@@ -160,9 +166,15 @@ def local_response(node: Node) -> Tensor:
     """Divided by a power of the sum of squares of the channels around."""
     x, graph, size = node.value(0), node.graph, node.integer("size", 1)
     n, c, *spatial = x.shape
-    squares = graph.reshape(graph.map(formulas.square, x), (n, 1, c, math.prod(spatial)))
-    around = {"low": [(size - 1) // 2, 0], "high": [size // 2, 0]}
+    kind, wide = x.element_type, working_type(x.element_type)
+    squares = graph.map(lambda v: formulas.square(v.to(wide)), x)
+    squares = graph.reshape(squares, (n, 1, c, math.prod(spatial)))
+    around: dict[str, Any] = {"low": [(size - 1) // 2, 0], "high": [size // 2, 0]}
     sums = graph.reshape(graph.pool("add", squares, [size, 1], strides=[1, 1], **around), x.shape)
     alpha, beta = node.number("alpha", 1e-4) / size, node.number("beta", 0.75)
     bias = node.number("bias", 1.0)
-    return graph.map(lambda v, s: v / formulas.power(bias + alpha * s, beta), x, sums)
+
+    def share(v: Scalar, s: Scalar) -> Scalar:
+        return (v.to(wide) / formulas.power(bias + alpha * s, beta)).to(kind)
+
+    return graph.map(share, x, sums)

@@ -10,6 +10,7 @@ from kpu_ir.frontends.onnx.elementwise import apply
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar.tracing import Scalar
+from kpu_ir.scalar.widening import working_type
 from kpu_ir.support.errors import KpuError
 
 
@@ -25,19 +26,24 @@ def gemm(node: Node) -> Tensor:
     a, b = node.value(0), node.value(1)
     if len(a.shape) != 2 or len(b.shape) != 2:
         raise KpuError(f"expected matrices, got ranks {len(a.shape)} and {len(b.shape)}")
+    alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
+    element, wide = a.element_type, working_type(a.element_type)
+    alone = alpha == 1.0 and (not node.has(2) or beta == 0.0)
     product = node.graph.matmul(
         a,
         b,
         transpose_a=bool(node.integer("transA", 0)),
         transpose_b=bool(node.integer("transB", 0)),
+        dtype=None if alone else wide,  # the sum of both is rounded, once
     )
-    alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
 
     def scaled(x: Any) -> Any:
-        return x if alpha == 1.0 else x * alpha
+        return (x if alpha == 1.0 else x * alpha).to(element)
 
     def with_c(x: Any, y: Any) -> Any:
-        return scaled(x) + (y if beta == 1.0 else y * beta)
+        y = y.to(x.kind) if isinstance(y, Scalar) else y
+        x = x if alpha == 1.0 else x * alpha
+        return (x + (y if beta == 1.0 else y * beta)).to(element)
 
     c = node.inputs[2] if node.has(2) else None
     if c is not None and beta != 0.0:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from xdsl.ir import Attribute
 
 from kpu_ir.frontends.onnx.choosing import axis_of
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
@@ -14,7 +15,10 @@ from kpu_ir.frontends.onnx.pooling import root
 from kpu_ir.frontends.python.layers import dimension
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
+from kpu_ir.scalar.tracing import Scalar
+from kpu_ir.scalar.widening import working_type
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import dtype_of
 
 
 @operator("MeanVarianceNormalization")
@@ -27,9 +31,19 @@ def mean_variance(node: Node) -> Tensor:
 def lp_norm(node: Node) -> Tensor:
     """Divided by the norm of 1 or 2 along a dimension; 0 where that is 0."""
     x, graph, p = node.value(0), node.graph, node.integer("p", 2)
-    powers = graph.map(abs if p == 1 else formulas.square, x)
+    kind, wide = x.element_type, working_type(x.element_type)
+    powers = graph.map(in_type(abs if p == 1 else formulas.square, wide), x)
     sums = graph.reduce("add", powers, [axis_of(node, -1)])
-    return graph.map(lambda v, s: formulas.where(s == 0, 0.0, v / root(s, p)), x, sums)
+
+    def share(v: Scalar, s: Scalar) -> Scalar:
+        return formulas.where(s == 0, 0.0, v.to(wide) / root(s, p)).to(kind)
+
+    return graph.map(share, x, sums)
+
+
+def in_type(formula: Callable[[Any], Any], kind: Attribute) -> Callable[[Scalar], Any]:
+    """A formula of an element in another type: short floats are squared in f32."""
+    return lambda v: formula(v.to(kind))
 
 
 def reduced_axes(node: Node) -> list[int] | None:
@@ -64,6 +78,7 @@ def reduce(node: Node) -> Tensor:
     keep = bool(node.integer("keepdims", 1))
     axes = reduced_axes(node)
     x, graph = node.value(0), node.graph
+    element, wide = x.element_type, working_type(x.element_type)
     if x.dtype.kind == "b":
         whole = graph.cast(x, np.int32)
         y = graph.reduce(REDUCTIONS[kind][1], whole, axes or [], keep)
@@ -74,19 +89,22 @@ def reduce(node: Node) -> Tensor:
         if axes is None:
             return x
         largest = graph.reduce("max", x, axes)
-        total = graph.reduce("add", graph.map(lambda a, m: formulas.exp(a - m), x, largest), axes)
-        y = graph.map(lambda s, m: formulas.log(s) + m, total, largest)
+        powers = graph.map(lambda a, m: formulas.exp(a.to(wide) - m.to(wide)), x, largest)
+        total = graph.reduce("add", powers, axes)
+        y = graph.map(lambda s, m: (formulas.log(s) + m.to(wide)).to(element), total, largest)
         shape = [n for a, n in enumerate(x.shape) if a not in axes]
         return y if keep else graph.reshape(y, shape)
     before, combine, after = REDUCTIONS[kind]
-    y = graph.map(before, x) if before else x
+    if kind == "ReduceMean" and axes is not None:
+        if x.dtype.kind not in "iu":
+            return graph.mean(x, axes, keep)
+        count = math.prod(x.shape[a] for a in axes)
+        y = graph.reduce(combine, x, axes, keep)
+        return graph.map(lambda s: formulas.divide(s, count), y)
+    y = graph.map(in_type(before, wide), x) if before else x
     if axes is not None:
-        y = graph.reduce(combine, y, axes, keep)
-        if kind == "ReduceMean":
-            count = math.prod(x.shape[a] for a in axes)
-            integral = x.dtype.kind in "iu"
-            y = graph.map(lambda s: formulas.divide(s, count), y) if integral else y * (1.0 / count)
-    return graph.map(after, y) if after else y
+        y = graph.reduce(combine, y, axes, keep, wide if after else element)
+    return graph.finished(after, element, y) if after else graph.cast(y, x.dtype)
 
 
 @operator("Softmax", "LogSoftmax")
@@ -118,9 +136,26 @@ def layer_norm(node: Node) -> Tensor | list[Tensor]:
 def with_deviation(node: Node, x: Value, axes: Sequence[int], epsilon: float) -> list[Tensor]:
     """The mean along dimensions, and one over the deviation."""
     graph = node.graph
-    mean = graph.mean(x, axes)
-    power = graph.mean(graph.map(lambda a, m: (a - m) * (a - m), x, mean), axes)
-    return [mean, graph.map(lambda p: 1.0 / formulas.sqrt(p + epsilon), power)]
+    mean, power = moments(node, x, axes)
+    return [
+        graph.cast(mean, x.dtype),
+        graph.finished(lambda p: 1.0 / formulas.sqrt(p + epsilon), x.element_type, power),
+    ]
+
+
+def moments(node: Node, x: Value, axes: Sequence[int]) -> tuple[Value, Value]:
+    """Mean and variance along dimensions; of short floats in f32."""
+    graph, wide, share = (
+        node.graph,
+        working_type(x.element_type),
+        1.0 / math.prod(x.shape[a] for a in axes),
+    )
+    mean = graph.reduce("add", x, axes, element_type=wide) * share
+
+    def square(a: Scalar, m: Scalar) -> Scalar:
+        return formulas.square(a.to(wide) - m)
+
+    return mean, graph.reduce("add", graph.map(square, x, mean), axes) * share
 
 
 @operator("BatchNormalization")
@@ -136,19 +171,21 @@ def batch_norm(node: Node) -> Tensor | list[Tensor]:
     if all(k is not None for k in known):
         scale, shift, mean, variance = (np.asarray(k, np.float64) for k in known)
         factor = scale / np.sqrt(variance + epsilon)
-        dtype = x.dtype
+        element, wide = x.element_type, working_type(x.element_type)
+        dtype = dtype_of(wide)
         a = graph.constant(factor.astype(dtype).reshape(shape))
         b = graph.constant((shift - mean * factor).astype(dtype).reshape(shape))
-        return graph.map(lambda v, f, s: v * f + s, x, a, b)
+        if element == wide:
+            return graph.map(lambda v, f, s: v * f + s, x, a, b)
+        return graph.map(lambda v, f, s: (v.to(wide) * f + s).to(element), x, a, b)
     scale, shift, mean, variance = (graph.reshape(node.value(i), shape) for i in range(1, 5))
-    return graph.map(
-        lambda v, f, s, m, p: (v - m) / formulas.sqrt(p + epsilon) * f + s,
-        x,
-        scale,
-        shift,
-        mean,
-        variance,
-    )
+    element, wide = x.element_type, working_type(x.element_type)
+
+    def normal(v: Scalar, f: Scalar, s: Scalar, m: Scalar, p: Scalar) -> Scalar:
+        v, f, s, m, p = (x.to(wide) for x in (v, f, s, m, p))
+        return ((v - m) / formulas.sqrt(p + epsilon) * f + s).to(element)
+
+    return graph.map(normal, x, scale, shift, mean, variance)
 
 
 def batch_norm_of_training(node: Node, x: Value, epsilon: float) -> list[Tensor]:
@@ -158,8 +195,7 @@ def batch_norm_of_training(node: Node, x: Value, epsilon: float) -> list[Tensor]
     shape = (1, -1, *(1 for _ in x.shape[2:]))
     scale, shift = (graph.reshape(node.value(i), shape) for i in (1, 2))
     y = graph.normalize(x, axes, epsilon, scale, shift)
-    mean = graph.mean(x, axes)
-    power = graph.mean(graph.map(lambda a, m: (a - m) * (a - m), x, mean), axes)
+    mean, power = moments(node, x, axes)
     after: list[Tensor] = [y]
     for i, now in ((3, mean), (4, power)):
         old = node.value(i)

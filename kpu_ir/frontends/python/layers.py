@@ -16,6 +16,7 @@ from kpu_ir.frontends.python.operations import Operations
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
+from kpu_ir.scalar.widening import working_type
 from kpu_ir.support.errors import KpuError
 
 Window = Sequence[int]
@@ -112,9 +113,10 @@ class Layers(Operations):
         dilations: Window | None = None,
         low: Window | None = None,
         high: Window | None = None,
+        element_type: Attribute | None = None,
     ) -> Value:
         """``max`` or ``add`` under a window of one to three dimensions; it steps by its own size if
-        ``strides`` are not given."""
+        ``strides`` are not given. ``element_type``: the accumulator's, if another."""
         rank = len(window)
         zeros, ones = [0] * rank, [1] * rank
         steps = list(strides or window)
@@ -138,9 +140,10 @@ class Layers(Operations):
                 sizes[axis], before[axis], behind[axis] = within(*one)
             return self._checked(
                 lambda: kernel.PoolOp(
-                    kind, value.ssa, sizes, strides=by, dilations=apart, low=before, high=behind
+                    kind, value.ssa, sizes, strides=by, dilations=apart, low=before, high=behind,
+                    element_type=element_type,
                 )
-            )
+            )  # fmt: skip
 
         if rank == 2:
             return image(x, slice(0, 2))
@@ -175,7 +178,11 @@ class Layers(Operations):
         rank = len(window)
         steps, apart = strides or window, dilations or [1] * rank
         before, behind = low or [0] * rank, high or [0] * rank
-        total = self.pool("add", x, window, strides=steps, dilations=apart, low=before, high=behind)
+        kind = x.element_type
+        total = self.pool(
+            "add", x, window, strides=steps, dilations=apart, low=before, high=behind,
+            element_type=working_type(kind),
+        )  # fmt: skip
         counted = count_padding or ([0] * rank, [0] * rank)
         ones = np.ones([n + a + b for n, a, b in zip(x.shape[2:], *counted)], np.float64)
         around = [(a - c, b - d) for a, c, b, d in zip(before, counted[0], behind, counted[1])]
@@ -188,14 +195,35 @@ class Layers(Operations):
         counts = counts.sum(axis=tuple(range(rank, 2 * rank)))
         shares = 1.0 / np.maximum(counts, 1)
         if np.ptp(shares) == 0:
-            return total * float(shares.flat[0])
-        return total * self.constant(shares.astype(x.dtype)[None, None])
+            share = float(shares.flat[0])
+            return self.finished(lambda s: s * share, kind, total)
+        each = self.constant(shares.astype(total.dtype)[None, None])
+        return self.finished(lambda s, e: s * e, kind, total, each)
 
-    def reduce(self, kind: str, x: Value, axes: Sequence[int], keep: bool = True) -> Value:
-        """``add``, ``max``, ``min`` or ``mul`` along dimensions, which stay with extent 1 or go."""
+    def finished(self, formula: Callable[..., Any], kind: Attribute, *sums: Value) -> Value:
+        """A formula of sums that are kept in 32 bits, rounded to ``kind`` as it is written."""
+        if sums[0].element_type == kind:
+            return self.map(formula, *sums)
+        return self.map(lambda *v: formula(*v).to(kind), *sums)
+
+    def reduce(
+        self,
+        kind: str,
+        x: Value,
+        axes: Sequence[int],
+        keep: bool = True,
+        element_type: Attribute | None = None,
+    ) -> Value:
+        """``add``, ``max``, ``min`` or ``mul`` along dimensions, which stay with extent 1 or go.
+        ``element_type``: the accumulator's, if another."""
         rank = len(x.shape)
         wanted = sorted({dimension(a, rank) for a in axes})
-        result = self._checked(lambda: kernel.ReduceOp(kind, x.ssa, wanted)) if wanted else x
+        if wanted:
+            result = self._checked(lambda: kernel.ReduceOp(kind, x.ssa, wanted, element_type))
+        else:
+            result = x
+            if element_type is not None and element_type != x.element_type:
+                result = self.map(lambda v: v.to(element_type), x)
         if keep:
             return result
         return self.reshape(result, [n for a, n in enumerate(x.shape) if a not in wanted])
@@ -210,7 +238,9 @@ class Layers(Operations):
 
     def mean(self, x: Value, axes: Sequence[int], keep: bool = True) -> Value:
         """The mean along dimensions."""
-        return self.reduce("add", x, axes, keep) * (1.0 / prod(x.shape[a] for a in axes))
+        kind, share = x.element_type, 1.0 / prod(x.shape[a] for a in axes)
+        total = self.reduce("add", x, axes, keep, working_type(kind))
+        return self.finished(lambda s: s * share, kind, total)
 
     def softmax(self, x: Value, axis: int = -1, log: bool = False) -> Value:
         """Softmax, or its logarithm, along a dimension."""

@@ -195,10 +195,8 @@ class Attention:
     @cached_property
     def bodies(self) -> dict[str, Region | None]:
         """The scalar bodies of the nest."""
-        scores, shares = (
-            tensor_type(v).element_type for v in (self.softmax.source, self.product.a)
-        )
-        kind, wide = self.product.result.type.element_type, self.wide
+        shares, wide = tensor_type(self.product.a).element_type, self.wide
+        scores, kind = wide, wide if self.after else self.results[0][1]
         empty = bool(self.softmax.zero_if_empty)
         found: dict[str, Region | None] = {
             name: formula_region(formula, inputs, out)
@@ -219,9 +217,9 @@ class Attention:
             )
         }
         kinds = [o.kind for o in self.masks]
-        found["scores"] = epilogue_region(self.scores.result, self.maps, kinds)
+        found["scores"] = epilogue_region(self.scores.result, self.maps, kinds, wide)
         kinds = [o.kind for o in self.extra]
-        found["after"] = epilogue_region(self.product.result, self.after, kinds)
+        found["after"] = epilogue_region(self.product.result, self.after, kinds, self.results[0][1])
         return found
 
     def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
@@ -315,7 +313,6 @@ class _Emission:
         self.tm, self.tn = min(tm, m), min(tn, n)
         self.lead = (1,) * len(strategy.batch)
         self.level = Level.L3 if schedule.rhs == "l3" else Level.L2
-        self.element = tensor_type(strategy.softmax.source).element_type
         self.at: list[Index | None] = []
         self.row: Index | None = None
 
@@ -353,7 +350,7 @@ class _Emission:
         shape = (*lead, self.tm, self.tn)
         where = [*self.at, self.row, key]
         masks = [o.load(nest, args, where, shape, "mask") for o in strategy.masks]
-        scores = nest.alloc(shape, self.element, "scores")
+        scores = nest.alloc(shape, strategy.wide, "scores")
         flow, body = Dataflow.OUTPUT_STATIONARY, strategy.bodies["scores"]
         nest.matmul(flow, q, k, scores, extra=masks, epilogue=body)
         shape = (*lead, self.tn, self.dv)
@@ -367,7 +364,7 @@ class _Emission:
 
     def greatest(self, scores: Tile) -> Tile:
         """The largest score of each query in a block."""
-        top = self.nest.alloc((*self.lead, self.tm, 1), self.element, "top")
+        top = self.nest.alloc((*self.lead, self.tm, 1), self.strategy.wide, "top")
         return self.reduce(Reduction.MAX, scores, top)
 
     def powers(self, scores: Tile, largest: Tile) -> tuple[Tile, Tile]:
@@ -417,7 +414,7 @@ class _Emission:
         """Divide, apply the maps that follow, store."""
         strategy, nest = self.strategy, self.nest
         shape = (*self.lead, self.tm, self.dv)
-        kind = strategy.product.result.type.element_type
+        kind = strategy.wide if strategy.after else strategy.results[0][1]
         out = self.map("out", [mixed, inverse], nest.alloc(shape, kind, "out"))
         where = [*self.at, self.row, None]
         if strategy.after:

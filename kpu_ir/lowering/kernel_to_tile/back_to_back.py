@@ -15,6 +15,7 @@ from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Dataflow, Level
 from kpu_ir.lowering.kernel_to_tile.bodies import epilogue_region, outside_inputs
+from kpu_ir.lowering.kernel_to_tile.contraction import Sums
 from kpu_ir.lowering.kernel_to_tile.operand import Operand
 from kpu_ir.lowering.product_space import Problem, Tiles, array_cycles
 from kpu_ir.lowering.schedule import Schedule
@@ -111,13 +112,11 @@ class BackToBack:
         """The element type of the intermediate."""
         return tensor_type(self.second.a).element_type
 
-    @property
-    def rounds(self) -> bool:
-        """Whether partial sums would be rounded: the results' types are not the products'."""
-        return (
-            self.first.result.type.element_type != self.hidden
-            or self.second.result.type.element_type != self.results[0][1]
-        )
+    @cached_property
+    def sums(self) -> tuple[Sums, Sums]:
+        """Where partial sums of each product stand."""
+        kind = self.results[0][1]
+        return Sums.of(self.first.result, self.hidden), Sums.of(self.second.result, kind)
 
     def problems(self, machine: Machine) -> tuple[Problem, Problem]:
         """The two products in plain integers."""
@@ -132,9 +131,15 @@ class BackToBack:
         size, out = (max(1, bits_of(k) // 8) for k in (self.x.kind, self.results[0][1]))
         simple = row * interval["add"]
         return (
-            Problem(1, m, h, d, size, size, macs, 0, max(1, row * work(self.middle)), simple),
-            Problem(1, m, e, h, size, out, macs, 0, max(1, row * work(self.after)), simple),
-        )
+            Problem(
+                1, m, h, d, size, size, macs, 0, max(1, row * work(self.middle)), simple,
+                sum_size=self.sums[0].size,
+            ),
+            Problem(
+                1, m, e, h, size, out, macs, 0, max(1, row * work(self.after)), simple,
+                sum_size=self.sums[1].size,
+            ),
+        )  # fmt: skip
 
     def candidates(self, machine: Machine) -> Space:
         """Blocks that fit, with what stays where, by their array cycles and what they move."""
@@ -150,8 +155,6 @@ class BackToBack:
         block, tm = np.array(blocks, one.kind)[pair.astype(int)].T
         sound = 4 * (tm * tj + tk * tj + tm * tk + tj * tn) <= machine.l2.bytes
         sound &= ((rhs == NONE) == (tj >= h)) & ((outer_n == 0) | (block > tm))
-        if self.rounds:
-            sound &= (tk == d) & (tj == h)
         columns = [c[sound] for c in (block, tm, tj, tn, tk, lhs, rhs, outer_n)]
         l3, l2 = self._footprint(columns, one, two)
         fits = (l3 <= machine.l3.bytes) & (l2 <= machine.l2.bytes)
@@ -163,7 +166,8 @@ class BackToBack:
         moved = m * d * np.where(lhs, 1, over_h) * size + weights * ceildiv(m, block) + result
         inward = m * d * np.where(lhs == L2, 1, over_h) * size
         inward = inward + weights * ceildiv(m, np.where(outer_n, tm, block))
-        inward = inward + 2 * result * np.where(rhs == L3, over_h, 1)
+        again = 2 * m * e * (two.sum_size or two.out_size)
+        inward = inward + np.where(rhs == L3, over_h * again, 2 * result)
         wide, narrow = machine.bandwidth["dma"], machine.bandwidth["mover"]
         least = np.maximum(array, np.maximum(moved // wide, inward // narrow))
         steps = ceildiv(m, tm) * over_h * (ceildiv(e, tn) + ceildiv(d, tk))
@@ -194,13 +198,15 @@ class BackToBack:
         x = np.where((lhs > NONE) & (tj < h), rows * cuts, 0)
         v, w = (np.where(rows > 1, kept, 0) for kept in (cuts, across))
         rings = ((tm * tk, x, lhs), (tk * tj, v, stays), (tj * tn, w, stays))
-        sums = slot(tm * tn * two.out_size)
+        used[1] = used[1] + np.where(tk < d, slot(tm * tj * one.sum_size), 0)
+        sums = slot(tm * tn * (two.sum_size or two.out_size))
+        out = 2 * slot(tm * tn * two.out_size) if two.sum_size else 0
         for i, level in enumerate((L3, L2)):
             for size, kept, place in rings:
                 slots = np.where((kept > 0) & (place == level), kept, 2)
                 used[i] = used[i] + slot(size * one.size) * slots
             kept = (rhs == L3) if level == L3 else (rhs != L3)
-            used[i] = used[i] + sums * np.where((tj < h) & kept, rows * across, 2)
+            used[i] = used[i] + sums * np.where((tj < h) & kept, rows * across, 2) + out
         return used
 
     def default(self, machine: Machine, space: Space | None = None) -> Schedule:
@@ -208,17 +214,19 @@ class BackToBack:
         found = (space or self.candidates(machine)).first()
         if found is not None:
             return found
-        m, h, e, d = self.extents
+        m, _, e, _ = self.extents
         side = machine.fabric.rows
-        wide = self.rounds
-        tile = (min(m, side), min(m, side), h if wide else side, min(e, side), d if wide else side)
+        tile = (min(m, side), min(m, side), side, min(e, side), side)
         return Schedule(tile, lhs="", rhs="l3", out_depth=1)
 
     @cached_property
     def epilogues(self) -> tuple[Region | None, Region | None]:
         """The maps after each product as one scalar body."""
-        first = epilogue_region(self.first.result, self.middle, [o.kind for o in self.inner])
-        return first, epilogue_region(self.second.result, self.after, [o.kind for o in self.outer])
+        inner, outer = ([o.kind for o in group] for group in (self.inner, self.outer))
+        return (
+            epilogue_region(self.first.result, self.middle, inner, self.hidden),
+            epilogue_region(self.second.result, self.after, outer, self.results[0][1]),
+        )
 
     def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """The nest: blocks of rows that stay, blocks of h, rows; then d, then e."""
@@ -229,11 +237,10 @@ class BackToBack:
         tm = min(tm, rows)
         if rows < m:
             rows -= rows % tm  # else blocks of rows would reach into each other
-        if self.rounds:
-            tj, tk = h, d
         r, j, i = nest.loop(m, rows, "r"), nest.loop(h, tj, "j"), nest.loop(rows, tm, "i")
         at = nest.plus(r, i)
         hidden = nest.alloc((tm, tj), self.hidden, "hidden")
+        partial = self.sums[0].alloc(nest, (tm, tj), tk < d)
         inner = [o.load(nest, args, [at, j], (tm, tj), "extra") for o in self.inner]
         k = nest.loop(d, tk, "k")
         reuse = [j] if schedule.lhs else []
@@ -242,17 +249,23 @@ class BackToBack:
         stays = Level.L2 if schedule.order == "mn" or i is None else Level.L3
         v = self.v.load(nest, args, [k, j], (tk, tj), "v", [i], stays)
         flow, kind = Dataflow.OUTPUT_STATIONARY, self.results[0][1]
-        nest.matmul(flow, x, v, hidden, [k], inner, self.epilogues[0])
+        nest.matmul(flow, x, v, hidden, [k], inner, self.epilogues[0], sums=partial)
         nest.close()
         n = nest.loop(e, tn, "n")
         w = self.w.load(nest, args, [j, n], (tj, tn), "w", [i], stays)
         outer = [o.load(nest, args, [at, n], (tm, tn), "bias") for o in self.outer]
         in_l3 = j is not None and schedule.rhs == "l3"
         where = Level.L3 if in_l3 else Level.L2
+        apart = self.sums[1].apart and j is not None
+        if apart:
+            kind = self.sums[1].kind
         sums = total = nest.alloc((tm, tn), kind, "sums", where, [j])
         if in_l3:
             total = nest.load(sums, [0, 0], (tm, tn), kind, "sum", after=j)
-        nest.matmul(flow, hidden, w, total, [j], outer, self.epilogues[1])
+        out = nest.alloc((tm, tn), self.results[0][1], "out") if apart else total
+        nest.matmul(
+            flow, hidden, w, out, [j], outer, self.epilogues[1], sums=total if apart else None
+        )
         if in_l3:
             nest.store(total, sums, [0, 0])
-        nest.store(sums, args[-1], [at, n], over=[j])
+        nest.store(out if apart else sums, args[-1], [at, n], over=[j])

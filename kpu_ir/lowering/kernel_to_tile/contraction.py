@@ -14,7 +14,7 @@ from xdsl.ir import Attribute, Operation, Region, SSAValue
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Dataflow, Level
-from kpu_ir.lowering.kernel_to_tile.bodies import epilogue_region, outside_inputs
+from kpu_ir.lowering.kernel_to_tile.bodies import epilogue_region, outside_inputs, sum_type
 from kpu_ir.lowering.product_space import Problem, product_space
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged, round_up
@@ -26,6 +26,32 @@ from kpu_ir.scalar.body import op_classes
 from kpu_ir.support.types import bits_of
 
 DATAFLOWS = {flow.short: flow for flow in Dataflow}
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Partial sums of a product: of type ``kind``, in tiles of their own unless the result has that
+    type."""
+
+    kind: Attribute
+    apart: bool
+
+    @staticmethod
+    def of(product: SSAValue, out: Attribute) -> Sums:
+        """Those of a product whose results leave as ``out``."""
+        kind = sum_type(product)
+        return Sums(kind, kind != out)
+
+    @property
+    def size(self) -> int:
+        """Bytes of one where they have a tile of their own, else 0."""
+        return bits_of(self.kind) // 8 if self.apart else 0
+
+    def alloc(self, nest: Nest, shape: Shape, cut: bool, flow: str = "os") -> Tile | None:
+        """Room for those of a tile, None where the result's tile holds them, or the array: it
+        adds up all of k where that is one tile (not ``cut``) and goes through it (``flow``)."""
+        needed = self.apart and (cut or flow != "os")
+        return nest.alloc(shape, self.kind, "sums") if needed else None
 
 
 @dataclass(frozen=True)
@@ -103,11 +129,17 @@ class Contraction:
             extra,
             max(1, row * work),
             row * interval["add"],
+            sum_size=self.sums.size,
         )
 
     def candidates(self, machine: Machine) -> Space:
         """The schedules that the search may choose from."""
         return product_space(self.problem(machine), machine)
+
+    @cached_property
+    def sums(self) -> Sums:
+        """Where partial sums stand."""
+        return Sums.of(self.product.results[0], self.results[0][1])
 
     @property
     def extents(self) -> tuple[int, int, int, int]:
@@ -144,8 +176,6 @@ class Contraction:
         """The schedule with its tile cut to the problem."""
         _, m, n, k = self.extents
         tm, tn, tk = schedule.tile
-        if tensor_type(self.product.results[0]).element_type != self.results[0][1]:
-            tk = k  # partial sums would be rounded to the result's type
         tn = min(tn, n)
         # Each of the tiles has something in it, in every trip.
         unroll_n = schedule.unroll_n if tk < k and ceildiv(n, tn) % schedule.unroll_n == 0 else 1
@@ -155,7 +185,7 @@ class Contraction:
     def epilogue(self) -> Region | None:
         """The maps as one scalar body."""
         kinds = [self.arguments[p][1] for p in self.extra]
-        return epilogue_region(self.product.results[0], self.maps, kinds)
+        return epilogue_region(self.product.results[0], self.maps, kinds, self.results[0][1])
 
     def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """The nest: batches, then rows and columns in the schedule's order, then k."""
@@ -197,6 +227,8 @@ class _Emission:
             self.epilogue_operands(axis, outer, inner)
         shape = (*self.lead, self.tiles["m"], self.tiles["n"])
         outs = [nest.alloc(shape, out_type, "acc") for _ in self.columns]
+        flow = self.schedule.dataflow
+        sums = [strategy.sums.alloc(nest, shape, self.cut, flow) for _ in self.columns]
         if self.cut:
             self.open("k")
             for which in (first, second) if len(outs) == 1 else ("lhs",):
@@ -204,8 +236,10 @@ class _Emission:
         for c, out in enumerate(outs):
             rhs = loaded["rhs"] if "rhs" in loaded else self.operand("rhs", c)
             extra = [self.extra.get((p, c)) or self.extra[p, 0] for p in strategy.extra]
-            flow = DATAFLOWS[self.schedule.dataflow]
-            nest.matmul(flow, loaded["lhs"], rhs, out, [at["k"]], extra, strategy.epilogue)
+            nest.matmul(
+                DATAFLOWS[flow], loaded["lhs"], rhs, out, [at["k"]], extra, strategy.epilogue,
+                sums=sums[c],
+            )  # fmt: skip
         if self.cut:
             nest.close()
         for out, column in zip(outs, self.columns):

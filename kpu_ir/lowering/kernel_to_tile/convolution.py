@@ -16,7 +16,7 @@ from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Level, Window
 from kpu_ir.lowering.convolution_space import ConvolutionProblem, convolution_space
 from kpu_ir.lowering.kernel_to_tile.bodies import epilogue_region, outside_inputs
-from kpu_ir.lowering.kernel_to_tile.contraction import DATAFLOWS, Contraction
+from kpu_ir.lowering.kernel_to_tile.contraction import DATAFLOWS, Contraction, Sums
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned
 from kpu_ir.lowering.space import Space, ceildiv
@@ -153,7 +153,7 @@ class Convolution:
             images, prod(groups), c, height, width, oc, oh, ow, self.window, size,
             max(1, bits_of(self.results[0][1]) // 8), machine.fabric.macs.get(str(element), 1),
             prod(weights) * size, sum(extra), len(extra), self.folded,
-            max(1, row * work), row * interval["add"],
+            max(1, row * work), row * interval["add"], self.sums.size,
         )  # fmt: skip
 
     # -- the nest ---------------------------------------------------------------------------------
@@ -162,12 +162,12 @@ class Convolution:
     def epilogue(self) -> Region | None:
         """The maps as one scalar body."""
         kinds = [self.arguments[p][1] for p in self.extra]
-        return epilogue_region(self.product.results[0], self.maps, kinds)
+        return epilogue_region(self.product.results[0], self.maps, kinds, self.results[0][1])
 
     @cached_property
-    def rounds(self) -> bool:
-        """Whether partial sums would be rounded: the result's type is not the product's."""
-        return tensor_type(self.product.results[0]).element_type != self.results[0][1]
+    def sums(self) -> Sums:
+        """Where partial sums stand."""
+        return Sums.of(self.product.results[0], self.results[0][1])
 
     @cached_property
     def padding(self) -> tuple[Shape, Shape]:
@@ -194,7 +194,6 @@ class _Emission:
         _, oc, oh, ow, c = strategy.extents
         toc, th, tw, tc = (min(t, n) for t, n in zip(schedule.tile, (oc, oh, ow, c)))
         tw = ow if strategy.folded and ow % tw else tw
-        tc = c if strategy.rounds else tc
         self.loops = {"o": (oc, toc), "y": (oh, th), "x": (ow, tw), "c": (c, tc)}
         self.tile = (toc, th, tw, tc)
         self.cut = tc < c
@@ -225,13 +224,14 @@ class _Emission:
         shape = (*self.lead, *self.tile[:3])
         extra = [self.epilogue_operand(position, where, shape) for position in strategy.extra]
         out = nest.alloc(shape, strategy.results[0][1], "acc")
+        sums = strategy.sums.alloc(nest, shape, self.cut, self.schedule.dataflow)
         if self.cut:
             self.open("c")
             w, x = self.weights(), self.image()
         assert w is not None
         assert x is not None
         flow = DATAFLOWS[self.schedule.dataflow]
-        nest.matmul(flow, w, x, out, [at["c"]], extra, strategy.epilogue, strategy.window)
+        nest.matmul(flow, w, x, out, [at["c"]], extra, strategy.epilogue, strategy.window, sums)
         if self.cut:
             nest.close()
         nest.store(out, self.args[-1], where)

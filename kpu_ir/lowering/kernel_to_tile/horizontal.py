@@ -14,7 +14,7 @@ from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Level
 from kpu_ir.lowering.kernel_to_tile.bodies import epilogue_region, outside_inputs
-from kpu_ir.lowering.kernel_to_tile.contraction import DATAFLOWS
+from kpu_ir.lowering.kernel_to_tile.contraction import DATAFLOWS, Sums
 from kpu_ir.lowering.kernel_to_tile.operand import Operand
 from kpu_ir.lowering.product_space import Problem, product_space
 from kpu_ir.lowering.schedule import Schedule
@@ -40,6 +40,12 @@ class Branch:
     def epilogue(self) -> Region | None:
         """The maps as one scalar body."""
         return epilogue_region(self.product.result, self.maps, [o.kind for o in self.extra])
+
+    @cached_property
+    def sums(self) -> Sums:
+        """Where partial sums stand."""
+        final = self.maps[-1] if self.maps else self.product
+        return Sums.of(self.product.result, final.result.type.element_type)
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,7 @@ class HorizontalFusion:
         return Problem(
             1, m, n * count, k, size, out, machine.fabric.macs.get(str(self.lhs.kind), 1), 0,
             max(1, row * work), row * interval["add"], count,
+            max(b.sums.size for b in self.branches),
         )  # fmt: skip
 
     def candidates(self, machine: Machine) -> Space:
@@ -144,9 +151,6 @@ class HorizontalFusion:
         """The schedule with its tile cut to the problem."""
         m, n, k = self.extents
         tm, tn, tk = schedule.tile
-        made = [b.product.result.type.element_type for b in self.branches]
-        if any(a != kind for a, (_, kind) in zip(made, self.results)):
-            tk = k  # partial sums would be rounded to the result's type
         return replace(schedule, tile=(min(tm, m), min(tn, n), min(tk, k)))
 
     def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
@@ -177,11 +181,13 @@ class HorizontalFusion:
         at[inner] = nest.loop(*sizes[inner], inner)
         lhs = left() if not cut and lhs is None else lhs
         accs: list[Tile] = []
+        sums: list[Tile | None] = []
         extras: list[list[Tile]] = []
         where = [at["m"], at["n"]]
         for branch, (_, kind) in zip(self.branches, self.results):
             extras.append([o.load(nest, args, where, (tm, tn), "extra") for o in branch.extra])
             accs.append(nest.alloc((tm, tn), kind, "acc"))
+            sums.append(branch.sums.alloc(nest, (tm, tn), cut, schedule.dataflow))
         if cut:
             at["k"] = nest.loop(k, tk, "k")
             lhs = left()
@@ -189,7 +195,9 @@ class HorizontalFusion:
         flow = DATAFLOWS[schedule.dataflow]
         for i, branch in enumerate(self.branches):
             operand = rhs[i] if rhs else right(branch)
-            nest.matmul(flow, lhs, operand, accs[i], [at["k"]], extras[i], branch.epilogue)
+            nest.matmul(
+                flow, lhs, operand, accs[i], [at["k"]], extras[i], branch.epilogue, sums=sums[i]
+            )
             if not cut:
                 nest.store(accs[i], targets[i], where)
         if cut:

@@ -139,7 +139,7 @@ class Pooling:
     def epilogue(self) -> Region | None:
         """The maps as one scalar body."""
         kinds = [self.arguments[p][1] for p in self.extra]
-        return epilogue_region(self.product.results[0], self.maps, kinds)
+        return epilogue_region(self.product.results[0], self.maps, kinds, self.results[0][1])
 
     def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """Batches, channels, then positions."""

@@ -9,14 +9,16 @@ from math import prod
 from typing import Self
 
 from xdsl.dialects.func import FuncOp
-from xdsl.ir import Attribute, Block, Operation, Region, SSAValue
+from xdsl.ir import Attribute, Operation, Region, SSAValue
 
-from kpu_ir.dialects import kernel, tile
-from kpu_ir.dialects.kernel import scalar_type, tensor_type
-from kpu_ir.lowering.kernel_to_tile.bodies import outside_inputs, scalar_region
+from kpu_ir.dialects import kernel
+from kpu_ir.dialects.kernel import tensor_type
+from kpu_ir.lowering.kernel_to_tile.bodies import copying_region, outside_inputs, scalar_region
 from kpu_ir.lowering.kernel_to_tile.row_passes import Pass, passes_of
 from kpu_ir.lowering.kernel_to_tile.row_statistics import Statistics, statistics_of
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged
+from kpu_ir.scalar.widening import working_type
+from kpu_ir.support.types import accumulator_type
 
 
 @dataclass(frozen=True)
@@ -137,15 +139,41 @@ class RowKernel:
             if isinstance(op, kernel.ReduceOp):
                 found[op] = (op.operands[0],), None
             elif isinstance(op, kernel.BroadcastOp):
-                body = Block(arg_types=[scalar_type(op.result.type.element_type)])
-                body.add_op(tile.YieldOp(body.args[0]))
-                found[op] = (op.source,), Region(body)
+                kind, out = tensor_type(op.source).element_type, self.kinds[op.result]
+                found[op] = (op.source,), copying_region(self.kinds[op.source], kind, out)
             elif isinstance(op, kernel.MapOp) and not self._inlined(op):
                 maps = self._with_producers(op)
                 inputs = tuple(outside_inputs(maps, []))
-                kinds = [tensor_type(v).element_type for v in inputs]
-                found[op] = inputs, scalar_region(maps, inputs, kinds)
+                kinds = [self.kinds[v] for v in inputs]
+                found[op] = inputs, scalar_region(maps, inputs, kinds, self.kinds[op.result])
         return found
+
+    @cached_property
+    def kinds(self) -> dict[SSAValue, Attribute]:
+        """The element type of each tensor's tile. Inside of the kernel short floats stand as f32, and
+        sums in their accumulators' type; what is only stored is as it leaves."""
+        found = {v: tensor_type(v).element_type for v in self.inputs}
+        for op in self.operations:
+            result = op.results[0]
+            kind = tensor_type(result).element_type
+            if isinstance(op, kernel.ReduceOp):
+                adds = self.is_row(op.source) and op.kind_name in ("add", "mul")
+                found[result] = found[op.source]
+                if adds:
+                    found[result] = accumulator_type(found[op.source])
+            else:
+                inside = any(use.operation in self.operations for use in result.uses)
+                found[result] = working_type(kind) if inside else kind
+        return found
+
+    @cached_property
+    def leaving(self) -> dict[SSAValue, Region]:
+        """How results become elements of their tensors, where their tiles have another type."""
+        return {
+            v: copying_region(self.kinds[v], kind, kind)
+            for v in self.outputs
+            if self.kinds[v] != (kind := tensor_type(v).element_type)
+        }
 
     def _inlined(self, op: Operation) -> bool:
         """Whether a map is computed inside its only user, a map of the same shape."""

@@ -61,7 +61,7 @@ class RowNest:
                 self.operation(op)
         for value, target in zip(rows.outputs, self.targets):
             if not self.pieces or not rows.is_row(value):
-                self.nest.store(self.load(value), target, self.index(value))
+                self.store(value, target)
 
     @property
     def targets(self) -> Sequence[Tensor]:
@@ -80,7 +80,17 @@ class RowNest:
 
     def alloc(self, value: SSAValue, name: str = "row") -> Tile:
         """Room for a result."""
-        return self.nest.alloc(self.size(value), tensor_type(value).element_type, name)
+        return self.nest.alloc(self.size(value), self.rows.kinds[value], name)
+
+    def store(self, value: SSAValue, target: Tensor) -> None:
+        """A result leaves; here it is rounded, where its tile is wider."""
+        tile = self.load(value)
+        if value in self.rows.leaving:
+            kind = tensor_type(value).element_type
+            leaving = self.nest.alloc(self.size(value), kind, "out")
+            self.nest.map([tile], leaving, self.rows.leaving[value])
+            tile = leaving
+        self.nest.store(tile, target, self.index(value))
 
     def load(self, value: SSAValue) -> Tile:
         """The tile of a value, loaded where it is not on chip."""
@@ -170,7 +180,7 @@ class RowNest:
                 self.reduce(op, self.load(op.source), self.tiles[op.result])
         for value, target in zip(self.rows.outputs, self.targets):
             if value in one.stores:
-                self.nest.store(self.load(value), target, self.index(value))
+                self.store(value, target)
 
 
 class _Online:

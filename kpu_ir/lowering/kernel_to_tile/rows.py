@@ -40,7 +40,7 @@ class Rows(RowKernel):
         """Blocks that leave room for rings; rows whole where that fits, else streamed in the fewest
         passes and the largest pieces that fit."""
         kinds = [kind for _, kind in (*self.arguments, *self.results)]
-        widest = max(bits_of(kind) for kind in kinds)
+        widest = max(bits_of(kind) for kind in (*kinds, *self.kinds.values()))
         slots = 2 * len(kinds) + len(self.operations)
         room = min(machine.l2.bytes, machine.l3.bytes) * 8 // (slots * widest)
         block = self.block(min(room, max(256, prod(self.full) // 8), 8192))

@@ -226,9 +226,11 @@ class Coordinates:
     def _matmul(self, record: records.Matmul) -> None:
         depends = self._look(record.lhs, record.rhs, *record.extra)
         a, b, over = self._axes(record.lhs), self._axes(record.rhs), _vars(record.over)
-        if record.over:
+        if record.over and record.sums is None:
             self._look(record.into)
             self.read.discard(record.into)  # by itself
+        elif record.sums is not None:
+            self._look(record.sums)
         window = record.window
         if window is None:
             k, also = a[-1], b[-2]
@@ -247,6 +249,8 @@ class Coordinates:
             if along is not None and not along.one:
                 self.sums.append(Sum(record, (along,), (position,), over))
                 break
+        if record.sums is not None and record.over:
+            self._result(record, record.sums, Held(axes, True, depends), over)
         self._finish(record, record.into, axes, record.extra, depends, over)
 
     def _batch(self, record: records.Record, a: Axes, b: Axes) -> Axes:

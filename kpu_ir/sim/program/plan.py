@@ -19,10 +19,11 @@ from typing import Generic, TypeVar, cast
 from xdsl.dialects.builtin import MemRefType
 from xdsl.ir import Attribute, Block, Operation
 
+from kpu_ir.dialects.kernel import scalar_type
 from kpu_ir.dialects.tile import Window
 from kpu_ir.nest import records
-from kpu_ir.nest.records import Affine, Ring, Shape
-from kpu_ir.support.types import bits_of
+from kpu_ir.nest.records import Affine, Ring, Shape, Tile
+from kpu_ir.support.types import accumulator_type, bits_of
 from kpu_ir.text.places import place_of
 
 __all__ = ["Affine", "Ring"]  # of ``nest.values``, part of a plan
@@ -201,7 +202,11 @@ class Put(Transfer[records.Put], Into[records.Put], Sourced[records.Put]):
 
 @dataclass(slots=True, eq=False)
 class Matmul(Into[records.Matmul]):
-    """``into (+)= lhs @ rhs`` of ``batch`` products m x k by k x n; ``last``: the epilogue runs."""
+    """``into (+)= lhs @ rhs`` of ``batch`` products m x k by k x n; ``last``: the epilogue runs.
+
+    Where partial sums have a tile of their own (``sums``), products write there, and only the last
+    one ``into`` the result.
+    """
 
     batch: int
     m: int
@@ -247,9 +252,36 @@ class Matmul(Into[records.Matmul]):
         return self.record.lhs.element
 
     @property
+    def into(self) -> int:
+        """The register that it writes."""
+        return self.target.register
+
+    @property
+    def target(self) -> Tile:
+        """The tile that it writes."""
+        sums = self.record.sums
+        return self.record.into if sums is None or self.last else sums
+
+    @property
+    def sums(self) -> int:
+        """The register of what it adds to."""
+        return (self.record.sums or self.record.into).register
+
+    @property
+    def apart(self) -> bool:
+        """Whether it takes its sum from one tile and leaves it in another."""
+        return self.record.sums is not None and self.last
+
+    @property
     def out_element(self) -> Attribute:
-        """The type of the result."""
-        return self.record.into.element
+        """The type of what it writes."""
+        return self.target.element
+
+    @property
+    def sum_element(self) -> Attribute:
+        """The type in which it adds up."""
+        sums = self.record.sums
+        return _finished(self.record) if sums is None else sums.element
 
     @property
     def window(self) -> Window | None:
@@ -365,6 +397,11 @@ class Windowed(Into[records.Windowed], Sourced[records.Windowed]):
         """What runs on the results."""
         return self.record.epilogue.block if self.record.epilogue else None
 
+    @property
+    def sum_element(self) -> Attribute:
+        """The type in which it combines: sums have 32 bits at least."""
+        return _finished(self.record)
+
 
 @dataclass(slots=True, eq=False)
 class Write(Transfer[records.Write], Sourced[records.Write]):
@@ -382,6 +419,15 @@ class Write(Transfer[records.Write], Sourced[records.Write]):
     def pinned(self) -> bool:
         """Whether the tensor stands in L3."""
         return self.record.target.pinned
+
+
+def _finished(record: records.Matmul | records.Windowed) -> Attribute:
+    """The type of what an epilogue takes, which is that of the sum."""
+    into = record.into.element
+    if record.epilogue is None:
+        return accumulator_type(into)
+    kind = record.epilogue.block.args[0].type
+    return into if scalar_type(into) == kind else kind
 
 
 Vector = Map | Reduce | Rowwise | Windowed

@@ -420,14 +420,14 @@ class _Planner:
                 raise KpuError("an empty tile in a sum over a loop", record.place, "cut K evenly")
             return
         first, last = self._begins(record.over), self._ends(record.over)
-        if not first and self.extents[record.into.register] is None:
+        if not first and self.extents[(record.sums or record.into).register] is None:
             raise KpuError("adds to a sum that was never begun", record.place)
         extra = [self._read(record, t) for t in record.extra] if last else []
         key = (record, a, b, first, last, *extra)
         step = self.cases.get(key)
         if step is None:
             step = self.cases[key] = self._product(record, a, b, first, last, extra)
-        self._into(record.into, step.extents)
+        self._into(step.target, step.extents)
         out.append(step)
 
     def _product(

@@ -32,6 +32,7 @@ from kpu_ir.sim.program.plan import (
     Windowed,
     Write,
     element_bytes,
+    place,
 )
 from kpu_ir.sim.time.array_timing import Dataflow, array_time, held_back
 from kpu_ir.sim.time.costs import Cost, Hold, ceil_div, type_name
@@ -46,6 +47,7 @@ from kpu_ir.sim.time.vector import (
     row_cost,
     window_cost,
 )
+from kpu_ir.support.errors import KpuError
 
 __all__ = ["Cost", "cost"]
 
@@ -85,11 +87,18 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
     epilogue, add = body.interval, machine.vector.initiation_interval["add"]
     outputs = step.batch * step.m * step.n
     out_bytes = element_bytes(step.out_element, outputs)
+    sum_bytes = element_bytes(step.sum_element, outputs)
 
     # Passes over k: one in the output-stationary array, one a stationary block else. All but the
     # first of the sum add to what stands in L2; the last runs the epilogue.
     depth = fabric.rows * fabric.macs[kind]
     passes = 1 if step.dataflow == "os" else ceil_div(step.k, depth)
+    if passes > 1 and step.record.sums is None and step.sum_element != step.out_element:
+        raise KpuError(
+            f"a sum of {passes} passes stands in {step.out_element}",
+            place(step.op),
+            f"give it `sums` of {step.sum_element}: partial sums are not rounded",
+        )
     groups: Counter[tuple[int, int]] = Counter()  # (vector interval, k of the pass) -> passes
     for p in range(passes):
         interval = (add if step.accumulate or p else 0) + (epilogue if p == passes - 1 else 0)
@@ -126,12 +135,12 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
     late = held_back(streaming, folds, entered, last_operand)
     latency, west = occupancy + tail + late, west + late
     occupancy = max(occupancy, streaming) if fabric.chained else latency
-    reads = (passes - 1 + step.accumulate) * out_bytes + step.extra_bytes
+    reads = (passes - 1 + step.accumulate) * sum_bytes + step.extra_bytes
     sums = passes - 1 + step.accumulate
     operations = body.operations + Counter({"add": sums})
     counts = {
         "l2.read": step.batch * streamed + reads,
-        "l2.write": passes * out_bytes,
+        "l2.write": (passes - 1) * sum_bytes + out_bytes,
         "l1.write": step.batch * streamed,
         "l1.read": step.batch * into_array,
         f"macs.{kind}": outputs * step.k,

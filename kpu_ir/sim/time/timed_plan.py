@@ -199,7 +199,8 @@ class TimedPlan:
                 self._again[len(self._made)] = head, into.register
             return self._make.take(head, into, begins=wire.gate == "ready")
         own = held[0].engine
-        fetches, adds = isinstance(step, Fetch), isinstance(step, Matmul) and step.accumulate
+        fetches = isinstance(step, Fetch)
+        adds = isinstance(step, Matmul) and step.accumulate and not step.apart
         if fetches:
             into = self._room(wire.target, own)
         reads = [self._data(register, own) for register in wire.reads]

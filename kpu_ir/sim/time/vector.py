@@ -84,6 +84,7 @@ def matmul_cost(step: Matmul, machine: Machine) -> Cost:
     intervals, latency = machine.vector.initiation_interval, machine.vector.latency
     outputs = step.batch * step.m * step.n
     size = element_bytes(step.out_element, outputs)
+    sums = element_bytes(step.sum_element, outputs)
     interval = intervals["multiply"] * step.k + intervals["add"] * step.accumulate
     depth, operations = latency["multiply"], Counter({"add": int(step.accumulate)})
     if step.epilogue:
@@ -92,7 +93,7 @@ def matmul_cost(step: Matmul, machine: Machine) -> Cost:
         operations += body.operations
     # A row of the right operand is read for each row of the left one; that one comes once.
     operands = element_bytes(step.element, step.batch * step.m * step.k * (1 + step.n))
-    read = operands + step.accumulate * size + step.extra_bytes
+    read = operands + step.accumulate * sums + step.extra_bytes
     counts = {f"vector_macs.{type_name(step.element)}": outputs * step.k}
     counts |= lane_ops(operations, outputs)
     work = ceil_div(outputs, machine.vector.lanes) * interval

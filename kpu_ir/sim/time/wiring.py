@@ -145,14 +145,23 @@ class Wiring:
                 source, gate = (step.source,), "free" if step.pinned else ""
                 tensor = self.plan.values + step.buffer
                 return Wire(tensor, None, source, source, gate, step.record, False)
+            case Matmul():
+                return self._product(step)
             case _:
                 gate = "free" if step.into in self.begun else "ready"
-                if isinstance(step, Matmul) and step.accumulate and gate == "free":
-                    # The sum was written by earlier drains of the array, which leave in order: an
-                    # element of this product is drained, and added, after the same element of the
-                    # one before it.
-                    gate = ""
                 return Wire(step.into, None, step.operands, step.operands, gate)
+
+    def _product(self, step: Matmul) -> Wire:
+        """Sums that only products write come from earlier drains of the array, which leave in order:
+        an element of this product is drained, and added, after the same element of the one before
+        it. So nobody waits for them; nor, where they have a tile of their own, for its slot."""
+        reads, own = step.operands, step.sums in self.begun
+        gate = "free" if step.into in self.begun else "ready"
+        if own and not step.apart and (step.accumulate or step.record.sums is not None):
+            gate = ""
+        if not own and step.apart and step.accumulate:
+            reads = (*reads, step.sums)
+        return Wire(step.into, None, reads, reads, gate)
 
     def tells(self, step: Step) -> bool:
         """Whether an operation's result is for another engine, which must be told. What drains of the

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from kpu_ir.dialects.tile import Window
-from kpu_ir.sim.values.runner import widened_type
+from kpu_ir.support.types import accumulator_dtype
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -77,7 +77,7 @@ def weighted(
     ``weights`` (``c x kh x kw``) where there are any; ``c x oh x ow``, in ``dtype``."""
     view, combine = windows(x, window), COMBINE[kind]
     channels, kh, kw, oh, ow = view.shape
-    wide = widened_type(dtype)
+    wide = accumulator_dtype(dtype)
     out = np.empty((channels, oh, ow), dtype)
     w = None if weights is None else weights.reshape(channels, kh, kw, 1, 1).astype(wide)
     block = max(1, ELEMENTS // max(1, oh * ow))
@@ -109,7 +109,7 @@ def reduced(
     """``x`` combined along ``axes``, which stay with one element, and with ``before``; in
     ``dtype``."""
     combine = COMBINE[kind]
-    wide = widened_type(dtype)
+    wide = accumulator_dtype(dtype)
     part = combine.reduce(x.astype(wide, copy=False), axis=axes, keepdims=True)
     if before is not None:
         part = combine(before.astype(wide, copy=False), part)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from xdsl.ir import Attribute
-
 from kpu_ir.sim.program.plan import Acquire, Affine, Fetch, Loop, Matmul, Move, Node, Reduce, Step
 
 Extents = tuple[int, ...]
@@ -33,7 +31,6 @@ class Tiles:
         group: list[Loop],
         bodies: list[list[Node]],
         inside: list[dict[int, Extents]],
-        elements: dict[int, Attribute],
     ) -> None:
         """Of the runs of one loop (``group``), their ``bodies``, the extents of registers ``inside``
         each, and the registers' element types. ``Stays`` where they are not alike."""
@@ -49,7 +46,7 @@ class Tiles:
         self.var, self.start, self.step = group[0].var, group[0].start, group[0].step
         self.runs = [loop.trips for loop in group]
         self.trips = sum(self.runs)
-        self.inside, self.elements = inside, elements
+        self.inside = inside
         self.growth: dict[int, Growth] = {}
         self.sums: set[int] = set()
         self.own = {

@@ -162,10 +162,10 @@ class PlainRunner(Runner):
     def _matmul(self, step: Matmul) -> Run:
         registers, lhs, rhs, into = self.registers, step.lhs, step.rhs, step.into
         extra, accumulate, extents = step.extra, step.accumulate, step.extents
-        dtype = dtype_of(step.out_element)
+        sums, dtype = step.sums, dtype_of(step.sum_element)
         direct, wide = product_types(dtype, dtype_of(step.element))
         epilogue = compile_body(step.epilogue) if step.epilogue else None
-        window = step.window
+        window, kept = step.window, dtype_of(step.out_element)
 
         def run() -> None:
             a, b = registers[lhs], registers[rhs]
@@ -173,11 +173,11 @@ class PlainRunner(Runner):
                 a, b = a.astype(wide), b.astype(wide)
             c = multiplied(a, b) if window is None else convolved(a, b, window, extents)
             if accumulate:
-                c = registers[into] + c
+                c = registers[sums] + c
             c = c.astype(dtype, copy=False)
             if epilogue is not None:
                 c = blocked(epilogue, [c, *[registers[e] for e in extra]], extents)
-            registers[into] = c
+            registers[into] = stored(c, kept)
 
         return run
 
@@ -216,7 +216,8 @@ class PlainRunner(Runner):
     def _window(self, step: Windowed) -> Run:
         registers, source, into = self.registers, step.source, step.into
         weights, extra, extents = step.weights, step.extra, step.extents
-        window, kind, dtype = step.window, step.kind, self.dtypes[step.into]
+        window, kind, kept = step.window, step.kind, self.dtypes[step.into]
+        dtype = dtype_of(step.sum_element)
         epilogue = compile_body(step.epilogue) if step.epilogue else None
         assert product(extents[:-3]) == 1
 
@@ -225,6 +226,6 @@ class PlainRunner(Runner):
             result = weighted(kind, registers[source], window, w, dtype).reshape(extents)
             if epilogue is not None:
                 result = blocked(epilogue, [result, *[registers[e] for e in extra]], extents)
-            registers[into] = result.astype(dtype, copy=False)
+            registers[into] = stored(result, kept)
 
         return run

@@ -147,6 +147,9 @@ class _Walk:
                 for register in step.operands:
                     self.read(register, depth)
                 accumulate = isinstance(step, Matmul | Reduce) and step.accumulate
+                if accumulate and isinstance(step, Matmul) and step.apart:
+                    self.read(step.sums, depth)
+                    accumulate = False
                 self.write(step.into, accumulate, depth)
             case Write():
                 self.read(step.source, depth)

@@ -107,12 +107,6 @@ def chosen(step: Fetch, table: Array, index: Array, where: tuple[slice, ...]) ->
     return table[(first, index, *rest)]
 
 
-def widened_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """What the vector engine computes in: floats narrower than 32 bits as f32."""
-    narrow = dtype.kind not in "iub" and dtype.itemsize < 4
-    return np.dtype(np.float32) if narrow else dtype
-
-
 def product_types(dtype: np.dtype[Any], element: np.dtype[Any]) -> tuple[bool, np.dtype[Any]]:
     """Whether a product of ``element`` can be summed in ``dtype`` as it is, and what it is
     multiplied in where not."""

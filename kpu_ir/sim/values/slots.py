@@ -34,9 +34,9 @@ from kpu_ir.sim.program.plan import (
     rings_of,
 )
 from kpu_ir.sim.values.blocks import COMBINE, gathered, windows
-from kpu_ir.sim.values.runner import Array, Run, Runner, chosen, product_types, widened_type
+from kpu_ir.sim.values.runner import Array, Run, Runner, chosen, product_types
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.types import dtype_of, fill_of
+from kpu_ir.support.types import accumulator_dtype, dtype_of, fill_of, stored
 
 
 class Memory:
@@ -316,10 +316,12 @@ class SlotRunner(Runner):
         lhs, rhs = self._reader(step, step.lhs), self._reader(step, step.rhs)
         extra = [self._reader(step, r) for r in step.extra]
         into, extents = self._into(step.into, step.extents), step.extents
-        accumulate = step.accumulate
+        accumulate, apart = step.accumulate, step.apart
+        sums = self._reader(step, step.sums) if apart else None
         epilogue = compile_body(step.epilogue) if step.epilogue else None
-        dtype = dtype_of(step.out_element)
+        kept, dtype = dtype_of(step.out_element), dtype_of(step.sum_element)
         direct, wide = product_types(dtype, dtype_of(step.element))
+        direct &= not apart and kept == dtype
         matmul = np.matmul
         window = step.window
         flat = (step.m, step.n)
@@ -336,7 +338,16 @@ class SlotRunner(Runner):
                 c += matmul(a, b)
             else:
                 p = matmul(a.astype(wide), b.astype(wide))
-                c[...] = c + p if accumulate else p
+                if accumulate:
+                    p = (sums().reshape(c.shape) if sums else c) + p
+                if kept == dtype:
+                    c[...] = p
+                elif epilogue is None:
+                    c[...] = stored(p.astype(dtype, copy=False), kept)
+                else:
+                    p = p.astype(dtype, copy=False).reshape(extents)
+                    c.reshape(extents)[...] = stored(epilogue(p, *[e() for e in extra]), kept)
+                    return
             if epilogue is not None:
                 c = c.reshape(extents)
                 c[...] = epilogue(c, *[e() for e in extra])
@@ -362,11 +373,11 @@ class SlotRunner(Runner):
         )
         combine, accumulate = COMBINE[step.kind], step.accumulate
         dtype = dtype_of(self.ring_of[step.into].element)
-        wide = widened_type(dtype)
+        wide = accumulator_dtype(dtype)
 
         def run() -> None:
             x = read()
-            part = combine.reduce(x if wide == dtype else x.astype(wide), axis=axes, keepdims=True)
+            part = combine.reduce(x.astype(wide, copy=False), axis=axes, keepdims=True)
             out = into()
             out[...] = combine(out.astype(wide), part) if accumulate else part
 
@@ -392,8 +403,8 @@ class SlotRunner(Runner):
         epilogue = compile_body(step.epilogue) if step.epilogue else None
         rows, columns = step.window.kernel
         window = step.window
-        dtype = dtype_of(self.ring_of[step.into].element)
-        wide = widened_type(dtype)
+        dtype, kept = dtype_of(step.sum_element), dtype_of(self.ring_of[step.into].element)
+        wide = accumulator_dtype(dtype)
 
         def run() -> None:
             view = windows(source(), window)
@@ -409,7 +420,7 @@ class SlotRunner(Runner):
             result = total.reshape(extents)
             if epilogue is not None:
                 result = epilogue(result.astype(dtype), *[e() for e in extra])
-            into()[...] = result
+            into()[...] = stored(result, kept)
 
         return run
 

@@ -7,8 +7,8 @@ sum over the loop becomes one sum over all of it. Each step says whether that ho
 one does not, the loop stays as it is. Loops are taken from the innermost outwards, so that most
 kernels end as a few steps on whole tensors.
 
-What a sum is over is added in another order: in f32 the result may differ by rounding, as between
-two schedules. Sums of floats narrower than 32 bits, which are rounded after every tile, stay.
+What a sum is over is added in another order: the result may differ by f32 rounding, as between two
+schedules. (Sums of shorter types stand in 32 bits too.)
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
-
-from xdsl.ir import Attribute
 
 from kpu_ir.dialects.tile import padding_of
 from kpu_ir.sim.program.plan import (
@@ -38,27 +36,23 @@ from kpu_ir.sim.program.plan import (
     Write,
 )
 from kpu_ir.sim.values.growth import Extents, Growth, Stays, Tiles, stays_if
-from kpu_ir.support.types import dtype_of
 
 
 def widen(plan: Plan) -> tuple[Node, ...]:
     """The body of a proven plan with as few loops as possible; every transfer moves."""
-    elements: dict[int, Attribute] = {}
-    return tuple(_widened(plan.body, {}, elements))
+    return tuple(_widened(plan.body, {}))
 
 
-def _widened(
-    nodes: Sequence[Node], extents: dict[int, Extents], elements: dict[int, Attribute]
-) -> list[Node]:
-    """``nodes`` with their loops widened; ``extents`` and ``elements`` are those of the registers,
-    and gain those that are defined."""
+def _widened(nodes: Sequence[Node], extents: dict[int, Extents]) -> list[Node]:
+    """``nodes`` with their loops widened; ``extents`` are those of the registers, and gain those that
+    are defined."""
     done: list[Node] = []
     at = 0
     while at < len(nodes):
         node = nodes[at]
         if not isinstance(node, Loop):
             step = replace(node, moves=True) if isinstance(node, Fetch | Move) else node
-            _define(step, extents, elements)
+            _define(step, extents)
             done.append(step)
             at += 1
             continue
@@ -69,7 +63,7 @@ def _widened(
                 break
             group.append(following)
         at += len(group)
-        done += _group(group, extents, elements)
+        done += _group(group, extents)
     return done
 
 
@@ -78,27 +72,24 @@ def _follows(first: Loop, second: Loop) -> bool:
     return (second.var, second.step, second.start) == (first.var, first.step, end)
 
 
-def _group(
-    group: list[Loop], extents: dict[int, Extents], elements: dict[int, Attribute]
-) -> list[Node]:
+def _group(group: list[Loop], extents: dict[int, Extents]) -> list[Node]:
     """The runs of one loop as steps, or as loops again."""
     inside = [dict(extents) for _ in group]
-    bodies = [_widened(loop.body, e, elements) for loop, e in zip(group, inside)]
+    bodies = [_widened(loop.body, e) for loop, e in zip(group, inside)]
     try:
-        flat = _Union(group, bodies, inside, elements).steps()
+        flat = _Union(group, bodies, inside).steps()
     except Stays:
         extents |= inside[-1]
         return [replace(loop, body=tuple(body)) for loop, body in zip(group, bodies)]
     for step in flat:
-        _define(step, extents, elements)
+        _define(step, extents)
     return list[Node](flat)
 
 
-def _define(step: Step, extents: dict[int, Extents], elements: dict[int, Attribute]) -> None:
+def _define(step: Step, extents: dict[int, Extents]) -> None:
     match step:
         case Fetch() | Move() | Acquire():
             extents[step.out] = step.extents
-            elements[step.out] = step.ring.element
         case Put() | Matmul() | Map() | Reduce() | Rowwise() | Windowed():
             extents[step.into] = step.extents
         case Write():
@@ -210,23 +201,20 @@ class _Union(Tiles):
     def summed(self, row: Sequence[Matmul]) -> Matmul:
         """One sum over the loop, the epilogue after it."""
         first, last = row[0], row[-1]
-        kind = dtype_of(first.out_element)
-        exact = kind.kind in "iu" or (
-            kind.kind == "f" and kind.itemsize >= 4 and dtype_of(first.element) == kind
-        )
         begins = [s.accumulate for s in row]
         stays_if(
-            not exact
-            or first.into in self.own
+            first.sums in self.own
+            or last.into in self.own
             or not all(begins[1:])
             or (not begins[0] and self.runs[0] > 1)
             or any(s.epilogue is not None for s in row[:-1])
-            or (last.epilogue is not None and self.runs[-1] > 1),
-            "sums in fewer bits are rounded after each tile, or the loop is not the whole sum",
+            or any(s.apart for s in row[:-1])
+            or ((last.epilogue is not None or last.apart) and self.runs[-1] > 1),
+            "the loop is not the whole sum",
         )
         for register in last.extra:
             self.steady(register)
-        self.sums.add(first.into)
+        self.sums |= {first.sums, last.into}
         return replace(
             last, accumulate=first.accumulate, extents=self.union_of([s.extents for s in row], None)
         )
@@ -235,16 +223,17 @@ class _Union(Tiles):
         """Products beside each other."""
         first = row[0]
         stays_if(
-            any((s.accumulate, s.epilogue, s.extra) != self.how(first) for s in row),
+            any(self.how(s) != self.how(first) for s in row),
             "its runs compute different products",
         )
+        stays_if(first.apart and first.accumulate, "its sums begin in another tile")
         self.broadcast(first.extra, growth, first.extents)
         self.grow(first.into, growth, row)
         return replace(first, extents=self.joined(row, growth))
 
     def how(self, step: Matmul) -> tuple[object, ...]:
         """What the same product has in each run."""
-        return step.accumulate, step.epilogue, step.extra
+        return step.accumulate, step.epilogue, step.extra, step.into
 
     def matmul(self, row: Sequence[Matmul]) -> Matmul:
         """A larger product: more rows, columns or batches, or a longer sum."""
@@ -349,11 +338,9 @@ class _Union(Tiles):
             stays_if(any(begins) != all(begins), "its runs begin different reductions")
             self.grow(first.into, growth, row)
             return replace(first, extents=self.joined(row, growth))
-        kind = dtype_of(self.elements[first.into])
-        exact = first.kind in ("max", "min") or kind.kind in "iu" or kind.itemsize >= 4
         stays_if(
-            not exact or first.into in self.own or not all(begins[1:]),
-            "sums in fewer bits are rounded after each tile, or the loop is not the whole reduction",
+            first.into in self.own or not all(begins[1:]),
+            "the loop is not the whole reduction",
         )
         stays_if(not begins[0] and self.runs[0] > 1, "a reduction begins anew in each trip")
         self.sums.add(first.into)

@@ -588,7 +588,7 @@ func.func @map_yield() {
 
 // -----
 
-// CHECK: dma.reduce: operand and result stand in l2 and are of one type
+// CHECK: dma.reduce: operand and result stand in l2
 func.func @reduce_level() {
   dma.program {
     dma.ring @x, 1 x <4x6xf32, l2> at 0
@@ -602,7 +602,7 @@ func.func @reduce_level() {
 
 // -----
 
-// CHECK: dma.reduce: operand and result stand in l2 and are of one type
+// CHECK: dma.reduce: f32 is combined in f32, got f16
 func.func @reduce_type() {
   dma.program {
     dma.ring @x, 1 x <4x6xf32, l2> at 0

@@ -39,6 +39,13 @@ func.func @reduce(%x: tensor<4x16xf32>) {
   func.return
 }
 
+// CHECK-LABEL: @reduce_short
+func.func @reduce_short(%h: tensor<4x16xf16>) {
+  // CHECK: kernel.reduce add %h axes [1] : tensor<4x16xf16> -> tensor<4x1xf32>
+  %s = kernel.reduce add %h axes [1] : tensor<4x16xf16> -> tensor<4x1xf32>
+  func.return
+}
+
 // CHECK-LABEL: @softmax
 func.func @softmax(%x: tensor<4x16xf32>) {
   // CHECK: kernel.softmax %x {axis = 1 : i64} : tensor<4x16xf32> -> tensor<4x16xf32>

@@ -398,7 +398,7 @@ func.func @map_yield() {
 
 // -----
 
-// CHECK: tile.reduce: operand and result stand in l2 and are of one type
+// CHECK: tile.reduce: operand and result stand in l2
 func.func @reduce_level() {
   %x = tile.alloc : !tile.tile<4x6xf32, l2>
   %c = tile.alloc : !tile.tile<4x1xf32, l3>
@@ -408,7 +408,7 @@ func.func @reduce_level() {
 
 // -----
 
-// CHECK: tile.reduce: operand and result stand in l2 and are of one type
+// CHECK: tile.reduce: f32 is combined in f32, got f16
 func.func @reduce_type() {
   %x = tile.alloc : !tile.tile<4x6xf32, l2>
   %c = tile.alloc : !tile.tile<4x1xf16, l2>
@@ -760,3 +760,57 @@ func.func @row_backward() {
   func.return
 }
 
+// -----
+
+// CHECK: tile.matmul: partial sums of f16 stand in f32 (`sums`)
+func.func @short_sums() {
+  %a = tile.alloc : !tile.tile<4x8xf16, l2>
+  %b = tile.alloc : !tile.tile<8x6xf16, l2>
+  %c = tile.alloc : !tile.tile<4x6xf16, l2>
+  tile.for %k = 0 to 16 step 8 {
+    tile.matmul output_stationary %a, %b into %c over(%k)
+      : !tile.tile<4x8xf16, l2>, !tile.tile<8x6xf16, l2> -> !tile.tile<4x6xf16, l2>
+  }
+  func.return
+}
+
+// -----
+
+// CHECK: tile.matmul: sums have the result's shape, in l2, got !tile.tile<4x8xf32, l2>
+func.func @sums_shape() {
+  %a = tile.alloc : !tile.tile<4x8xf16, l2>
+  %b = tile.alloc : !tile.tile<8x6xf16, l2>
+  %c = tile.alloc : !tile.tile<4x6xf16, l2>
+  %s = tile.alloc : !tile.tile<4x8xf32, l2>
+  tile.matmul output_stationary %a, %b into %c sums %s : !tile.tile<4x8xf32, l2>
+    : !tile.tile<4x8xf16, l2>, !tile.tile<8x6xf16, l2> -> !tile.tile<4x6xf16, l2>
+  func.return
+}
+
+// -----
+
+// CHECK: tile.matmul: f16 does not add up to i32
+func.func @sums_kind() {
+  %a = tile.alloc : !tile.tile<4x8xf16, l2>
+  %b = tile.alloc : !tile.tile<8x6xf16, l2>
+  %c = tile.alloc : !tile.tile<4x6xf16, l2>
+  %s = tile.alloc : !tile.tile<4x6xi32, l2>
+  tile.matmul output_stationary %a, %b into %c sums %s : !tile.tile<4x6xi32, l2>
+    : !tile.tile<4x8xf16, l2>, !tile.tile<8x6xf16, l2> -> !tile.tile<4x6xf16, l2>
+  func.return
+}
+
+// -----
+
+// CHECK: tile.matmul: the body takes one scalar an operand: expected (f32), got (f16)
+func.func @epilogue_of_sums() {
+  %a = tile.alloc : !tile.tile<4x8xf16, l2>
+  %b = tile.alloc : !tile.tile<8x6xf16, l2>
+  %c = tile.alloc : !tile.tile<4x6xf16, l2>
+  tile.matmul output_stationary %a, %b into %c
+    : !tile.tile<4x8xf16, l2>, !tile.tile<8x6xf16, l2> -> !tile.tile<4x6xf16, l2> epilogue {
+  ^bb0(%acc: f16):
+    tile.yield %acc : f16
+  }
+  func.return
+}

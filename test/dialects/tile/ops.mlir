@@ -180,3 +180,22 @@ func.func @row() {
     : !tile.tile<8x512xf32, l2> -> !tile.tile<8x5xf32, l2>
   func.return
 }
+
+// Sums of short types stand in 32 bits.
+// CHECK-LABEL: func.func @short
+func.func @short(%x0: memref<32x256xf16>, %y0: memref<256x48xf16>, %z0: memref<32x48xf16>) {
+  %z = tile.alloc : !tile.tile<32x48xf16, l2>
+  %s = tile.alloc : !tile.tile<32x48xf32, l2>
+  %r = tile.alloc : !tile.tile<32x1xf32, l2>
+  tile.for %k = 0 to 256 step 64 {
+    %x = tile.load %x0[0, %k] : memref<32x256xf16> -> !tile.tile<32x64xf16, l2>
+    %y = tile.load %y0[%k, 0] : memref<256x48xf16> -> !tile.tile<64x48xf16, l2>
+    // CHECK: tile.matmul output_stationary %x, %y into %z sums %s : !tile.tile<32x48xf32, l2> over(%k) : !tile.tile<32x64xf16, l2>, !tile.tile<64x48xf16, l2> -> !tile.tile<32x48xf16, l2>
+    tile.matmul output_stationary %x, %y into %z sums %s : !tile.tile<32x48xf32, l2> over(%k)
+      : !tile.tile<32x64xf16, l2>, !tile.tile<64x48xf16, l2> -> !tile.tile<32x48xf16, l2>
+    // CHECK: tile.reduce add %x into %r axes [1] over(%k) : !tile.tile<32x64xf16, l2> -> !tile.tile<32x1xf32, l2>
+    tile.reduce add %x into %r axes [1] over(%k) : !tile.tile<32x64xf16, l2> -> !tile.tile<32x1xf32, l2>
+  }
+  tile.store %z, %z0[0, 0] : !tile.tile<32x48xf16, l2> -> memref<32x48xf16>
+  func.return
+}
