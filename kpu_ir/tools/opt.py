@@ -27,6 +27,8 @@ from xdsl.xdsl_opt_main import xDSLOptMain
 from kpu_ir.integrations.xdsl import PREFIX
 from kpu_ir.registry import ALIASES, PASSES, PIPELINES, pass_factory, register_dialects
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.lines import shortened
+from kpu_ir.support.numbers import whole_number
 from kpu_ir.tools.guard import guarded
 from kpu_ir.tools.opt_help import HelpFormatter, values
 
@@ -42,6 +44,14 @@ HELP = {
     "that is wrong",
 }
 """What is said of upstream's options, where it would be wrong or too long."""
+
+
+def _elements(text: str) -> int:
+    """A number of elements, of an option."""
+    number = whole_number(text)
+    if number is None:
+        raise argparse.ArgumentTypeError(f"expected a number of elements, got {shortened(text)}")
+    return number
 
 
 def _is_compile(step: ModulePass) -> bool:
@@ -126,7 +136,7 @@ class KpuOptMain(xDSLOptMain):
             help="change one value of the machine, as l2.banks=4",
         )  # fmt: skip
         arg_parser.add_argument(
-            "--elide", type=int, metavar="N", help="leave out constants of more than N elements"
+            "--elide", type=_elements, metavar="N", help="leave out constants of more than N elements"
         )
 
     # -- what was asked for -----------------------------------------------------------------------

@@ -321,6 +321,10 @@ class LoadOp(MemoryOperation):
             self.permuted or self.result.type.level.data != Level.L2
         ):
             raise VerifyException("tile.load from a tensor in l3 goes to l2, and does not permute")
+        if self.permuted and self.result.type.level.data != Level.L2:
+            raise VerifyException(
+                "tile.load permutes on the way to l2: a block mover does it, from l3 to l2"
+            )
         if isinstance(source, TileType) and (self.low or self.high):
             raise VerifyException("tile.load pads only what comes from external memory")
         if isinstance(source, TileType) and (

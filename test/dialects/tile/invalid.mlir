@@ -812,5 +812,12 @@ func.func @epilogue_of_sums() {
   ^bb0(%acc: f16):
     tile.yield %acc : f16
   }
+
+// -----
+
+// A block that keeps its shape would lose its permutation.
+// CHECK: tile.load permutes on the way to l2: a block mover does it, from l3 to l2
+func.func @permuted_load_to_l3(%x: memref<64x64xf32>) {
+  %a = tile.load %x[0, 0] permuted [1, 0] : memref<64x64xf32> -> !tile.tile<32x32xf32, l3>
   func.return
 }
