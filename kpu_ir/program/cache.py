@@ -28,7 +28,7 @@ from kpu_ir.program.options import Options
 from kpu_ir.program.saved import save
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import LARGEST_TEXT, PART, distrusted, opened, read_bytes, remove_if_left
-from kpu_ir.support.names import shown
+from kpu_ir.support.names import shortened, shown
 from kpu_ir.support.numbers import number_from
 from kpu_ir.support.package import LOADED, ROOT
 from kpu_ir.tuning.cache import cache_path
@@ -182,7 +182,7 @@ class CompileCache:
                 raise KpuError(refused, str(path))
             found = open(path, key)
         except (KpuError, OSError) as e:  # damaged, another's, removed meanwhile
-            print(shown(f"{path}: {_why(e)}; compiled again"), file=sys.stderr)
+            print(shown(f"{_short(path)}: {_why(e)}; compiled again"), file=sys.stderr)
             return None
         with suppress(OSError):  # a folder that may only be read
             os.utime(path)
@@ -210,7 +210,7 @@ class CompileCache:
             save(compiled, self.folder / f"{key}{SUFFIX}", key)
             self.shrink()
         except (OSError, KpuError) as e:
-            print(shown(f"{self.folder}: program not kept ({_why(e)})"), file=sys.stderr)
+            print(shown(f"{_short(self.folder)}: program not kept ({_why(e)})"), file=sys.stderr)
 
     def shrink(self) -> None:
         """Remove the least recently used entries beyond the limit, and what writers left that were
@@ -236,7 +236,12 @@ class CompileCache:
 
 
 def _why(error: KpuError | OSError) -> str:
-    return error.message if isinstance(error, KpuError) else str(error.strerror or error)
+    return _short(error.message if isinstance(error, KpuError) else error.strerror or error)
+
+
+def _short(text: object) -> str:
+    """A path, or what is said of one, as far as a line takes it."""
+    return shortened(str(text), 200)
 
 
 def weight_bytes(compiled: Compiled) -> int:

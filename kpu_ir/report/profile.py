@@ -22,6 +22,7 @@ from kpu_ir.report.summary import Summary
 from kpu_ir.report.words import NAMES, percent, size, words
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import write_atomically
+from kpu_ir.support.names import shortened
 
 WIDE = 1000
 """Columns of a text that is on no terminal: no name is broken."""
@@ -98,7 +99,7 @@ class Profile:
         if not rows:
             some = ", ".join(dict.fromkeys(r.layer for r in self.rows[:5]))
             raise KpuError(
-                f"no layer is called '{glob}'",
+                f"no layer is called '{shortened(glob)}'",
                 hint=f"* stands for anything, as in '*fc*'; layers: {some or 'none'}"
                 + (", ..." if len(self.rows) > 5 else ""),
             )

@@ -136,7 +136,10 @@ class KpuOptMain(xDSLOptMain):
             help="change one value of the machine, as l2.banks=4",
         )  # fmt: skip
         arg_parser.add_argument(
-            "--elide", type=_elements, metavar="N", help="leave out constants of more than N elements"
+            "--elide",
+            type=_elements,
+            metavar="N",
+            help="leave out constants of more than N elements",
         )
 
     # -- what was asked for -----------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import Any
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import distrusted, read_text, write_atomically
-from kpu_ir.support.names import shown
+from kpu_ir.support.names import shortened, shown
 
 VERSION = 18
 """Of the cache; raised whenever a schedule could come out differently."""
@@ -66,7 +66,7 @@ class Cache:
         def ignored(why: str) -> None:
             if not quiet and (path, why) not in _SAID:
                 _SAID.add((path, why))
-                print(shown(f"{path}: {why}, ignored"), file=sys.stderr)
+                print(shown(f"{_short(path)}: {why}, ignored"), file=sys.stderr)
 
         try:
             for place in (path.parent, path):
@@ -111,4 +111,9 @@ class Cache:
             text = json.dumps({"version": VERSION, "entries": entries}, indent=0, sort_keys=True)
             write_atomically(self.path, text)
         except (OSError, KpuError) as e:
-            print(shown(f"{self.path}: not written ({e})"), file=sys.stderr)
+            print(shown(f"{_short(self.path)}: not written ({_short(e)})"), file=sys.stderr)
+
+
+def _short(text: object) -> str:
+    """A path, or what is said of one, as far as a line takes it."""
+    return shortened(str(text), 200)
