@@ -7,6 +7,7 @@ import pytest
 from draws import drawing
 from hypothesis import given
 from hypothesis import strategies as st
+from xdsl.dialects.builtin import i8, i32
 
 from kpu_ir import Graph, KpuError, Machine, Options
 from kpu_ir.lowering.kernel_to_tile import recognise
@@ -14,6 +15,7 @@ from kpu_ir.machine.area import area, leakage_watts
 from kpu_ir.machine.parts import GROUPS
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.pipeline import lower
+from kpu_ir.scalar import formulas
 from kpu_ir.sim.program.program import load_program
 from kpu_ir.sim.time.energy import energy
 from kpu_ir.sim.time.model import time_program
@@ -106,12 +108,23 @@ def gathered():
     return g.module()
 
 
+def quantized():
+    g = Graph()
+    y = g.map(
+        lambda v: formulas.clip(formulas.round_half_even(v * 0.1), -128.0, 127.0).to(i32).to(i8),
+        g.input("x", (1 << 12,)),
+    )
+    g.output("y", y)
+    return g.module()
+
+
 PROGRAMS |= {
     "columns": lambda: softmax(200, 100, axis=0),
     "rows": lambda: softmax(60, 16, axis=1),
     "transpose": transposed,
     "bytes": lambda: transposed(256, "i8"),
     "gather": gathered,
+    "quantized": quantized,
     "halves": lambda: elementwise(lambda x: x.astype("f16").astype("f32") + 1.0),
 }
 
@@ -149,6 +162,8 @@ COSTS_TURNED = [
     ("vector.latency.divide", 100, "rows", False),
     ("vector.latency.cast", 1000, "halves", False),
     ("vector.initiation_interval.cast", 20, "halves", False),
+    ("vector.initiation_interval.requantize", 20, "quantized", False),
+    ("vector.latency.requantize", 1000, "quantized", False),
     ("vector.issue", 100, "rows", False),
     ("vector.bytes_per_cycle", 8, "relu", False),
     ("control.issue", 50, "small", False),

@@ -19,6 +19,7 @@ from xdsl.parser import Parser
 
 from kpu_ir.scalar.body import compile_body, op_classes
 from kpu_ir.scalar.ops import ALLOCATING, BOOLEAN, FREE, IN_PLACE, PRICES
+from kpu_ir.scalar.requantize import requantizations
 from kpu_ir.support.errors import KpuError
 
 X = np.array([-200, -20, -3.5, -2.5, -1, -0.5, -0.0, 0, 1e-3, 0.5, 1, 1.5, 20, 200], np.float32)
@@ -288,6 +289,50 @@ def test_classes():
     assert op_classes(body(GELU)) == Counter(add=1, multiply=3, erf=1)
     assert op_classes(unary("math.sqrt")) == Counter(sqrt=1)
     assert op_classes(unary("arith.extf", "f16", "f32")) == Counter(cast=1)
+
+
+ZERO_POINT = """%x: f32 | %z = arith.constant 3 : i8
+    %s = arith.constant 0.1 : f32
+    %a = arith.divf %x, %s : f32
+    %b = math.roundeven %a : f32
+    %c = arith.extsi %z : i8 to i32
+    %d = arith.sitofp %c : i32 to f32
+    %e = arith.addf %b, %d : f32
+    %low = arith.constant -128.0 : f32
+    %f = arith.maximumf %e, %low : f32
+    %g = arith.fptosi %f : f32 to i32
+    %r = arith.trunci %g : i32 to i8
+    func.return %r : i8"""
+BY_CHANNEL = """%x: i32, %s: f32 | %w = arith.sitofp %x : i32 to f32
+    %a = arith.mulf %w, %s : f32
+    %b = math.roundeven %a : f32
+    %r = arith.fptosi %b : f32 to i8
+    func.return %r : i8"""
+TWICE = """%x: f32, %s: f32 | %a = arith.mulf %x, %s : f32
+    %b = math.roundeven %a : f32
+    %g = arith.fptosi %b : f32 to i32
+    %h = arith.fptosi %a : f32 to i32
+    %r = arith.addi %g, %h : i32
+    func.return %r : i32"""
+TRUNCATED = """%x: f32, %s: f32 | %a = arith.mulf %x, %s : f32
+    %r = arith.fptosi %a : f32 to i32
+    func.return %r : i32"""
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [(ZERO_POINT, {}), (BY_CHANNEL, {}), (TWICE, None), (TRUNCATED, None)],
+    ids=["zero point", "by channel", "used twice", "not rounded"],
+)
+def test_a_requantization_is_one_pass(text, kept):
+    block = body(text)
+    passes = requantizations(block)
+    if kept is None:
+        assert not passes
+        return
+    (ops,) = passes
+    free = {"arith.constant", "func.return"}
+    assert {op.name for op in block.ops if op not in ops} <= free
 
 
 def test_every_operation_has_a_price_and_a_meaning():

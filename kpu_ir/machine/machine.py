@@ -251,7 +251,8 @@ def _value(machine: Machine, key: str) -> Any:
 def _may_be_zero() -> frozenset[str]:
     """The keys that are 0 where they cost nothing."""
     found = {f"vector.latency.{name}" for name in (*Vector().latency, *GROUPS)}
-    found |= {"external.latency", "vector.initiation_interval.cast"}
+    found |= {f"vector.initiation_interval.{name}" for name in ("cast", "requantize")}
+    found.add("external.latency")
     for part, values in asdict(Machine()).items():
         if isinstance(values, dict):
             found |= {f"{part}.{key}" for key, value in values.items() if value == 0}

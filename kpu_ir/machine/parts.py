@@ -33,14 +33,18 @@ GROUPS = {
 }
 """Words that set several classes of scalar operations at once."""
 
-CLASSES = (*(name for names in GROUPS.values() for name in names), "cast")
+CLASSES = (*(name for names in GROUPS.values() for name in names), "cast", "requantize")
 """The classes of scalar operations that a vector engine prices."""
 
 
 def by_class(simple: int, divide: int, special: int) -> dict[str, int]:
-    """A table by class; casts are free."""
+    """A table by class; casts are free, and there is no unit that requantizes."""
     values = {"simple": simple, "divide": divide, "special": special}
-    return {**{name: values[g] for g, names in GROUPS.items() for name in names}, "cast": 0}
+    return {
+        **{name: values[g] for g, names in GROUPS.items() for name in names},
+        "cast": 0,
+        "requantize": 0,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,9 @@ class Vector:
     lanes: int = 16
     """Elements it takes at a time."""
     initiation_interval: dict[str, int] = field(default_factory=lambda: by_class(1, 4, 4))
-    """Cycles between two groups of lanes, by class of scalar operation. A class of 0 rides on the
-    data path: its operations cost no cycle and no energy."""
+    """Cycles between two groups of lanes, by class of scalar operation. Casts of 0 ride on
+    the data path: they cost no cycle and no energy. ``requantize``: scale, round to even, zero
+    point, clamp and narrowing in one pass; 0: there is no unit for it, they are operations."""
     latency: dict[str, int] = field(default_factory=lambda: by_class(0, 0, 0))
     """Cycles from a group's operands to its result, beyond its interval (the depth of the
     pipeline), by class."""

@@ -55,10 +55,15 @@ def moved(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def bounds(counts: Mapping[str, int], machine: Machine) -> dict[str, float]:
-    """Cycles that no run with these counts can go below: all at their full rates."""
+    """Cycles that no run with these counts can go below: all at their full rates. External memory
+    moves whole bursts, and is refreshed."""
+    memory, carried = machine.external, moved(counts)
+    bounds = {name: n / machine.bandwidth[name] for name, n in carried.items()}
+    bounds["dma"] = counts.get("external.burst", carried["dma"]) / machine.bandwidth["dma"]
+    if memory.refresh_interval:
+        bounds["dma"] /= 1 - memory.refresh_cycles / memory.refresh_interval
     compute = sum(n / machine.peak_macs(kind) for kind, n in macs_of(counts).items())
-    rates = machine.bandwidth
-    return {"compute": compute, **{name: n / rates[name] for name, n in moved(counts).items()}}
+    return {"compute": compute, **bounds}
 
 
 def compulsory_bytes(program: Program) -> int:

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from xdsl.dialects import arith
 from xdsl.ir import Block, SSAValue
 
 from kpu_ir.machine import Machine
 from kpu_ir.scalar.body import op_classes
 from kpu_ir.scalar.ops import PRICES
+from kpu_ir.scalar.requantize import requantizations
 from kpu_ir.sim.program.plan import Map, Matmul, Reduce, Rowwise, Windowed, element_bytes, product
 from kpu_ir.sim.time.costs import Cost, Hold, ceil_div, type_name
 
@@ -33,14 +35,22 @@ class Body:
 def body_cost(block: Block, machine: Machine) -> Body:
     """What ``block`` costs."""
     intervals, latency = machine.vector.initiation_interval, machine.vector.latency
+    passes = requantizations(block) if intervals["requantize"] else []
     classes = op_classes(block)
+    if passes:
+        within = Counter(PRICES[op.name] for ops in passes for op in ops if op.name in PRICES)
+        classes = classes - within + Counter(requantize=len(passes))
     interval = sum(intervals[kind] * n for kind, n in classes.items())
     operations = Counter({kind: n for kind, n in classes.items() if intervals[kind]})
     if not any(latency.values()):
         return Body(interval, 0, operations)
     depth: dict[SSAValue, int] = {}
+    inside = {op for ops in passes for op in ops}
     for op in block.ops:
-        own = latency[PRICES[op.name]] if op.name in PRICES else 0
+        if op in inside:
+            own = latency["requantize"] * isinstance(op, arith.FPToSIOp | arith.FPToUIOp)
+        else:
+            own = latency[PRICES[op.name]] if op.name in PRICES else 0
         before = max((depth.get(operand, 0) for operand in op.operands), default=0)
         depth |= dict.fromkeys(op.results, before + own)
     return Body(interval, max(depth.values(), default=0), operations)

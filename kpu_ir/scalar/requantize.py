@@ -1,0 +1,99 @@
+"""Requantization in a scalar body: what an integer array's read path does in one pass.
+
+    sitofp -> x scale -> roundeven -> + zero point -> clamp -> fptosi -> trunci
+
+Scale and zero point are constants, or operands of the body (one a channel). What is computed from
+constants on the way is computed once. Conversion at the start, zero point, clamp and narrowing may be
+missing; the scale (a product or a quotient) and rounding may not.
+"""
+
+from __future__ import annotations
+
+from xdsl.dialects import arith, math
+from xdsl.ir import Block, BlockArgument, Operation, OpResult, SSAValue
+
+CLAMPS = (arith.MaximumfOp, arith.MinimumfOp, arith.MaxnumfOp, arith.MinnumfOp)
+
+
+def requantizations(block: Block) -> list[frozenset[Operation]]:
+    """The operations of each requantization in a body."""
+    fixed = _fixed(block)
+    found = [chain for op in block.ops if (chain := _chain(op, fixed))]
+    return [frozenset(chain | _feeding(chain, fixed)) for chain in found]
+
+
+def _fixed(block: Block) -> set[Operation]:
+    """Operations of constants only."""
+    fixed: set[Operation] = set()
+    for op in block.ops:
+        owners = [value.owner for value in op.operands]
+        if op.results and all(owner in fixed for owner in owners):
+            fixed.add(op)
+    return fixed
+
+
+def _chain(end: Operation, fixed: set[Operation]) -> set[Operation]:
+    """From the conversion to integers upwards; empty where that is something else."""
+    if not isinstance(end, arith.FPToSIOp | arith.FPToUIOp):
+        return set()
+    chain: set[Operation] = {end}
+    users = [use.operation for use in end.results[0].uses]
+    if len(users) == 1 and isinstance(users[0], arith.TruncIOp):
+        chain.add(users[0])
+    value, rounded = end.operands[0], False
+    while isinstance(value, OpResult) and value.has_one_use():
+        op = value.owner
+        if isinstance(op, math.RoundEvenOp) and not rounded:
+            rounded, following = True, op.operands[0]
+        elif isinstance(op, (arith.AddfOp, *CLAMPS)) and not rounded:
+            following = _through(op, fixed)
+        elif isinstance(op, arith.MulfOp | arith.DivfOp) and rounded:
+            following = _through(op, fixed, isinstance(op, arith.DivfOp))
+            if following is None:
+                return set()
+            start = following.owner
+            if isinstance(start, arith.SIToFPOp) and following.has_one_use():
+                chain.add(start)
+            return chain | {op}
+        else:
+            return set()
+        if following is None:
+            return set()
+        chain.add(op)
+        value = following
+    return set()
+
+
+def _through(op: Operation, fixed: set[Operation], first: bool = False) -> SSAValue | None:
+    """The operand that goes on, the other being a constant or an operand of the body; ``first``: it is
+    the first one."""
+    one, other = op.operands
+    if _parameter(other, fixed) and one.owner not in fixed:
+        return one
+    if not first and _parameter(one, fixed):
+        return other
+    return None
+
+
+def _parameter(value: SSAValue, fixed: set[Operation]) -> bool:
+    while isinstance(value, OpResult) and isinstance(
+        value.owner, arith.SIToFPOp | arith.UIToFPOp | arith.ExtSIOp | arith.ExtUIOp
+    ):
+        value = value.owner.operands[0]
+    return isinstance(value, BlockArgument) or value.owner in fixed
+
+
+def _feeding(chain: set[Operation], fixed: set[Operation]) -> set[Operation]:
+    """What is computed for the chain alone: from constants, and conversions of its parameters."""
+    found: set[Operation] = set()
+    waiting = [value.owner for op in chain for value in op.operands]
+    while waiting:
+        op = waiting.pop()
+        if not isinstance(op, Operation) or op in chain or op in found:
+            continue
+        converts = isinstance(op, arith.SIToFPOp | arith.UIToFPOp | arith.ExtSIOp | arith.ExtUIOp)
+        users = {use.operation for result in op.results for use in result.uses}
+        if (op in fixed or converts) and users <= chain | found:
+            found.add(op)
+            waiting += [value.owner for value in op.operands]
+    return found
