@@ -60,7 +60,7 @@ class Kernel:
         for node in self.all(self.f.body):
             if isinstance(node, r.Matmul):
                 self.begun.add(node.into)
-            elif isinstance(node, r.Put | r.Map | r.Reduce | r.Windowed):
+            elif isinstance(node, r.Put | r.Map | r.Reduce | r.Rowwise | r.Windowed):
                 given.add(node.into)
             elif isinstance(node, r.Move):
                 given.add(node.out)
@@ -83,6 +83,8 @@ def sources(node) -> list:
             return [node.source] + ([node.by] if node.by is not None else [])
         case r.Move() | r.Put() | r.Write() | r.Reduce():
             return [node.source]
+        case r.Rowwise():
+            return [node.source, *([node.by] if node.by is not None else [])]
         case r.Matmul():
             return [node.lhs, node.rhs, *node.extra]
         case r.Map():
@@ -559,6 +561,25 @@ class Model:
             not self.first(node.over), read, written,
         )  # fmt: skip
         self.compute(node, p, [node.source], node.into, self.gate(node.into), 1)
+        self.holds(node.into, extents)
+        return True
+
+    def rowwise(self, node: r.Rowwise) -> bool:
+        operands = sources(node)
+        source = self.extents(node.source)
+        if any(self.extents(t) is None for t in operands):
+            return False
+        axis, count = node.axis, node.into.shape[node.axis]
+        extents = (*source[:axis], count, *source[axis + 1 :])
+        read = r.packed(node.source.ring.bits, source if node.by is None else extents)
+        if node.by is not None:
+            read += r.packed(node.by.ring.bits, extents)
+        written = r.packed(node.into.ring.bits, extents)
+        p = price.row_price(
+            self.m, str(node.what.value), prod(source), source[axis], count, prod(extents),
+            axis == len(source) - 1, read, written,
+        )  # fmt: skip
+        self.compute(node, p, operands, node.into, self.gate(node.into), len(operands))
         self.holds(node.into, extents)
         return True
 

@@ -265,6 +265,44 @@ def ceil_log2(n: int) -> int:
     return max(0, n - 1).bit_length()
 
 
+def row_price(machine: M, function, elements, row, count, outputs, last, read, written) -> Price:
+    """``count``: of the elements of each row that come out."""
+    vector = machine["vector"]
+    intervals, latency, lanes = vector["initiation_interval"], vector["latency"], vector["lanes"]
+    if function == "take":
+        return on_tiles(machine, read, written, outputs, 0, {})
+    if function == "top":
+        stages_of = ceil_log2(count)
+        k = 1 << stages_of
+        pieces, sort = up(row, k), stages_of * (stages_of + 1) // 2
+        stages = pieces * sort + (pieces - 1) * (2 + stages_of)
+        exchanged = elements // row * stages * k
+        work = up(exchanged, lanes) * 3 * intervals["compare"]
+        levels = sort + ceil_log2(pieces) * (1 + stages_of)
+        return on_tiles(
+            machine,
+            read,
+            written,
+            work,
+            2 * levels * latency["compare"],
+            lane_ops({"compare": 3}, exchanged),
+        )
+    name = {"add": "add", "multiply": "multiply", "max": "compare", "min": "compare"}[function]
+    if last:
+        widths = [w for w in range(1, lanes + 1) if w == lanes or w & (w - 1) == 0]
+        issues, w = min(
+            (up(elements, w) * (ceil_log2(min(w, row)) + (row > w)), i, w)
+            for i, w in enumerate(widths)
+        )[::2]
+        levels = ceil_log2(min(w, row)) + up(row, w)
+    else:
+        issues, levels = up(elements, lanes), row
+    work = issues * intervals[name]
+    return on_tiles(
+        machine, read, written, work, levels * latency[name], lane_ops({name: 1}, elements)
+    )
+
+
 def window_price(machine: M, kind, taps, outputs, weighted: str, block, read, written) -> Price:
     """``weighted``: the type of the elements, where there are weights."""
     vector = machine["vector"]
