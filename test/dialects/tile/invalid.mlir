@@ -812,6 +812,8 @@ func.func @epilogue_of_sums() {
   ^bb0(%acc: f16):
     tile.yield %acc : f16
   }
+  func.return
+}
 
 // -----
 
