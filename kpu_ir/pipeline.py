@@ -43,7 +43,7 @@ from kpu_ir.tuning.choice import Choice
 from kpu_ir.tuning.kernel_fuse_by_cost import KernelFuseByCostPass
 from kpu_ir.tuning.kernel_pin_l3 import KernelPinL3Pass
 from kpu_ir.tuning.kernel_schedule import KernelSchedulePass
-from kpu_ir.tuning.score import Objective
+from kpu_ir.tuning.objective import Objective
 from kpu_ir.tuning.session import session
 
 

@@ -32,7 +32,8 @@ from kpu_ir.lowering.space import Space
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.cache import Cache
 from kpu_ir.tuning.moves import Moves
-from kpu_ir.tuning.score import Effort, time_schedule
+from kpu_ir.tuning.objective import Effort
+from kpu_ir.tuning.score import time_schedule
 from kpu_ir.tuning.search import Search
 from kpu_ir.tuning.session import session
 

@@ -29,7 +29,7 @@ from kpu_ir.sim.program.program import Program, load_program
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.package import ROOT as PACKAGE
 from kpu_ir.tuning.cache import Cache
-from kpu_ir.tuning.score import Effort, Objective
+from kpu_ir.tuning.objective import Effort, Objective
 from kpu_ir.tuning.search import Search
 
 ROOT = PACKAGE.parent

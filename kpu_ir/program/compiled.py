@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from xdsl.dialects.builtin import ModuleOp
 
-from kpu_ir.interpreters.kernel import evaluate
 from kpu_ir.machine import Machine
-from kpu_ir.passes.kernel_layers import KernelLayersPass
 from kpu_ir.program.batches import Batch, run_batch
 from kpu_ir.program.command import command_of
 from kpu_ir.program.inputs import by_name, check_inputs, type_text
@@ -27,7 +25,6 @@ from kpu_ir.report.summary import Summary, summarise
 from kpu_ir.sim.program.program import Port, Program
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.sim.time.model import TimeModel
-from kpu_ir.sim.values.values import ValueModel
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import path_of
 from kpu_ir.support.lines import allowed, listed, shortened
@@ -35,6 +32,9 @@ from kpu_ir.support.types import Array
 from kpu_ir.text.places import in_file
 from kpu_ir.text.printing import print_module
 from kpu_ir.tuning.choice import Choice
+
+if TYPE_CHECKING:
+    from kpu_ir.sim.values.values import ValueModel
 
 
 @dataclass(repr=False)
@@ -69,6 +69,8 @@ class Compiled:
 
     @cached_property
     def _values(self) -> ValueModel:
+        from kpu_ir.sim.values.values import ValueModel
+
         return ValueModel(self.program)
 
     @property
@@ -101,6 +103,8 @@ class Compiled:
         module = self.stages[stage]
         if stage == "kernel":
             module = module.clone()
+            from kpu_ir.passes.kernel_layers import KernelLayersPass
+
             KernelLayersPass().apply(context(), module)
         return print_module(module, elide)
 
@@ -171,6 +175,8 @@ class Compiled:
             raise KpuError(
                 "there is no kernel IR with values to compare with", hint="start from kernel IR"
             )
+        from kpu_ir.interpreters.kernel import evaluate
+
         results = evaluate(self.stages["kernel"], list(self.checked(inputs).values()))
         return dict(zip((p.name for p in self.program.outputs), results))
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.lines import a_kind, allowed
-from kpu_ir.tuning.score import Objective, SearchEffort
+from kpu_ir.tuning.objective import Objective, SearchEffort
 
 Fuse = Literal["none", "epilogue", "full"]
 Progress = Callable[[str], None]

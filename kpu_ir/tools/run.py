@@ -289,16 +289,13 @@ def obtain(
     """The program, saved or kept or compiled now, and the inputs that were given, checked."""
     from dataclasses import replace
 
-    from kpu_ir.frontends.read import read
     from kpu_ir.lowering.schedule import Schedule
     from kpu_ir.machine import Machine
-    from kpu_ir.pipeline import compile
     from kpu_ir.program.arrays import ArrayFile, check_names
     from kpu_ir.program.cache import key_of, through
     from kpu_ir.program.compiled import open
     from kpu_ir.program.inputs import check_inputs, ports
     from kpu_ir.program.options import Options
-    from kpu_ir.program.stages import lacks_values, stage_of
 
     shapes = shapes_of(args.shape)
     ir = args.file == "-" or args.file.endswith(".mlir")
@@ -332,6 +329,10 @@ def obtain(
             raise KpuError(e.message, place, e.hint) from None
 
     def build() -> Compiled:
+        from kpu_ir.frontends.read import read
+        from kpu_ir.pipeline import compile
+        from kpu_ir.program.stages import lacks_values, stage_of
+
         nonlocal elided
         with placed(args.file):
             module = read(args.file, shapes, fixed, values=not args.no_values)

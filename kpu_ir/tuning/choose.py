@@ -16,7 +16,7 @@ from kpu_ir.machine import Machine
 from kpu_ir.passes.kernel_decompose import KernelDecomposePass
 from kpu_ir.passes.kernel_fuse_elementwise import KernelFuseElementwisePass
 from kpu_ir.tuning.budget import whole
-from kpu_ir.tuning.score import Objective, SearchEffort
+from kpu_ir.tuning.objective import Objective, SearchEffort
 from kpu_ir.tuning.search import Search
 from kpu_ir.tuning.session import current
 from kpu_ir.tuning.workers import search_all

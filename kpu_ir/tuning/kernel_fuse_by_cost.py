@@ -15,7 +15,7 @@ from kpu_ir.passes.kernel_fuse_elementwise import APART
 from kpu_ir.passes.kernel_fusion_candidates import KernelFusionCandidatesPass
 from kpu_ir.tuning.choose import separate, weigh
 from kpu_ir.tuning.fusion import decide, unfused
-from kpu_ir.tuning.score import Objective
+from kpu_ir.tuning.objective import Objective
 from kpu_ir.tuning.session import session
 from kpu_ir.tuning.whole import Whole, replace_by
 

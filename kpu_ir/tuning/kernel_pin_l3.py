@@ -12,7 +12,7 @@ from xdsl.passes import ModulePass
 
 from kpu_ir.machine.attr import machine_of
 from kpu_ir.tuning.choose import kernels_of, look_ahead, weigh
-from kpu_ir.tuning.score import Objective
+from kpu_ir.tuning.objective import Objective
 from kpu_ir.tuning.session import session
 from kpu_ir.tuning.whole import Whole
 

@@ -15,7 +15,7 @@ from kpu_ir.lowering.schedule import ATTRIBUTE
 from kpu_ir.machine.attr import machine_of
 from kpu_ir.text.places import at_call
 from kpu_ir.tuning.choose import chooser, kernels_of, look_ahead, weigh
-from kpu_ir.tuning.score import Objective
+from kpu_ir.tuning.objective import Objective
 from kpu_ir.tuning.session import session
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
-from typing import Literal
 
 from xdsl.dialects.func import FuncOp
 
@@ -15,13 +14,9 @@ from kpu_ir.sim.time.clock import Timing
 from kpu_ir.sim.time.energy import energy
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.kernels import KernelModel
+from kpu_ir.tuning.objective import Objective
 from kpu_ir.tuning.seen import seen_by
 from kpu_ir.tuning.session import current
-
-Objective = Literal["cycles", "bytes", "energy", "edp"]
-Effort = Literal["quick", "full"]
-SearchEffort = Literal["none", "quick", "full"]
-"""How long schedules are looked for; ``none`` takes the default ones."""
 
 
 def score(timing: Timing, machine: Machine, objective: Objective) -> tuple[float, float]:

@@ -24,7 +24,8 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.budget import divided
 from kpu_ir.tuning.cache import Cache, cache_path
 from kpu_ir.tuning.moves import Moves
-from kpu_ir.tuning.score import Effort, Objective, digest_of, score, time_schedule
+from kpu_ir.tuning.objective import Effort, Objective
+from kpu_ir.tuning.score import digest_of, score, time_schedule
 from kpu_ir.tuning.session import current, session
 
 BUDGET: dict[str, int] = {"quick": 72, "full": 1500}

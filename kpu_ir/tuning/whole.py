@@ -28,8 +28,9 @@ from kpu_ir.text.places import at_call
 from kpu_ir.tuning.choice import Choice, Cost, better
 from kpu_ir.tuning.choose import SearchEffort, chooser, kernels_of, look_ahead, separate
 from kpu_ir.tuning.kernels import KernelModel
+from kpu_ir.tuning.objective import Objective
 from kpu_ir.tuning.pinning import pin
-from kpu_ir.tuning.score import Objective, digest_of
+from kpu_ir.tuning.score import digest_of
 from kpu_ir.tuning.session import session
 
 Mode = Literal["none", "epilogue"]

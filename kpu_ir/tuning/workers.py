@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # a worker imports this file first, and must begin to watch i
 
     from kpu_ir.lowering.schedule import Schedule
     from kpu_ir.machine import Machine
-    from kpu_ir.tuning.score import Effort, Objective
+    from kpu_ir.tuning.objective import Effort, Objective
 
 SECONDS: dict[str, float] = {"quick": 0.05, "full": 0.8}
 """About what a kernel takes."""
