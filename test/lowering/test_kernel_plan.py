@@ -61,10 +61,10 @@ def pin(draw, func, strategy, machine: Machine) -> None:
     func.attributes[L3_BYTES] = IntegerAttr(room, i64)
 
 
-def figures(make) -> object:
+def figures(make, time=time_program) -> object:
     """What a program takes, all of it; or why there is none."""
     try:
-        timing = time_program(make())
+        timing = time(make())
     except KpuError as e:
         return str(e)
     return dataclasses.replace(timing, stepped=0)
@@ -91,3 +91,14 @@ def test_the_search_s_way_is_that_through_ir(data):
 
             expected = figures(through_ir)
             assert figures(lambda: kernel.program(schedule, machine)) == expected
+            shared(draw, kernel, schedule, machine, expected)
+
+
+def shared(draw, kernel: KernelModel, schedule: Schedule, machine: Machine, expected) -> None:
+    """Schedules that differ in depths only share what is made of them, and none of their figures."""
+    for _ in range(2):
+        assert figures(lambda: kernel.timed(schedule, machine), lambda t: t) == expected
+        depth = st.integers(1, 12)
+        bent = {name: draw(depth) for name in ("depth", "l3_depth", "out_depth", "defer")}
+        schedule = dataclasses.replace(schedule, **bent)
+        expected = figures(lambda s=schedule: kernel.program(s, machine))
