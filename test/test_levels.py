@@ -106,7 +106,7 @@ def with_drawn_schedules(draw, module, machine) -> None:
             elif cut.kind == "rows":
                 tile = tuple(draw(st.integers(1, n)) for n in cut.full)
                 cuts = sum(cut.extent(a, tile[a]) < cut.full[a] for a in cut.reduced)
-                forms = ["", "online"] if cut.statistics and cuts == 1 else [""]
+                forms = ["", "online"] if cut.statistics and cuts else [""]
                 chosen = dataclasses.replace(chosen, tile=tile, passes=draw(st.sampled_from(forms)))
             elif cut.kind == "horizontal":
                 tile = tuple(draw(st.integers(1, n)) for n in cut.extents)

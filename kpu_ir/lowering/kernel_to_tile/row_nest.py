@@ -37,11 +37,11 @@ class RowNest:
         self.tiles: dict[SSAValue, Tile] = {}
         self.pieces = [a for a in rows.reduced if self.sizes[a] < rows.full[a]]
         self.statistics = rows.statistics if schedule.passes else None
-        if schedule.passes and (self.statistics is None or len(self.pieces) != 1):
+        if schedule.passes and (self.statistics is None or not self.pieces):
             raise KpuError(
                 f"{ATTRIBUTE}: passes = '{schedule.passes}' says nothing here",
                 nest.function.where,
-                "it is for a softmax or a norm whose rows are cut in one dimension",
+                "it is for a softmax or a norm of rows that a tile does not hold",
             )
         if self.pieces and not rows.even:
             raise KpuError("rows of different extents are not read in pieces", nest.function.where)
@@ -149,25 +149,41 @@ class RowNest:
         for op in one.reductions:
             self.tiles[op.result] = self.alloc(op.result)
         before = dict(self.tiles)
-        online = None if pair is None else (_Powers if pair.powers else _Squares)(self, pair)
-        if online is not None:  # the first piece stands before the others: they go on from it
-            self.piece(one, online)
-            online.begun, self.tiles = True, dict(before)
-        for axis in (None, *self.pieces):
+        if pair is None:
+            self.loops(one, None, [(axis, 0) for axis in self.pieces], before)
+            return
+        online = (_Powers if pair.powers else _Squares)(self, pair)
+        self.loops(one, online, [], before)
+        online.begun = True
+        # The others go on from the first piece: the rest of its line, then the rest of the lines.
+        for i, axis in reversed(list(enumerate(self.pieces))):
+            inner = [(a, 0) for a in self.pieces[i + 1 :]]
+            self.loops(one, online, [(axis, self.sizes[axis]), *inner], before)
+        online.finish()
+
+    def loops(
+        self,
+        one: Pass,
+        online: _Online | None,
+        loops: Sequence[tuple[int, int]],
+        before: dict[SSAValue, Tile],
+    ) -> None:
+        """Loops over pieces, by their dimensions and where they start; 0 in the others. What is
+        loaded does not depend on more loops than those around it. ``before``: what stands outside."""
+        self.tiles = dict(before)
+        for axis, start in (None, 0), *loops:
             if axis is not None:
-                start = 0 if online is None else self.sizes[axis]
-                self.at[axis] = self.nest.loop(rows.full[axis], self.sizes[axis], f"r{axis}", start)
+                full, size = self.rows.full[axis], self.sizes[axis]
+                self.at[axis] = self.nest.loop(full, size, f"r{axis}", start)
             for value in one.sources:
-                cut = [a for a in self.pieces if rows.shapes[value][a] > 1]
+                cut = [a for a, _ in loops if self.rows.shapes[value][a] > 1]
                 if all(self.at[a] is not None for a in cut):
                     self.load(value)
         self.piece(one, online)
-        self.nest.close(len(self.pieces))
-        for axis in self.pieces:
+        self.nest.close(len(loops))
+        for axis, _ in loops:
             self.at[axis] = None
         self.tiles = before
-        if online is not None:
-            online.finish()
 
     def piece(self, one: Pass, online: _Online | None) -> None:
         """What a pass does with a piece of the rows."""

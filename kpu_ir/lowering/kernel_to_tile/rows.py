@@ -137,8 +137,6 @@ class Rows(RowKernel):
             passes = self.online if form else self.passes
             vector = self._vector(passes, form, machine) * prod(self.full) // lanes
             for tile in tiles:
-                if form and sum(tile[a] < self.full[a] for a in self.reduced) != 1:
-                    continue
                 moved = self._moved(passes, tile)
                 least = moved // wide
                 steps = prod(ceildiv(n, t) for n, t in zip(self.full, tile)) * len(passes)
