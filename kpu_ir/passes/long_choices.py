@@ -46,9 +46,10 @@ def split_choice(op: Choice, machine: Machine) -> list[Choice]:
     shape, axis = tensor_type(op.source).get_shape(), op.dimension
     count = op.count if isinstance(op, kernel.TopKOp) else 1
     piece = piece_of(shape[axis], count, tensor_type(op.source).element_type, machine)
-    if not piece or prod(shape[axis + 1 :]) != 1:
+    inner = prod(shape[axis + 1 :])
+    if not piece or (inner != 1 and isinstance(op, kernel.TopKOp)):
         return []
-    split = _Split(op, shape[axis] // piece, piece)
+    split = _Split(op, shape[axis] // piece, piece, inner)
     results = split.largest(op, count) if isinstance(op, kernel.TopKOp) else split.place(op)
     put(op, split.made, results)
     return [one for one in split.made if isinstance(one, kernel.ArgReduceOp | kernel.TopKOp)]
@@ -68,12 +69,12 @@ def piece_of(extent: int, count: int, kind: Any, machine: Machine) -> int:
 
 
 class _Split:
-    """Kernels in the making, for rows of ``pieces`` x ``length``."""
+    """Kernels in the making, for rows of ``pieces`` x ``length``, ``inner`` of them side by side."""
 
-    def __init__(self, op: Choice, pieces: int, length: int) -> None:
+    def __init__(self, op: Choice, pieces: int, length: int, inner: int) -> None:
         self.made: list[Operation] = []
-        self.pieces, self.length = pieces, length
-        rows = tensor_type(op.source).element_count() // (pieces * length)
+        self.pieces, self.length, self.inner = pieces, length, inner
+        rows = tensor_type(op.source).element_count() // (pieces * length * inner)
         self.rows, self.source = rows, op.source
         self.shape = tensor_type(op.results[-1]).get_shape()
 
@@ -93,9 +94,11 @@ class _Split:
         return self.add(kernel.MapOp(values, body, element))
 
     def best(self, kind: str) -> SSAValue:
-        """The largest element of each piece, rows x pieces."""
-        cut = self.view(self.source, self.rows, self.pieces, self.length)
-        return self.view(self.add(kernel.ReduceOp(kind, cut, [2])), self.rows, self.pieces)
+        """The largest element of each piece, rows x pieces (x inner)."""
+        side = () if self.inner == 1 else (self.inner,)
+        cut = self.view(self.source, self.rows, self.pieces, self.length, *side)
+        best = self.add(kernel.ReduceOp(kind, cut, [2]))
+        return self.view(best, self.rows, self.pieces, *side)
 
     def numbered(self, places: SSAValue, each: int) -> SSAValue:
         """Places in rows of ``each`` as places in all rows, one behind the other."""
@@ -110,11 +113,24 @@ class _Split:
         found = self.add(kernel.GatherOp(table, self.numbered(places, self.pieces), 0))
         return self.view(found, self.rows, count * self.length)
 
+    def columns(self, places: SSAValue) -> SSAValue:
+        """The elements of the pieces at ``places`` (rows x 1 x inner): rows x length x inner."""
+        pieces, length, inner = self.pieces, self.length, self.inner
+        shapes = ((self.rows, 1, 1), (1, length, 1), (1, 1, inner))
+        numbers = [self.add(counting(i64, shape)) for shape in shapes]
+        at = self.map(
+            lambda p, r, j, c: ((p + r * pieces) * length + j) * inner + c, places, *numbers
+        )
+        return self.add(
+            kernel.GatherOp(self.view(self.source, tensor_type(self.source).element_count()), at, 0)
+        )
+
     def place(self, op: kernel.ArgReduceOp) -> Sequence[SSAValue]:
         """Where the largest stands: in which piece, and where in it."""
         kind, last = op.kind_name, bool(op.last)
         piece = self.add(kernel.ArgReduceOp(kind, self.best(kind), 1, last))
-        inside = self.add(kernel.ArgReduceOp(kind, self.chosen(piece, 1), 1, last))
+        found = self.chosen(piece, 1) if self.inner == 1 else self.columns(piece)
+        inside = self.add(kernel.ArgReduceOp(kind, found, 1, last))
         place = self.map(lambda p, i: p * self.length + i, piece, inside)
         return [self.view(place, *self.shape)]
 
