@@ -60,6 +60,8 @@ class Kernel:
         for node in self.all(self.f.body):
             if isinstance(node, r.Matmul):
                 self.begun.add(node.into)
+                if node.sums is not None:
+                    self.begun.add(node.sums)
             elif isinstance(node, r.Put | r.Map | r.Reduce | r.Rowwise | r.Windowed):
                 given.add(node.into)
             elif isinstance(node, r.Move):
@@ -506,28 +508,31 @@ class Model:
         extra = list(node.extra) if ends else []
         block = node.epilogue.block if ends and node.epilogue else None
         bits, element = node.lhs.ring.bits, str(node.lhs.element)
-        out = r.packed(node.into.ring.bits, (count, m, n))
+        into = node.into if ends or node.sums is None else node.sums
+        out = r.packed(into.ring.bits, (count, m, n))
+        sums = r.packed(self.sum_bits(node), (count, m, n))
         p = price.product_price(
-            self.m,
-            node.dataflow.short,
-            element,
-            bits,
-            count,
-            m,
-            n,
-            k,
-            not begins,
-            block,
-            out,
-            out,
+            self.m, node.dataflow.short, element, bits, count, m, n, k, not begins, block, out, sums,
             self.bytes(extra),
-        )
-        gate = "free" if node.into in self.kernel.begun else "ready"
-        if not begins and gate == "free":
-            gate = ""
-        self.compute(node, p, [node.lhs, node.rhs, *extra], node.into, gate, 2)
-        self.holds(node.into, (*batch, m, *positions))
+        )  # fmt: skip
+        operands, apart = [node.lhs, node.rhs, *extra], ends and node.sums is not None
+        own = (node.into if node.sums is None else node.sums) in self.kernel.begun
+        gate = self.gate(into)
+        if own and not apart and (not begins or node.sums is not None):
+            gate = ""  # sums that only products write
+        if not own and apart and not begins:
+            operands.append(node.sums)
+        self.compute(node, p, operands, into, gate, 2)
+        self.holds(into, (*batch, m, *positions))
         return True
+
+    def sum_bits(self, node: r.Matmul) -> int:
+        """Of an element of a partial sum: 32 at least, unless an epilogue says otherwise."""
+        if node.sums is not None:
+            return node.sums.ring.bits
+        if node.epilogue is None:
+            return max(32, node.into.ring.bits)
+        return r.bits_of(node.epilogue.block.args[0].type)
 
     def gate(self, into) -> str:
         return "free" if into in self.kernel.begun else "ready"

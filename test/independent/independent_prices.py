@@ -366,7 +366,7 @@ def product_price(
         interval = intervals["multiply"] * k + intervals["add"] * adds + own
         if adds:
             ops["add"] = ops.get("add", 0) + 1
-        read = size(batch * m * k * (1 + n)) + adds * out_bytes + extra
+        read = size(batch * m * k * (1 + n)) + adds * sum_bytes + extra
         counts = lane_ops(ops, outputs) | {f"vector_macs.{element}": outputs * k}
         work = up(outputs, vector["lanes"]) * interval
         return on_tiles(

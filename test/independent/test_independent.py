@@ -9,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from independent_model import Model
 
-from kpu_ir import Machine
-from kpu_ir.sim.program.program import Program
+from kpu_ir import Graph, Machine, Options
+from kpu_ir.bench.workloads import digits, kernels, outlined
+from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule
+from kpu_ir.pipeline import lower
+from kpu_ir.sim.program.program import Program, load_program
 from kpu_ir.sim.time.model import time_program
 from kpu_ir.support.errors import KpuError
 
@@ -82,6 +85,19 @@ def lowered(draw, graph, machine, modules):
         levels.load_program = load
 
 
+@pytest.mark.parametrize("flow", ["os", "ws", "is"])
+@pytest.mark.parametrize("kind", ["f16", "i8"])
+def test_sums_of_short_types_agree(flow, kind):
+    """Partial sums have a tile of their own, of 32 bits."""
+    graph = Graph()
+    graph.output("y", graph.input("x", (40, 200), kind) @ graph.input("w", (200, 56), kind))
+    module, machine = outlined(graph.module()), Machine.preset("honest")
+    for func in kernels(module).values():
+        func.attributes[ATTRIBUTE] = Schedule(tile=(32, 32, 48), dataflow=flow).to_attr()
+    module = lower(module, machine, Options(search="none"))["dma"]
+    compare(load_program(module, machine), module)
+
+
 def test_it_imports_nothing_of_the_simulator():
     for name in ("independent_model", "independent_prices"):
         text = (Path(__file__).parent / f"{name}.py").read_text()
@@ -90,10 +106,6 @@ def test_it_imports_nothing_of_the_simulator():
 
 @pytest.mark.parametrize("preset", ["ideal", "honest"])
 def test_a_whole_network_agrees(preset):
-    from kpu_ir.bench.workloads import digits, outlined
-    from kpu_ir.pipeline import Options, lower
-    from kpu_ir.sim.program.program import load_program
-
     machine = Machine.preset(preset)
     module = lower(outlined(digits()), machine, Options(search="none"))["dma"]
     compare(load_program(module, machine), module)
