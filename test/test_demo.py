@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import kpu_ir
-from kpu_ir.report.summary import differences
+from kpu_ir.report.precision import differences
 
 onnx = pytest.importorskip("onnx", reason="the models are ONNX files")
 

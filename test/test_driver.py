@@ -12,8 +12,8 @@ import pytest
 import kpu_ir
 from kpu_ir import Graph, KpuError, Machine, Options
 from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.report.precision import differences
 from kpu_ir.report.screen import text as screen
-from kpu_ir.report.summary import differences
 from kpu_ir.report.words import in_words, size
 
 

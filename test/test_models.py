@@ -15,7 +15,7 @@ import pytest
 
 import kpu_ir
 from kpu_ir.bench import models as bench
-from kpu_ir.report.summary import differences
+from kpu_ir.report.precision import differences
 
 pytest.importorskip("onnx", reason="reading models needs onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the oracle is onnxruntime")

@@ -20,9 +20,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from kpu_ir.report.precision import differences
 from kpu_ir.report.profile import WIDE
 from kpu_ir.report.screen import console
-from kpu_ir.report.summary import advances, differences
+from kpu_ir.report.summary import advances
 from kpu_ir.report.words import plural, words
 from kpu_ir.sim.program.plan import Write, steps
 from kpu_ir.sim.values.values import ValueModel

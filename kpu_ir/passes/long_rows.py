@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from xdsl.ir import SSAValue
@@ -11,6 +12,7 @@ from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.machine import Machine
 from kpu_ir.passes.kernel_build import put
 from kpu_ir.scalar.tracing import trace
+from kpu_ir.scalar.widening import working_type
 from kpu_ir.support.types import bits_of
 
 SLOTS = 3
@@ -26,12 +28,13 @@ def has_room(op: kernel.ScanOp | kernel.TopKOp, machine: Machine) -> bool:
 
 def scan(op: kernel.ScanOp, machine: Machine) -> None:
     """A long row is one of blocks: each is scanned by itself, and what all blocks before it come to
-    is added (or multiplied) to its elements."""
+    is added (or multiplied) to its elements. Short floats are f32 until then."""
     if has_room(op, machine):
         return
     kind, axis = tensor_type(op.source), op.dimension
     shape = kind.get_shape()
-    most = min(machine.l2.bytes, machine.l3.bytes) * 7 // (2 * SLOTS * bits_of(kind.element_type))
+    element, wide = kind.element_type, working_type(kind.element_type)
+    most = min(machine.l2.bytes, machine.l3.bytes) * 7 // (2 * SLOTS * bits_of(wide))
     count = -(-shape[axis] // max(1, most))
     size = -(-shape[axis] // count)
     short = count * size - shape[axis]
@@ -41,7 +44,13 @@ def scan(op: kernel.ScanOp, machine: Machine) -> None:
         made.append(one)
         return one.result
 
+    def mapped(formula: Callable[..., Any], *inputs: SSAValue) -> SSAValue:
+        body, out = trace(formula, [tensor_type(v).element_type for v in inputs])
+        return add(kernel.MapOp(inputs, body, out))
+
     source, back = op.source, bool(op.backward)
+    if wide != element:
+        source = mapped(lambda x: x.to(wide), source)
     low, high = (
         [short * (a == axis and end) for a in range(len(shape))] for end in (back, not back)
     )
@@ -52,8 +61,7 @@ def scan(op: kernel.ScanOp, machine: Machine) -> None:
     earlier = add(kernel.ScanOp(op.kind_name, totals, axis, back, True))
     inside = add(kernel.ScanOp(op.kind_name, blocks, axis + 1, back, bool(op.exclusive)))
     times = op.kind_name == "mul"
-    body, element = trace(lambda a, b: a * b if times else a + b, [kind.element_type] * 2)
-    both = add(kernel.MapOp([inside, earlier], body, element))
+    both = mapped(lambda a, b: (a * b if times else a + b).to(element), inside, earlier)
     result = add(kernel.ReshapeOp(both, tensor_type(source).get_shape()))
     if short:
         result = add(kernel.SliceOp(result, low, [1] * len(shape), shape))

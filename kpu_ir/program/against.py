@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from xdsl.dialects.builtin import AnyFloat
+
 from kpu_ir.program.compiled import Compiled
-from kpu_ir.report.summary import differences
+from kpu_ir.report.precision import differences, spacing
 from kpu_ir.sim.program.program import Port
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.types import Array, bits_of
+from kpu_ir.support.types import Array, accumulator_type
 
 TOLERANCE = 1e-4
 """Of an output's largest value: what another order of f32 sums explains."""
@@ -84,12 +86,10 @@ def compare_with(
 
 def _allowed(port: Port) -> float:
     """What rounding explains in a type."""
-    kind = str(port.type.element_type)
-    if kind in ("f16", "bf16"):
-        return 4 * 2.0 ** -(11 if kind == "f16" else 8)
-    return (
-        0.0 if kind.startswith(("i", "s", "u")) and bits_of(port.type.element_type) else TOLERANCE
-    )
+    kind = port.type.element_type
+    if not isinstance(kind, AnyFloat):
+        return 0.0
+    return TOLERANCE if accumulator_type(kind) == kind else 2 * spacing(kind)
 
 
 def _paired(

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
 from kpu_ir.machine import Machine
@@ -169,15 +170,17 @@ class Compiled:
         """Whether there is kernel IR with all of its values."""
         return "kernel" in self.stages and not lacks_values(self.stages["kernel"])
 
-    def reference(self, inputs: Mapping[str, Any]) -> dict[str, Array]:
-        """Outputs by name, computed by the NumPy reference of the ``kernel`` stage."""
+    def reference(self, inputs: Mapping[str, Any], exact: bool = False) -> dict[str, Array]:
+        """Outputs by name, computed by the NumPy reference of the ``kernel`` stage; ``exact``: all
+        floats in float64, and none rounded to its type."""
         if not self.has_reference:
             raise KpuError(
                 "there is no kernel IR with values to compare with", hint="start from kernel IR"
             )
         from kpu_ir.interpreters.kernel import evaluate
 
-        results = evaluate(self.stages["kernel"], list(self.checked(inputs).values()))
+        given = list(self.checked(inputs).values())
+        results = evaluate(self.stages["kernel"], given, np.float64 if exact else None)
         return dict(zip((p.name for p in self.program.outputs), results))
 
 

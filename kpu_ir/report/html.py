@@ -391,6 +391,11 @@ def report(compiled: Run, summary: Summary, command: str) -> str:
         compared = (
             f"; outputs differ from the reference by {summary.max_rel_error:.2g} of the largest"
         )
+    if summary.error_steps is not None:
+        compared += (
+            f" (one in float64: {summary.error_steps:.3g} steps of {summary.short_type}, where rounding "
+            f"the exact result once takes {summary.rounding_steps:.3g})"
+        )
     sections = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="soft">{summary.operations:,} operations of {len(timing.busy)} engines in '

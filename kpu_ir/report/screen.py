@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from kpu_ir.report.precision import error_in_words
 from kpu_ir.report.summary import Summary
 from kpu_ir.report.words import NAMES, in_words, percent, plural, size, words
 
@@ -96,11 +97,12 @@ def render(
         kinds = " and ".join(summary.vector_types)
         line(f"  products of {kinds} are on the vector engine: the array does not multiply {kinds}")
     line(f"  {coverage(summary)}")
-    if summary.max_abs_error is not None:
-        line(
-            f"  against the reference: largest difference {summary.max_abs_error:.3g}, "
-            f"{summary.max_rel_error:.3g} of the largest value"
-        )
+    if summary.error is not None:
+        name = "the reference" if summary.short_type is None else "a reference in float64"
+        first, *more = error_in_words(summary.error)
+        line(f"  against {name}: {first}")
+        for text in more:
+            line(f"  {text}")
     table = Table(box=None, padding=(0, 2), show_header=True, header_style="dim")
     for heading in ("", "read", "written"):
         table.add_column(heading, justify="right" if heading else "left")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from kpu_ir.machine.area import area, leakage_watts
 from kpu_ir.machine.settings import flat
 from kpu_ir.report.costs import costs_of
 from kpu_ir.report.origin import Origin
+from kpu_ir.report.precision import Error
 from kpu_ir.report.run import Run
 from kpu_ir.sim.program.plan import Fetch, Loop, Matmul, Move, Node, Plan, Write, steps
 from kpu_ir.sim.program.program import Program
@@ -132,7 +132,10 @@ class Summary:
       ``together``.
     * ``area_mm2``: of the machine, by part (docs/area.md). ``power_w``: energy over seconds (``dynamic``, external
       memory's too), and ``leakage``.
-    * ``max_rel_error``: max |got - expected| / max |expected| of each output, the worst.
+    * ``max_rel_error``: max |got - expected| / max |expected| of each output, the worst. Where the model
+      has floats shorter than f32 what is expected is exact (float64), ``short_type`` is the shortest,
+      ``error_steps`` the error in steps of it at the largest value, and ``rounding_steps`` that of rounding the exact
+      result once.
     """
 
     outputs: str
@@ -171,6 +174,9 @@ class Summary:
     kernels: list[KernelRow]
     max_abs_error: float | None
     max_rel_error: float | None
+    short_type: str | None
+    error_steps: float | None
+    rounding_steps: float | None
     compile_seconds: float
     simulate_seconds: float
     operations: int
@@ -184,27 +190,19 @@ class Summary:
             f"{self.roofline_fraction:.1%} of the roofline, {kernels}>"
         )
 
+    @property
+    def error(self) -> Error | None:
+        """That of the outputs, if they were compared."""
+        if self.max_abs_error is None or self.max_rel_error is None:
+            return None
+        kind = self.short_type or ""
+        return Error(
+            self.max_abs_error, self.max_rel_error, kind, self.error_steps, self.rounding_steps
+        )
+
     def to_json(self) -> str:
         """One JSON object."""
         return json.dumps(asdict(self), indent=2, allow_nan=False)
-
-
-def differences(got: Mapping[str, Array], expected: Mapping[str, Array]) -> tuple[float, float]:
-    """max |got - expected|, and that over max |expected|, of the outputs that are worst in it.
-
-    A NaN or an infinity that only one of them has counts as the largest float.
-    """
-    absolute = relative = 0.0
-    for name, want in expected.items():
-        have, ref = got[name].astype(np.float64), want.astype(np.float64)
-        with np.errstate(invalid="ignore", over="ignore"):
-            apart = np.abs(have - ref)
-        apart = np.where((have == ref) | (np.isnan(have) & np.isnan(ref)), 0.0, apart)
-        worst = float(np.max(np.nan_to_num(apart, nan=np.inf, posinf=np.inf), initial=0.0))
-        scale = float(np.max(np.abs(ref), initial=0.0, where=np.isfinite(ref)))
-        absolute = max(absolute, worst)
-        relative = max(relative, worst / scale if scale else worst)
-    return min(absolute, sys.float_info.max), min(relative, sys.float_info.max)
 
 
 def check_figures(machine: Machine) -> None:
@@ -349,7 +347,7 @@ def summarise(
     compiled: Run,
     timing: Timing,
     simulate_seconds: float,
-    errors: tuple[float, float] | None = None,
+    error: Error | None = None,
     command: str = "",
 ) -> Summary:
     """The figures of a compiled program's run; ``command`` is what gave them, if it was one.
@@ -376,7 +374,7 @@ def summarise(
     compulsory = max(limits["compute"], needed / machine.bandwidth["dma"])
     origin = Origin.of(machine, command or compiled.command)
     return Summary(
-        outputs="compared with the reference" if errors else "not compared",
+        outputs="compared with the reference" if error else "not compared",
         version=origin.version,
         command=origin.command,
         source=compiled.source,
@@ -426,8 +424,11 @@ def summarise(
         area_mm2=area(machine).parts,
         power_w=power(energy(counts, machine).total, machine.seconds(cycles), machine),
         kernels=rows,
-        max_abs_error=errors[0] if errors else None,
-        max_rel_error=errors[1] if errors else None,
+        max_abs_error=error.absolute if error else None,
+        max_rel_error=error.relative if error else None,
+        short_type=(error.kind or None) if error else None,
+        error_steps=error.steps if error else None,
+        rounding_steps=error.rounding if error else None,
         compile_seconds=compiled.compile_seconds,
         simulate_seconds=simulate_seconds,
         operations=timing.operations,

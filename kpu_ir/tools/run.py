@@ -575,7 +575,8 @@ def simulate(
     say: Callable[[str], None],
 ) -> tuple[Summary, dict[str, Any]]:
     """The figures of a run and its outputs, none without inputs."""
-    from kpu_ir.report.summary import differences, summarise
+    from kpu_ir.report.precision import error_of, shortest_float
+    from kpu_ir.report.summary import summarise
 
     began = time.perf_counter()
     say("timing")
@@ -585,11 +586,13 @@ def simulate(
         say("simulating values")
         outputs = compiled(inputs)
     seconds = time.perf_counter() - began
-    errors = None
+    error = None
     if inputs is not None and compiled.has_reference:
         say("computing the reference")
-        errors = differences(outputs, compiled.reference(inputs))
-    return summarise(compiled, timing, seconds, errors, args.command), outputs
+        short = shortest_float(compiled.stages["kernel"])
+        exact = {} if short is None else {"exact": True}
+        error = error_of(outputs, compiled.reference(inputs, **exact), short)
+    return summarise(compiled, timing, seconds, error, args.command), outputs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -58,8 +58,8 @@ def used(program: Any, folder: Folder, data: bytes) -> None:
     import numpy as np
 
     from kpu_ir.interpreters.arguments import drawn
+    from kpu_ir.report.precision import differences
     from kpu_ir.report.screen import html, text
-    from kpu_ir.report.summary import differences
     from kpu_ir.report.trace import write_trace
 
     for level in program.stages:
