@@ -18,7 +18,7 @@ from kpu_ir.explore.store import Store
 from kpu_ir.explore.study import Results, settings_text
 from kpu_ir.report.html import bars, scaled, table
 from kpu_ir.report.page import page
-from kpu_ir.report.words import NAMES, size
+from kpu_ir.report.words import NAMES, plural, size
 from kpu_ir.support.files import write_atomically
 from kpu_ir.support.names import shown
 from kpu_ir.support.package import __version__
@@ -37,11 +37,11 @@ def study_page(results: Results, folder: Path, command: str) -> str:
     for design in results.designs:
         counts[design.status] = counts.get(design.status, 0) + 1
     said = ", ".join(f"{n:,} {status}" for status, n in counts.items())
-    title = f"Study {spec.name}"
+    title = f"Study: {spec.name}"
     sections = [
         f"<style>{STYLE}</style>",
         f"<h1>{escape(title)}</h1>",
-        f'<p class="soft">{len(results.designs):,} machines, {len(spec.workloads)} workloads: '
+        f'<p class="soft">{plural(len(results.designs), "machine")}, {plural(len(spec.workloads), "workload")}: '
         f"{escape(said)}. Base machine: {escape(spec.machine.name)}; search {spec.options.search}.</p>",
         tiles(results),
         "<h2>Front</h2>",
@@ -289,5 +289,5 @@ def slower(results: Results) -> str:
     )
     return (
         f"<p>{len(found):,} pairs: what is better and slower is a choice that the search did not make, "
-        f'or a cost of size. A longer search (<code>search = "full"</code>) finds more.</p><ul>{items}</ul>{more}'
+        f"or a cost of size. Look with a longer search before they are believed.</p><ul>{items}</ul>{more}"
     )

@@ -14,6 +14,7 @@ from kpu_ir import KpuError, Machine, Options, Study
 from kpu_ir.explore import drive
 from kpu_ir.explore.drive import Local
 from kpu_ir.explore.evaluate import MEASURED, Point, evaluate
+from kpu_ir.explore.pareto import hypervolume
 from kpu_ir.explore.store import Store
 from kpu_ir.explore.workload import Workload
 from kpu_ir.tools.explore import main
@@ -226,6 +227,28 @@ def test_the_optimiser_is_the_same_for_any_number_of_processes(tmp_path):
     assert same(one.table()) == same(two.table())
     assert len({tuple(d.knobs.values()) for d in one.designs}) == 14
     assert (tmp_path / "a" / "optuna.log").stat().st_size > 1000
+
+
+@pytest.mark.skipif(not MANY, reason="make nightly")
+@pytest.mark.parametrize("seed", range(3))
+def test_the_optimiser_finds_the_front_of_a_grid(tmp_path, seed):
+    """200 points of 1,000: at least 98 % of the hypervolume of all."""
+    pytest.importorskip("optuna")
+    knobs = {
+        "fabric.rows": [4, 8, 16, 32],
+        "fabric.columns": "fabric.rows",
+        "dma.channels": [1, 2, 3, 4, 6],
+        "vector.lanes": [4, 8, 16, 32, 64],
+        "clock_hz": {"from": 0.5e9, "to": 2.3e9, "count": 10},
+    }
+    asked = {**SMALL, "knobs": knobs, "workload": [{"builtin": "96x160x128"}]}
+    every = Study.of(asked).run(tmp_path / "out", processes=1).good
+    assert len(every) == 1000
+    asked |= {"sampler": "optuna", "points": 200, "seed": seed}
+    some = Study.of(asked).run(tmp_path / "out", processes=1, resume=True).good
+    worst = [1.0001 * max(d.values[i] for d in every) for i in range(2)]
+    whole, part = (hypervolume([d.values for d in ds], worst) for ds in (every, some))
+    assert part >= 0.98 * whole
 
 
 BAD = {
