@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from math import inf, isfinite
 from typing import Any, TypeAlias
 
@@ -389,10 +390,25 @@ def trace(
     return block, value.kind
 
 
+def signature_of(formula: Callable[..., Any]) -> inspect.Signature | None:
+    """What a formula takes; None for a built-in function that does not tell. A model's thousand
+    additions are one formula, and asking takes as long as tracing it."""
+    try:
+        return _signature(formula)
+    except TypeError:  # an object without a hash
+        return _signature.__wrapped__(formula)
+
+
+@lru_cache(maxsize=512)
+def _signature(formula: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(formula)
+    except (TypeError, ValueError):
+        return None
+
+
 def _parameter_names(formula: Callable[..., Any]) -> list[str]:
     """What the formula calls its operands, for the printed IR."""
-    try:
-        parameters = inspect.signature(formula).parameters.values()
-    except (TypeError, ValueError):
-        return []
+    signature = signature_of(formula)
+    parameters = signature.parameters.values() if signature else ()
     return [p.name for p in parameters if p.kind == p.POSITIONAL_OR_KEYWORD]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import broadcast_shapes, shape_text
 from kpu_ir.frontends.python.calls import for_people, shown
 from kpu_ir.frontends.python.value import Value
-from kpu_ir.scalar.tracing import Scalar, trace
+from kpu_ir.scalar.tracing import Scalar, signature_of, trace
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array, dense_of, dtype_of, element_type_named, element_type_of
 
@@ -154,9 +153,8 @@ def _array(value: Any) -> Array:
 
 def _check_count(formula: Callable[..., Any], count: int) -> None:
     """Raise ``KpuError`` for a formula that does not take so many operands."""
-    try:
-        signature = inspect.signature(formula)
-    except (ValueError, TypeError):  # some built-in functions do not tell
+    signature = signature_of(formula)
+    if signature is None:
         return
     try:
         signature.bind(*[None] * count)
