@@ -308,3 +308,27 @@ def test_every_number_of_the_machine_is_turned_above():
         p for p in leaves(BASE) if p not in turned and p != "name" and not p.endswith(other_types)
     }
     assert not missing
+
+
+WORSE = (
+    "external.burst_bytes", "external.activate_interval", "external.row_cycle", "external.row_miss",
+    "external.read_to_write", "external.write_to_read", "external.refresh_cycles", "dma.setup",
+    "dma.run_cycles", "mover.setup", "mover.run_cycles", "mover.word_bytes", "l1.latency", "l2.latency",
+    "l3.latency", "vector.issue", "control.issue", "control.sync",
+)  # fmt: skip
+"""Keys of which more is never better, for a program as it is."""
+
+
+@pytest.mark.parametrize("program", ["columns", "gather", "gelu", "thin", "transpose"])
+def test_more_of_a_cost_is_never_faster(program):
+    module = lower(PROGRAMS[program](), HONEST, Options(search="none"))["dma"]
+    before = time_program(load_program(module, HONEST)).cycles
+    for key in WORSE:
+        part, _, name = key.partition(".")
+        more = 2 * getattr(getattr(HONEST, part), name)
+        dear = HONEST.with_settings({key: more})
+        assert time_program(load_program(module, dear)).cycles >= before, key
+    for cost in HONEST.costs:
+        spared = HONEST.without([cost])
+        if cost != "interleaving":  # without it runs are dealt out as evenly as can be, or split
+            assert time_program(load_program(module, spared)).cycles <= before, cost
