@@ -397,7 +397,7 @@ class MatmulOp(Matmul, MemoryOperation):
       %s = arith.addf %acc, %x : f32
       tile.yield %s : f32
     }
-    tile.matmul output_stationary %x, %y into %z sums %s : !tile.tile<32x48xf32, l2> over(%k)
+    tile.matmul output_stationary %p, %q into %r sums %t : !tile.tile<32x48xf32, l2> over(%k)
       : !tile.tile<32x64xf16, l2>, !tile.tile<64x48xf16, l2> -> !tile.tile<32x48xf16, l2>
     ```
     """
