@@ -87,6 +87,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("names", nargs="*", metavar="NAME",
                      help="which (default: all, and docs/models.md is written)")  # fmt: skip
     sub.add_argument("--out", default=None, help="write the page here")
+    sub = command(
+        "kernels", "each operator against its useful work and bytes, into docs/kernels.md"
+    )
+    sub.add_argument("--only", action="append", default=[], metavar="NAME",
+                     help="kernels whose name begins so (default: all, and the page is written)")  # fmt: skip
+    sub.add_argument("--out", default=None, help="write the page here")
     sub = command("all", "everything, into docs/benchmarks.md", False, False)
     sub.add_argument("--out", default=None, help="the file (default: docs/benchmarks.md)")
     return p
@@ -164,6 +170,8 @@ def tables(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
             return [costs_table(args.names, setting.machine, say)]
         case "models":
             return models(args, say)
+        case "kernels":
+            return kernels(args, setting, say)
         case _:
             return [roofline(args, setting)]
 
@@ -245,6 +253,14 @@ def models(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
         args, None if args.names else m.PAGE, m.page,
         lambda: m.models_table(names, args.machine, args.settings, args.search, say),
     )  # fmt: skip
+
+
+def kernels(args: argparse.Namespace, setting: Setting, say: Callable[[str], None]) -> list[Table]:
+    """Measure single operators; the page is written if all of them are."""
+    from kpu_ir.bench import kernels as k
+
+    usual = None if args.only else k.PAGE
+    return onto_page(args, usual, k.page, lambda: k.kernels_table(args.only, setting, say))
 
 
 def in_checkout(page: PathOrNone) -> PathOrNone:

@@ -100,16 +100,18 @@ def one_hot(node: Node) -> Tensor:
     kind = element_type_of(np.dtype(np.int64))
     places = graph.constant(numbers(depth, rank, axis))
 
-    def here(i: Scalar, n: Scalar) -> Scalar:
+    def counted_on(i: Scalar) -> Scalar:
         i = i.to(kind)
-        return formulas.where(i < 0, i + depth, i) == n
+        return formulas.where(i < 0, i + depth, i)
+
+    indices = graph.map(counted_on, indices)  # once an index, not once an element
 
     if values is not None:
         off, on = graph.constant(values[:1]), graph.constant(values[1:])
     else:
         off = graph.slice(node.value(2), [0], [1], [1])
         on = graph.slice(node.value(2), [1], [1], [1])
-    return graph.map(lambda i, n, a, b: formulas.where(here(i, n), a, b), indices, places, on, off)
+    return graph.map(lambda i, n, a, b: formulas.where(i == n, a, b), indices, places, on, off)
 
 
 @operator("Trilu")

@@ -34,11 +34,8 @@ def lp_norm(node: Node) -> Tensor:
     kind, wide = x.element_type, working_type(x.element_type)
     powers = graph.map(in_type(abs if p == 1 else formulas.square, wide), x)
     sums = graph.reduce("add", powers, [axis_of(node, -1)])
-
-    def share(v: Scalar, s: Scalar) -> Scalar:
-        return formulas.where(s == 0, 0.0, v.to(wide) / root(s, p)).to(kind)
-
-    return graph.map(share, x, sums)
+    share = graph.map(lambda s: formulas.where(s == 0, 0.0, 1.0 / root(s, p)), sums)  # once a row
+    return graph.map(lambda v, f: (v.to(wide) * f).to(kind), x, share)
 
 
 def in_type(formula: Callable[[Any], Any], kind: Attribute) -> Callable[[Scalar], Any]:

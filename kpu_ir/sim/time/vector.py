@@ -159,9 +159,9 @@ def row_cost(step: Rowwise, machine: Machine) -> Cost:
       which each adds what its neighbour at 1, 2, 4.. lanes has, and one that adds what came before;
       along another dimension lanes work side by side, an operation an element.
     * ``top``: a bitonic network sorts runs of K elements (k rounded up to a power of two) by
-      log2 K (log2 K + 1) / 2 stages; merging two runs and keeping half of them takes a stage on
-      both and log2 K on that half. A stage compares, and chooses value and number: three
-      operations an element.
+      log2 K (log2 K + 1) / 2 stages; merging two runs and keeping half of them takes a stage that
+      keeps one of each pair and log2 K on that half. A pair is compared, and value and number are
+      chosen for each place that stays: five operations a pair, three where one stays.
     * ``take``: one element a cycle.
     """
     intervals, lanes = machine.vector.initiation_interval, machine.vector.lanes
@@ -171,13 +171,13 @@ def row_cost(step: Rowwise, machine: Machine) -> Cost:
     if step.function == "top":
         count = 1 << (step.extents[step.axis] - 1).bit_length()
         runs, depth = ceil_div(step.row, count), count.bit_length() - 1
-        stages = runs * depth * (depth + 1) // 2 + (runs - 1) * (2 + depth)
-        exchanged = rows * stages * count
-        kinds = Counter({"compare": 3})
-        work = ceil_div(exchanged, lanes) * sum(intervals[k] * n for k, n in kinds.items())
+        sorting = runs * depth * (depth + 1) // 2 * ceil_div(5 * count, 2)
+        merging = (runs - 1) * (3 * count + depth * ceil_div(5 * count, 2))
+        operations = rows * (sorting + merging)
+        work = ceil_div(operations, lanes) * intervals["compare"]
         latency = 2 * machine.vector.latency["compare"]
         levels = depth * (depth + 1) // 2 + (runs - 1).bit_length() * (1 + depth)
-        counts = lane_ops(kinds, exchanged)
+        counts = lane_ops(Counter({"compare": 1}), operations)
         return _on_tiles(
             machine, step.read_bytes, step.written_bytes, work, levels * latency, counts
         )
