@@ -135,6 +135,8 @@ class Layers(Operations):
             sizes, by, apart, before, behind = (
                 [*g[part], *e] for g, e in zip(given, MORE[len(more)])
             )
+            if min((*by, *apart)) < 1:  # refused with its reason
+                return one_pool(value, sizes, by, apart, before, behind)
             for axis, n in enumerate(value.shape[2:]):
                 one = n, sizes[axis], by[axis], apart[axis], before[axis], behind[axis]
                 sizes[axis], before[axis], behind[axis] = within(*one)
