@@ -41,7 +41,7 @@ SCRIPT = """
   const number = v => {
     const a = Math.abs(v);
     if (a >= 1e5 || (a && a < 1e-3)) return v.toExponential(2).replace('e+', 'e');
-    return (+v.toPrecision(4)).toLocaleString('en');
+    return (+v.toPrecision(4)).toLocaleString('en', {maximumFractionDigits: 10});
   };
   let x = 0, y = Math.min(1, axes.length - 1), picked = d.winner;
   const wanted = d.knobs.map(() => '');

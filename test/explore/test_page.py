@@ -1,10 +1,14 @@
 """The page of a study, and the questions before one."""
 
+import html
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+from draws import MANY
 
 from kpu_ir import Machine, Options, Study
 from kpu_ir.explore.drive import Local
@@ -45,6 +49,63 @@ def test_the_page_has_every_point_and_loads_nothing(found):
     assert not re.search(r'(src|href)="?(https?:)?//', text)
     assert "matters" in text or "explains" in text
     assert write_page(results, folder, "x").read_text().endswith("</html>\n")
+
+
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+
+PROBE = """<script>
+const f = document.querySelector('iframe');
+f.addEventListener('load', () => {
+  const d = f.contentDocument, root = d.documentElement, found = {};
+  found.overflow = root.scrollWidth - f.clientWidth;
+  found.outside = [...d.querySelectorAll('body > *, .tile, svg')].filter(e => {
+    const r = e.getBoundingClientRect();
+    return r.width && !e.closest('#parallel') && (r.left < -0.5 || r.right > f.clientWidth + 0.5);
+  }).map(e => e.tagName);
+  found.points = d.querySelectorAll('#front circle').length;
+  found.lines = d.querySelectorAll('#parallel path').length;
+  found.picked = d.getElementById('picked').textContent;
+  const choose = (name, value) => {
+    const s = [...d.querySelectorAll('#controls label')].find(l => l.firstChild.textContent === name)
+      .querySelector('select');
+    s.value = value; s.dispatchEvent(new Event('change'));
+  };
+  choose('dma.channels', '4');
+  found.filtered = d.querySelectorAll('#front circle').length;
+  choose('points', 'front');
+  found.front = d.querySelectorAll('#front circle').length;
+  const base = d.querySelector('#front circle.base');
+  base.dispatchEvent(new Event('click'));
+  found.base = d.getElementById('picked').textContent;
+  const result = document.createElement('pre');
+  result.id = 'found'; result.textContent = JSON.stringify(found); document.body.append(result);
+});
+</script>"""
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium here (apt-get install chromium)")
+@pytest.mark.parametrize("width", [400, 1280] if MANY else [400])
+def test_the_page_in_a_browser(found, tmp_path, width):
+    results, folder = found
+    page = html.escape(study_page(results, folder, "x"))
+    frame = f'<iframe width="{width}" height="900" style="border:0" srcdoc="{page}"></iframe>'
+    (tmp_path / "probe.html").write_text(f"<!doctype html><meta charset=utf-8>{frame}{PROBE}")
+    done = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile",
+         "--virtual-time-budget=5000", "--dump-dom", f"file://{tmp_path}/probe.html"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    text = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.S)
+    assert text, done.stderr[-2000:]
+    seen = json.loads(html.unescape(text[1]))
+    assert seen["overflow"] <= 0
+    assert seen["outside"] == []
+    assert (seen["points"], seen["lines"]) == (9, 9)
+    assert (seen["filtered"], seen["front"]) == (5, 1 + len(results.front))  # with the base
+    assert f"point {results.winner.number}, the winner" in seen["picked"]
+    assert seen["base"].startswith("base")
 
 
 def test_pictures_are_the_same_every_time(found, tmp_path):
