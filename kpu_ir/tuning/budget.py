@@ -17,7 +17,7 @@ from kpu_ir.lowering.kernel_to_tile import memref_of
 from kpu_ir.lowering.tile_to_dma import size_of
 from kpu_ir.machine import Machine
 
-SHARES = ((0.02, 1), (0.005, 2), (0.001, 4), (0.0, 8))
+SHARES = ((0.01, 1), (0.003, 2), (0.0005, 4), (0.0, 8))
 """A kernel of at least such a share of the whole gets the budget divided by this."""
 
 
