@@ -31,7 +31,7 @@ from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.machine.attr import machine_of
 from kpu_ir.passes.kernel_build import counting, put
 from kpu_ir.passes.long_choices import split_choice
-from kpu_ir.passes.long_rows import has_room, scan
+from kpu_ir.passes.long_rows import check_chosen, has_room, scan
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar, is_float, is_unsigned, trace
 
@@ -362,4 +362,5 @@ class KernelDecomposePass(ModulePass):
             if isinstance(one, kernel.ScanOp):
                 scan(one, machine)
             elif not has_room(one, machine):
+                check_chosen(one, machine)
                 top_k(one)

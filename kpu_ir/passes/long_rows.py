@@ -13,7 +13,9 @@ from kpu_ir.machine import Machine
 from kpu_ir.passes.kernel_build import put
 from kpu_ir.scalar.tracing import trace
 from kpu_ir.scalar.widening import working_type
+from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import bits_of
+from kpu_ir.text.places import place_of
 
 SLOTS = 3
 """Of each tile, at most, in L2 and in L3."""
@@ -21,9 +23,35 @@ SLOTS = 3
 
 def has_room(op: kernel.ScanOp | kernel.TopKOp, machine: Machine) -> bool:
     """Whether a row and its results fit on chip."""
+    return bytes_of(op) <= room_of(machine)
+
+
+def bytes_of(op: kernel.ScanOp | kernel.TopKOp) -> int:
+    """What a row and its results take on chip."""
     kinds = (tensor_type(v) for v in (op.source, *op.results))
     bits = sum(t.get_shape()[op.dimension] * bits_of(t.element_type) for t in kinds)
-    return SLOTS * bits <= 8 * min(machine.l2.bytes, machine.l3.bytes) * 7 // 8
+    return (SLOTS * bits + 7) // 8
+
+
+def room_of(machine: Machine) -> int:
+    """What there is for it."""
+    return min(machine.l2.bytes, machine.l3.bytes) * 7 // 8
+
+
+MOST_CHOSEN = 256
+"""Elements that are chosen one by one where a row does not fit on chip."""
+
+
+def check_chosen(op: kernel.TopKOp, machine: Machine) -> None:
+    """Refuse a top-k of many elements of a row that does not fit on chip."""
+    if op.count > MOST_CHOSEN:
+        extent = tensor_type(op.source).get_shape()[op.dimension]
+        raise KpuError(
+            f"the {op.count} first of {extent} elements need {bytes_of(op)} bytes on chip, the "
+            f"machine has {room_of(machine)} for them",
+            place_of(op),
+            f"k of {MOST_CHOSEN} at most, or a machine with more of L2 and L3",
+        )
 
 
 def scan(op: kernel.ScanOp, machine: Machine) -> None:

@@ -149,6 +149,13 @@ def test_what_does_not_fit_says_so():
         compile(g, tiny)
 
 
+def test_many_of_a_row_that_does_not_fit_are_refused():
+    g = Graph()
+    g.output("y", g.top_k(g.input("x", (2, 100_003)), 5000)[0])
+    with pytest.raises(KpuError, match=r"5000 first of 100003 elements need \d+ bytes on chip"):
+        compile(g, "default", search="none")
+
+
 def test_online_is_for_statistics_of_streamed_rows():
     x = np.zeros((4, 64), np.float32)
     g = Graph()

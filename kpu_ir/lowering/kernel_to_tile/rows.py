@@ -52,7 +52,8 @@ class Rows(RowKernel):
                 streamed = replace(schedule, tile=tile, passes=form)
                 if self._fits(streamed, machine):
                     return streamed
-        return schedule
+                schedule = replace(schedule, tile=tile)
+        return schedule  # the one that needs least says how much
 
     def candidates(self, machine: Machine) -> Space:
         """Blocks of several sizes, with rings of two to four: of whole rows, and of pieces of them."""
