@@ -275,9 +275,11 @@ def row_price(machine: M, function, elements, row, count, outputs, last, read, w
         stages_of = ceil_log2(count)
         k = 1 << stages_of
         pieces, sort = up(row, k), stages_of * (stages_of + 1) // 2
-        stages = pieces * sort + (pieces - 1) * (2 + stages_of)
-        exchanged = elements // row * stages * k
-        work = up(exchanged, lanes) * 3 * intervals["compare"]
+        # A pair is compared, and gets two values and two numbers; where one of it stays, one of each.
+        stage = up(5 * k, 2)
+        done = pieces * sort * stage + (pieces - 1) * (3 * k + stages_of * stage)
+        operations = elements // row * done
+        work = up(operations, lanes) * intervals["compare"]
         levels = sort + ceil_log2(pieces) * (1 + stages_of)
         return on_tiles(
             machine,
@@ -285,7 +287,7 @@ def row_price(machine: M, function, elements, row, count, outputs, last, read, w
             written,
             work,
             2 * levels * latency["compare"],
-            lane_ops({"compare": 3}, exchanged),
+            lane_ops({"compare": 1}, operations),
         )
     name = {"add": "add", "multiply": "multiply", "max": "compare", "min": "compare"}[function]
     if last:
