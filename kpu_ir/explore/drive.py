@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
@@ -213,7 +213,3 @@ def _own_folder() -> str:
     from kpu_ir.tuning.cache import cache_path
 
     return str(cache_path().parent / "explore")
-
-
-Connect = Callable[[Store], Driver]
-"""What makes a driver."""

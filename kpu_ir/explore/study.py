@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from kpu_ir.explore.drive import Dask, Driver, Local, failed
 from kpu_ir.explore.evaluate import Point, Row, compiler
 from kpu_ir.explore.pareto import front, ranks
-from kpu_ir.explore.samplers import Choice, Optimiser, Sampler, grid, random
+from kpu_ir.explore.samplers import Optimiser, Sampler, grid, random
 from kpu_ir.explore.scores import Design, Judge
 from kpu_ir.explore.space import Setting
 from kpu_ir.explore.spec import Spec
@@ -190,8 +190,7 @@ class _Run:
         base = Design(0, knobs)
         self._evaluate([base], spec.options)
         self._value(base)
-        for number, design in enumerate(self._designs(), 1):
-            assert design.number == number
+        self._ask_and_tell()
         found = Results(spec, base, self.done)
         good = found.good
         for design, first in zip(good, front([d.values for d in good]) if good else ()):
@@ -200,7 +199,8 @@ class _Run:
             raise self._none_met(found)
         return found
 
-    def _designs(self) -> Iterator[Design]:
+    def _ask_and_tell(self) -> None:
+        """Evaluate batches until the sampler is done; all designs are in ``done`` then."""
         spec = self.spec
         sampler = self._sampler()
         total = min(spec.points, len(spec.space))
@@ -213,7 +213,6 @@ class _Run:
             for choice, design in zip(batch, designs, strict=True):
                 sampler.tell(choice, *self._told(design))
             self.done += designs
-            yield from designs
         if isinstance(sampler, Optimiser):
             sampler.record()
 
@@ -358,6 +357,3 @@ def settings_text(knobs: Mapping[str, Setting]) -> str:
     """``l2.banks=4 dma.channels=2``."""
     words = {True: "true", False: "false"}
     return " ".join(f"{k}={words[v] if isinstance(v, bool) else v}" for k, v in knobs.items())
-
-
-__all__ = ["Choice", "Results", "Seen", "Study", "Watch", "settings_text", "worth"]
