@@ -2,6 +2,7 @@
 
 The products with the inputs are one over all steps; each step then has its product with the state
 before. Steps differ in an index only, so that their kernels are the same and compiled once.
+Of short floats only what the products multiply is short: sums, gates and cells are f32.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
+from kpu_ir.scalar.widening import working_type
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import dtype_of
 
 MOST_STEPS = 1024
 """A longer sequence is refused: each step is some kernels of its own."""
@@ -52,6 +55,7 @@ class Layer:
         self.node, self.graph, self.d = node, node.graph, d
         self.gates = GATES[node.proto.op_type]
         self.steps, self.batch, _ = x.shape
+        self.element, self.wide = x.element_type, working_type(x.element_type)
         self.hidden = node.shape(2)[2]
         self.formulas = formulas
         self.reset_late = bool(node.integer("linear_before_reset", 0))
@@ -62,11 +66,13 @@ class Layer:
             self.r, self.late_r = self.gate(self.r, 0, 2), self.gate(self.r, 2)
         self.bias, self.late_bias = self.biases()
         rows = self.graph.reshape(x, (self.steps * self.batch, x.shape[2]))
-        z = self.graph.matmul(rows, self.part(1), transpose_b=True)
+        z = self.graph.matmul(rows, self.part(1), transpose_b=True, dtype=self.wide)
         if self.bias is not None:
             z = z + self.bias
         self.z = self.graph.reshape(z, (self.steps, self.batch, self.gates * self.hidden))
-        peepholes = self.part(7) if node.proto.op_type == "LSTM" and node.has(7) else None
+        peepholes = None
+        if node.proto.op_type == "LSTM" and node.has(7):
+            peepholes = self.graph.cast(self.part(7), self.wide)
         self.peepholes = [] if peepholes is None else [self.row(peepholes, g) for g in range(3)]
 
     def part(self, i: int) -> Value:
@@ -96,7 +102,8 @@ class Layer:
         resets late adds to the state's product of its last gate."""
         if not self.node.has(3):
             return None, None
-        both = self.graph.reshape(self.part(3), (2, 1, self.gates * self.hidden))
+        both = self.graph.cast(self.part(3), self.wide)
+        both = self.graph.reshape(both, (2, 1, self.gates * self.hidden))
         w, r = self.at(both, 0), self.at(both, 1)
         if not self.reset_late or self.node.proto.op_type != "GRU":
             return w + r, None
@@ -110,12 +117,16 @@ class Layer:
             if self.node.integer("layout", 0):
                 value = self.graph.transpose(value, (1, 0, 2))
             return self.at(value, self.d)
-        zeros = np.zeros((self.batch, self.hidden), self.z.dtype)
+        zeros = np.zeros((self.batch, self.hidden), dtype_of(self.element))
         return self.graph.constant(zeros)
+
+    def product(self, h: Value, weights: Value) -> Value:
+        """With the state, in f32 at least."""
+        return self.graph.matmul(h, weights, dtype=self.wide)
 
     def sums(self, h: Value, t: int) -> Value:
         """What the inputs and the state give to each gate: batch x (gates, hidden)."""
-        return self.graph.matmul(h, self.r) + self.at(self.z, t)
+        return self.product(h, self.r) + self.at(self.z, t)
 
     def clipped(self, x: Scalar) -> Scalar:
         """Within ``clip``, if there is one."""
@@ -131,7 +142,7 @@ class Layer:
                 return self.gru(h, t), None
             case _:
                 (f,) = self.formulas
-                y = self.graph.map(lambda s: f(self.clipped(s)), self.sums(h, t))
+                y = self.graph.map(lambda s: f(self.clipped(s)).to(self.element), self.sums(h, t))
                 return y, None
 
     def lstm(self, h: Value, c: Value, t: int) -> tuple[Value, Value]:
@@ -151,18 +162,18 @@ class Layer:
         new = self.graph.map(remember, i, forget, cell, c)
         if self.peepholes:
             o = o + self.peepholes[1] * new
-        shown = self.graph.map(lambda o, c: f(self.clipped(o)) * out(c), o, new)
+        shown = self.graph.map(lambda o, c: (f(self.clipped(o)) * out(c)).to(self.element), o, new)
         return shown, new
 
     def gru(self, h: Value, t: int) -> Value:
         """Gates in ONNX's order: update, reset, hidden."""
         f, g = self.formulas
         if self.reset_late:
-            product, inputs = self.graph.matmul(h, self.r), self.at(self.z, t)
+            product, inputs = self.product(h, self.r), self.at(self.z, t)
             parts = [self.gate(v, n) for v in (product, inputs) for n in range(3)]
             late = self.late_bias
             if late is None:
-                late = self.graph.constant(np.zeros((1, self.hidden), h.dtype))
+                late = self.graph.constant(np.zeros((1, self.hidden), dtype_of(self.wide)))
 
             def whole(
                 uz: Scalar, ur: Scalar, uh: Scalar, z: Scalar, r: Scalar, x: Scalar, b: Scalar,
@@ -170,18 +181,21 @@ class Layer:
             ) -> Scalar:  # fmt: skip
                 update, reset = f(self.clipped(uz + z)), f(self.clipped(ur + r))
                 new = g(self.clipped(x + reset * (uh + b)))
-                return (1.0 - update) * new + update * h
+                return ((1.0 - update) * new + update * h.to(self.wide)).to(self.element)
 
             return self.graph.map(whole, *parts, late, h)
         given = self.at(self.z, t)
-        sums = self.graph.matmul(h, self.r) + self.gate(given, 0, 2)
+        sums = self.product(h, self.r) + self.gate(given, 0, 2)
         update, reset, inputs = self.gate(sums, 0), self.gate(sums, 1), self.gate(given, 2)
-        held = self.graph.map(lambda r, h: f(self.clipped(r)) * h, reset, h)
-        product = self.graph.matmul(held, self.late_r)
+        held = self.graph.map(
+            lambda r, h: (f(self.clipped(r)) * h.to(self.wide)).to(self.element), reset, h
+        )
+        product = self.product(held, self.late_r)
         return self.graph.map(
             lambda u, p, x, h: (
-                (1.0 - f(self.clipped(u))) * g(self.clipped(p + x)) + f(self.clipped(u)) * h
-            ),
+                (1.0 - f(self.clipped(u))) * g(self.clipped(p + x))
+                + f(self.clipped(u)) * h.to(self.wide)
+            ).to(self.element),
             update,
             product,
             inputs,
@@ -213,7 +227,7 @@ def recurrent(node: Node) -> list[Tensor]:
     for d in range(directions):
         layer = Layer(node, x, d, formulas_of[d])
         h = layer.start(5)
-        c = layer.start(6) if kind == "LSTM" else None
+        c = graph.cast(layer.start(6), layer.wide) if kind == "LSTM" else None
         back = way == "reverse" or d == 1
         states: list[Value] = []
         for t in range(steps - 1, -1, -1) if back else range(steps):
@@ -221,7 +235,7 @@ def recurrent(node: Node) -> list[Tensor]:
             states.append(h)
         seen.append(states[::-1] if back else states)
         last.append(h)
-        cells += [c] if c is not None else []
+        cells += [graph.cast(c, layer.element)] if c is not None else []
     hidden = node.shape(2)[2]
 
     def joined(values: Sequence[Value], shape: Sequence[int]) -> Value:
