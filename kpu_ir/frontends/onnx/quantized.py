@@ -212,8 +212,16 @@ def convolved(node: Node, ix: int, iw: int, zx: int, zw: int) -> Value:
     zero_w = zero_of(node, zw, less_w, [1, outs, 1, 1])
     if any((*low, *high)) and (zero_x is not None):
         x, low, high = padded(node, x, zx, less_x, low, high), [0, 0], [0, 0]
-    given = {"strides": strides, "dilations": dilations, "low": low, "high": high}
-    y = graph.conv(x, w, groups=groups, element_type=I32, **given)
+    y = graph.conv(
+        x,
+        w,
+        strides=strides,
+        dilations=dilations,
+        low=low,
+        high=high,
+        groups=groups,
+        element_type=I32,
+    )
     per = x.shape[1] // groups
     if zero_x is not None:
         sums = graph.reshape(wide_sum(graph, w, [1, 2, 3]), (1, outs, 1, 1))
@@ -222,7 +230,9 @@ def convolved(node: Node, ix: int, iw: int, zx: int, zw: int) -> Value:
         n, _, *image = x.shape
         parts = graph.reshape(x, (n, groups, per, *image))
         sums = graph.reshape(wide_sum(graph, parts, [2]), (n, groups, *image))
-        windows = graph.pool("add", sums, w.shape[2:], **given)
+        windows = graph.pool(
+            "add", sums, w.shape[2:], strides=strides, dilations=dilations, low=low, high=high
+        )
         if zero_x is not None:
             count = per * math.prod(w.shape[2:])
             windows = graph.map(lambda s, z: s - z * count, windows, zero_x)
