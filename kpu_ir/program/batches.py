@@ -120,9 +120,10 @@ MOST_ITEMS = 1 << 20
 def _pieces(name: str, array: Array, shape: tuple[int, ...]) -> list[Array]:
     if array.ndim and len(array) > MOST_ITEMS * max(1, shape[0] if shape else 1):
         raise KpuError(f"input '{name}': a batch holds at most {MOST_ITEMS:,} items")
-    if array.shape[1:] == shape:
+    if array.ndim and array.shape[1:] == shape:
         return list(array)
-    if shape and array.shape[1:] == shape[1:] and shape[0] and len(array) % shape[0] == 0:
+    pieced = array.ndim and shape and array.shape[1:] == shape[1:] and shape[0]
+    if pieced and len(array) % shape[0] == 0:
         return np.split(array, len(array) // shape[0]) if len(array) else []
     whole = " x ".join(str(n) for n in ("n", *shape))
     raise KpuError(
