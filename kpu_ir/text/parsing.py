@@ -337,7 +337,7 @@ def parse_module(text: str, name: str, ctx: Context) -> ModuleOp:
     with within_limits(name):
         try:
             module.verify()
-        except (DiagnosticException, IndexError, ValueError) as e:  # xDSL's of linalg stumble
+        except (DiagnosticException, LookupError, ValueError) as e:  # xDSL's of linalg stumble
             raise verify_error(module, e, Source(text, name)) from None
         early = early_use(module)
     if early is not None:
