@@ -336,8 +336,8 @@ class KpuOptMain(xDSLOptMain):
     def _verify(self, module: ModuleOp, before: ModulePass | None) -> None:
         try:
             module.verify()
-        except DiagnosticException as e:
-            if self.args.verify_diagnostics:
+        except (DiagnosticException, LookupError, ValueError) as e:  # xDSL's own stumble
+            if self.args.verify_diagnostics and isinstance(e, DiagnosticException):
                 raise
             from kpu_ir.text.parsing import Source, verify_error
 
