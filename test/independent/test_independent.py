@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from draws import drawing
-from hypothesis import given
+from hypothesis import Phase, given
 from hypothesis import strategies as st
 from independent_model import Model
 
@@ -52,7 +52,7 @@ def compare(program: Program, module) -> None:
         assert theirs.busy[kind, first] == busy, name
 
 
-@drawing(4)
+@drawing(4, phases=[Phase.generate])
 @given(st.data())
 def test_an_independent_model_agrees(data):
     name = data.draw(st.sampled_from(["ideal", "honest", "honest", "minimal", "large"]))
