@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 import kpu_ir
+from kpu_ir.report.precision import error_of
 from kpu_ir.report.screen import show
-from kpu_ir.report.summary import differences, summarise
+from kpu_ir.report.summary import summarise
 
 HERE = Path(__file__).parent
 
@@ -31,7 +32,7 @@ def main() -> int:
         f"of the reference {100 * (expected == labels).mean():.2f} %; "
         f"the same prediction on {same} of {len(labels)}"
     )
-    show(summarise(program, timing, seconds, differences(outputs, reference)))
+    show(summarise(program, timing, seconds, error_of(outputs, reference, None)))
     return 0 if same == len(labels) else 1
 
 

@@ -243,6 +243,8 @@ def test_workers_that_cannot_start_are_done_without(worth_a_worker, monkeypatch)
 
 PARENT = """
 import os
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)   # a shell's background jobs ignore it
 from kpu_ir import Graph, Machine
 from kpu_ir.bench.workloads import Shape, kernels, matmul, outlined
 from kpu_ir.tuning import workers

@@ -341,9 +341,10 @@ class _Tried:
             schedule = space.schedule(at)
             kind = schedule.tile, schedule.dataflow, schedule.order
             if schedule in self.results or kind not in self.kinds:
-                self.kinds.add(kind)
                 if schedule not in self.results:
                     left[flows[at]] -= self.run(schedule)
+                if schedule in self.results:  # else another of its kind may fit
+                    self.kinds.add(kind)
                 self.known[at] = True
             at += 1
             if not left.any():
