@@ -1,5 +1,6 @@
 """The compile cache: found when nothing changed, only then, whatever happened to its files."""
 
+import json
 import os
 import subprocess
 import sys
@@ -115,6 +116,54 @@ def test_ir_files_too(tmp_path: Path, compilations: Count) -> None:
     assert compilations() == before + 1
     assert list(first.stages) == list(second.stages) == ["tile", "dma"]
     assert second(X)["y"].tobytes() == first(X)["y"].tobytes()
+
+
+def figures(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
+    """What ``kpu-run --no-values`` says, but for the host's seconds."""
+    assert main([str(path), "--search", "none", "--no-values", "--json", *more]) == 0
+    found = json.loads(capsys.readouterr().out)
+    return {k: v for k, v in found.items() if k not in ("compile_seconds", "simulate_seconds")}
+
+
+def test_figures_are_kept_with_their_program(
+    tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    path = model(tmp_path / "m.onnx")
+    first = figures(path, capsys)
+    with monkeypatch.context() as patch:
+        patch.setattr(compile_cache, "open", None)  # the program is not read
+        assert figures(path, capsys) == first
+    assert figures(path, capsys, "--set", "l2.banks=4")["machine_digest"] != first["machine_digest"]
+    stepped = figures(path, capsys, "--stepped")
+    assert (stepped["cycles"], stepped["stepped"]) == (first["cycles"], first["operations"])
+
+
+@pytest.mark.parametrize("damage", ["cycles", "key", "shape", "text"])
+def test_figures_that_are_not_those_of_the_program_are_found_again(
+    tmp_path: Path, programs: Path, capsys: Any, damage: str
+) -> None:
+    path = model(tmp_path / "m.onnx")
+    first = figures(path, capsys)
+    (kept,) = programs.glob("*.figures.json")
+    found = json.loads(kept.read_text())
+    match damage:
+        case "cycles":
+            found["figures"]["cycles"] += 1
+        case "key":
+            found["key"] = "0" * 64
+        case "shape":
+            found = [found]
+        case _:
+            pass
+    kept.write_text("{" if damage == "text" else json.dumps(found))
+    assert main([str(path), "--search", "none", "--no-values", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["cycles"] == first["cycles"]
+    assert "timed again" in said.err
+    assert figures(path, capsys) == first  # mended
+    next(iter(programs.glob("*.kpu"))).unlink()
+    CompileCache.default().shrink()
+    assert entries(programs) == []
 
 
 def test_graphs_and_modules_are_not_kept(tmp_path: Path, programs: Path) -> None:

@@ -121,7 +121,7 @@ def test_ir_below_kernel(tmp_path: Path) -> None:
 def test_nothing_of_a_program_is_forgotten() -> None:
     """A new field of Compiled must be in the header, or follow from what is there."""
     written = {"stages", "options", "source", "fusion"}
-    follows = {"program", "compile_seconds", "_timings"}
+    follows = {"program", "compile_seconds", "kept_as", "_timings"}
     assert {f.name for f in fields(Compiled)} == written | follows
 
 

@@ -27,7 +27,16 @@ from kpu_ir.program.compiled import Compiled, open
 from kpu_ir.program.options import Options
 from kpu_ir.program.saved import save
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.files import LARGEST_TEXT, PART, distrusted, opened, read_bytes, remove_if_left
+from kpu_ir.support.files import (
+    LARGEST_TEXT,
+    PART,
+    distrusted,
+    opened,
+    read_bytes,
+    read_text,
+    remove_if_left,
+    write_atomically,
+)
 from kpu_ir.support.names import shortened, shown
 from kpu_ir.support.numbers import number_from
 from kpu_ir.support.package import LOADED, ROOT
@@ -39,6 +48,9 @@ if TYPE_CHECKING:
 
 DEFAULT_BYTES = 4 << 30
 SUFFIX = ".kpu"
+FIGURES = ".figures.json"
+"""What a program takes, beside it: whoever asks for no more need not read the program."""
+
 PACKAGES = ("xdsl", "numpy", "ml_dtypes", "onnx")
 """Whose versions decide what a model compiles to."""
 
@@ -189,6 +201,40 @@ class CompileCache:
         found.source = source
         return found
 
+    def figures(self, key: str) -> dict[str, Any] | None:
+        """The figures of the program under ``key``, if they and it are there; it counts as used now."""
+        program, path = (self.folder / f"{key}{end}" for end in (SUFFIX, FIGURES))
+        try:
+            if not (program.is_file() and path.is_file()):
+                return None
+            self.trust()
+            refused = distrusted(path)
+            if refused:
+                raise KpuError(refused, str(path))
+            found = json.loads(read_text(path))
+            if found["key"] != key or found["digest"] != _digest(found["figures"]):
+                raise KpuError("it is another's, or damaged", str(path))
+        except (KpuError, OSError) as e:
+            print(shown(f"{_short(path)}: {_why(e)}; timed again"), file=sys.stderr)
+            return None
+        except (ValueError, LookupError, TypeError, RecursionError):
+            print(shown(f"{_short(path)}: it is damaged; timed again"), file=sys.stderr)
+            return None
+        with suppress(OSError):  # a folder that may only be read
+            os.utime(program)
+        return found["figures"]
+
+    def put_figures(self, key: str, figures: dict[str, Any]) -> None:
+        """Keep the figures of the program under ``key``, if it is there itself."""
+        if not (self.folder / f"{key}{SUFFIX}").is_file():
+            return
+        kept = {"key": key, "digest": _digest(figures), "figures": figures}
+        try:
+            self.trust()
+            write_atomically(self.folder / f"{key}{FIGURES}", json.dumps(kept))
+        except (OSError, KpuError) as e:
+            print(shown(f"{_short(self.folder)}: figures not kept ({_why(e)})"), file=sys.stderr)
+
     def trust(self) -> None:
         """Raise ``KpuError`` where others may have written to the folder."""
         for folder in (self.folder.parent, self.folder):
@@ -222,6 +268,9 @@ class CompileCache:
                 found = path.stat()
                 if path.suffix == SUFFIX:
                     entries.append((found.st_mtime, found.st_size, path))
+                elif path.name.endswith(FIGURES):
+                    if not _program_of(path).exists():
+                        path.unlink()
                 elif path.name.startswith(".") and now - found.st_mtime > STALE_SECONDS:
                     path.unlink()
                 elif path.name.endswith(PART):
@@ -233,6 +282,15 @@ class CompileCache:
             total += size
             if total > self.limit:
                 path.unlink(missing_ok=True)
+                path.with_name(path.name.removesuffix(SUFFIX) + FIGURES).unlink(missing_ok=True)
+
+
+def _program_of(figures: Path) -> Path:
+    return figures.with_name(figures.name.removesuffix(FIGURES) + SUFFIX)
+
+
+def _digest(figures: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(figures, sort_keys=True).encode()).hexdigest()
 
 
 def _why(error: KpuError | OSError) -> str:
@@ -262,8 +320,10 @@ def through(key: Callable[[], str | None], source: str, build: Callable[[], Comp
     found = programs.get(wanted, source)
     if found is not None:
         found.compile_seconds = time.perf_counter() - began
+        found.kept_as = wanted
         return found
     built = build()
     if key() == wanted:  # else the file was changed while it was read
         programs.put(wanted, built)
+        built.kept_as = wanted
     return built

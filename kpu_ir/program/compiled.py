@@ -52,6 +52,8 @@ class Compiled:
     source: str = ""
     fusion: tuple[Choice, ...] = ()
     """What was fused, what was not, and what the other way would have cost."""
+    kept_as: str = ""
+    """What the compile cache has it under, if it does."""
     _timings: dict[bool, Timing] = field(default_factory=dict[bool, Timing])
 
     def __repr__(self) -> str:

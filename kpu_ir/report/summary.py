@@ -200,6 +200,13 @@ class Summary:
             self.max_abs_error, self.max_rel_error, kind, self.error_steps, self.rounding_steps
         )
 
+    @staticmethod
+    def from_dict(figures: dict[str, Any]) -> Summary:
+        """From what ``to_json`` prints. Raises ``TypeError`` or ``LookupError`` for anything else."""
+        rows = [KernelRow(**row) for row in figures["kernels"]]
+        fields: dict[str, Any] = {**figures, "kernels": rows}
+        return Summary(**fields)
+
     def to_json(self) -> str:
         """One JSON object."""
         return json.dumps(asdict(self), indent=2, allow_nan=False)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.names import shortened, shown
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kpu_ir.machine import Machine
     from kpu_ir.program.against import Against
     from kpu_ir.program.compiled import Compiled
+    from kpu_ir.program.options import Options
     from kpu_ir.program.stages import Stage
     from kpu_ir.report.summary import Summary
     from kpu_ir.sim.program.program import Program
@@ -283,18 +284,30 @@ INSIDE = ("node", "the node", "tensor", "@")
 """How places within a model begin."""
 
 
-def obtain(
-    args: argparse.Namespace, say: Callable[[str], None]
-) -> tuple[Compiled, dict[str, Any] | None]:
-    """The program, saved or kept or compiled now, and the inputs that were given, checked."""
+class Wanted(NamedTuple):
+    """What is to be compiled a model's own way aside."""
+
+    shapes: dict[str, tuple[int, ...]]
+    fixed: dict[str, Any]
+    options: Options
+    machine: Machine | None
+
+    def key(self, args: argparse.Namespace) -> str | None:
+        """What the compile cache has the program under; None if it does not keep it."""
+        if args.no_cache or args.file == "-":  # read once
+            return None
+        from kpu_ir.program.cache import key_of
+
+        shapes, fixed, options, machine = self
+        return key_of(args.file, shapes, machine, options, args.settings, fixed)
+
+
+def wanted_of(args: argparse.Namespace) -> Wanted:
+    """What the options ask to be compiled, checked."""
     from dataclasses import replace
 
     from kpu_ir.lowering.schedule import Schedule
     from kpu_ir.machine import Machine
-    from kpu_ir.program.arrays import ArrayFile, check_names
-    from kpu_ir.program.cache import key_of, through
-    from kpu_ir.program.compiled import open
-    from kpu_ir.program.inputs import check_inputs, ports
     from kpu_ir.program.options import Options
 
     shapes = shapes_of(args.shape)
@@ -304,13 +317,25 @@ def obtain(
     fixed = fixed_of(args.fixed)
     if fixed and ir:
         raise KpuError("--input does nothing for IR", args.file, "give all inputs: --inputs F.npz")
-    elided = False
-    file = ArrayFile(args.inputs) if args.inputs else None
     chosen = {"fuse": args.fuse, "search": args.search, "objective": args.objective}
     options = Options(**{name: value for name, value in chosen.items() if value})
     if args.schedule is not None:
         options = replace(options, schedule=Schedule.from_text(args.schedule, "--schedule"))
     machine = Machine.load(args.machine) if args.machine else None
+    return Wanted(shapes, fixed, options, machine)
+
+
+def obtain(
+    args: argparse.Namespace, say: Callable[[str], None], wanted: Wanted
+) -> tuple[Compiled, dict[str, Any] | None]:
+    """The program, saved or kept or compiled now, and the inputs that were given, checked."""
+    from kpu_ir.program.arrays import ArrayFile, check_names
+    from kpu_ir.program.cache import through
+    from kpu_ir.program.compiled import open
+    from kpu_ir.program.inputs import check_inputs, ports
+
+    elided = False
+    file = ArrayFile(args.inputs) if args.inputs else None
 
     def check(
         expected: Sequence[tuple[str, ShapedType]] | None,
@@ -335,21 +360,18 @@ def obtain(
 
         nonlocal elided
         with placed(args.file):
-            module = read(args.file, shapes, fixed, values=not args.no_values)
+            module = read(args.file, wanted.shapes, wanted.fixed, values=not args.no_values)
         elided = args.no_values and args.file.endswith(".onnx") and lacks_values(module)
         check_level(args, stage_of(module))
         # Shapes and types, before the compilation, which takes longer.
         check(ports(module), file.stand_ins() if file else None)
-        wanted = target(args, module, machine)
+        machine, cached = target(args, module, wanted.machine), not args.no_cache
         with placed(args.file):
-            return compile(module, wanted, progress=say, options=options, cache=not args.no_cache)
+            return compile(module, machine, progress=say, options=wanted.options, cache=cached)
 
     def key() -> str | None:
-        if args.no_cache or elided:  # a program without its weights is not that of the model
-            return None
-        if args.file == "-":  # read once
-            return None
-        return key_of(args.file, shapes, machine, options, args.settings, fixed)
+        # A program without its weights is not that of the model.
+        return None if elided else wanted.key(args)
 
     if args.file.endswith(".kpu"):
         compiled = open(args.file)
@@ -405,8 +427,13 @@ def run(args: argparse.Namespace) -> int:
         args.settings = [*spared(args.without.split(",")), *args.settings]
     if args.compare:
         return against_onnxruntime(args)
+    wanted = wanted_of(args)
+    if asks_for_figures(args):
+        kept = kept_figures(args, wanted)
+        if kept is not None:
+            return tell(args, kept)
     with progress(args.json) as say:
-        compiled, given = obtain(args, say)
+        compiled, given = obtain(args, say, wanted)
         if args.emit:
             limit = None if args.elide == "none" else 16 if args.elide is None else args.elide
             print(compiled.ir(args.emit, limit), end="")
@@ -439,6 +466,9 @@ def run(args: argparse.Namespace) -> int:
 
             write_arrays(args.outputs, outputs)
         written = write(args, compiled, summary, say)
+    if asks_for_figures(args):
+        keep_figures(compiled, summary)
+        return tell(args, summary)
     if args.json:
         print(summary.to_json())
         return int(found is not None and found.wrong)
@@ -458,6 +488,66 @@ def run(args: argparse.Namespace) -> int:
     for line in written:
         print(shown(line))
     return int(found is not None and found.wrong)
+
+
+MORE = (
+    "stepped", "emit", "profile", "layers", "save", "trace", "report", "inputs", "outputs", "batch",
+    "against", "seed",
+)  # fmt: skip
+"""Options that ask for more than figures, or for other ones."""
+
+
+def asks_for_figures(args: argparse.Namespace) -> bool:
+    """Whether nothing but the figures of a program is asked for, which may be kept."""
+    return args.no_values and not any(getattr(args, name) for name in MORE)
+
+
+def kept_figures(args: argparse.Namespace, wanted: Wanted) -> Summary | None:
+    """The figures that the compile cache has, of the same program."""
+    from dataclasses import replace
+
+    from kpu_ir.program.cache import CompileCache
+    from kpu_ir.report.summary import Summary
+
+    began = time.perf_counter()
+    key = None if args.file.endswith(".kpu") else wanted.key(args)
+    found = CompileCache.default().figures(key) if key is not None else None
+    if found is None:
+        return None
+    try:
+        summary = Summary.from_dict(found)
+    except (LookupError, TypeError):
+        return None
+    seconds = time.perf_counter() - began
+    return replace(
+        summary,
+        source=args.file,
+        command=args.command,
+        compile_seconds=seconds,
+        simulate_seconds=0.0,
+    )
+
+
+def keep_figures(compiled: Compiled, summary: Summary) -> None:
+    """Keep the figures of a program that is kept."""
+    if compiled.kept_as:
+        import json
+
+        from kpu_ir.program.cache import CompileCache
+
+        CompileCache.default().put_figures(compiled.kept_as, json.loads(summary.to_json()))
+
+
+def tell(args: argparse.Namespace, summary: Summary) -> int:
+    """Print the figures of a program whose values were not asked for."""
+    if args.json:
+        print(summary.to_json())
+        return 0
+    from kpu_ir.report.screen import show
+
+    print(shown(f"outputs: {summary.outputs}"))
+    show(summary)
+    return 0
 
 
 def said_of_outputs(args: argparse.Namespace, summary: Summary, found: Against | None) -> str:
@@ -524,7 +614,7 @@ def against_onnxruntime(args: argparse.Namespace) -> int:
     oracle()  # before the compilation, which takes longer
     tolerance = TOLERANCE if args.tolerance is None else args.tolerance
     with progress(args.json) as say:
-        compiled, given = obtain(args, say)
+        compiled, given = obtain(args, say, wanted_of(args))
         inputs = given or random_inputs(compiled.program, args.seed or 0)
         checked = compiled.checked(inputs, nan=False)
         found = compare(compiled, checked, tolerance, say, fixed_of(args.fixed))

@@ -29,8 +29,9 @@ from ..test_levels import check_time
 
 DRAWS = drawing(20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 FLOATS = ("f16", "bf16", "f16", "bf16", "f32", "f8E4M3FN")
-ROUNDED = {"attention", "chain", "norm by hand"}
-"""Kernels between whose products, or that between kernels, have short floats."""
+ROUNDED = {"attention": 3, "chain": 3, "norm by hand": 6}
+"""Kernels between whose products, or that between kernels, have short floats: how many tensors are
+rounded (mean, difference, square, mean, root and quotient of a norm by hand)."""
 
 
 def steps(x, dtype):
@@ -160,13 +161,14 @@ def test_values_do_not_depend_on_the_schedule(data):
                 assert np.array_equal(y, e.astype(y.dtype))
                 continue
             size = max(1e-3, float(np.abs(e).max()))
-            several = 3 if kind in ROUNDED or kernels > 1 or results is reference else 1
+            apart = 3 if kind in ROUNDED or kernels > 1 or results is reference else 1
+            several = max(apart, ROUNDED.get(kind, 1))
             around = np.maximum(np.abs(e), size / 2 if several > 1 else 0)
             step = 0 if y.dtype.itemsize >= 4 else steps(around, y.dtype)
             rounding = 2e-5 * size  # of 32 bits
             one, other = y.astype(np.float64), first.astype(np.float64)
             assert (np.abs(one - e) <= several * step * 0.501 + rounding).all(), kind
-            assert (np.abs(one - other) <= several * step + rounding).all(), kind
+            assert (np.abs(one - other) <= apart * step + rounding).all(), kind
 
 
 PIECES = [(16, 16, 2048), (32, 32, 32), (16, 16, 48)]
