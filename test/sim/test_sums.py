@@ -161,6 +161,8 @@ def test_values_do_not_depend_on_the_schedule(data):
                 assert np.array_equal(y, e.astype(y.dtype))
                 continue
             size = max(1e-3, float(np.abs(e).max()))
+            if kind == "attention":  # each weight is rounded, whatever cancels in their sum
+                size = max(size, float(np.abs(inputs["v"]).max()))
             apart = 3 if kind in ROUNDED or kernels > 1 or results is reference else 1
             several = max(apart, ROUNDED.get(kind, 1))
             around = np.maximum(np.abs(e), size / 2 if several > 1 else 0)
