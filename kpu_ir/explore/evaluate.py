@@ -147,19 +147,10 @@ def simulated(point: Point) -> dict[str, Any]:
         bound = max(limits, key=lambda name: limits[name])
         layers.append([call.label, max(0, call.end - latest), bound, worst])
         latest = max(latest, call.end)
-    engines = {
-        name: {
-            "busy": busy,
-            "stalls": timing.stalls[name],
-            "idle_before": timing.idle_before[name],
-            "idle_after": timing.idle_after[name],
-        }
-        for name, busy in timing.busy.items()
-    }
     return {
         "cycles": timing.cycles,
         "counts": timing.counts,
-        "engines": engines,
+        "engines": timing.engines,
         "layers": layers,
         "external_peak_bytes": compiled.program.external_bytes,
     }

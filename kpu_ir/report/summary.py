@@ -415,15 +415,7 @@ def summarise(
         external_peak_bytes=program.external_bytes,
         tensor_bytes=sum(b.bytes for b in program.buffers if b.level == "external"),
         io_bound_bytes=sum(least) if rows and len(least) == len(rows) else None,
-        engines={
-            name: {
-                "busy": busy,
-                "stalls": timing.stalls[name],
-                "idle_before": timing.idle_before[name],
-                "idle_after": timing.idle_after[name],
-            }
-            for name, busy in timing.busy.items()
-        },
+        engines=timing.engines,
         events=dict(sorted(counts.items())),
         energy_pj=energy(counts, machine).parts,
         energy_table={key: float(pj) for key, pj in flat(asdict(machine.energy))},

@@ -243,7 +243,7 @@ def evaluate(args: argparse.Namespace) -> int:
 def workloads_of(names: Sequence[str], shapes: Sequence[str]) -> list[Workload]:
     """Files and canonical workloads by what was given."""
     from kpu_ir.explore.workload import Workload
-    from kpu_ir.tools.run import shapes_of
+    from kpu_ir.tools.run_options import shapes_of
 
     given = {name: list(shape) for name, shape in shapes_of(shapes).items()}
     found: list[Workload] = []

@@ -113,6 +113,9 @@ def test_cumulative_sums_and_products(data):
     x = (4 * normal(*shape)).astype(dtype)
     program = check(model([scan], {"x": x}, {"a": np.array(axis)}), {"x": x})
     assert program.cycles > 0
+    least = program.summary().compulsory_bytes / program.machine.bandwidth["dma"]
+    assert program.cycles >= least
+    assert program.cycles == program.time(fast_forward=False).cycles
 
 
 @drawing(12, phases=[Phase.generate])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from kpu_ir.machine import Machine
 from kpu_ir.sim.program.plan import Fetch, Move, Put, Step, Write, carrier, place
@@ -61,6 +62,20 @@ class Timing:
     def __repr__(self) -> str:
         calls = f"{len(self.calls):,} kernel{'s' * (len(self.calls) != 1)}"
         return f"<Timing: {self.cycles:,} cycles, {self.external_bytes:,} external bytes, {calls}>"
+
+    @property
+    def engines(self) -> dict[str, dict[str, Any]]:
+        """What each engine's cycles were: ``busy``, ``stalls`` by cause, ``idle_before`` and
+        ``idle_after``."""
+        return {
+            name: {
+                "busy": busy,
+                "stalls": self.stalls[name],
+                "idle_before": self.idle_before[name],
+                "idle_after": self.idle_after[name],
+            }
+            for name, busy in self.busy.items()
+        }
 
     @property
     def external_bytes(self) -> int:
