@@ -28,8 +28,9 @@ from kpu_ir.passes.kernel_fusion_candidates import KernelFusionCandidatesPass
 from kpu_ir.passes.kernel_layers import LAYER, KernelInlinePass
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.passes.set_machine import SetMachinePass
-from kpu_ir.program.cache import key_of, through
+from kpu_ir.program.cache import through
 from kpu_ir.program.compiled import Compiled, open
+from kpu_ir.program.keys import key_of
 from kpu_ir.program.options import Fuse, Options, Progress, SearchEffort
 from kpu_ir.program.stages import Stage, stage_of
 from kpu_ir.registry import context

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 
 import kpu_ir
 from kpu_ir.machine import Machine
-from kpu_ir.program import cache as compile_cache
-from kpu_ir.program.cache import CompileCache, compiler_digest, elsewhere, key_of
+from kpu_ir.program import keys
+from kpu_ir.program.cache import CompileCache
 from kpu_ir.program.compiled import Compiled
+from kpu_ir.program.keys import compiler_digest, elsewhere, file_digests, key_of
 from kpu_ir.program.options import Options
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tools.run import main
@@ -32,7 +34,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The cache's folder. Sources that somebody edits meanwhile do not switch it off."""
     monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("KPU_IR_CACHE_BYTES", raising=False)
-    monkeypatch.setattr(compile_cache, "compiler_digest", lambda: "this compiler")
+    monkeypatch.setattr(keys, "compiler_digest", lambda: "this compiler")
     return tmp_path / "cache" / "programs"
 
 
@@ -131,11 +133,29 @@ def test_figures_are_kept_with_their_program(
     path = model(tmp_path / "m.onnx")
     first = figures(path, capsys)
     with monkeypatch.context() as patch:
-        patch.setattr(compile_cache, "open", None)  # the program is not read
+        patch.setattr("kpu_ir.program.compiled.read_saved", None)  # the program is not read
         assert figures(path, capsys) == first
     assert figures(path, capsys, "--set", "l2.banks=4")["machine_digest"] != first["machine_digest"]
     stepped = figures(path, capsys, "--stepped")
     assert (stepped["cycles"], stepped["stepped"]) == (first["cycles"], first["operations"])
+
+
+def test_kept_figures_need_nothing_that_compiles(tmp_path: Path, programs: Path) -> None:
+    path = str(model(tmp_path / "m.onnx"))
+    code = (
+        "import sys; from kpu_ir.program import keys; keys.compiler_digest = lambda: 'this compiler'\n"
+        f"from kpu_ir.tools.run import main; main([{path!r}, '--no-values'])\n"
+        "print([m for m in ('numpy', 'xdsl', 'onnx') if m in sys.modules])"
+    )
+    run = [sys.executable, "-c", code]
+    first, second = (
+        subprocess.run(run, check=True, capture_output=True, text=True).stdout.splitlines()
+        for _ in range(2)
+    )
+    assert first[-1] == "['numpy', 'xdsl', 'onnx']"
+    assert second[-1] == "[]"
+    cycles = [next(line for line in told if "cycles" in line) for told in (first, second)]
+    assert cycles[0] == cycles[1]
 
 
 @pytest.mark.parametrize("damage", ["cycles", "key", "shape", "text"])
@@ -222,6 +242,20 @@ def test_external_data_counts(tmp_path: Path, compilations: Count) -> None:
         load(path)
 
 
+@pytest.mark.parametrize("before", [0, 1, 7, 8, 64])
+def test_the_key_of_external_data_is_found_wherever_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    path = model(tmp_path / "m.onnx", external=True)
+    data = path.read_bytes()
+    # A piece ends within the word, or beside it.
+    monkeypatch.setattr(keys, "PIECE", data.index(b"location") + before)
+    assert file_digests(path) == [
+        sha256(data).digest(),
+        sha256((tmp_path / "w.bin").read_bytes()).digest(),
+    ]
+
+
 def test_data_in_attributes_of_inner_graphs_is_found(tmp_path: Path) -> None:
     tensor = onnx.TensorProto(name="t", data_type=1, dims=[2])
     tensor.data_location = onnx.TensorProto.EXTERNAL
@@ -246,7 +280,7 @@ def test_a_changed_compiler_finds_nothing(
 ) -> None:
     path = model(tmp_path / "m.onnx")
     load(path)
-    monkeypatch.setattr(compile_cache, "compiler_digest", lambda: "that compiler")
+    monkeypatch.setattr(keys, "compiler_digest", lambda: "that compiler")
     load(path)
     assert compilations() == 2
 
@@ -256,10 +290,10 @@ def test_the_compiler_is_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (root / "inner").mkdir(parents=True)
     source = root / "inner" / "a.py"
     source.write_text("x = 1\n")
-    monkeypatch.setattr(compile_cache, "ROOT", root)
+    monkeypatch.setattr(keys, "ROOT", root)
 
     def digest(loaded: float = 1e12) -> str | None:
-        monkeypatch.setattr(compile_cache, "LOADED", loaded)
+        monkeypatch.setattr(keys, "LOADED", loaded)
         return compiler_digest.__wrapped__()
 
     seen = [digest()]
@@ -271,7 +305,7 @@ def test_the_compiler_is_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyP
     seen.append(digest())
     (root / "preset.toml").write_text("a = 1\n")
     seen.append(digest())
-    monkeypatch.setattr(compile_cache, "PACKAGES", ())
+    monkeypatch.setattr(keys, "PACKAGES", ())
     seen.append(digest())
     assert len(set(seen)) == 5
     # A process that began before the change may run either: it uses no cache.
@@ -281,7 +315,7 @@ def test_the_compiler_is_its_sources(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_without_a_digest_nothing_is_kept(
     tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compile_cache, "compiler_digest", lambda: None)
+    monkeypatch.setattr(keys, "compiler_digest", lambda: None)
     assert load(model(tmp_path / "m.onnx"))(X)["y"].shape == (2, 4)
     assert entries(programs) == []
 

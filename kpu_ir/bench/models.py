@@ -25,8 +25,9 @@ from kpu_ir.machine import Machine
 from kpu_ir.pipeline import compile
 from kpu_ir.program.compiled import Compiled
 from kpu_ir.program.options import Options
+from kpu_ir.report.figures import Summary
 from kpu_ir.report.precision import differences
-from kpu_ir.report.summary import Summary, bounds, moved
+from kpu_ir.report.summary import bounds, moved
 from kpu_ir.sim.time.model import TimeModel
 from kpu_ir.support.errors import KpuError
 

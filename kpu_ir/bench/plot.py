@@ -12,7 +12,7 @@ from kpu_ir.bench.measure import Setting
 from kpu_ir.bench.table import Column, Table, share, whole
 from kpu_ir.bench.workloads import WORKLOADS
 from kpu_ir.machine import Machine
-from kpu_ir.report.summary import Summary
+from kpu_ir.report.figures import Summary
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import write_atomically
 

@@ -210,6 +210,6 @@ def remote(data: dict[str, Any], folder: str) -> Row:
 
 
 def _own_folder() -> str:
-    from kpu_ir.tuning.cache import cache_path
+    from kpu_ir.support.files import cache_folder
 
-    return str(cache_path().parent / "explore")
+    return str(cache_folder() / "explore")

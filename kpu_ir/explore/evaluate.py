@@ -19,8 +19,8 @@ from kpu_ir.explore.workload import Workload
 from kpu_ir.machine import Machine
 from kpu_ir.machine.area import area
 from kpu_ir.pipeline import compile
-from kpu_ir.program.cache import compiler_digest
 from kpu_ir.program.compiled import Compiled
+from kpu_ir.program.keys import compiler_digest
 from kpu_ir.program.options import Options
 from kpu_ir.report.summary import LEVELS, bounds, moved, power
 from kpu_ir.sim.time.energy import energy

@@ -16,7 +16,7 @@ from xdsl.dialects.builtin import ModuleOp
 from kpu_ir.bench.workloads import WORKLOADS, Shape, matmul
 from kpu_ir.frontends.read import read
 from kpu_ir.pipeline import module_of
-from kpu_ir.program.cache import elsewhere, file_digest
+from kpu_ir.program.keys import file_digests
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import read_bytes
 from kpu_ir.support.lines import a_kind, allowed
@@ -89,9 +89,8 @@ class Workload:
         """What decides its kernels: not its name or weight."""
         found = hashlib.sha256(f"{self.kind} {sorted(self.shapes.items())}".encode())
         if self.kind == "file":
-            path = Path(self.source)
-            for file in [path, *(elsewhere(path) if path.suffix == ".onnx" else ())]:
-                found.update(file_digest(file))
+            for digest in file_digests(Path(self.source)):
+                found.update(digest)
         elif self.kind == "python":
             found.update(read_bytes(self.source.rpartition(":")[0]))
             found.update(self.source.rpartition(":")[2].encode())

@@ -1,10 +1,10 @@
 """Compiled programs kept between runs, in saved form (``saved.py``), by what they depend on.
 
-The key is a hash of the model's files, the machine, the options, our own sources and the packages
-that compile: a changed compiler finds nothing. An entry holds its key; one that holds another, or
-that others may have written, is not used. Entries are whole files put in place in one step and
-checked when they are read, so that processes need no lock: two that compile the same write the same.
-The least recently used ones are removed beyond a size (``KPU_IR_CACHE_BYTES``, 0 for no cache).
+The key (``keys.py``) has all of that: a changed compiler finds nothing. An entry holds its key; one
+that holds another, or that others may have written, is not used. Entries are whole files put in place
+in one step and checked when they are read, so that processes need no lock: two that compile the same
+write the same. The least recently used ones are removed beyond a size (``KPU_IR_CACHE_BYTES``, 0 for
+no cache). What compiles is imported where a program is read or written: its figures need none of it.
 """
 
 from __future__ import annotations
@@ -14,160 +14,34 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from functools import cache
-from importlib import metadata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kpu_ir.machine import Machine
-from kpu_ir.program.compiled import Compiled, open
-from kpu_ir.program.options import Options
-from kpu_ir.program.saved import save
+from kpu_ir.program.keys import limit
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import (
-    LARGEST_TEXT,
     PART,
+    cache_folder,
     distrusted,
-    opened,
-    read_bytes,
     read_text,
     remove_if_left,
     write_atomically,
 )
 from kpu_ir.support.names import shortened, shown
-from kpu_ir.support.numbers import number_from
-from kpu_ir.support.package import LOADED, ROOT
-from kpu_ir.tuning.cache import cache_path
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, TensorProto
+    from kpu_ir.program.compiled import Compiled
 
 
-DEFAULT_BYTES = 4 << 30
 SUFFIX = ".kpu"
 FIGURES = ".figures.json"
 """What a program takes, beside it: whoever asks for no more need not read the program."""
 
-PACKAGES = ("xdsl", "numpy", "ml_dtypes", "onnx")
-"""Whose versions decide what a model compiles to."""
-
 STALE_SECONDS = 24 * 3600
 """A file half written that is older than this has no writer any more."""
-
-
-def limit() -> int:
-    """Bytes that the cache may hold (``KPU_IR_CACHE_BYTES``)."""
-    return number_from("KPU_IR_CACHE_BYTES", DEFAULT_BYTES, "a number of bytes, 0 for no cache")
-
-
-@cache
-def compiler_digest() -> str | None:
-    """Of the sources that compile, and the presets; None if they were changed since this process began to load them,
-    which then runs neither the old nor the new ones."""
-    sources = hashlib.sha256()
-    root = ROOT
-    for path in sorted(p for p in root.rglob("*") if p.suffix in (".py", ".toml")):
-        if path.stat().st_mtime >= LOADED:
-            return None
-        sources.update(f"{path.relative_to(root)}\0".encode())
-        sources.update(hashlib.sha256(path.read_bytes()).digest())
-    for package in PACKAGES:
-        try:
-            sources.update(f"{package} {metadata.version(package)}\0".encode())
-        except metadata.PackageNotFoundError:
-            continue
-    sources.update(sys.version.encode())
-    return sources.hexdigest()
-
-
-def file_digest(path: Path) -> bytes:
-    """SHA-256 of a file."""
-    with opened(path) as file:
-        return hashlib.file_digest(file, "sha256").digest()
-
-
-def elsewhere(path: Path) -> list[Path]:
-    """The other files that an ONNX file keeps its tensors in.
-
-    A file that has any holds the word ``location``, the key of their names; parsing is for those.
-    """
-    if b"location" not in read_bytes(path, LARGEST_TEXT):
-        return []
-    from kpu_ir.frontends.onnx.load import read_model
-
-    folder = path.parent.resolve()
-    found: dict[Path, None] = {}
-    for tensor in _tensors(read_model(path).graph):
-        for entry in tensor.external_data:
-            if entry.key != "location":
-                continue
-            file = (folder / entry.value).resolve()
-            if not file.is_relative_to(folder):
-                raise KpuError("data outside the model's folder", str(file))
-            found[file] = None
-    return list(found)
-
-
-def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    """Every tensor of a graph: initialisers, and attributes of nodes, however deep."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield attribute.t
-            yield from attribute.tensors
-            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                yield from (sparse.values, sparse.indices)
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
-
-
-def key_of(
-    path: str | Path,
-    shapes: Mapping[str, tuple[int, ...]] | None,
-    machine: Machine | None,
-    options: Options,
-    settings: Sequence[str] = (),
-    fixed: Mapping[str, Any] | None = None,
-) -> str | None:
-    """What a model is kept under; None if it cannot be kept.
-
-    ``machine``: None is the model's own. ``settings``: changes to the machine (``l2.banks=4``).
-    ``fixed``: values of inputs.
-    """
-    model, known = Path(path), (".onnx", ".mlir")
-    if not limit() or model.suffix not in known or not model.is_file():
-        return None
-    compiler = compiler_digest()
-    if compiler is None:
-        return None
-    try:
-        files = [model, *(elsewhere(model) if model.suffix == ".onnx" else ())]
-        digests = [file_digest(f).hex() for f in files]
-    except (OSError, ValueError, KpuError):  # reading it says better what is wrong
-        return None
-    given: dict[str, Any] = {
-        "compiler": compiler,
-        "kind": model.suffix,
-        "files": digests,
-        "shapes": {name: list(shape) for name, shape in sorted((shapes or {}).items())},
-        "fixed": {name: _array_key(value) for name, value in sorted((fixed or {}).items())},
-        "machine": machine.to_dict() if machine else None,
-        "settings": list(settings),
-        "options": asdict(options),
-    }
-    return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()
-
-
-def _array_key(value: Any) -> list[Any]:
-    import numpy as np
-
-    array = np.asarray(value)
-    return [str(array.dtype), list(array.shape), hashlib.sha256(array.tobytes()).hexdigest()]
 
 
 @dataclass(frozen=True)
@@ -180,7 +54,7 @@ class CompileCache:
     @staticmethod
     def default() -> CompileCache:
         """Beside the cache of schedules."""
-        return CompileCache(cache_path().parent / "programs", limit())
+        return CompileCache(cache_folder() / "programs", limit())
 
     def get(self, key: str, source: str = "") -> Compiled | None:
         """The program under ``key``, if there is a sound one; it counts as used now."""
@@ -188,6 +62,8 @@ class CompileCache:
         try:
             if not path.is_file():
                 return None
+            from kpu_ir.program.compiled import open
+
             self.trust()
             refused = distrusted(path)
             if refused:
@@ -253,6 +129,8 @@ class CompileCache:
             self.folder.parent.mkdir(0o700, parents=True, exist_ok=True)
             self.folder.mkdir(0o700, exist_ok=True)
             self.trust()
+            from kpu_ir.program.saved import save
+
             save(compiled, self.folder / f"{key}{SUFFIX}", key)
             self.shrink()
         except (OSError, KpuError) as e:

@@ -21,8 +21,9 @@ from kpu_ir.program.options import Options
 from kpu_ir.program.saved import read_saved, save
 from kpu_ir.program.stages import Stage, lacks_values
 from kpu_ir.registry import context
+from kpu_ir.report.figures import Summary
 from kpu_ir.report.profile import Profile
-from kpu_ir.report.summary import Summary, summarise
+from kpu_ir.report.summary import summarise
 from kpu_ir.sim.program.program import Port, Program
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.sim.time.model import TimeModel

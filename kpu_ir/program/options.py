@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.lines import a_kind, allowed
 from kpu_ir.tuning.objective import Objective, SearchEffort
+
+if TYPE_CHECKING:
+    from kpu_ir.lowering.schedule import Schedule
 
 Fuse = Literal["none", "epilogue", "full"]
 Progress = Callable[[str], None]
@@ -38,9 +40,13 @@ class Options:
             if value not in known:
                 raise KpuError(f"{name} cannot be {value!r}", hint=allowed(value, known))
         given: Any = self.schedule
+        if given is None:
+            return
+        from kpu_ir.lowering.schedule import Schedule
+
         if isinstance(given, Schedule):
             given.check()
-        elif given is not None:
+        else:
             raise KpuError(
                 f"schedule must be a Schedule, got {a_kind(given)}",
                 hint='write kpu_ir.Schedule(tile=(64, 64, 64), dataflow="ws"), or None to choose',

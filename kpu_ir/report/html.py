@@ -20,12 +20,13 @@ from kpu_ir.report.analysis import (
     thinned,
 )
 from kpu_ir.report.charts import occupancy_chart, roofline_chart
+from kpu_ir.report.figures import Summary
 from kpu_ir.report.origin import Origin
 from kpu_ir.report.page import page
 from kpu_ir.report.power import power_trace
 from kpu_ir.report.roofline import LEVELS, operations, roofline, speed_text
 from kpu_ir.report.run import Run
-from kpu_ir.report.summary import Summary, product_bytes
+from kpu_ir.report.summary import product_bytes
 from kpu_ir.report.timeline import BUCKETS, averaged, filled, timeline_chart
 from kpu_ir.report.words import NAMES, in_words, percent, size
 from kpu_ir.sim.time.clock import Timing

@@ -8,31 +8,15 @@ type (units in the last place, of an output's largest value) tell a fault from w
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import AnyFloat, ModuleOp, TensorType
 from xdsl.ir import Attribute
 
+from kpu_ir.report.figures import Error
 from kpu_ir.support.types import Array, accumulator_type, dtype_of
-
-
-@dataclass(frozen=True, slots=True)
-class Error:
-    """Of outputs against their reference, the worst of each: the largest difference, and that over
-    the largest value.
-
-    With short floats (``kind``: the shortest), in steps of that type at an output's largest value as
-    well, and how many rounding the exact result once takes (0.5 at most).
-    """
-
-    absolute: float
-    relative: float
-    kind: str = ""
-    steps: float | None = None
-    rounding: float | None = None
 
 
 def shortest_float(module: ModuleOp) -> Attribute | None:
@@ -107,15 +91,3 @@ def differences(got: Mapping[str, Array], expected: Mapping[str, Array]) -> tupl
         absolute = max(absolute, worst)
         relative = max(relative, worst / scale if scale else worst)
     return min(absolute, sys.float_info.max), min(relative, sys.float_info.max)
-
-
-def error_in_words(error: Error) -> Sequence[str]:
-    """What to say of an error: the difference, and with short floats what the type allows."""
-    text = f"largest difference {error.absolute:.3g}, {error.relative:.3g} of the largest value"
-    if error.steps is None:
-        return (text,)
-    return (
-        text,
-        f"that is {error.steps:.3g} steps of {error.kind} at that value; rounding the exact result "
-        f"once takes {error.rounding:.3g}",
-    )

@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from kpu_ir.report.summary import Summary
+from kpu_ir.report.figures import Summary
 from kpu_ir.report.words import NAMES, percent, size, words
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import write_atomically

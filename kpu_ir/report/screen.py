@@ -11,8 +11,7 @@ from typing import IO, TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from kpu_ir.report.precision import error_in_words
-from kpu_ir.report.summary import Summary
+from kpu_ir.report.figures import Summary, error_in_words
 from kpu_ir.report.words import NAMES, in_words, percent, plural, size, words
 
 if TYPE_CHECKING:

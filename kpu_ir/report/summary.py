@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from kpu_ir.machine import Machine
 from kpu_ir.machine.area import area, leakage_watts
 from kpu_ir.machine.settings import flat
 from kpu_ir.report.costs import costs_of
+from kpu_ir.report.figures import Error, KernelRow, Summary
 from kpu_ir.report.origin import Origin
-from kpu_ir.report.precision import Error
 from kpu_ir.report.run import Run
 from kpu_ir.sim.program.plan import Fetch, Loop, Matmul, Move, Node, Plan, Write, steps
 from kpu_ir.sim.program.program import Program
@@ -23,7 +22,6 @@ from kpu_ir.sim.time.clock import CallTiming, Timing
 from kpu_ir.sim.time.energy import energy
 from kpu_ir.sim.time.io_bound import io_lower_bound
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.lines import shortened
 from kpu_ir.support.types import bits_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -75,141 +73,6 @@ def compulsory_bytes(program: Program) -> int:
         for b in program.buffers
         if b.index in used and (b.kind == "constant" or b.index in ends)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class KernelRow:
-    """One kernel call.
-
-    ``start``, ``end``: its first operation begins, its last one ends; ``span``: the cycles between.
-    Calls overlap, so spans add up to more than the run. ``cycles`` add up to the run's: how far the
-    call moves the latest end of all calls before it. ``bound_by``: the largest of its own bounds and
-    the vector engine's work; ``roofline_fraction``: that over its span. ``io_bound_bytes``: what any
-    order of its multiply-accumulates must move past the memories of the chip; None unless it is one
-    product.
-    """
-
-    label: str
-    kernel: str
-    start: int
-    end: int
-    span: int
-    cycles: int
-    macs: int
-    external_bytes: int
-    energy_pj: float
-    bound_by: str
-    roofline_fraction: float
-    busy: dict[str, int]
-    io_bound_bytes: int | None
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Summary:
-    """Everything that ``kpu-run --json`` prints: cycles, seconds, bytes, pJ, fractions of 1.
-
-    * ``outputs``: what the values were compared with, or that they were not.
-    * ``version``, ``machine_digest``, ``command``: which kpu-ir and which values of the machine gave
-      the figures, and what gives them again.
-    * ``flops``: two a multiply-accumulate, one a lane operation of the vector engine.
-    * ``peak_fraction``: the array's work at peak, over cycles.
-    * ``roofline_fraction``: the largest of compute and each level's *counted* traffic bound, over
-      cycles; ``bound_by`` says which, or that the vector engine has more work than any of them.
-    * ``compulsory_fraction``: the larger of compute and *compulsory* external traffic, over cycles.
-    * ``macs``: multiply-accumulates that were simulated, of the array and of the vector engine.
-    * ``vector_types``: types of products that the array does not multiply, so that the vector engine does.
-    * ``model_macs``: of the model's operators, as its file has them; ``coverage``: the share of those that
-      was simulated, 1 where no operator is on the host. ``model_nodes``, ``folded_nodes``, ``host_nodes``: its
-      operators, those that were computed at import, and those that neither were nor are on the device. None
-      where the source is no ONNX model.
-    * ``external_peak_bytes``: the most of external memory that is in use at any time;
-      ``tensor_bytes``: what all tensors would take without sharing it.
-    * ``io_bound_bytes``: the sum of the kernels', each one alone; None unless each is one product.
-    * ``engines``: ``busy``, ``stalls`` by cause, ``idle_before``, ``idle_after`` of each add up to
-      ``cycles``.
-    * ``events``: what was counted, that energy is charged to (docs/timing.md); ``energy_table``: pJ of one.
-    * ``costs``: cycles that the program saves where the machine is spared one cost of hardware, and all
-      ``together``.
-    * ``area_mm2``: of the machine, by part (docs/area.md). ``power_w``: energy over seconds (``dynamic``, external
-      memory's too), and ``leakage``.
-    * ``max_rel_error``: max |got - expected| / max |expected| of each output, the worst. Where the model
-      has floats shorter than f32 what is expected is exact (float64), ``short_type`` is the shortest,
-      ``error_steps`` the error in steps of it at the largest value, and ``rounding_steps`` that of rounding the exact
-      result once.
-    """
-
-    outputs: str
-    version: str
-    command: str
-    source: str
-    machine: str
-    machine_digest: str
-    clock_hz: float
-    cycles: int
-    seconds: float
-    macs: int
-    flops: int
-    vector_types: list[str]
-    model_macs: int | None
-    coverage: float | None
-    model_nodes: int | None
-    folded_nodes: int | None
-    host_nodes: int | None
-    peak_fraction: float
-    roofline_fraction: float
-    compulsory_fraction: float
-    bound_by: str
-    bytes: dict[str, dict[str, int]]
-    compulsory_bytes: int
-    external_peak_bytes: int
-    tensor_bytes: int
-    io_bound_bytes: int | None
-    engines: dict[str, dict[str, Any]]
-    events: dict[str, int]
-    energy_pj: dict[str, float]
-    energy_table: dict[str, float]
-    costs: dict[str, int]
-    area_mm2: dict[str, float]
-    power_w: dict[str, float]
-    kernels: list[KernelRow]
-    max_abs_error: float | None
-    max_rel_error: float | None
-    short_type: str | None
-    error_steps: float | None
-    rounding_steps: float | None
-    compile_seconds: float
-    simulate_seconds: float
-    operations: int
-    stepped: int
-
-    def __repr__(self) -> str:
-        source = f" of {self.source}" if self.source else ""
-        kernels = f"{len(self.kernels):,} kernel{'s' * (len(self.kernels) != 1)}"
-        return shortened(
-            f"<Summary{source} on {self.machine}: {self.cycles:,} cycles, "
-            f"{self.roofline_fraction:.1%} of the roofline, {kernels}>"
-        )
-
-    @property
-    def error(self) -> Error | None:
-        """That of the outputs, if they were compared."""
-        if self.max_abs_error is None or self.max_rel_error is None:
-            return None
-        kind = self.short_type or ""
-        return Error(
-            self.max_abs_error, self.max_rel_error, kind, self.error_steps, self.rounding_steps
-        )
-
-    @staticmethod
-    def from_dict(figures: dict[str, Any]) -> Summary:
-        """From what ``to_json`` prints. Raises ``TypeError`` or ``LookupError`` for anything else."""
-        rows = [KernelRow(**row) for row in figures["kernels"]]
-        fields: dict[str, Any] = {**figures, "kernels": rows}
-        return Summary(**fields)
-
-    def to_json(self) -> str:
-        """One JSON object."""
-        return json.dumps(asdict(self), indent=2, allow_nan=False)
 
 
 def check_figures(machine: Machine) -> None:

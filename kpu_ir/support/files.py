@@ -32,6 +32,14 @@ def path_of(given: Any) -> Path:
     return Path(given)
 
 
+def cache_folder() -> Path:
+    """What is kept between runs is in it: ``KPU_IR_CACHE``, or in the user's cache folder."""
+    root = os.environ.get("KPU_IR_CACHE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "kpu-ir"
+    )
+    return Path(root)
+
+
 # -- reading --------------------------------------------------------------------------------------
 
 

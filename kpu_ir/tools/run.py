@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from kpu_ir.program.compiled import Compiled
     from kpu_ir.program.options import Options
     from kpu_ir.program.stages import Stage
+    from kpu_ir.report.figures import Summary
     from kpu_ir.report.profile import Profile
-    from kpu_ir.report.summary import Summary
     from kpu_ir.sim.program.program import Program
 
 
@@ -99,7 +99,7 @@ class Wanted(NamedTuple):
         """What the compile cache has the program under; None if it does not keep it."""
         if args.no_cache or args.file == "-":  # read once
             return None
-        from kpu_ir.program.cache import key_of
+        from kpu_ir.program.keys import key_of
 
         shapes, fixed, options, machine = self
         return key_of(args.file, shapes, machine, options, args.settings, fixed)
@@ -109,7 +109,6 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
     """What the options ask to be compiled, checked."""
     from dataclasses import replace
 
-    from kpu_ir.lowering.schedule import Schedule
     from kpu_ir.machine import Machine
     from kpu_ir.program.options import Options
 
@@ -117,12 +116,14 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
     ir = args.file == "-" or args.file.endswith(".mlir")
     if shapes and ir:
         raise KpuError("--shape does nothing for IR: its shapes are fixed", args.file)
-    fixed = fixed_of(args.fixed)
+    fixed = fixed_of(args.fixed) if args.fixed else {}
     if fixed and ir:
         raise KpuError("--input does nothing for IR", args.file, "give all inputs: --inputs F.npz")
     chosen = {"fuse": args.fuse, "search": args.search, "objective": args.objective}
     options = Options(**{name: value for name, value in chosen.items() if value})
     if args.schedule is not None:
+        from kpu_ir.lowering.schedule import Schedule
+
         options = replace(options, schedule=Schedule.from_text(args.schedule, "--schedule"))
     machine = Machine.load(args.machine) if args.machine else None
     return Wanted(shapes, fixed, options, machine)
@@ -302,7 +303,7 @@ def kept_figures(args: argparse.Namespace, wanted: Wanted) -> Summary | None:
     from dataclasses import replace
 
     from kpu_ir.program.cache import CompileCache
-    from kpu_ir.report.summary import Summary
+    from kpu_ir.report.figures import Summary
 
     began = time.perf_counter()
     key = None if args.file.endswith(".kpu") else wanted.key(args)

@@ -7,7 +7,6 @@ says which key it belongs to, and ``search.py`` tries what it finds before it is
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.files import distrusted, read_text, write_atomically
+from kpu_ir.support.files import cache_folder, distrusted, read_text, write_atomically
 from kpu_ir.support.names import shortened, shown
 
 VERSION = 18
@@ -30,12 +29,8 @@ NUMBERS = tuple(f.name for f in fields(Schedule) if isinstance(f.default, int))
 
 
 def cache_path() -> Path:
-    """Where chosen schedules are kept between runs (``KPU_IR_CACHE`` or the user's cache
-    folder)."""
-    root = os.environ.get("KPU_IR_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "kpu-ir"
-    )
-    return Path(root) / "schedules.json"
+    """Where chosen schedules are kept between runs."""
+    return cache_folder() / "schedules.json"
 
 
 def schedule_from(entry: Entry) -> Schedule:
