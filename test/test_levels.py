@@ -107,7 +107,10 @@ def with_drawn_schedules(draw, module, machine) -> None:
                 tile = tuple(draw(st.integers(1, n)) for n in cut.full)
                 cuts = sum(cut.extent(a, tile[a]) < cut.full[a] for a in cut.reduced)
                 forms = ["", "online"] if cut.statistics and cuts else [""]
-                chosen = dataclasses.replace(chosen, tile=tile, passes=draw(st.sampled_from(forms)))
+                layout = draw(st.sampled_from(["", "transposed"])) if cut.reduced else ""
+                chosen = dataclasses.replace(
+                    chosen, tile=tile, passes=draw(st.sampled_from(forms)), layout=layout
+                )
             elif cut.kind == "horizontal":
                 tile = tuple(draw(st.integers(1, n)) for n in cut.extents)
                 chosen = dataclasses.replace(chosen, tile=tile)

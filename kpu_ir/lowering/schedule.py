@@ -87,7 +87,8 @@ class Schedule:
     n, are summed in one loop over k: the left operand comes once for all of them, and each leaves
     by itself. ``passes``: how rows are read that a tile does not hold: once for each reduction, or
     ``online``, once for two that need each other (the largest and the sum of a softmax, mean and
-    variance of a norm).
+    variance of a norm). ``layout``: how a tile stands on chip: as in its tensor, or ``transposed``, with
+    what is reduced outermost, so that lanes combine side by side.
     """
 
     tile: tuple[int, ...] = ()
@@ -101,6 +102,7 @@ class Schedule:
     defer: int = 1
     unroll_n: int = 1
     passes: str = ""
+    layout: str = ""
 
     def to_attr(self, names: Collection[str] = ()) -> DictionaryAttr:
         """``{tile = [64, 48, 128], dataflow = "os", ...}``, of these fields or of all."""
@@ -175,6 +177,7 @@ class Schedule:
             "lhs": ("", "l3", "l2"),
             "rhs": ("", "l3", "l2"),
             "passes": ("", "online"),
+            "layout": ("", "transposed"),
         }
         for name, values in allowed.items():
             if getattr(self, name) not in values:

@@ -22,8 +22,11 @@ Column = np.ndarray[Any, np.dtype[Any]]
 """A number for each of several schedules."""
 
 FLOWS, ORDERS, PLACES = ("os", "ws", "is"), ("mn", "nm"), ("", "l3", "l2")
-PASSES = ("", "online")
-NAMES = {"dataflow": FLOWS, "order": ORDERS, "lhs": PLACES, "rhs": PLACES, "passes": PASSES}
+PASSES, LAYOUTS = ("", "online"), ("", "transposed")
+NAMES = {
+    "dataflow": FLOWS, "order": ORDERS, "lhs": PLACES, "rhs": PLACES, "passes": PASSES,
+    "layout": LAYOUTS,
+}  # fmt: skip
 """What the numbers in the columns of names stand for."""
 
 NONE, L3, L2 = range(3)

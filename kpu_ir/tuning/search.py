@@ -297,7 +297,7 @@ class _Tried:
         """The best so far, each with another tile or dataflow."""
         found: dict[object, Schedule] = {}
         for schedule in sorted(self.results, key=self.results.__getitem__):
-            found.setdefault((schedule.tile, schedule.dataflow), schedule)
+            found.setdefault((schedule.tile, schedule.dataflow, schedule.layout), schedule)
         return list(found.values())[:count]
 
     def rings(self, s: Schedule) -> None:
@@ -339,7 +339,7 @@ class _Tried:
                 continue
             at += int(following[0])
             schedule = space.schedule(at)
-            kind = schedule.tile, schedule.dataflow, schedule.order
+            kind = schedule.tile, schedule.dataflow, schedule.order, schedule.layout
             if schedule in self.results or kind not in self.kinds:
                 if schedule not in self.results:
                     left[flows[at]] -= self.run(schedule)

@@ -4,7 +4,7 @@
 // RUN: not kpu-opt %S/data/schedule-at-dma.mlir 2>&1 | filecheck %s --check-prefix DMA
 
 // CHECK:      error: @softmax: kpu.schedule: dataflow says nothing to a kernel of this kind (rows)
-// CHECK-NEXT: hint: it has tile, passes, depth, l3_depth, out_depth, defer
+// CHECK-NEXT: hint: it has tile, passes, layout, depth, l3_depth, out_depth, defer
 func.func private @softmax(%x: tensor<64x1000xf32>) -> tensor<64x1000xf32> attributes {kpu.schedule = {dataflow = "ws"}} {
   %y = kernel.map %x : (tensor<64x1000xf32>) -> tensor<64x1000xf32> {
   ^bb0(%p: f32):

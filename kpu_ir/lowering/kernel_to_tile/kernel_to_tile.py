@@ -210,6 +210,8 @@ class KernelToTilePass(ModulePass):
     """Accumulator tiles, unrolled along n."""
     passes: Literal["online"] | None = None
     """How rows are read that a tile does not hold."""
+    layout: Literal["transposed"] | None = None
+    """How a tile stands on chip."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Lower the module."""

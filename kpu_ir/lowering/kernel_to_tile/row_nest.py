@@ -23,7 +23,9 @@ from kpu_ir.support.errors import KpuError
 class RowNest:
     """One nest in the making: ``at`` is where its loops are, ``tiles`` what is on chip.
 
-    ``pieces`` are the dimensions in which rows are cut, the innermost loops.
+    ``pieces`` are the dimensions in which rows are cut, the innermost loops. ``order``: the dimensions
+    of the tensors in the order in which they stand on chip; ``across``: where those are there that
+    are reduced.
     """
 
     def __init__(
@@ -35,6 +37,11 @@ class RowNest:
         self.sizes = [rows.extent(axis, n) for axis, n in enumerate(schedule.tile)]
         self.at: list[Index | None] = [None] * len(rows.full)
         self.tiles: dict[SSAValue, Tile] = {}
+        rank, last = len(rows.full), rows.reduced
+        self.order = (*last, *(a for a in range(rank) if a not in last))
+        if schedule.layout != "transposed":
+            self.order = tuple(range(rank))
+        self.across = tuple(self.order.index(a) for a in rows.reduced)
         self.pieces = [a for a in rows.reduced if self.sizes[a] < rows.full[a]]
         self.statistics = rows.statistics if schedule.passes else None
         if schedule.passes and (self.statistics is None or not self.pieces):
@@ -75,8 +82,13 @@ class RowNest:
         return [i if n > 1 else None for i, n in zip(self.at, self.rows.shapes[value])]
 
     def size(self, value: SSAValue) -> Shape:
-        """The extents of a tensor's tile."""
-        return tuple(t if n > 1 else 1 for t, n in zip(self.sizes, self.rows.shapes[value]))
+        """The extents of a tensor's tile, as it stands on chip."""
+        shape = self.rows.shapes[value]
+        return tuple(self.sizes[a] if shape[a] > 1 else 1 for a in self.order)
+
+    def permuted(self, axes: Shape) -> Shape | None:
+        """A mover's permutation; None where everything stays."""
+        return None if axes == tuple(range(len(axes))) else axes
 
     def alloc(self, value: SSAValue, name: str = "row") -> Tile:
         """Room for a result."""
@@ -90,15 +102,17 @@ class RowNest:
             leaving = self.nest.alloc(self.size(value), kind, "out")
             self.nest.map([tile], leaving, self.rows.leaving[value])
             tile = leaving
-        self.nest.store(tile, target, self.index(value))
+        back = tuple(self.order.index(a) for a in range(len(self.order)))
+        self.nest.store(tile, target, self.index(value), self.permuted(back))
 
     def load(self, value: SSAValue) -> Tile:
         """The tile of a value, loaded where it is not on chip."""
         if value not in self.tiles:
             kind = tensor_type(value).element_type
             self.tiles[value] = self.nest.load(
-                self.sources[value], self.index(value), self.size(value), kind, "in"
-            )
+                self.sources[value], self.index(value), self.size(value), kind, "in",
+                permuted=self.permuted(self.order),
+            )  # fmt: skip
         return self.tiles[value]
 
     def operation(self, op: Operation) -> None:
@@ -121,7 +135,7 @@ class RowNest:
         """Rows to one number each, over all pieces."""
         assert isinstance(op, kernel.ReduceOp)
         over = [self.at[axis] for axis in self.pieces]
-        self.nest.reduce(Reduction(op.kind_name), source, into, self.rows.reduced, over)
+        self.nest.reduce(Reduction(op.kind_name), source, into, self.across, over)
 
     # -- streamed rows ----------------------------------------------------------------------------
 
@@ -229,7 +243,7 @@ class _Online:
 
     def reduce(self, kind: Reduction, row: Tile, into: Tile) -> Tile:
         """A piece to one number a row."""
-        self.nest.reduce(kind, row, into, self.rows.rows.reduced)
+        self.nest.reduce(kind, row, into, self.rows.across)
         return into
 
 
@@ -267,7 +281,7 @@ class _Squares(_Online):
     def piece(self, row: Tile) -> None:
         """Add the piece's differences and squares."""
         if not self.begun:
-            count = prod(row.shape[axis] for axis in self.rows.rows.reduced)
+            count = prod(row.shape[axis] for axis in self.rows.across)
             total = self.reduce(Reduction.ADD, row, self.column("sums"))
             self.nest.map([total], self.near, self.statistics.near(count))
         difference = self.elementwise("difference", row, self.near)

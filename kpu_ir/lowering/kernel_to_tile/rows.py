@@ -10,17 +10,19 @@ from typing import ClassVar
 import numpy as np
 from xdsl.dialects.builtin import MemRefType
 
+from kpu_ir.dialects import kernel
 from kpu_ir.lowering.kernel_to_tile.row_kernel import RowKernel
 from kpu_ir.lowering.kernel_to_tile.row_nest import RowNest
 from kpu_ir.lowering.kernel_to_tile.row_passes import Pass
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
-from kpu_ir.lowering.space import PASSES, Space, block_space, ceildiv
+from kpu_ir.lowering.space import LAYOUTS, PASSES, Space, block_space, ceildiv
 from kpu_ir.lowering.staging import stage
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Tensor
 from kpu_ir.nest.writing import Nest
 from kpu_ir.scalar.body import op_classes
+from kpu_ir.sim.time.vector import combining
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import bits_of
 
@@ -58,30 +60,69 @@ class Rows(RowKernel):
     def candidates(self, machine: Machine) -> Space:
         """Blocks of several sizes, with rings of two to four: of whole rows, and of pieces of them."""
         moved = sum(prod(s) * bits_of(kind) // 8 for s, kind in (*self.arguments, *self.results))
-        blocks = (self.block(256 << n) for n in range(8))
+        blocks = [self.block(256 << n) for n in range(8)]
+        if self.once and self.reduced[-1] < len(self.full) - 1:
+            blocks += [self.block(room, run) for room in (4096, 16384, 65536) for run in (64, 1024)]
         whole = block_space(self.full, blocks, moved, machine, out_depth=2)
         tiles = dict.fromkeys(self._pieces()) if self.reduced and not self.once else ()
-        if not tiles:
-            return whole
-        size = max(bits_of(kind) for _, kind in self.arguments) // 8
-        whole = whole.at(np.prod(whole.tile, axis=0) * size <= machine.l2.bytes)
-        whole.columns["passes"] = np.zeros(len(whole), int)
-        return Space.joined([whole, self._streamed(list(tiles), machine)])
+        if tiles:
+            size = max(bits_of(kind) for _, kind in self.arguments) // 8
+            whole = whole.at(np.prod(whole.tile, axis=0) * size <= machine.l2.bytes)
+            whole.columns["passes"] = np.zeros(len(whole), int)
+            whole = Space.joined([whole, self._streamed(list(tiles), machine)])
+        return self._with_transposed(whole, machine)
 
-    def block(self, room: int) -> Shape:
-        """A block of about ``room`` elements: reduced dimensions first (whole, unless one pass over
-        them is enough), then inner dimensions."""
+    def block(self, room: int, run: int = 1) -> Shape:
+        """A block of about ``room`` elements: ``run`` along what stands inside of the reduced
+        dimensions, then these (whole, unless one pass over them is enough), then inner dimensions."""
         extents = [1] * len(self.full)
         order = [
             *reversed(self.reduced),
             *(i for i in reversed(range(len(self.full))) if i not in self.reduced),
         ]
+        if run > 1:
+            for axis in reversed(range(self.reduced[-1] + 1, len(self.full))):
+                extents[axis] = self.extent(axis, max(1, min(self.full[axis], run)))
+                run = max(1, run // extents[axis])
+                room = max(1, room // extents[axis])
         for axis in order:
+            if extents[axis] > 1:
+                continue
             whole = axis in self.reduced and not self.once
             n = self.full[axis]
             extents[axis] = self.extent(axis, n if whole else max(1, min(n, room)))
             room = max(1, room // extents[axis])
         return tuple(extents)
+
+    def _with_transposed(self, space: Space, machine: Machine) -> Space:
+        """The same schedules with tiles that stand transposed as well, where combining lanes takes
+        more than a hundredth of the kernel's time."""
+        lanes, rank = machine.vector.lanes, len(self.full)
+        if not len(space) or not self.reduced or self.reduced[-1] < rank - 1:
+            return space
+        if prod(n for a, n in enumerate(self.full) if a not in self.reduced) == 1:
+            return space
+        more = work = 0
+        for op, (_, body) in self.work.items():
+            elements = prod(self.shapes[op.results[0]])
+            if isinstance(op, kernel.ReduceOp) and self.is_row(op.source):
+                elements, outputs = prod(self.shapes[op.source]), elements
+                work += ceildiv(elements, lanes)
+                more += combining(elements, outputs, lanes) - ceildiv(elements, lanes)
+            elif body is not None:
+                classes = op_classes(body.block)
+                interval = sum(
+                    machine.vector.initiation_interval[c] * n for c, n in classes.items()
+                )
+                work += ceildiv(elements, lanes) * max(1, interval)
+        if 100 * more <= max(work, int(space.cycles.min())):
+            return space
+        count, guess = len(space), space.guess
+        layout = np.repeat([0, LAYOUTS.index("transposed")], count)
+        both = Space.joined([space, space])
+        both.columns["layout"] = layout
+        both.columns["guess"] = np.concatenate([guess + more, guess])
+        return both
 
     def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """The nest: one loop a dimension, reduced ones innermost, one nest of these a pass."""

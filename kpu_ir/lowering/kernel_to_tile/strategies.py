@@ -96,7 +96,7 @@ HONOURED = {
     "horizontal": ("dataflow", "order", "lhs", "rhs"),
     "contraction": ("dataflow", "order", "lhs", "rhs", "unroll_n"),
     "convolution": ("dataflow", "order", "lhs", "rhs"),
-    "rows": ("passes",),
+    "rows": ("passes", "layout"),
 }
 """What a tiling strategy reads of a schedule, beside its tile and what ``tile-to-dma`` reads."""
 
