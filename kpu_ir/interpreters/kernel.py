@@ -1,8 +1,8 @@
 """The reference: what a function of ``kernel`` operations computes, in NumPy.
 
 These are the values that every lower level must reproduce. The operations' meanings are xDSL
-interpreter functions, ``kernel_core`` and ``kernel_nn``, one short method each. To add one: a method
-with ``@impl(XxxOp)``.
+interpreter functions (``kernel_core``, ``kernel_nn``, ``kernel_quantized``), one short method each. To
+add one: a method with ``@impl(XxxOp)``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from kpu_ir.interpreters.arguments import Inputs, arguments_of
 from kpu_ir.interpreters.base import Precision, call, function_named
 from kpu_ir.interpreters.kernel_core import KernelFunctions
 from kpu_ir.interpreters.kernel_nn import NetworkFunctions
+from kpu_ir.interpreters.kernel_quantized import QuantizedFunctions
 from kpu_ir.support.types import Array
 
 
@@ -26,6 +27,7 @@ def register(interpreter: Interpreter, precision: Precision = None) -> None:
     """Let an interpreter run the operations of ``kernel``."""
     interpreter.register_implementations(KernelFunctions(precision))
     interpreter.register_implementations(NetworkFunctions(precision))
+    interpreter.register_implementations(QuantizedFunctions(precision))
 
 
 def interpreter_of(module: ModuleOp, precision: Precision = None) -> Interpreter:

@@ -261,6 +261,8 @@ PATTERNS: dict[type[Operation], tuple[type[RewritePattern], ...]] = {
     kernel.PadOp: (FoldConstants, IdentityMovement),
     kernel.BroadcastOp: (FoldConstants, IdentityMovement, BroadcastIsReshape),
     kernel.GatherOp: (FoldConstants,),
+    kernel.QuantizeOp: (FoldConstants,),
+    kernel.DequantizeOp: (FoldConstants,),
 }
 """What rewrites an operation, in the order in which it is tried; ``FoldEmpty`` comes first for all."""
 

@@ -32,6 +32,7 @@ from kpu_ir.machine.attr import machine_of
 from kpu_ir.passes.kernel_build import counting, put
 from kpu_ir.passes.long_choices import split_choice
 from kpu_ir.passes.long_rows import check_chosen, has_room, scan
+from kpu_ir.passes.quantized_maps import in_maps
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar, is_float, is_unsigned, trace
 
@@ -316,6 +317,8 @@ DECOMPOSITIONS: dict[type[Operation], Callable[[Any], None]] = {
     **dict.fromkeys(ONE_PROGRAM, one_program),
     kernel.ArgReduceOp: arg_reduce,
     kernel.AttentionOp: attention,
+    kernel.QuantizeOp: in_maps,
+    kernel.DequantizeOp: in_maps,
 }
 """What becomes of each named kernel."""
 
@@ -323,7 +326,7 @@ DECOMPOSITIONS: dict[type[Operation], Callable[[Any], None]] = {
 @dataclass(frozen=True)
 class KernelDecomposePass(ModulePass):
     """Softmax, norms and arg-reductions become maps and reductions, each in one kernel; attention several, and so do
-    scans and top-k of rows that do not fit on chip.
+    scans and top-k of rows that do not fit on chip. Quantize and dequantize become maps.
 
     Arg-reductions and top-k of rows that do not fit on chip first become those of pieces
     (``long_choices``).

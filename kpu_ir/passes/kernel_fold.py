@@ -83,6 +83,8 @@ FOLDED = (
     kernel.PadOp,
     kernel.BroadcastOp,
     kernel.GatherOp,
+    kernel.QuantizeOp,
+    kernel.DequantizeOp,
 )
 """What is computed here where all operands are known."""
 

@@ -119,3 +119,22 @@ func.func @attention(%q: tensor<1x4x2x8xf16>, %k: tensor<1x2x3x8xf16>) -> tensor
   %y = kernel.attention %q, %k, %k {scale = 0.125 : f64, causal} : (tensor<1x4x2x8xf16>, tensor<1x2x3x8xf16>, tensor<1x2x3x8xf16>) -> tensor<1x4x2x8xf16>
   func.return %y : tensor<1x4x2x8xf16>
 }
+
+// -----
+
+// Blocks of a scale are a dimension of their own.
+// CHECK-LABEL: @quantized
+// CHECK-DAG:     kernel.reshape %x : tensor<8x4xf32> -> tensor<2x4x4xf32>
+// CHECK-DAG:     kernel.reshape %s : tensor<2x4xf32> -> tensor<2x1x4xf32>
+// CHECK:         kernel.map %{{.*}}, %{{.*}} : (tensor<2x4x4xf32>, tensor<2x1x4xf32>) -> tensor<2x4x4xi8>
+// CHECK:           arith.divf
+// CHECK:           math.roundeven
+// CHECK:         %[[Q:.*]] = kernel.reshape %{{.*}} : tensor<2x4x4xi8> -> tensor<8x4xi8>
+// CHECK:         kernel.map %[[Q]], %t, %z : (tensor<8x4xi8>, tensor<1xf32>, tensor<1xi8>) -> tensor<8x4xf32>
+// CHECK:           arith.subi
+// CHECK:           arith.mulf
+func.func @quantized(%x: tensor<8x4xf32>, %s: tensor<2x4xf32>, %t: tensor<1xf32>, %z: tensor<1xi8>) -> tensor<8x4xf32> {
+  %q = kernel.quantize %x scale %s : tensor<8x4xf32>, tensor<2x4xf32> -> tensor<8x4xi8>
+  %y = kernel.dequantize %q scale %t zero %z : tensor<8x4xi8>, tensor<1xf32>, tensor<1xi8> -> tensor<8x4xf32>
+  func.return %y : tensor<8x4xf32>
+}

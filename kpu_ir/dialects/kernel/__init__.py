@@ -33,6 +33,7 @@ from kpu_ir.dialects.kernel.core import (
     matmul_shape,
 )
 from kpu_ir.dialects.kernel.movement import BroadcastOp, ConcatOp, PadOp, SliceOp
+from kpu_ir.dialects.kernel.quantized import DequantizeOp, QuantizeOp
 from kpu_ir.dialects.kernel.rows import GatherOp, NormalizeOp, ReduceOp, ScanOp, SoftmaxOp
 from kpu_ir.dialects.kernel.window import ConvOp, PoolOp
 
@@ -43,6 +44,7 @@ __all__ = [
     "ConcatOp",
     "ConstantOp",
     "ConvOp",
+    "DequantizeOp",
     "FusedOp",
     "GatherOp",
     "Kernel",
@@ -52,6 +54,7 @@ __all__ = [
     "NormalizeOp",
     "PadOp",
     "PoolOp",
+    "QuantizeOp",
     "ReduceOp",
     "ReshapeOp",
     "ScanOp",
@@ -89,6 +92,8 @@ Kernel = Dialect(
         ArgReduceOp,
         TopKOp,
         AttentionOp,
+        QuantizeOp,
+        DequantizeOp,
         FusedOp,
         YieldOp,
     ],

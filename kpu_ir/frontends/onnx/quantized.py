@@ -11,12 +11,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from xdsl.dialects.builtin import IntegerType
+from xdsl.utils.hints import isa
 
+from kpu_ir.dialects.kernel.quantized import is_stored
 from kpu_ir.frontends.onnx.convolution import check_weights, padding
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.frontends.python.value import Value
-from kpu_ir.scalar import formulas
+from kpu_ir.scalar import formulas, quantization
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import element_type_of
@@ -25,8 +28,8 @@ F32, I32 = (element_type_of(np.dtype(t)) for t in (np.float32, np.int32))
 
 
 def parameter(node: Node, i: int, shape: Sequence[int], axis: int, block: int) -> Value:
-    """A scale or zero point that broadcasts to ``shape``: one, one for each element of a dimension, or
-    one for each ``block`` of them."""
+    """A scale or zero point for ``shape``, as ``kernel.quantize`` takes it: one, one for each element of
+    a dimension, or one for each ``block`` of them."""
     graph, value = node.graph, node.value(i)
     if math.prod(value.shape) == 1:
         return graph.reshape(value, (1,) * len(shape))
@@ -37,15 +40,13 @@ def parameter(node: Node, i: int, shape: Sequence[int], axis: int, block: int) -
     counts = [-(-n // block) if a == axis else n for a, n in enumerate(shape)]
     if value.shape != tuple(counts):
         raise KpuError(f"input {i} of shape {value.shape} does not fit blocks of {block}")
+    if shape[axis] % block == 0 or counts[axis] == 1:
+        return value
     wide = graph.reshape(value, (*counts[: axis + 1], 1, *counts[axis + 1 :]))
     wide = graph.broadcast(wide, (*counts[: axis + 1], block, *counts[axis + 1 :]))
     full = [n * block if a == axis else n for a, n in enumerate(counts)]
     wide = graph.reshape(wide, full)
-    return (
-        wide
-        if full == list(shape)
-        else graph.slice(wide, [0] * len(shape), [1] * len(shape), shape)
-    )
+    return graph.slice(wide, [0] * len(shape), [1] * len(shape), shape)
 
 
 def _axis(node: Node, rank: int) -> int:
@@ -67,48 +68,32 @@ def _dtype(node: Node, attribute: str, default: np.dtype[Any]) -> np.dtype[Any]:
 
 def saturated(x: Scalar, dtype: np.dtype[Any], zero: Scalar | None = None) -> Scalar:
     """A whole number of f32, with a zero point, in an integer type: its ends where it is outside."""
-    import ml_dtypes
-
-    kind: Any = ml_dtypes.iinfo if dtype.kind == "V" or dtype.itemsize == 1 else np.iinfo
-    limits = kind(dtype)
-    wide = x if zero is None else x + zero.to(I32).to(F32)
-    held = formulas.clip(wide, float(limits.min), float(limits.max)).to(I32)
-    return held.to(element_type_of(dtype))
+    return quantization.saturated(x, element_type_of(dtype), zero)
 
 
 @operator("QuantizeLinear")
 def quantize(node: Node) -> Tensor:
     """``saturate(round(x / scale) + zero)``; floats of 8 bits are rounded, and saturate too."""
-    from kpu_ir.frontends.onnx.elementwise import INTEGERS, short_float
+    from kpu_ir.frontends.onnx.elementwise import short_float
 
     graph, x = node.graph, node.value(0)
     shape, block = x.shape, node.integer("block_size", 0)
     axis = _axis(node, len(shape))
     zero = node.inputs[2] if node.has(2) else None
     dtype = _dtype(node, "output_dtype", np.dtype(np.uint8) if zero is None else zero.dtype)
+    kind = element_type_of(dtype)
     scale = parameter(node, 1, shape, axis, block)
-    precision = element_type_of(_dtype(node, "precision", np.dtype(np.float32)))
-    saturate = bool(node.integer("saturate", 1))
-    kind = x.element_type if x.dtype.kind not in "iub" else F32
+    divided = x.element_type if x.dtype.kind not in "iub" else F32
     if node.integer("precision", 0):
-        kind = precision
-
-    def divided(v: Scalar, s: Scalar) -> Scalar:
-        return v.to(kind) / s.to(kind)
-
-    if dtype.kind in "iu" or dtype.name in INTEGERS:
-        given = [x, scale]
-        if zero is not None:
-            given.append(parameter(node, 2, shape, axis, block))
-        return graph.map(
-            lambda v, s, *z: saturated(
-                formulas.round_half_even(divided(v, s).to(F32)), dtype, *z[:1]
-            ),
-            *given,
-        )
-    return short_float(
-        node, graph.map(lambda v, s: divided(v, s).to(F32), x, scale), dtype, saturate
-    )
+        divided = element_type_of(_dtype(node, "precision", np.dtype(np.float32)))
+    scale = graph.cast(scale, divided)
+    if is_stored(kind) and (isa(kind, IntegerType) or node.integer("saturate", 1)):
+        point = parameter(node, 2, shape, axis, block) if zero is not None else None
+        x = x if x.dtype.kind not in "iub" else graph.cast(x, np.int32)
+        return graph.quantize(x, scale, point if isa(kind, IntegerType) else None, kind)
+    saturate = bool(node.integer("saturate", 1))
+    wide = graph.map(lambda v, s: (v.to(divided) / s).to(F32), x, scale)
+    return short_float(node, wide, dtype, saturate)
 
 
 @operator("DequantizeLinear")
@@ -118,18 +103,12 @@ def dequantize(node: Node) -> Tensor:
     shape, block = x.shape, node.integer("block_size", 0)
     axis = _axis(node, len(shape))
     scale = parameter(node, 1, shape, axis, block)
-    result = element_type_of(_dtype(node, "output_dtype", scale.dtype))
-    given = [x, scale]
-    if node.has(2) and x.dtype.kind in "iuV" and not x.dtype.name.startswith("float"):
-        given.append(parameter(node, 2, shape, axis, block))
-
-    def formula(v: Scalar, s: Scalar, *zero: Scalar) -> Scalar:
-        whole = v.to(F32)
-        for z in zero:
-            whole = (v.to(I32) - z.to(I32)).to(F32)
-        return (whole * s.to(F32)).to(result)
-
-    return graph.map(formula, *given)
+    kind = element_type_of(_dtype(node, "output_dtype", scale.dtype))
+    if not is_stored(x.element_type) and x.element_type != I32:
+        return graph.map(lambda v, s: (v.to(F32) * s.to(F32)).to(kind), x, scale)
+    integers = isa(x.element_type, IntegerType)
+    zero = parameter(node, 2, shape, axis, block) if node.has(2) and integers else None
+    return graph.dequantize(x, scale, zero, kind)
 
 
 # -- products ---------------------------------------------------------------------------------------

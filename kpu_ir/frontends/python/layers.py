@@ -12,7 +12,7 @@ from xdsl.ir import Attribute, Operation
 
 from kpu_ir.dialects import kernel
 from kpu_ir.frontends.python.calls import for_people
-from kpu_ir.frontends.python.operations import Operations
+from kpu_ir.frontends.python.quantized import Quantized
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
@@ -57,24 +57,11 @@ def dimension(axis: int, rank: int) -> int:
 
 
 @for_people
-class Layers(Operations):
+class Layers(Quantized):
     """Methods of ``Graph``: convolution, pooling, reductions, softmax, norms, attention, movement.
 
     Images are n x c x h x w. Errors are ``KpuError``.
     """
-
-    def _checked(self, make: Callable[[], Operation]) -> Value:
-        """Insert an operation, its verifier's words as a ``KpuError``."""
-        from xdsl.utils.exceptions import VerifyException
-
-        try:
-            op = make()
-            op.verify()
-        except (VerifyException, ValueError) as e:
-            raise KpuError(str(e)) from None
-        except IndexError:
-            raise KpuError("the ranks of its operands do not fit") from None
-        return self.insert(op)
 
     def conv(
         self,

@@ -28,6 +28,19 @@ class Operations(ABC):
     def insert(self, op: Operation) -> Value:
         """Append an operation; its first result."""
 
+    def _checked(self, make: Callable[[], Operation]) -> Value:
+        """Insert an operation, its verifier's words as a ``KpuError``."""
+        from xdsl.utils.exceptions import VerifyException
+
+        try:
+            op = make()
+            op.verify()
+        except (VerifyException, ValueError) as e:
+            raise KpuError(str(e)) from None
+        except IndexError:
+            raise KpuError("the ranks of its operands do not fit") from None
+        return self.insert(op)
+
     def value(self, value: Any, element_type: Attribute) -> Value:
         """A value of this graph: itself, or a constant that takes ``element_type`` if it may."""
         if isinstance(value, Value):
@@ -166,6 +179,6 @@ def _may_become(array: Array, wanted: np.dtype[Any]) -> bool:
     """Whether numbers typed by a user mean the same in another dtype: 2 may be 2.0, 2.5 not 2."""
     if array.dtype.kind not in "fiub":
         return False
-    if np.array_equal(array, array.astype(np.int64)):
+    if np.isfinite(array).all() and np.array_equal(array, array.astype(np.int64)):
         return wanted.kind != "b" or array.dtype.kind == "b"
     return "float" in wanted.name

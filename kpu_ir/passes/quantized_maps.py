@@ -1,0 +1,72 @@
+"""``kernel.quantize`` and ``kernel.dequantize`` as maps: blocks are dimensions of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
+from xdsl.ir import Operation, SSAValue
+
+from kpu_ir.dialects import kernel
+from kpu_ir.dialects.kernel import tensor_type
+from kpu_ir.passes.kernel_build import put
+from kpu_ir.passes.kernel_fold import constant_of
+from kpu_ir.scalar.quantization import dequantized, quantized
+from kpu_ir.scalar.tracing import Scalar, trace
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import array_of
+from kpu_ir.text.places import place_of
+
+
+def in_maps(op: kernel.QuantizeOp | kernel.DequantizeOp) -> None:
+    """Put a map in the place of ``op``, and reshapes where neighbours share a scale. Raises ``KpuError``
+    for a scale that is known and cannot be."""
+    check_scale(op)
+    made: list[Operation] = []
+    shape, block = tensor_type(op.source).get_shape(), op.blocks
+    counts = (1,) * (len(shape) - len(tensor_type(op.scale).get_shape()))
+    counts += tensor_type(op.scale).get_shape()
+    split = [axis for axis, (b, c) in enumerate(zip(block, counts)) if b > 1 and c > 1]
+
+    def seen(value: SSAValue, extents: Sequence[int], inner: Sequence[int]) -> SSAValue:
+        if not split or tensor_type(value).element_count() == 1:
+            return value
+        wanted: list[int] = []
+        for axis, n in enumerate(extents):
+            wanted += [n // inner[axis], inner[axis]] if axis in split else [n]
+        made.append(view := kernel.ReshapeOp(value, wanted))
+        return view.result
+
+    ones = (1,) * len(shape)
+    inputs = [seen(op.source, shape, block), seen(op.scale, counts, ones)]
+    if op.zero is not None:
+        inputs.append(seen(op.zero, counts, ones))
+    kind = op.result.type.element_type
+    formula = quantized if isinstance(op, kernel.QuantizeOp) else dequantized
+
+    def of_element(x: Scalar, scale: Scalar, *zero: Scalar) -> Scalar:
+        return formula(x, scale, kind, *zero)
+
+    body, _ = trace(of_element, [tensor_type(v).element_type for v in inputs])
+    made.append(result := kernel.MapOp(inputs, body, kind))
+    if split:
+        made.append(kernel.ReshapeOp(result.result, shape))
+    put(op, made, made[-1].results)
+
+
+def check_scale(op: kernel.QuantizeOp | kernel.DequantizeOp) -> None:
+    """Raise ``KpuError`` for a known scale by which nothing can be divided, or that is no number.
+
+    A dequantization may have scales of 0 (weights that are all 0) and below (symmetric forms).
+    """
+    found = constant_of(op.scale)
+    if found is None or not isinstance(found.value, DenseIntOrFPElementsAttr):
+        return
+    scale = array_of(found.value).astype(np.float64)
+    bad = ~np.isfinite(scale)
+    if isinstance(op, kernel.QuantizeOp):
+        bad |= scale <= 0
+    if bad.any():
+        asked = "a positive scale" if isinstance(op, kernel.QuantizeOp) else "scales of numbers"
+        raise KpuError(f"{op.name}: expected {asked}, got {scale[bad][0]:g}", place_of(op))
