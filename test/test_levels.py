@@ -24,7 +24,7 @@ from kpu_ir.sim.values.values import run_program
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.pinning import pin
 
-MACHINES = {name: Machine.preset(name) for name in ("default", "minimal", "large", "honest")}
+MACHINES = {name: Machine.preset(name) for name in ("default", "minimal", "large", "ideal")}
 DRAWS = drawing(
     70,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -256,7 +256,7 @@ def agree(draw, graph: Graph, machine: Machine, whole: bool = True, fuse: str = 
 @DRAWS
 @given(st.data())
 def test_values_and_time_agree(data):
-    machine = MACHINES[data.draw(st.sampled_from(["default", "honest", "minimal", "large"]))]
+    machine = MACHINES[data.draw(st.sampled_from(["default", "ideal", "minimal", "large"]))]
     agree(data.draw, draw_graph(data.draw), machine)
 
 
@@ -441,14 +441,14 @@ def draw_chain(draw) -> Graph:
 @given(st.data())
 def test_chains_agree(data):
     """What is kept on chip between products, in blocks of every size."""
-    machine = MACHINES[data.draw(st.sampled_from(["default", "honest", "minimal", "large"]))]
+    machine = MACHINES[data.draw(st.sampled_from(["default", "ideal", "minimal", "large"]))]
     agree(data.draw, draw_chain(data.draw), machine, fuse="full")
 
 
 @DRAWS
 @given(st.data())
 def test_layers_agree(data):
-    machine = MACHINES[data.draw(st.sampled_from(["default", "honest", "minimal", "large"]))]
+    machine = MACHINES[data.draw(st.sampled_from(["default", "ideal", "minimal", "large"]))]
     agree(data.draw, draw_layer(data.draw), machine, whole=False)
 
 

@@ -127,14 +127,14 @@ func.func private @out(%h: memref<32x64xf32, "l3">, %y: memref<32x64xf32>) {{
 """
 
 
-def program(at: int):
-    return load_program(parse_module(PROGRAM.format(at=at), "program", context()), DEFAULT)
+def program(at: int, machine: Machine = DEFAULT):
+    return load_program(parse_module(PROGRAM.format(at=at), "program", context()), machine)
 
 
 def test_time_by_hand():
     """8192 bytes: 256 cycles of the DMA and 112 until the first is there, then three times 128 of
     the mover each way, and 256 out."""
-    timing = time_program(program(8192))
+    timing = time_program(program(8192, Machine.preset("ideal")))
     assert timing.cycles == 112 + 256 + 4 * 128 + 256
     assert timing.counts["external.read"] == timing.counts["external.write"] == 8192
     assert timing.counts["l3.write"] == 3 * 8192

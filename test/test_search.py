@@ -48,10 +48,15 @@ def searched(module, objective="cycles", machine=MACHINE):
     return schedule, time_schedule(func, cut, schedule, machine)
 
 
-@pytest.mark.parametrize(("n", "goal"), [(64, 55), (128, 84), (256, 95), (512, 98), (1024, 99)])
-def test_square_products_reach_their_share_of_peak(n, goal):
-    _, timing = searched(product(n, n, n))
-    assert 100 * n**3 / MACHINE.peak_macs() / timing.cycles >= goal
+@pytest.mark.parametrize(
+    ("n", "spared", "goal"),
+    [(64, 55, 45), (128, 84, 78), (256, 95, 93), (512, 98, 97), (1024, 99, 98.5)],
+)
+def test_square_products_reach_their_share_of_peak(n, spared, goal):
+    """On ``ideal``, and with everything charged."""
+    for machine, share in ((Machine.preset("ideal"), spared), (MACHINE, goal)):
+        _, timing = searched(product(n, n, n), machine=machine)
+        assert 100 * n**3 / machine.peak_macs() / timing.cycles >= share
 
 
 @pytest.mark.parametrize("n", [1024, 2048])

@@ -25,14 +25,15 @@ from kpu_ir.sim.time.model import time_program
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import write_atomically
 
-PATH = DATA / "baselines.toml"
+PATHS = {"default": DATA / "baselines.toml", "ideal": DATA / "baselines_ideal.toml"}
+"""A file a machine. Those of ``ideal`` are of before hardware's costs were charged: no schedule of them changes."""
 
 ALLOWED = 0.05
 """An increase over this share needs ``--allow-regression``."""
 
 HEAD = """\
-# Canonical workloads on the default machine, f32, with the schedules that the figures belong to.
-# Written by: kpu-bench baseline --update. test/test_baselines.py replays the schedules and fails if a figure changes.
+# Canonical workloads on the {machine} machine, f32, with the schedules that the figures belong to.
+# Written by: {update}. test/test_baselines.py replays the schedules and fails if a figure changes.
 # {origin}
 """
 
@@ -57,6 +58,12 @@ class Baseline:
 FIGURES = ("cycles", "external_bytes", "energy_pj")
 
 
+def update(machine: Machine) -> str:
+    """The command that writes the file of a machine anew."""
+    option = "" if machine.name == "default" else f"--machine {machine.name} "
+    return f"kpu-bench baseline {option}--update"
+
+
 def measured(module: ModuleOp, machine: Machine, schedules: Mapping[str, Schedule]) -> Baseline:
     """The figures of an outlined module with these schedules."""
     timing = time_program(replay(module, machine, schedules))
@@ -64,22 +71,22 @@ def measured(module: ModuleOp, machine: Machine, schedules: Mapping[str, Schedul
     return Baseline(timing.cycles, timing.external_bytes, picojoules, dict(schedules))
 
 
-def check(name: str, recorded: Baseline) -> Baseline:
+def check(name: str, recorded: Baseline, machine: Machine) -> Baseline:
     """The figures of a workload now, with the schedules that are recorded for it."""
     if name not in WORKLOADS:
-        raise KpuError(f"there is no workload '{name}'", hint="kpu-bench baseline --update")
+        raise KpuError(f"there is no workload '{name}'", hint=update(machine))
     try:
         module = outlined(WORKLOADS[name]())
-        return measured(module, Machine.preset("default"), recorded.schedules)
+        return measured(module, machine, recorded.schedules)
     except KpuError as e:
-        raise KpuError(f"{name}: {e.message}", e.where, "kpu-bench baseline --update") from None
+        raise KpuError(f"{name}: {e.message}", e.where, update(machine)) from None
 
 
 def searched(
-    names: Iterable[str] = WORKLOADS, say: Say = lambda stage: None
+    machine: Machine, names: Iterable[str] = WORKLOADS, say: Say = lambda stage: None
 ) -> dict[str, Baseline]:
     """The figures of all workloads, with schedules that are looked for afresh."""
-    machine, found = Machine.preset("default"), dict[str, Baseline]()
+    found: dict[str, Baseline] = {}
     for name in names:
         say(name)
         module = outlined(WORKLOADS[name]())
@@ -90,7 +97,7 @@ def searched(
 # -- the file -------------------------------------------------------------------------------------
 
 
-def read(path: Path = PATH) -> dict[str, Baseline]:
+def read(path: Path = PATHS["default"]) -> dict[str, Baseline]:
     """The recorded baselines; none if there is no file. ``KpuError`` for a file that has others."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -111,9 +118,10 @@ def _baseline(entry: Mapping[str, Any]) -> Baseline:
     return Baseline(entry["cycles"], entry["external_bytes"], entry["energy_pj"], schedules)
 
 
-def text(baselines: Mapping[str, Baseline]) -> str:
+def text(baselines: Mapping[str, Baseline], machine: Machine) -> str:
     """The file."""
-    parts = [HEAD.format(origin=Origin.of(Machine.preset("default"), "").line())]
+    origin = Origin.of(machine, "").line()
+    parts = [HEAD.format(machine=machine.name, update=update(machine), origin=origin)]
     for name, b in baselines.items():
         key = json.dumps(name)
         parts.append(f"\n[{key}]\n" + "".join(f"{f} = {getattr(b, f)}\n" for f in FIGURES))
@@ -129,9 +137,9 @@ def _inline(schedule: Schedule) -> str:
     return "{ " + ", ".join(f"{k} = {json.dumps(v)}" for k, v in kept.items()) + " }"
 
 
-def write(baselines: Mapping[str, Baseline], path: Path = PATH) -> None:
+def write(baselines: Mapping[str, Baseline], machine: Machine, path: Path) -> None:
     """Write the file whole, or not at all."""
-    write_atomically(path, text(baselines))
+    write_atomically(path, text(baselines, machine))
 
 
 # -- comparing ------------------------------------------------------------------------------------

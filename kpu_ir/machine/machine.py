@@ -209,21 +209,20 @@ class Machine:
     @staticmethod
     def nothing(costs: Iterable[str]) -> dict[str, Any]:
         """The settings that spare a machine these costs. Raises ``KpuError`` for a name that is none."""
-        usual, settings = Machine(), dict[str, Any]()
+        settings = dict[str, Any]()
         for name in costs:
             if name not in COSTS:
                 raise KpuError(f"there is no cost '{name}'", hint=allowed(name, COSTS, "costs"))
-            settings |= {key: _value(usual, key) for key in COSTS[name]}
+            settings |= COSTS[name]
         return settings
 
     @property
     def costs(self) -> tuple[str, ...]:
         """The costs that it has: its keys differ from those that cost nothing."""
-        nothing = Machine()
         return tuple(
             name
             for name, keys in COSTS.items()
-            if any(_value(self, key) != _value(nothing, key) for key in keys)
+            if any(_value(self, key) != nothing for key, nothing in keys.items())
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -249,14 +248,13 @@ def _value(machine: Machine, key: str) -> Any:
 
 @cache
 def _may_be_zero() -> frozenset[str]:
-    """The keys that are 0 where they cost nothing."""
-    found = {f"vector.latency.{name}" for name in (*Vector().latency, *GROUPS)}
-    found |= {f"vector.initiation_interval.{name}" for name in ("cast", "requantize")}
-    found.add("external.latency")
-    for part, values in asdict(Machine()).items():
-        if isinstance(values, dict):
-            found |= {f"{part}.{key}" for key, value in values.items() if value == 0}
-    return frozenset(found)
+    """The keys that are 0 where they cost nothing, or where there is no such unit."""
+    found = {f"vector.latency.{group}" for group in GROUPS}
+    found |= {key for keys in COSTS.values() for key, nothing in keys.items() if nothing == 0}
+    found |= {
+        f"external.{key}" for key in ("latency", "activate_interval", "row_cycle", "row_miss")
+    }
+    return frozenset(found | {"vector.initiation_interval.requantize"})
 
 
 TYPE_NAME = re.compile(r"bf16|[fi]\d+(E\d+M\d+\w*)?|[su]i\d+")

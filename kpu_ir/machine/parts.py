@@ -1,7 +1,7 @@
 """The parts of a KPU, as plain data: sizes in bytes, times in base cycles, rates per base cycle.
 
-Costs that a design may be spared (bursts, rows, refresh, set-up, latencies, ...) are nothing here:
-``costs`` names them, and the presets and a user's file say what they are.
+Values are those of preset ``default``; ``presets/default.toml`` has their sources. ``costs`` names the
+costs that a design may be spared (bursts, rows, refresh, set-up, latencies, ...).
 """
 
 from __future__ import annotations
@@ -37,14 +37,11 @@ CLASSES = (*(name for names in GROUPS.values() for name in names), "cast", "requ
 """The classes of scalar operations that a vector engine prices."""
 
 
-def by_class(simple: int, divide: int, special: int) -> dict[str, int]:
-    """A table by class; casts are free, and there is no unit that requantizes."""
+def by_class(simple: int, divide: int, special: int, cast: int, requantize: int) -> dict[str, int]:
+    """A table by class."""
     values = {"simple": simple, "divide": divide, "special": special}
-    return {
-        **{name: values[g] for g, names in GROUPS.items() for name in names},
-        "cast": 0,
-        "requantize": 0,
-    }
+    own = {name: values[group] for group, names in GROUPS.items() for name in names}
+    return {**own, "cast": cast, "requantize": requantize}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +50,16 @@ class Vector:
 
     lanes: int = 16
     """Elements it takes at a time."""
-    initiation_interval: dict[str, int] = field(default_factory=lambda: by_class(1, 4, 4))
+    initiation_interval: dict[str, int] = field(default_factory=lambda: by_class(1, 4, 4, 1, 1))
     """Cycles between two groups of lanes, by class of scalar operation. Casts of 0 ride on
     the data path: they cost no cycle and no energy. ``requantize``: scale, round to even, zero
     point, clamp and narrowing in one pass; 0: there is no unit for it, they are operations."""
-    latency: dict[str, int] = field(default_factory=lambda: by_class(0, 0, 0))
+    latency: dict[str, int] = field(default_factory=lambda: by_class(4, 12, 12, 2, 8))
     """Cycles from a group's operands to its result, beyond its interval (the depth of the
     pipeline), by class."""
-    issue: int = 0
+    issue: int = 4
     """Cycles to begin an operation on a tile, besides those of its elements."""
-    bytes_per_cycle: int = 0
+    bytes_per_cycle: int = 192
     """Of its ports to L2, for operands and results together; 0: as many as it can use."""
 
 
@@ -74,12 +71,12 @@ class External:
     """Capacity, in bytes."""
     latency: int = 112
     """Base cycles from a request to its first data (56 ns at 2 GHz)."""
-    burst_bytes: int = 1
+    burst_bytes: int = 32
     """What one access moves at least: a run of bytes is moved in whole bursts."""
-    interleave_bytes: int = 0
+    interleave_bytes: int = 256
     """Bytes of one channel before the next one's; 0: every transfer is spread evenly over its
     channels."""
-    row_bytes: int = 0
+    row_bytes: int = 2048
     """Of one row of one bank; 0: rows cost nothing."""
     banks: int = 16
     """Of one channel."""
@@ -89,19 +86,19 @@ class External:
     """Bytes of one bank before those of the next one of the interleaved banks."""
     queue_bytes: int = 1024
     """Of the requests among which a channel's controller chooses the next one."""
-    activate_interval: int = 0
+    activate_interval: int = 10
     """Cycles from one row's activation to the next one's, in other banks (tRRD, tFAW / 4)."""
-    row_cycle: int = 0
+    row_cycle: int = 122
     """Cycles from one row's activation to the next one's, in the same bank (tRC)."""
-    row_miss: int = 0
+    row_miss: int = 75
     """Cycles to close a row and open another (tRP + tRCD)."""
-    read_to_write: int = 0
+    read_to_write: int = 5
     """Cycles that a channel rests between a read and a write (tRTW)."""
-    write_to_read: int = 0
+    write_to_read: int = 68
     """Cycles that a channel rests between a write and a read (tWTR, then the read's own)."""
-    refresh_interval: int = 0
+    refresh_interval: int = 7812
     """Cycles from one refresh to the next (tREFI); 0: none is needed."""
-    refresh_cycles: int = 0
+    refresh_cycles: int = 420
     """Cycles that one takes (tRFC)."""
 
 
@@ -113,11 +110,11 @@ class Dma:
     """Engines that work at the same time."""
     bytes_per_cycle: int = 8
     """Of one channel, per base cycle."""
-    setup: int = 0
+    setup: int = 20
     """Cycles to begin a transfer (a descriptor)."""
-    run_cycles: int = 0
+    run_cycles: int = 16
     """Least cycles from one run of contiguous bytes to the next one, in one engine."""
-    outstanding: int = 0
+    outstanding: int = 64
     """Requests of one engine that wait for their data at the same time; 0: as many as it takes."""
     request_bytes: int = 64
     """Of one request."""
@@ -131,9 +128,9 @@ class L3:
     """Memories that it is made of."""
     tile_bytes: int = 128 << 10
     """Capacity of one, in bytes."""
-    latency: int = 0
+    latency: int = 2
     """Cycles of an access."""
-    tile_bytes_per_cycle: int = 0
+    tile_bytes_per_cycle: int = 64
     """That one serves; 0: as many as are asked for. Addresses are interleaved over all."""
 
     @property
@@ -150,13 +147,13 @@ class Mover:
     """Movers that work at the same time."""
     bytes_per_cycle: int = 16
     """Of one mover, per base cycle."""
-    setup: int = 0
+    setup: int = 8
     """Cycles to begin a transfer."""
-    run_cycles: int = 0
+    run_cycles: int = 1
     """Least cycles from one run of contiguous bytes to the next one, in one mover."""
-    word_bytes: int = 1
+    word_bytes: int = 16
     """What one access moves at least: a run is moved in whole words."""
-    transpose_elements: int = 0
+    transpose_elements: int = 16
     """Elements that one mover transposes per base cycle, whatever their size; 0: as many as it
     moves."""
 
@@ -169,9 +166,9 @@ class L2:
     """Memories that it is made of."""
     bank_bytes: int = 64 << 10
     """Capacity of one, in bytes."""
-    latency: int = 0
+    latency: int = 2
     """Cycles of an access."""
-    bank_bytes_per_cycle: int = 0
+    bank_bytes_per_cycle: int = 64
     """That one serves; 0: as many as are asked for. Addresses are interleaved over all."""
 
     @property
@@ -197,7 +194,7 @@ class L1:
     """Memories that it is made of."""
     buffer_bytes: int = 32 << 10
     """Capacity of one, in bytes."""
-    latency: int = 0
+    latency: int = 1
     """Cycles of an access."""
 
     @property
@@ -210,9 +207,9 @@ class L1:
 class Control:
     """What starts operations and tells engines of each other."""
 
-    issue: int = 0
+    issue: int = 2
     """Cycles that an engine spends on each operation besides its work."""
-    sync: int = 0
+    sync: int = 10
     """Cycles until another engine knows that a result is there (a semaphore)."""
 
 
@@ -222,7 +219,7 @@ class EnergyTable:
 
     external: float = 12.0
     """A byte read from or written to external memory, pJ (LPDDR5); whole bursts are."""
-    activation: float = 0.0
+    activation: float = 1500.0
     """The activation of a row of external memory, pJ."""
     l3: float = 1.5
     """A byte read from or written to L3, pJ."""

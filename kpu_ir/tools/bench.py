@@ -68,7 +68,6 @@ def parser() -> argparse.ArgumentParser:
     command("speed", "the simulator and the tools themselves", searches=False)
     sub = command("costs", "what bursts, set-up, latencies, ... add to each workload",
                   searches=False)  # fmt: skip
-    sub.set_defaults(machine="honest")
     sub.add_argument("names", nargs="*", metavar="WORKLOAD", help="which (default: all)")
     sub = command("audit", "chosen schedules against those that chance finds", searches=False)
     sub.add_argument("names", nargs="*", metavar="KERNEL", help="which (default: all)")
@@ -77,6 +76,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--exhaustive", action="store_true",
                      help="against every candidate of a kernel's space instead")  # fmt: skip
     sub = command("baseline", "figures under version control: replay and compare", False, False)
+    sub.add_argument("--machine", default="default", choices=["default", "ideal"],
+                     help="whose (default: default)")  # fmt: skip
     sub.add_argument("--update", action="store_true", help="search afresh, show the change, write")
     sub.add_argument("--allow-regression", action="store_true",
                      help="with --update: write an increase over 5 %% too")  # fmt: skip
@@ -204,24 +205,26 @@ def baseline(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     """
     from kpu_ir.bench import baseline as b
     from kpu_ir.bench.workloads import IN_CHECKOUT
+    from kpu_ir.machine import Machine
 
     if args.allow_regression and not args.update:
         raise KpuError("--allow-regression does nothing without --update")
     if args.update and not args.file and not IN_CHECKOUT:
         raise KpuError("an installed package keeps its baselines", hint="give --file F.toml")
-    path = Path(args.file) if args.file else b.PATH
+    machine = Machine.preset(args.machine)
+    path = Path(args.file) if args.file else b.PATHS[args.machine]
     if not path.parent.is_dir():
         raise KpuError("the folder does not exist", str(path.parent), "give --file")
     old = b.read(path)
     if not args.update and not old:
-        raise KpuError("no baselines are recorded", str(path), "kpu-bench baseline --update")
+        raise KpuError("no baselines are recorded", str(path), b.update(machine))
     if args.update:
-        new = b.searched(say=say)
+        new = b.searched(machine, say=say)
     else:
         new: dict[str, b.Baseline] = {}
         for name, recorded in old.items():
             say(name)
-            new[name] = b.check(name, recorded)
+            new[name] = b.check(name, recorded, machine)
     rows = b.compare(old, new)
     title = (
         "Recorded, and with schedules looked for afresh"
@@ -235,11 +238,11 @@ def baseline(args: argparse.Namespace, say: Callable[[str], None]) -> None:
             raise KpuError(
                 "not written: " + "; ".join(grown), hint="--allow-regression, if that is meant"
             )
-        b.write(new, path)
+        b.write(new, machine, path)
         return
     differing = [row["workload"] for row in rows if row["state"] != "same"]
     if differing:
-        raise KpuError(f"changed: {', '.join(differing)}", str(path), "kpu-bench baseline --update")
+        raise KpuError(f"changed: {', '.join(differing)}", str(path), b.update(machine))
 
 
 def models(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:

@@ -10,8 +10,8 @@ from kpu_ir.tuning.cache import Cache
 from kpu_ir.tuning.score import digest_of, time_schedule
 from kpu_ir.tuning.search import Search
 
-BASE = Machine.preset("default")
-HONEST = Machine.preset("honest")
+BASE = Machine.preset("ideal")
+HONEST = Machine.preset("default")
 PRICES = ["clock_hz=1e9", "area.process_nm=7", "energy.l2=9.0", "name=other"]
 ARRAY = ["fabric.rows=8", "fabric.columns=48", "fabric.macs.f32=2", "fabric.chained=false",
          "streamer.bytes_per_cycle=16", "l1.buffers=2", "l1.buffer_bytes=8192", "l1.latency=9"]  # fmt: skip

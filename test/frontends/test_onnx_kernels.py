@@ -93,7 +93,8 @@ def test_a_transposed_convolution_takes_about_its_useful_work(window, more, most
         "ConvTranspose", "x w", "y", strides=[2, 2], pads=[pad] * 4, output_padding=[more] * 2
     )
     weights = {"w": normal(64, 32, window, window)}
-    program = compiled(model([convolution], {"x": normal(1, 64, 16, 16)}, weights))
+    made = model([convolution], {"x": normal(1, 64, 16, 16)}, weights)
+    program = compiled(made, machine="ideal")  # `default` charges the short runs of interleaving
     useful = 16 * 16 * 64 * 32 * window**2 / 256
     assert program.cycles <= most * useful
     assert program.summary().macs <= 1.2 * 256 * useful
@@ -136,7 +137,11 @@ def test_what_scans_and_top_k_take_at_most():
     x = normal(1, 8000)
     scan = model([node("CumSum", "x a", "y")], {"x": x}, {"a": np.array(1)})
     # A row is brought, scanned (5 steps for each 16 elements) and stored, one after the other.
-    assert compiled(scan).cycles <= 8000 * 5 / 16 + 2 * 4 * 8000 * (1 / 32 + 1 / 64) + 200
+    ideal = compiled(scan, machine="ideal").cycles
+    assert ideal <= 8000 * 5 / 16 + 2 * 4 * 8000 * (1 / 32 + 1 / 64) + 200
+    depth = 4 * (4 + 8000 / 16)  # steps that wait for each other, through a pipeline of 4
+    refreshed = 2 * 4 * 8000 / 32 * 0.06
+    assert compiled(scan).cycles <= ideal + depth + refreshed + 400
     product = model([node("CumProd", "x a", "y")], {"x": x}, {"a": np.array(1)}, opset=26)
     assert compiled(product).cycles == compiled(scan).cycles
     top = model([node("TopK", "x k", "y i")], {"x": x}, {"k": np.array([300])}, ["y", "i"])

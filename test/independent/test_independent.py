@@ -55,7 +55,7 @@ def compare(program: Program, module) -> None:
 @drawing(4, phases=[Phase.generate])
 @given(st.data())
 def test_an_independent_model_agrees(data):
-    name = data.draw(st.sampled_from(["ideal", "honest", "honest", "minimal", "large"]))
+    name = data.draw(st.sampled_from(["ideal", "default", "default", "minimal", "large"]))
     machine = Machine.preset(name)
     kind = data.draw(st.sampled_from(["graph", "chain", "layer"]))
     graph = getattr(levels, f"draw_{kind}")(data.draw)
@@ -91,7 +91,7 @@ def test_sums_of_short_types_agree(flow, kind):
     """Partial sums have a tile of their own, of 32 bits."""
     graph = Graph()
     graph.output("y", graph.input("x", (40, 200), kind) @ graph.input("w", (200, 56), kind))
-    module, machine = outlined(graph.module()), Machine.preset("honest")
+    module, machine = outlined(graph.module()), Machine.preset("default")
     for func in kernels(module).values():
         func.attributes[ATTRIBUTE] = Schedule(tile=(32, 32, 48), dataflow=flow).to_attr()
     module = lower(module, machine, Options(search="none"))["dma"]
@@ -104,7 +104,7 @@ def test_it_imports_nothing_of_the_simulator():
         assert "kpu_ir.sim" not in text.split('"""', 2)[2]
 
 
-@pytest.mark.parametrize("preset", ["ideal", "honest"])
+@pytest.mark.parametrize("preset", ["ideal", "default"])
 def test_a_whole_network_agrees(preset):
     machine = Machine.preset(preset)
     module = lower(outlined(digits()), machine, Options(search="none"))["dma"]

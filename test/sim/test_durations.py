@@ -16,7 +16,7 @@ from kpu_ir.sim.time.durations import Cost, cost
 from kpu_ir.sim.time.energy import energy
 from kpu_ir.sim.time.vector import combining
 
-MACHINE = Machine.preset("default").with_settings(
+MACHINE = Machine.preset("ideal").with_settings(
     {"fabric.rows": 4, "fabric.columns": 3, "vector.lanes": 3, "streamer.bytes_per_cycle": 1 << 20}
 )
 

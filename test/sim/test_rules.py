@@ -20,7 +20,7 @@ from kpu_ir.sim.time.durations import cost
 from kpu_ir.sim.time.model import trace_program
 from kpu_ir.text.parsing import parse_module
 
-MACHINE = Machine.preset("default")  # 16 x 16, a strip of 32 KiB: 8,192 f32
+MACHINE = Machine.preset("ideal")  # 16 x 16, a strip of 32 KiB: 8,192 f32
 
 
 def product(flow: str, m: int, k: int, n: int, accumulate: bool = False) -> Matmul:

@@ -1,6 +1,7 @@
 """kpu-bench: what it prints, what it refuses, and how baselines are compared and written."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.tools.bench import SECTIONS, main, parser
 from kpu_ir.tuning.search import BUDGET
 
-DEFAULT = Machine.preset("default")
+DEFAULT, IDEAL = Machine.preset("default"), Machine.preset("ideal")
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +80,7 @@ def test_external_memory_is_raised_only_where_it_must_be() -> None:
 
 
 def test_matmul(capsys: pytest.CaptureFixture[str]) -> None:
-    data = printed(capsys, "matmul", "64", "17x40x33")
+    data = printed(capsys, "matmul", "64", "17x40x33", "--machine", "ideal")
     square, odd = data["tables"][0]["rows"]
     assert (data["command"].split()[1], square["shape"], odd["shape"]) == (
         "matmul",
@@ -91,7 +92,7 @@ def test_matmul(capsys: pytest.CaptureFixture[str]) -> None:
     assert square["roofline_fraction"] == pytest.approx(square["peak_fraction"] * 1.5)
     assert square["external_words"] >= square["io_bound_words"] == 3 * 64 * 64
     assert 0 < odd["roofline_fraction"] < 1
-    assert main(["matmul", "64", "--objective", "bytes"]) == 0
+    assert main(["matmul", "64", "--objective", "bytes", "--machine", "ideal"]) == 0
     out = capsys.readouterr().out
     assert "schedules by bytes" in out
     assert f"{square['io_bound_words']:,}" in out
@@ -108,19 +109,26 @@ def test_tiles(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_engines_reach_their_peaks_and_never_more() -> None:
-    table = measure.bandwidth_table(measure.Setting(DEFAULT))
-    best: dict[str, float] = {}
-    for row in table.rows:
-        assert row["fraction"] <= 1
-        best[row["engine"]] = max(best.get(row["engine"], 0), row["fraction"])
-    assert set(best) == {"DMA", "block movers", "streamers"}
-    assert min(best.values()) > 0.99
+    """On ``default`` less what refreshes, set-up and issue leave of the largest tiles."""
+    refresh = 1 - DEFAULT.external.refresh_cycles / DEFAULT.external.refresh_interval
+    for machine, dma, other in ((IDEAL, 0.99, 0.99), (DEFAULT, 0.98 * refresh, 0.98)):
+        best: dict[str, float] = {}
+        for row in measure.bandwidth_table(measure.Setting(machine)).rows:
+            most = refresh if machine is DEFAULT and row["engine"] == "DMA" else 1
+            assert row["fraction"] <= most
+            best[row["engine"]] = max(best.get(row["engine"], 0), row["fraction"])
+        assert set(best) == {"DMA", "block movers", "streamers"}
+        assert best.pop("DMA") > dma
+        assert min(best.values()) > other
 
 
 def test_a_copy_reaches_its_goal() -> None:
-    timing = programs.timed(programs.copy(64, 64, 512), DEFAULT)
-    assert timing.counts["external.read"] == timing.counts["external.write"] == 512 * 64 * 64 * 4
-    assert 2 * 512 * 64 * 64 * 4 / timing.cycles / DEFAULT.bandwidth["dma"] >= 0.95
+    """On ``default`` a refresh takes 5.4 % and each turn 36 cycles on average, beside setup and issue."""
+    for machine, goal in ((IDEAL, 0.95), (DEFAULT, 0.85)):
+        timing = programs.timed(programs.copy(64, 64, 512), machine)
+        counts, moved = timing.counts, 512 * 64 * 64 * 4
+        assert counts["external.read"] == counts["external.write"] == moved
+        assert 2 * moved / timing.cycles / machine.bandwidth["dma"] >= goal
 
 
 def test_activation(capsys: pytest.CaptureFixture[str]) -> None:
@@ -192,24 +200,28 @@ SCHEDULE = Schedule(tile=(32, 32, 64), lhs="l3", defer=3)
 ONE = baseline.Baseline(1000, 5000, 123456.7, {"matmul_0": SCHEDULE})
 
 
+def written(baselines: Mapping[str, baseline.Baseline], path: Path) -> None:
+    baseline.write(baselines, DEFAULT, path)
+
+
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of one baseline that holds."""
     monkeypatch.setattr(baseline, "WORKLOADS", {"a": lambda: matmul(Shape(64, 64, 64))})
     path = tmp_path / "b.toml"
     module = outlined(matmul(Shape(64, 64, 64)))
-    baseline.write({"a": baseline.measured(module, DEFAULT, {"matmul_0": SCHEDULE})}, path)
+    written({"a": baseline.measured(module, DEFAULT, {"matmul_0": SCHEDULE})}, path)
     return path
 
 
 def update_to(monkeypatch: pytest.MonkeyPatch, **found: baseline.Baseline) -> None:
-    monkeypatch.setattr(baseline, "searched", lambda say: found)
+    monkeypatch.setattr(baseline, "searched", lambda machine, say: found)
 
 
 def test_the_file_reads_back(tmp_path: Path) -> None:
     path = tmp_path / "b.toml"
     entries = {'a "b"': ONE, "two 2x2": replace(ONE, schedules={"x": Schedule(), "y": SCHEDULE})}
-    baseline.write(entries, path)
+    written(entries, path)
     assert baseline.read(path) == entries
     assert baseline.read(tmp_path / "none.toml") == {}
 
@@ -241,21 +253,21 @@ def test_replaying_is_quiet_about_what_holds(
 
 def test_replaying_fails_on_any_change(capsys: pytest.CaptureFixture[str], file: Path) -> None:
     (recorded,) = baseline.read(file).values()
-    baseline.write({"a": replace(recorded, cycles=recorded.cycles + 1)}, file)
+    written({"a": replace(recorded, cycles=recorded.cycles + 1)}, file)
     assert "changed: a" in refused(capsys, "baseline", "--file", str(file))
 
 
 def test_schedules_for_other_kernels_are_refused(
     capsys: pytest.CaptureFixture[str], file: Path
 ) -> None:
-    baseline.write({"a": replace(ONE, schedules={"other": SCHEDULE})}, file)
+    written({"a": replace(ONE, schedules={"other": SCHEDULE})}, file)
     assert "a: the kernels are matmul_0" in refused(capsys, "baseline", "--file", str(file))
 
 
 def test_an_update_shows_and_writes(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, file: Path
 ) -> None:
-    baseline.write({"a": ONE, "old": ONE}, file)
+    written({"a": ONE, "old": ONE}, file)
     found = {"a": replace(ONE, cycles=1050, external_bytes=4000), "new": ONE}
     update_to(monkeypatch, **found)
     assert main(["baseline", "--update", "--file", str(file)]) == 0
@@ -268,7 +280,7 @@ def test_an_update_shows_and_writes(
 def test_more_than_five_percent_needs_a_word(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, file: Path
 ) -> None:
-    baseline.write({"a": ONE}, file)
+    written({"a": ONE}, file)
     before = file.read_text()
     grown = replace(ONE, external_bytes=5251)
     update_to(monkeypatch, a=grown)
@@ -282,9 +294,10 @@ def test_more_than_five_percent_needs_a_word(
 
 
 def test_searching_afresh_finds_what_replays(file: Path) -> None:
-    (found,) = baseline.searched(["a"]).values()
-    assert baseline.check("a", found) == found
-    assert found.cycles <= next(iter(baseline.read(file).values())).cycles
+    (found,) = baseline.searched(IDEAL, ["a"]).values()
+    assert baseline.check("a", found, IDEAL) == found
+    (recorded,) = baseline.read(file).values()
+    assert found.cycles <= baseline.check("a", recorded, IDEAL).cycles
 
 
 # -- audits ---------------------------------------------------------------------------------------

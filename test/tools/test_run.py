@@ -128,7 +128,7 @@ def test_json_adds_up(run: Run) -> None:
 
 def test_energy_is_the_events_of_json_by_its_table(run: Run) -> None:
     """From the JSON alone."""
-    given = (small(), "--json", "--no-values", "--search", "none", "--machine", "honest")
+    given = (small(), "--json", "--no-values", "--search", "none")
     data = json.loads(run(*given)[1])
     events, table, found = data["events"], data["energy_table"], dict[str, float]()
     found["external"] = table["external"] * events["external.burst"]
@@ -145,14 +145,14 @@ def test_energy_is_the_events_of_json_by_its_table(run: Run) -> None:
 
 def test_costs_of_hardware_are_told_and_spared(run: Run) -> None:
     given = (small(), "--json", "--no-values", "--search", "none", "--machine")
-    honest, ideal = (json.loads(run(*given, name)[1]) for name in ("honest", "ideal"))
-    costs = honest["costs"]
+    usual, ideal = (json.loads(run(*given, name)[1]) for name in ("default", "ideal"))
+    costs = usual["costs"]
     together = costs.pop("together")
     assert list(costs.values()) == sorted(costs.values(), reverse=True)
     assert ideal["costs"] == {}
     assert 0 < max(costs.values()) <= together
     assert set(costs) == set(COSTS)
-    spared = json.loads(run(*given, "honest", "--without", ",".join(COSTS))[1])
+    spared = json.loads(run(*given, "default", "--without", ",".join(COSTS))[1])
     assert spared["cycles"] == ideal["cycles"]
     code, _, err = run(small(), "--without", "burst", "--no-values")
     assert code
