@@ -443,7 +443,7 @@ def test_external_data_missing_or_short(refused: Callable[..., str]) -> None:
 
 # -- many nodes -----------------------------------------------------------------------------------
 
-NODES = 10_000 if MANY else 2_000
+NODES = 10_000 if MANY else 1_000
 """``make nightly`` takes the larger number."""
 
 

@@ -174,6 +174,13 @@ def minimum(x: Operand, y: Operand) -> Scalar:
     return _tracer(x, y).binary("min", x, y)
 
 
+def fma(x: Scalar, y: Operand, z: Operand) -> Scalar:
+    """x y + z of floats, rounded once."""
+    x, y = x.trace.pair(x, y)
+    x, z = x.trace.pair(x, z)
+    return x.trace.insert(math.FmaOp(x.value, y.value, z.value), x.kind)
+
+
 def divide(x: Operand, y: Operand) -> Scalar:
     """x / y; integers toward zero, as C and ONNX do."""
     return _tracer(x, y).divide(x, y)

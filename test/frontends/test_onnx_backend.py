@@ -1,6 +1,6 @@
 """ONNX's own node tests of the operators that the front end knows, through any way to run a module.
 
-``run_backend_tests(run)`` is what to point at a whole stack: ``run(module, inputs)`` returns the
+``run_backend_tests(run, chosen())`` is what to point at a whole stack: ``run(module, inputs)`` returns the
 outputs. Run as a script, this file prints what passes through the whole stack, and with ``--write``
 writes docs/operators.md: ``python test/frontends/test_onnx_backend.py --write``. With ``--only Softmax`` it runs the
 tests of that operator.
@@ -166,17 +166,24 @@ def _noise(array: Any) -> float:
     return 2 * float(np.finfo(np.float32).eps) * largest
 
 
-def run_backend_tests(run: Run, only: str = "", every: int = 1) -> list[Outcome]:
-    """All applicable tests through ``run``, or those of one operator; of each operator the first one and
+def chosen(only: str = "", every: int = 1) -> list[str]:
+    """The names of all applicable tests, or of those of one operator; of each operator the first one and
     each ``every``-th after it."""
-    outcomes: list[Outcome] = []
+    names: list[str] = []
     seen = Counter[str]()
-    for name, (operator, case) in sorted(applicable().items()):
-        if only not in ("", operator):
-            continue
-        seen[operator] += 1
-        if (seen[operator] - 1) % every:
-            continue
+    for name, (operator, _) in sorted(applicable().items()):
+        if only in ("", operator):
+            if seen[operator] % every == 0:
+                names.append(name)
+            seen[operator] += 1
+    return names
+
+
+def run_backend_tests(run: Run, names: Sequence[str]) -> list[Outcome]:
+    """These tests through ``run``."""
+    outcomes: list[Outcome] = []
+    for name in names:
+        operator, case = applicable()[name]
         try:
             run_case(case, run)
             problem = None
@@ -308,17 +315,28 @@ def test_what_is_left_has_a_reason():
 
 
 def test_backend_node_tests_through_the_reference():
-    check(run_backend_tests(on_reference))
+    check(run_backend_tests(on_reference, chosen()))
 
 
-def test_backend_node_tests_through_the_whole_stack():
+EVERY = 24
+"""Of each operator one test in so many goes through the whole stack in ``make test``."""
+PARTS = 4
+"""Shares of the tests through the whole stack, so that several processes have them."""
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_backend_node_tests_through_the_whole_stack(part: int):
     """All of them in ``make nightly``, some of each operator in ``make test``."""
     from draws import MANY  # pytest knows where it is; a script that is run by itself does not
 
-    every = 1 if MANY else 12
-    outcomes = run_backend_tests(on_the_whole_stack, every=every)
-    assert {o.operator for o in outcomes} == {operator for operator, _ in applicable().values()}
-    check(outcomes, 900 // every)
+    names = chosen(every=1 if MANY else EVERY)
+    outcomes = run_backend_tests(on_the_whole_stack, names[part::PARTS])
+    check(outcomes, (1250 if MANY else 160) // PARTS)
+
+
+def test_some_of_each_operator_are_chosen():
+    operators = {operator for operator, _ in applicable().values()}
+    assert {applicable()[name][0] for name in chosen(every=EVERY)} == operators
 
 
 def main() -> None:
@@ -331,7 +349,7 @@ def main() -> None:
         parser.error(f"there is no applicable test of '{args.only}': is it imported?")
     if args.only and args.write:
         parser.error("--only does not go with --write")
-    outcomes = run_backend_tests(on_the_whole_stack, args.only)
+    outcomes = run_backend_tests(on_the_whole_stack, chosen(args.only))
     if args.only:
         print(*(f"{'FAILED' if o.problem else 'passed'} {o.test}" for o in outcomes), sep="\n")
     print(table(outcomes))

@@ -17,17 +17,17 @@ FAST = Setting(Machine.preset("default"), Options(search="none"))
 
 def test_kernels_do_not_grow_with_depth() -> None:
     """From two layers on: the first and the last have neighbours of their own."""
-    rows = depth.depth_table(FAST, (2, 3, 6), width=64).rows
-    assert [row["layers"] for row in rows] == [2, 3, 6]
+    rows = depth.depth_table(FAST, (2, 3, 4), width=64).rows
+    assert [row["layers"] for row in rows] == [2, 3, 4]
     assert len({row["kernels"] for row in rows}) == 1
     calls, cycles = ([row[key] for row in rows] for key in ("calls", "cycles"))
     assert 2 * calls[1] == 3 * calls[0]
-    assert calls[2] == 3 * calls[0]
+    assert calls[2] == 2 * calls[0]
     assert cycles[0] < cycles[1] < cycles[2]
     for key in ("kernel_characters", "tile_characters", "dma_characters"):
-        two, three, six = (row[key] for row in rows)
+        two, three, four = (row[key] for row in rows)
         layer = three - two  # names of values grow by a digit
-        assert 3 * layer <= six - three <= 3.3 * layer, key
+        assert layer <= four - three <= 1.1 * layer, key
 
 
 def test_layers_have_weights_of_their_own() -> None:

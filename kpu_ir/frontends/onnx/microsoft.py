@@ -1,5 +1,5 @@
 """Operators of com.microsoft, which onnxruntime's optimiser writes: products, norms, embeddings with what
-follows them. Attention stands in ``microsoft_attention``."""
+follows them. Attention stands in ``microsoft_attention``, what is quantized in ``microsoft_quantized``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from kpu_ir.frontends.onnx.convolution import convolution
 from kpu_ir.frontends.onnx.elementwise import apply
 from kpu_ir.frontends.onnx.node import OPERATORS, Node, Tensor, operator
 from kpu_ir.frontends.onnx.products import gemm
-from kpu_ir.frontends.onnx.quantized import parameter, product, saturated
 from kpu_ir.frontends.onnx.rows import with_deviation
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
-from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import element_type_of
 
@@ -193,148 +191,3 @@ def bias_softmax(node: Node) -> Tensor:
     total = x + bias
     rows = (int(np.prod(total.shape[:axis])), int(np.prod(total.shape[axis:])))
     return graph.reshape(graph.softmax(graph.reshape(total, rows), 1), total.shape)
-
-
-# -- quantized --------------------------------------------------------------------------------------
-
-
-for _name in ("QuantizeLinear", "DequantizeLinear"):
-    OPERATORS[DOMAIN, _name] = OPERATORS["", _name]
-
-
-@operator("MatMulIntegerToFloat", domain=DOMAIN)
-def matmul_integer_to_float(node: Node) -> Tensor:
-    """A product of bytes, times both scales, with a bias."""
-    graph = node.graph
-    y = product(node, 0, 1, 4, 5)
-    rank = len(y.shape)
-    scales = [parameter(node, i, y.shape, rank - 1, 0) for i in (2, 3)]
-    bias = [node.value(6)] if node.has(6) else []
-    return graph.map(lambda s, a, b, *c: sum(c, start=s.to(F32) * (a * b)), y, *scales, *bias)
-
-
-@operator("DynamicQuantizeMatMul", domain=DOMAIN)
-def dynamic_quantize_matmul(node: Node) -> Tensor:
-    """The left operand in steps of its own range."""
-    graph, x = node.graph, node.value(0)
-    ends = [graph.reduce(kind, x, range(len(x.shape))) for kind in ("min", "max")]
-
-    def scale(low: Scalar, high: Scalar) -> Scalar:
-        low, high = formulas.minimum(low, 0.0), formulas.maximum(high, 0.0)
-        return formulas.where(low == high, 1.0, high - low) / 255.0
-
-    byte = element_type_of(np.dtype(np.uint8))
-    step = graph.map(scale, *ends)
-    zero = graph.map(
-        lambda low, s: formulas.clip(
-            formulas.round_half_even(-formulas.minimum(low, 0.0) / s), 0.0, 255.0
-        ).to(byte),
-        ends[0],
-        step,
-    )
-    bytes_ = graph.map(
-        lambda v, s, z: saturated(formulas.round_half_even(v / s), np.dtype(np.uint8), z),
-        x,
-        step,
-        zero,
-    )
-    inner = Node(node.proto, [bytes_, node.inputs[1], zero, *node.inputs[3:4]], 1, node.constants)
-    y = product(inner, 0, 1, 2, 3)
-    scales = [graph.reshape(step, (1,) * len(y.shape)), parameter(node, 2, y.shape, -1, 0)]
-    bias = [node.value(4)] if node.has(4) else []
-    return graph.map(lambda s, a, b, *c: sum(c, start=s.to(F32) * (a * b)), y, *scales, *bias)
-
-
-@operator("QLinearAdd", "QLinearMul", domain=DOMAIN)
-def qlinear_pair(node: Node) -> Tensor:
-    """A sum or product of quantized numbers, quantized."""
-    a, sa, za, b, sb, zb, sc, zc = (node.inputs[i] if node.has(i) else None for i in range(8))
-    add = node.proto.op_type == "QLinearAdd"
-    if a is None or b is None or sa is None or sb is None or sc is None:
-        raise KpuError("a tensor or its scale is missing")
-    dtype, wide = a.dtype, element_type_of(np.dtype(np.int32))
-    zeros = [z if z is not None else np.zeros((), dtype) for z in (za, zb, zc)]
-
-    def formula(
-        a: Scalar, b: Scalar, sa: Any, sb: Any, sc: Any, za: Any, zb: Any, zc: Any
-    ) -> Scalar:
-        def real(v: Scalar, s: Any, z: Any) -> Scalar:
-            z = z.to(wide) if isinstance(z, Scalar) else z
-            return (v.to(wide) - z).to(F32) * s
-
-        x, y = real(a, sa, za), real(b, sb, zb)
-        whole = formulas.round_half_even((x + y if add else x * y) / sc)
-        if not isinstance(zc, Scalar):
-            whole, zc = whole + float(zc), None
-        return saturated(whole, dtype, zc)
-
-    return apply(node, formula, a, b, sa, sb, sc, *zeros)
-
-
-@operator("QLinearSigmoid", "QLinearLeakyRelu", "QLinearSoftmax", domain=DOMAIN)
-def qlinear_function(node: Node) -> Tensor:
-    """A function of quantized numbers, quantized."""
-    graph, x = node.graph, node.value(0)
-    wide, name = element_type_of(np.dtype(np.int32)), node.proto.op_type
-    flat = [graph.reshape(node.value(i), (1,) * len(x.shape)) if node.has(i) else None
-            for i in range(1, 5)]  # fmt: skip
-    scale, zero, out_scale, out_zero = flat
-    if scale is None or out_scale is None:
-        raise KpuError("a scale is missing")
-
-    def real(v: Scalar, s: Scalar, *z: Scalar) -> Scalar:
-        whole = v.to(wide) - z[0].to(wide) if z else v.to(wide)
-        return whole.to(F32) * s
-
-    y = graph.map(real, x, scale, *([] if zero is None else [zero]))
-    if name == "QLinearSoftmax":
-        y = graph.softmax(y, node.integer("axis", -1))
-    elif name == "QLinearSigmoid":
-        y = graph.map(formulas.sigmoid, y)
-    else:
-        alpha = node.number("alpha", 0.01)
-        y = graph.map(lambda v: formulas.leaky_relu(v, alpha), y)
-    return graph.map(
-        lambda v, s, *z: saturated(formulas.round_half_even(v / s), x.dtype, *z),
-        y,
-        out_scale,
-        *([] if out_zero is None else [out_zero]),
-    )
-
-
-@operator("MatMulNBits", domain=DOMAIN)
-def matmul_n_bits(node: Node) -> Tensor:
-    """A product with weights of a few bits, in blocks along k that have a scale each."""
-    graph, a, packed = node.graph, node.value(0), node.must_be_known(1, "the weights")
-    k, n = node.integer("K", 0), node.integer("N", 0)
-    bits, block = node.integer("bits", 4), node.integer("block_size", 32)
-    if bits not in (2, 4, 8) or k < 1 or n < 1 or block < 1:
-        raise KpuError(f"weights of {bits} bits in blocks of {block} are not supported")
-    if node.has(4) and node.known(4) is None:
-        raise KpuError("g_idx must be known when the model is compiled")
-    blocks = -(-k // block)
-    per = 8 // bits
-
-    def unpacked(data: Any, count: int) -> Any:
-        shifts = np.arange(per, dtype=np.uint8) * bits
-        parts = (data.reshape(n, -1, 1) >> shifts) & ((1 << bits) - 1)
-        return parts.reshape(n, -1)[:, :count]
-
-    scales = np.asarray(node.must_be_known(2, "the scales"), np.float32).reshape(n, blocks)
-    whole = unpacked(packed.astype(np.uint8), blocks * block).astype(np.float32)
-    zeros: Any = np.float32(1 << (bits - 1))
-    if node.has(3):
-        given = node.must_be_known(3, "the zero points")
-        if given.dtype == np.uint8:
-            zeros = unpacked(given, blocks).reshape(n, blocks).astype(np.float32)
-        else:
-            zeros = np.asarray(given, np.float32).reshape(n, blocks)
-        zeros = np.repeat(zeros, block, axis=1)
-    weights = (whole - zeros) * np.repeat(scales, block, axis=1)
-    order = node.known(4) if node.has(4) else None
-    if order is not None and len(order.reshape(-1)) >= k:
-        at = order.reshape(-1)[:k]
-        z = zeros if np.ndim(zeros) == 0 else zeros[:, ::block][:, at]
-        weights = (whole[:, :k] - z) * scales[:, at]
-    y = graph.matmul(a, graph.constant(weights[:, :k].astype(a.dtype)), transpose_b=True)
-    return y + node.value(5) if node.has(5) else y

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,22 +14,49 @@ from kpu_ir.frontends.onnx.convolution import padding
 from kpu_ir.frontends.onnx.declared import check_size
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.onnx.scatter import scattered
+from kpu_ir.frontends.python.layers import elements_under
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.scalar.widening import working_type
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import Array
 
 MOST_PLACES = 1 << 10
 """Elements under a window of a pooling that says where its maxima stand."""
 
 
-@operator("MaxPool", "AveragePool", "LpPool")
-def pool(node: Node) -> Tensor | list[Tensor]:
-    """``ceil_mode`` is padding behind the image that counts for nothing."""
-    x, graph, kind = node.value(0), node.graph, node.proto.op_type
-    wide = working_type(x.element_type)
-    spatial = x.shape[2:]
+@dataclass(frozen=True)
+class Windows:
+    """The windows of a pooling: sizes, steps, and padding. ``counted``: the padding that a mean may
+    count; ``ceil_mode`` adds some behind the image that counts for nothing."""
+
+    sizes: list[int]
+    strides: list[int]
+    dilations: list[int]
+    low: list[int]
+    high: list[int]
+    counted: tuple[list[int], list[int]]
+
+    def steps(self) -> dict[str, Any]:
+        """Options of ``Graph.pool``."""
+        given = "strides", "dilations", "low", "high"
+        return {name: getattr(self, name) for name in given}
+
+    def image(self, spatial: Sequence[int]) -> list[int]:
+        """The extents of an image with its padding."""
+        return [n + a + b for n, a, b in zip(spatial, self.low, self.high)]
+
+    def counts(self, spatial: Sequence[int], padding: bool) -> Array:
+        """How many elements of an image stand under each window, and of what is ``counted``."""
+        counted = self.counted if padding else None
+        return elements_under(
+            spatial, self.sizes, self.strides, self.dilations, self.low, self.high, counted
+        )
+
+
+def windows_of(node: Node, spatial: Sequence[int]) -> Windows:
+    """The windows that a node's attributes say."""
     rank = len(spatial)
     if not 1 <= rank <= 3:
         raise KpuError(f"pooling of {rank} spatial dimensions is not supported")
@@ -46,8 +74,18 @@ def pool(node: Node) -> Tensor | list[Tensor]:
             if (positions - 1) * s >= n + low[axis]:
                 positions -= 1  # a window that begins behind the image is left out
             high[axis] += max(0, (positions - 1) * s - room)
-    check_size((*x.shape[:2], *(n + a + b for n, a, b in zip(spatial, low, high))), "its image")
-    given: dict[str, Any] = {"strides": strides, "dilations": dilations, "low": low, "high": high}
+    return Windows(window, strides, dilations, low, high, counted)
+
+
+@operator("MaxPool", "AveragePool", "LpPool")
+def pool(node: Node) -> Tensor | list[Tensor]:
+    """The largest, the mean or the norm of what is under a window."""
+    x, graph, kind = node.value(0), node.graph, node.proto.op_type
+    wide = working_type(x.element_type)
+    windows = windows_of(node, x.shape[2:])
+    window, low, high = windows.sizes, windows.low, windows.high
+    strides, dilations, given = windows.strides, windows.dilations, windows.steps()
+    check_size((*x.shape[:2], *windows.image(x.shape[2:])), "its image")
     if kind == "MaxPool":
         if node.wants(1):
             return with_places(node, x, window, strides, dilations, low, high)
@@ -57,9 +95,10 @@ def pool(node: Node) -> Tensor | list[Tensor]:
         powers = graph.map(lambda v: formulas.power(abs(v.to(wide)), p), x)
         sums = graph.pool("add", powers, window, **given)
         return graph.finished(lambda v: root(v, p), x.element_type, sums)
-    check_made(math.prod(n + a + b for n, a, b in zip(spatial, low, high)))
+    check_made(math.prod(windows.image(x.shape[2:])))
     include = bool(node.integer("count_include_pad", 0))
-    return graph.average_pool(x, window, count_padding=counted if include else None, **given)
+    counted = windows.counted if include else None
+    return graph.average_pool(x, window, count_padding=counted, **given)
 
 
 def with_places(

@@ -18,6 +18,7 @@ from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.scalar.widening import working_type
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import Array
 
 Window = Sequence[int]
 
@@ -47,6 +48,27 @@ def within(
     ):
         return window, low, high
     return taps, less, max(0, more)
+
+
+def elements_under(
+    spatial: Sequence[int],
+    window: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    low: Sequence[int],
+    high: Sequence[int],
+    counted: tuple[Sequence[int], Sequence[int]] | None,
+) -> Array:
+    """How many elements stand under each window of an image: those in the image, and as much of its
+    padding as ``counted`` says."""
+    rank = len(window)
+    more = counted or ([0] * rank, [0] * rank)
+    ones = np.ones([n + a + b for n, a, b in zip(spatial, *more)], np.float64)
+    ones = np.pad(ones, [(a - c, b - d) for a, c, b, d in zip(low, more[0], high, more[1])])
+    spans = [(k - 1) * d + 1 for k, d in zip(window, dilations)]
+    counts = np.lib.stride_tricks.sliding_window_view(ones, spans)
+    each = (*(slice(None, None, s) for s in strides), *(slice(None, None, d) for d in dilations))
+    return counts[each].sum(axis=tuple(range(rank, 2 * rank)))
 
 
 def dimension(axis: int, rank: int) -> int:
@@ -187,16 +209,7 @@ class Layers(Quantized):
             "add", x, window, strides=steps, dilations=apart, low=before, high=behind,
             element_type=working_type(kind),
         )  # fmt: skip
-        counted = count_padding or ([0] * rank, [0] * rank)
-        ones = np.ones([n + a + b for n, a, b in zip(x.shape[2:], *counted)], np.float64)
-        around = [(a - c, b - d) for a, c, b, d in zip(before, counted[0], behind, counted[1])]
-        ones = np.pad(ones, around)
-        spans = [(k - 1) * d + 1 for k, d in zip(window, apart)]
-        counts = np.lib.stride_tricks.sliding_window_view(ones, spans)
-        counts = counts[
-            (*(slice(None, None, s) for s in steps), *(slice(None, None, d) for d in apart))
-        ]
-        counts = counts.sum(axis=tuple(range(rank, 2 * rank)))
+        counts = elements_under(x.shape[2:], window, steps, apart, before, behind, count_padding)
         shares = 1.0 / np.maximum(counts, 1)
         if np.ptp(shares) == 0:
             share = float(shares.flat[0])
