@@ -88,7 +88,8 @@ class Schedule:
     by itself. ``passes``: how rows are read that a tile does not hold: once for each reduction, or
     ``online``, once for two that need each other (the largest and the sum of a softmax, mean and
     variance of a norm). ``layout``: how a tile stands on chip: as in its tensor, or ``transposed``, with
-    what is reduced outermost, so that lanes combine side by side.
+    what is reduced outermost, so that lanes combine side by side; or ``packed``: copied by whole rows,
+    what memory would access in short runs being picked out or put together on chip.
     """
 
     tile: tuple[int, ...] = ()
@@ -177,7 +178,7 @@ class Schedule:
             "lhs": ("", "l3", "l2"),
             "rhs": ("", "l3", "l2"),
             "passes": ("", "online"),
-            "layout": ("", "transposed"),
+            "layout": ("", "transposed", "packed"),
         }
         for name, values in allowed.items():
             if getattr(self, name) not in values:

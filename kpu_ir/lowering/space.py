@@ -22,7 +22,7 @@ Column = np.ndarray[Any, np.dtype[Any]]
 """A number for each of several schedules."""
 
 FLOWS, ORDERS, PLACES = ("os", "ws", "is"), ("mn", "nm"), ("", "l3", "l2")
-PASSES, LAYOUTS = ("", "online"), ("", "transposed")
+PASSES, LAYOUTS = ("", "online"), ("", "transposed", "packed")
 NAMES = {
     "dataflow": FLOWS, "order": ORDERS, "lhs": PLACES, "rhs": PLACES, "passes": PASSES,
     "layout": LAYOUTS,

@@ -1,5 +1,5 @@
 """The nests that only copy: slices, concatenations, padding, rows by index. Data goes through L3
-and no further."""
+and no further, unless short runs are packed on chip (``packing``)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.kernel.movement import numbers
 from kpu_ir.dialects.tile import Level
-from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.lowering.kernel_to_tile.packing import JOINED, Joined, Picked, share
+from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule
 from kpu_ir.lowering.shapes import Shape
-from kpu_ir.lowering.space import Space, grid
+from kpu_ir.lowering.space import LAYOUTS, Space, grid
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import ALIGNMENT, Tensor
 from kpu_ir.nest.writing import Nest
+from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import bits_of
 
 
@@ -47,12 +49,14 @@ class Piece:
 
 @dataclass(frozen=True)
 class Copying:
-    """``out`` is put together from pieces of the arguments."""
+    """``out`` is put together from pieces of the arguments. ``packing``: how that is done by whole rows
+    (``layout = "packed"``), where it can be."""
 
     arguments: tuple[tuple[Shape, Attribute], ...]
     results: tuple[tuple[Shape, Attribute], ...]
     pieces: tuple[Piece, ...]
-    kind: ClassVar[str] = "movement"
+    packing: Picked | Joined | None = None
+    kind: ClassVar[str] = "copying"
 
     @staticmethod
     def of(func: FuncOp, operations: Sequence[Operation]) -> Copying | None:
@@ -65,21 +69,34 @@ class Copying:
         out = tuple(tensor_type(op.results[0]).get_shape())
         rank = len(out)
         zeros, ones = (0,) * rank, (1,) * rank
+        element, packing = tensor_type(op.results[0]).element_type, None
         match op:
             case kernel.SliceOp():
                 starts, steps = numbers(op.starts), numbers(op.steps)
                 pieces = [Piece(0, starts, steps, zeros, zeros, zeros, out)]
+                if bits_of(element) >= 8 and set(steps) == {1}:
+                    packing = Picked.of(seen[args[0]], starts, out, element)
+                if packing is not None:
+                    seen[args[0]], out, starts = packing.shape, packing.extents, packing.starts
+                    zeros, ones = (0,) * len(out), (1,) * len(out)
+                    pieces = [Piece(0, starts, ones, zeros, zeros, zeros, out)]
             case kernel.PadOp():
                 low, high = numbers(op.low), numbers(op.high)
                 fill = float(op.value.value.data)
                 pieces = [Piece(0, zeros, ones, low, high, zeros, out, fill)]
             case kernel.ConcatOp():
-                axis, end, pieces = op.axis.value.data, 0, []
+                axis, end, pieces = op.axis.value.data, 0, list[Piece]()
+                rows, inner = prod(out[:axis]), prod(out[axis + 1 :])
+                seen = {a: (rows, shape[axis] * inner) for a, shape in seen.items()}
+                out, two = (rows, out[axis] * inner), (0, 0)
                 for value in op.inputs:
-                    at = tuple(end if a == axis else 0 for a in range(rank))
                     index = next(i for i, a in enumerate(args) if a is value)
-                    pieces.append(Piece(index, zeros, ones, zeros, zeros, at, seen[args[index]]))
-                    end += seen[args[index]][axis]
+                    shape = seen[args[index]]
+                    pieces.append(Piece(index, two, (1, 1), two, two, (0, end), shape))
+                    end += shape[1]
+                if bits_of(element) >= 8 and len(pieces) <= JOINED:
+                    columns = tuple(p.extents[1] for p in pieces)
+                    packing = Joined(rows, columns, tuple(p.source for p in pieces), element)
             case kernel.GatherOp():
                 table, axis = tuple(tensor_type(op.table).get_shape()), op.axis.value.data
                 count = prod(tensor_type(op.indices).get_shape())
@@ -94,10 +111,8 @@ class Copying:
             case _:
                 return None
         kinds = {a: tensor_type(a).element_type for a in args}
-        result = tensor_type(op.results[0]).element_type
-        return Copying(
-            tuple((seen[a] or (1,), kinds[a]) for a in args), ((out, result),), tuple(pieces)
-        )
+        types = tuple((seen[a] or (1,), kinds[a]) for a in args)
+        return Copying(types, ((out, element),), tuple(pieces), packing)
 
     def default(self, machine: Machine, space: Space | None = None) -> Schedule:
         """Blocks of a size that leaves room for rings, one for each piece; ``tile`` holds the number of
@@ -113,10 +128,29 @@ class Copying:
         least = moved // machine.bandwidth["dma"]
         block, depth = grid([256 << n for n in range(7, -1, -1)], (2, 3, 4))
         defer = np.maximum(2, depth - 1)
-        return Space.of((elements,), least, moved, least, (block,), l3_depth=depth, defer=defer)
+        rings = {"l3_depth": depth, "defer": defer}
+        plain = Space.of((elements,), least, moved, least, (block,), **rings)
+        if self.packing is None:
+            return plain
+        by_runs, by_rows = self.packing.cycles(machine)
+        if by_rows >= by_runs:
+            return plain
+        plain = Space.of((elements,), least, moved, by_runs, (block,), layout=0, **rings)
+        number, moved = LAYOUTS.index("packed"), self.packing.moved()
+        packed = Space.of((elements,), least, moved, by_rows, (block,), layout=number, **rings)
+        return Space.joined([packed, plain])
 
     def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
-        """One nest a piece."""
+        """One nest a piece, or one by whole rows."""
+        if schedule.layout:
+            if self.packing is None or schedule.layout != "packed":
+                raise KpuError(
+                    f"{ATTRIBUTE}: layout = '{schedule.layout}' says nothing here",
+                    nest.function.where,
+                    "slices and concatenations along one dimension may be 'packed'",
+                )
+            self.packing.emit(nest, args, schedule.tile[0])
+            return
         for piece in self.pieces:
             self._piece(nest, args, piece, schedule.tile[0])
 
@@ -130,7 +164,7 @@ class Copying:
                 listed
                 or piece.starts[axis] + n == source[axis] + piece.low[axis] + piece.high[axis]
             )
-            sizes.insert(0, 1 if piece.steps[axis] != 1 else _share(n, room, whole))
+            sizes.insert(0, 1 if piece.steps[axis] != 1 else share(n, room, whole))
             room = max(1, room // sizes[0])
         at = [nest.loop(n, t, f"i{axis}") for axis, (n, t) in enumerate(zip(piece.extents, sizes))]
 
@@ -150,11 +184,3 @@ class Copying:
         )
         nest.store(moved, args[-1], [nest.affine(i, 1, a) for i, a in zip(at, piece.at)])
         nest.close(len(at))
-
-
-def _share(n: int, room: int, whole: bool) -> int:
-    """A tile's extent: any, where the source ends with the block; else one that divides it."""
-    most = max(1, min(n, room))
-    if whole or most == n:
-        return most
-    return next(t for t in range(most, 0, -1) if n % t == 0)

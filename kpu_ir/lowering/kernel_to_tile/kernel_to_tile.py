@@ -210,7 +210,7 @@ class KernelToTilePass(ModulePass):
     """Accumulator tiles, unrolled along n."""
     passes: Literal["online"] | None = None
     """How rows are read that a tile does not hold."""
-    layout: Literal["transposed"] | None = None
+    layout: Literal["transposed", "packed"] | None = None
     """How a tile stands on chip."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:

@@ -37,6 +37,12 @@ class RowNest:
         self.sizes = [rows.extent(axis, n) for axis, n in enumerate(schedule.tile)]
         self.at: list[Index | None] = [None] * len(rows.full)
         self.tiles: dict[SSAValue, Tile] = {}
+        if schedule.layout not in ("", "transposed") or (schedule.layout and not rows.reduced):
+            raise KpuError(
+                f"{ATTRIBUTE}: layout = '{schedule.layout}' says nothing here",
+                nest.function.where,
+                "tiles of rows that are reduced may stand 'transposed'",
+            )
         rank, last = len(rows.full), rows.reduced
         self.order = (*last, *(a for a in range(rank) if a not in last))
         if schedule.layout != "transposed":

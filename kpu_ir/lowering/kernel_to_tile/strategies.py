@@ -97,6 +97,7 @@ HONOURED = {
     "contraction": ("dataflow", "order", "lhs", "rhs", "unroll_n"),
     "convolution": ("dataflow", "order", "lhs", "rhs"),
     "rows": ("passes", "layout"),
+    "copying": ("layout",),
 }
 """What a tiling strategy reads of a schedule, beside its tile and what ``tile-to-dma`` reads."""
 
