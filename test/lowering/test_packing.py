@@ -9,7 +9,7 @@ from kpu_ir.machine import Machine
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.registry import context
 
-HONEST, IDEAL = Machine.preset("honest"), Machine.preset("ideal")
+DEFAULT, IDEAL = Machine.preset("default"), Machine.preset("ideal")
 
 CASES = {
     "columns": (lambda x: x[:, 5:7], ((100, 16),)),
@@ -30,11 +30,11 @@ def graph(name: str, kind=np.float32) -> Graph:
 
 def run(g: Graph, room: int, layout: str):
     """The program with one schedule for its kernel."""
-    module = compile(g, HONEST, search="none").stages["kernel"].clone()
+    module = compile(g, DEFAULT, search="none").stages["kernel"].clone()
     KernelOutlinePass().apply(context(), module)
     (func,) = (op for op in module.ops if op.sym_name.data != "main")
     func.attributes[ATTRIBUTE] = Schedule(tile=(room,), layout=layout).to_attr()
-    return compile(module, HONEST, search="none")
+    return compile(module, DEFAULT, search="none")
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -56,7 +56,7 @@ def test_bytes_are_those_of_the_plain_copy(name: str, kind) -> None:
 def test_short_runs_are_packed_where_memory_moves_bursts() -> None:
     g = Graph()
     g.output("y", g.concat([g.input("a", (4096, 1)), g.input("b", (4096, 1))], 1))
-    for machine, most in ((HONEST, 1.2), (IDEAL, 1.1)):
+    for machine, most in ((DEFAULT, 1.2), (IDEAL, 1.1)):
         program = compile(g, machine, cache=False)
         payload = 4 * 4096 * 4 / machine.bandwidth["dma"]
         # Descriptors and the latency of memory, on chip once each way.

@@ -10,7 +10,7 @@ from kpu_ir.passes.kernel_decompose import KernelDecomposePass
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.registry import context
 
-HONEST = Machine.preset("honest")
+DEFAULT = Machine.preset("default")
 
 
 def softmax(*shape: int, axis: int = -1) -> Graph:
@@ -39,7 +39,7 @@ def test_values_are_those_of_the_plain_layout(shape, schedule) -> None:
         one.apply(context(), module)
     (func,) = (op for op in module.ops if op.sym_name.data != "main")
     func.attributes[ATTRIBUTE] = schedule.to_attr()
-    program = compile(module, HONEST, search="none")
+    program = compile(module, DEFAULT, search="none")
     assert "permuted [1, 0]" in program.ir("tile")
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     power = np.exp(x - x.max(-1, keepdims=True))
@@ -47,17 +47,17 @@ def test_values_are_those_of_the_plain_layout(shape, schedule) -> None:
 
 
 def test_short_rows_are_transposed_where_that_is_faster() -> None:
-    program = compile(softmax(4096, 16), HONEST, cache=False)
+    program = compile(softmax(4096, 16), DEFAULT, cache=False)
     assert chosen(program)["layout"].data == "transposed"
     # Eight cycles of the vector engine an element, all lanes at work.
-    assert program.cycles < 1.15 * 8 * 4096 * 16 / HONEST.vector.lanes
+    assert program.cycles < 1.15 * 8 * 4096 * 16 / DEFAULT.vector.lanes
 
 
 def test_a_sum_over_rows_reads_whole_rows() -> None:
     g = Graph()
     g.output("y", g.input("x", (4096, 1024)).sum(0))
-    program = compile(g, HONEST, cache=False)
-    memory = HONEST.external
-    least = 4097 * 1024 * 4 / HONEST.bandwidth["dma"]
+    program = compile(g, DEFAULT, cache=False)
+    memory = DEFAULT.external
+    least = 4097 * 1024 * 4 / DEFAULT.bandwidth["dma"]
     refreshed = least * memory.refresh_interval / (memory.refresh_interval - memory.refresh_cycles)
     assert program.cycles < 1.03 * refreshed
