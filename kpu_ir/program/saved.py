@@ -78,7 +78,7 @@ class Saved:
 
 
 @dataclass
-class _Weights:
+class Weights:
     """The constants of all stages, each value once."""
 
     parts: dict[str, memoryview] = field(default_factory=dict[str, memoryview])
@@ -108,7 +108,7 @@ class _Weights:
 class _Writer(Printer):
     """Prints constants as handles."""
 
-    weights: _Weights = field(default_factory=_Weights)
+    weights: Weights = field(default_factory=Weights)
 
     def print_attribute(self, attribute: Attribute) -> None:
         """An attribute, or the handle of its values."""
@@ -123,7 +123,7 @@ class _Writer(Printer):
         super().print_attribute(attribute.type)
 
 
-class _Reader(LocatedParser):
+class ConstantReader(LocatedParser):
     """Reads handles as the constants that they stand for."""
 
     located = False
@@ -150,7 +150,7 @@ class _Reader(LocatedParser):
         return value
 
 
-def _constants(module: ModuleOp) -> Iterator[DenseIntOrFPElementsAttr]:
+def constants_of(module: ModuleOp) -> Iterator[DenseIntOrFPElementsAttr]:
     """The constants of a module, in order."""
     for op in module.walk():
         for attribute in (*op.properties.values(), *op.attributes.values()):
@@ -158,7 +158,7 @@ def _constants(module: ModuleOp) -> Iterator[DenseIntOrFPElementsAttr]:
                 yield attribute
 
 
-def _places(module: ModuleOp) -> list[list[Any]]:
+def places_of(module: ModuleOp) -> list[list[Any]]:
     """Operations by their number that know their place, which IR text does not hold: a node's name
     and operator, or file, line and column."""
     places: list[list[Any]] = []
@@ -175,8 +175,8 @@ def _places(module: ModuleOp) -> list[list[Any]]:
     return places
 
 
-def _location(place: Sequence[Any]) -> FileLineColLoc | NameLoc:
-    """The location in a row of ``_places``, without its number."""
+def location_of(place: Sequence[Any]) -> FileLineColLoc | NameLoc:
+    """The location in a row of ``places_of``, without its number."""
     match place:
         case [str(name)]:
             return NameLoc(StringAttr(name), NoneAttr())
@@ -193,21 +193,21 @@ def save(compiled: Savable, path: str | Path, key: str | None = None) -> None:
 
     ``key``: what a cache keeps it under, which ``read_saved`` is asked for; only we may read it then.
     """
-    weights = _Weights()
+    weights = Weights()
     text: dict[str, memoryview] = {}
     nodes: dict[str, list[list[Any]]] = {}
     for stage in STAGES:
         module = compiled.stages.get(stage)
         if module is None:
             continue
-        new = {weights.digest(c): c for c in _constants(module) if weights.handle(c) is None}
+        new = {weights.digest(c): c for c in constants_of(module) if weights.handle(c) is None}
         if stage == "dma" or sum(len(c.data.data) for c in new.values()) <= SPARE:
             for constant in new.values():
                 weights.keep(constant)
         stream = StringIO()
         _Writer(stream=stream, weights=weights).print_op(module)
         text[stage] = memoryview(stream.getvalue().encode())
-        nodes[stage] = _places(module)
+        nodes[stage] = places_of(module)
     header = {
         "writer": __version__,
         "source": compiled.source,
@@ -296,7 +296,7 @@ class _Stages(Mapping[Stage, ModuleOp]):
     ) -> None:
         self.path, self.writer = path, writer
         self.places: dict[Stage, dict[int, FileLineColLoc | NameLoc]] = {
-            a: {int(n): _location(place) for n, *place in nodes[a]}
+            a: {int(n): location_of(place) for n, *place in nodes[a]}
             for a in reversed(STAGES)
             if a in parts
         }
@@ -336,7 +336,7 @@ class _Stages(Mapping[Stage, ModuleOp]):
     def _parsed(self, stage: Stage) -> ModuleOp:
         text = str(self.text[stage], "utf-8")
         try:
-            parser = _Reader(context(), text, f"{self.path}({stage})", self.weights)
+            parser = ConstantReader(context(), text, f"{self.path}({stage})", self.weights)
             module = parser.parse_module()
         except ParseError as e:
             raise parse_error(e) from None

@@ -40,6 +40,21 @@ def _touched(
             yield from _touched(node[1], wiring, held, times * node[0].trips)
 
 
+def costs_of(wiring: Wiring, machine: Machine) -> list[Cost | None]:
+    """What each operation costs, with the telling of what is for another engine; None: nothing."""
+    costs = [cost_at(step, machine) for step in wiring.steps]
+    for step, spent in zip(wiring.steps, costs):
+        if isinstance(step, Matmul) and spent:  # the array, or the vector engine
+            wiring.producers[wiring.ring_of[step.into].index] = spent.holds[0].engine
+    sync = machine.control.sync
+    return [
+        replace(spent, latency=spent.latency + sync)
+        if spent and sync and wiring.tells(step)
+        else spent
+        for step, spent in zip(wiring.steps, costs)
+    ]
+
+
 class TimedPlan:
     """A plan on the state of a program. A call of it is its ``body``, of so many ``operations``; it
     ``counts`` bytes and work, keeps engines ``busy``, and has ``waits``."""
@@ -70,16 +85,7 @@ class TimedPlan:
         self._again: dict[int, tuple[Pointer, Pointer]] = {}
         """The ring and the register of operations that only take a slot up again."""
         self._made: list[Operation] = []
-        costs = [cost_at(step, machine) for step in wiring.steps]
-        for step, spent in zip(wiring.steps, costs):
-            if isinstance(step, Matmul) and spent:  # the array, or the vector engine
-                wiring.producers[wiring.ring_of[step.into].index] = spent.holds[0].engine
-        if sync := machine.control.sync:
-            told = [spent and wiring.tells(step) for step, spent in zip(wiring.steps, costs)]
-            costs = [
-                replace(spent, latency=spent.latency + sync) if spent and tells else spent
-                for spent, tells in zip(costs, told)
-            ]
+        costs = costs_of(wiring, machine)
         for step, wire, spent in zip(wiring.steps, wiring.wires, costs):
             held = engines_for(step, spent, state.engines) if spent else []
             self._held.append(held)

@@ -1,0 +1,1 @@
+"""Programs as files that people and other tools read: ``kpu-translate``."""

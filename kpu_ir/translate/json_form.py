@@ -1,0 +1,327 @@
+"""A program as one JSON object (``program.schema.json``), and back.
+
+What is there twice (the nest as IR text, and the queues that follow from it) is compared when it is
+read: a file whose parts disagree is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Attribute
+
+from kpu_ir.machine import Machine
+from kpu_ir.nest.records import Affine
+from kpu_ir.program.compiled import Compiled
+from kpu_ir.program.options import Options
+from kpu_ir.program.saved import location_of, places_of
+from kpu_ir.sim.program.coverage import check_coverage
+from kpu_ir.sim.program.plan import (
+    Fetch,
+    Map,
+    Matmul,
+    Move,
+    Plan,
+    Reduce,
+    Rowwise,
+    Windowed,
+    Write,
+    carrier,
+)
+from kpu_ir.sim.program.program import Buffer, Program, load_program
+from kpu_ir.support.errors import KpuError, within_limits
+from kpu_ir.text.calls import check_calls
+from kpu_ir.translate.queues import (
+    Instruction,
+    Item,
+    Kernel,
+    Operation,
+    kernels_of,
+    place_of_operation,
+    touched,
+)
+from kpu_ir.translate.text import body_text, handle, lines_of, module_of
+
+FORMAT, VERSION = "kpu-program", 1
+AGAIN = "translate the program again"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of the format (draft 2020-12)."""
+    return json.loads(files("kpu_ir.translate").joinpath("program.schema.json").read_text())
+
+
+# -- out ------------------------------------------------------------------------------------------
+
+
+def to_object(compiled: Compiled) -> dict[str, Any]:
+    """A compiled program as plain data. Raises ``KpuError`` for one that has no ``dma`` IR."""
+    return _object(compiled.program, compiled.stages["dma"], compiled.source)
+
+
+def _object(program: Program, module: ModuleOp, source: str) -> dict[str, Any]:
+    engines, kernels = kernels_of(program)
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "source": source,
+        "machine": program.machine.to_dict(),
+        "engines": [
+            {"name": e.name, "kind": e.kind, "channels": list(e.channels)} for e in engines
+        ],
+        "memory": [_buffer(b, program) for b in program.buffers],
+        "inputs": [{"name": p.name, "buffer": p.buffer, "type": _short(p.type)} for p in program.inputs],
+        "outputs": [
+            {"name": p.name, "buffer": p.buffer, "type": _short(p.type)} for p in program.outputs
+        ],
+        "kernels": [_kernel(k, program.machine) for k in kernels],
+        "calls": [
+            {"kernel": c.plan.name, "label": c.label, "buffers": list(c.arguments)}
+            for c in program.calls
+        ],
+        "ir": lines_of(module),
+        "places": places_of(module),
+    }  # fmt: skip
+
+
+def _buffer(b: Buffer, program: Program) -> dict[str, Any]:
+    first, last = program.lifetimes().get(b.index, (-1, -1))
+    most = len(program.calls) - 1
+    return {
+        "name": b.name,
+        "kind": b.kind,
+        "type": _short(b.type),
+        "level": b.level,
+        "address": b.address,
+        "bytes": b.bytes,
+        "calls": [max(first, 0), min(last, most)],
+        **({"values": name} if (name := handle(b.value)) else {}),
+    }
+
+
+def _short(type: Any) -> str:
+    """``32x64xf32``."""
+    return "x".join((*map(str, type.get_shape()), str(type.element_type)))
+
+
+def _kernel(kernel: Kernel, machine: Machine) -> dict[str, Any]:
+    plan = kernel.plan
+    return {
+        "name": plan.name,
+        "parameters": [_short(t) for t in plan.parameters],
+        "rings": [
+            {
+                "name": f"@{r.name}",
+                "level": r.level,
+                "type": _typed(r.shape, r.element),
+                "address": r.address,
+                "slots": r.depth,
+                "slot_bytes": r.slot_bytes,
+            }
+            for r in plan.rings
+        ],
+        "operations": [_operation(o, plan, machine) for o in kernel.operations],
+        "queues": {
+            engine: [_item(i, kernel, engine) for i in items]
+            for engine, items in kernel.queues.items()
+            if items
+        },
+    }
+
+
+def _typed(shape: Sequence[int], element: Attribute) -> str:
+    return "x".join((*map(str, shape), str(element)))
+
+
+def _item(item: Item, kernel: Kernel, engine: str) -> dict[str, Any]:
+    if not isinstance(item, Instruction):
+        body = [_item(i, kernel, engine) for i in item.body]
+        return {"for": f"t{item.var}", "from": item.first, "trips": item.trips, "do": body}
+    operation = kernel.operations[item.operation]
+    if operation.held[0].engine.name != engine:
+        return {"with": item.operation}
+    out: dict[str, Any] = {"run": item.operation}
+    if item.offsets:
+        out["at"] = [formula(o) for o in item.offsets]
+    out["tiles"] = [formula(s) for s in item.slots]
+    if item.waits:
+        out["after"] = {f"{w.what} {w.engine}": formula(w.count) for w in item.waits}
+    if item.fresh:
+        out["fresh"] = True
+    return out
+
+
+def formula(e: Affine) -> int | str:
+    """``128*t0 + t1 + 3``; a number where it is one."""
+    if not e.terms:
+        return e.const
+    terms = " + ".join(f"t{v}" if c == 1 else f"{c}*t{v}" for v, c in e.terms)
+    return f"{terms} + {e.const}" if e.const else terms
+
+
+def _operation(o: Operation, plan: Plan, machine: Machine) -> dict[str, Any]:
+    step, wire = o.step, o.wire
+    names = [_name(r, plan) for r in touched(o)]
+    reads = len(wire.reads)
+    out: dict[str, Any] = {
+        "op": type(step).__name__.lower(),
+        "holds": [[h.engine.name, h.begin, h.end] for h in o.held],
+        "latency": o.cost.latency,
+        "reads": names[:reads],
+        "into": names[-1],
+        "extents": list(step.extents),
+        **_meaning(o, plan),
+        "counts": {k: n for k, n in o.cost.counts.items() if n},
+    }
+    if isinstance(step, Matmul) and len(names) > reads + 1:
+        out["sums"] = names[reads]
+    if isinstance(step, Matmul | Map | Reduce | Rowwise | Windowed):
+        out |= {"gate": wire.gate, "release": o.cost.release}
+    else:
+        out["keeps"] = bool(wire.marks)
+        out["fills"] = wire.fills
+        if carrier(step) == "dma":
+            memory, reading = machine.external, isinstance(step, Fetch)
+            out["turn"] = memory.write_to_read if reading else memory.read_to_write
+    where = place_of_operation(o)
+    return out | ({"place": where} if where else {})
+
+
+def _name(register: int, plan: Plan) -> str:
+    if register >= plan.values:
+        return f"%{register - plan.values}"
+    return f"@{plan.tile_rings[register].name}"
+
+
+def _meaning(o: Operation, plan: Plan) -> dict[str, Any]:
+    """What an operation computes, beyond its extents."""
+    step = o.step
+    match step:
+        case Fetch():
+            out: dict[str, Any] = {"bytes": step.bytes}
+            if step.low is not None:
+                out |= {"low": list(step.low), "fill": _number(step.fill)}
+            return out
+        case Move():
+            return {"bytes": step.bytes, "block": list(step.block), "order": list(step.permutation)}
+        case Matmul():
+            out = {
+                "dataflow": step.dataflow,
+                "accumulate": step.accumulate,
+                "element": str(step.element),
+                "sum": str(step.sum_element),
+                "m": step.m,
+                "n": step.n,
+                "k": step.k,
+            }
+            if step.window is not None:
+                out["window"] = _window(step.window)
+            if step.epilogue is not None:
+                out["epilogue"] = body_text(step.epilogue)
+            return out
+        case Map():
+            return {"body": body_text(step.body)}
+        case Reduce():
+            return {"reduction": step.kind, "axes": list(step.axes), "accumulate": step.accumulate}
+        case Rowwise():
+            return {
+                "function": step.function,
+                "axis": step.axis,
+                "backward": step.record.backward,
+                "exclusive": step.record.exclusive,
+            }
+        case Windowed():
+            out = {"reduction": step.kind, "window": _window(step.window), "sum": str(step.sum_element)}
+            out["weights"] = step.weights is not None
+            if step.epilogue is not None:
+                out["epilogue"] = body_text(step.epilogue)
+            return out
+        case Write():
+            return {"bytes": step.bytes}
+        case _:
+            return {"bytes": getattr(step, "bytes", 0)}
+
+
+def _number(x: float) -> float | str:
+    """JSON has no infinities."""
+    return x if x == x and abs(x) != float("inf") else str(x)
+
+
+def _window(window: Any) -> list[list[int]]:
+    return [list(window.kernel), list(window.strides), list(window.dilations)]
+
+
+# -- in -------------------------------------------------------------------------------------------
+
+
+def from_object(given: Any, weights: Mapping[str, memoryview], where: str) -> Compiled:
+    """The program of an object, verified: what it says fits the machine, reads nothing that was not
+    written, and its queues are those of its IR.
+
+    Raises ``KpuError`` that names what is wrong, and where.
+    """
+    found, module = _read(given, weights, where)
+    again = _object(found, module, given["source"])
+    difference = next(_differences(again, given, ""), None)
+    if difference is not None:
+        raise KpuError(
+            f"{difference}: its parts disagree",
+            where,
+            "the program is its 'ir': change that, and translate it again",
+        )
+    return Compiled(found, {"dma": module}, Options(), 0.0, given["source"])
+
+
+def _read(
+    given: Any, weights: Mapping[str, memoryview], where: str
+) -> tuple[Program, ModuleOp]:
+    if not isinstance(given, dict) or given.get("format") != FORMAT:
+        raise KpuError(f"not a program: it has no \"format\": \"{FORMAT}\"", where)
+    version = given.get("version")
+    if version != VERSION:
+        raise KpuError(f"version {version} of the format, this reads {VERSION}", where, AGAIN)
+    lines, places = given.get("ir"), given.get("places")
+    if not (isinstance(lines, list) and all(isinstance(line, str) for line in lines)):
+        raise KpuError("truncated: it has no 'ir', a list of lines", where, AGAIN)
+    try:
+        with within_limits(where):
+            machine = Machine.from_dict(given["machine"])
+            located = {int(n): location_of(place) for n, *place in places or ()}
+            if not isinstance(given["source"], str):
+                raise TypeError("source")
+            module = module_of(lines, weights, f"{where}(ir)")
+            for number, op in enumerate(module.walk()):
+                if number in located:
+                    op.location = located[number]
+            check_calls(module)
+            program = load_program(module, machine)
+            check_coverage(program)
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as e:
+        raise KpuError(
+            f"it cannot be read ({type(e).__name__}: {e})", where, AGAIN
+        ) from None
+    return program, module
+
+
+def _differences(own: Any, given: Any, path: str) -> Iterator[str]:
+    """Where two objects differ, in words."""
+    if isinstance(own, dict) and isinstance(given, dict):
+        for key in dict.fromkeys((*own, *given)):
+            inner = f"{path}.{key}" if path else key
+            if key not in given:
+                yield f"'{inner}' is missing"
+            elif key not in own:
+                yield f"'{inner}' is unknown"
+            else:
+                yield from _differences(own[key], given[key], inner)
+    elif isinstance(own, list) and isinstance(given, list):
+        if len(own) != len(given):
+            yield f"'{path}' has {len(given)} entries, expected {len(own)}"
+        for i, (a, b) in enumerate(zip(own, given)):
+            yield from _differences(a, b, f"{path}[{i}]")
+    elif type(own) is not type(given) or own != given:
+        yield f"'{path}' is {given!r}, expected {own!r}"
