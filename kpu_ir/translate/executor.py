@@ -16,7 +16,7 @@ from typing import Any
 
 from kpu_ir.support.errors import KpuError
 
-Formula = int | str
+Formula = int | list[int]
 Object = Mapping[str, Any]
 
 
@@ -45,15 +45,15 @@ class Issued:
     number: int
     operation: Object
     at: tuple[int, ...]
-    tiles: tuple[int, ...]
+    slots: tuple[int, ...]
     after: tuple[tuple[str, int], ...]
     fresh: bool
     item: Object
 
 
-Computes = Callable[[Object, Issued, list[Place], Place, list[Any]], None]
-"""What an operation does to data: the operation, the instruction, what it reads, what it writes, and
-the arrays of the call."""
+Computes = Callable[[Object, Object, Issued, list[Place], Place], None]
+"""What an operation does to data: the kernel, the operation, the instruction, what it reads and what it
+writes."""
 
 
 @dataclass
@@ -76,6 +76,10 @@ class Executor:
         """A cold machine."""
         self.clocks = {e["name"]: Clock() for e in self.program["engines"]}
         self.kernels = {k["name"]: k for k in self.program["kernels"]}
+        self.operations = {
+            k["name"]: [{**k["kinds"][o["kind"]], **o} for o in k["operations"]]
+            for k in self.program["kernels"]
+        }
         self.tensors = [Place() for _ in self.program["memory"]]
         self.slots = {
             (k["name"], r["name"]): [Place() for _ in range(r["slots"])]
@@ -118,7 +122,7 @@ class Executor:
         self.cycles = max([self.cycles, *(clock.free for clock in self.clocks.values())])
 
     def _call(self, call: Object) -> None:
-        kernel = self.kernels[call["kernel"]]
+        kernel = self.kernel = self.kernels[call["kernel"]]
         self.places = {f"%{i}": [self.tensors[b]] for i, b in enumerate(call["buffers"])}
         for ring in kernel["rings"]:
             self.places[ring["name"]] = self.slots[kernel["name"], ring["name"]]
@@ -129,11 +133,10 @@ class Executor:
         self.counted = {f"%{i}": level for i, level in enumerate(levels)}
         self.accesses = Counter[str]()
         queues = {
-            engine: _instructions(items, kernel["operations"], {})
+            engine: _instructions(items, self.operations[kernel["name"]], [])
             for engine, items in kernel["queues"].items()
         }
         heads: dict[str, Issued] = {}
-        arrays = [self.tensors[b].data for b in call["buffers"]]
         for engine in list(queues):
             self._next(engine, queues, heads)
         while heads:
@@ -142,7 +145,7 @@ class Executor:
                 while engine in heads and self._may(engine, heads):
                     moved = True
                     now = heads[engine]
-                    self._issue(now, arrays)
+                    self._issue(now)
                     for name, _, _ in now.operation["holds"]:
                         self._next(name, queues, heads)
                     if self.most is not None and self.executed >= self.most:
@@ -169,12 +172,12 @@ class Executor:
             and all(self.accesses[what] >= count for what, count in head.after)
         )
 
-    def _issue(self, now: Issued, arrays: list[Any]) -> None:
+    def _issue(self, now: Issued) -> None:
         op = now.operation
         names = [*op["reads"], *([op["sums"]] if "sums" in op else []), op["into"]]
-        tiles = iter(now.tiles)
+        slots = iter(now.slots)
         touched = [
-            self.places[n][0] if n[0] == "%" else self.places[n][next(tiles) % len(self.places[n])]
+            self.places[n][0] if n[0] == "%" else self.places[n][next(slots) % len(self.places[n])]
             for n in names
         ]
         reads, into = touched[: len(op["reads"])], touched[-1]
@@ -189,7 +192,9 @@ class Executor:
             clock.free, clock.busy = start + until, clock.busy + until - begin
         if "gate" in op:
             for i, place in enumerate(reads):
-                place.free = max(place.free, end if i < 2 else start + op["release"])
+                place.free = max(
+                    place.free, end if i < 2 else start + op.get("release", op["holds"][0][2])
+                )
             into.ready = into.free = done
         else:
             if op["keeps"]:
@@ -205,7 +210,7 @@ class Executor:
         self.counts.update(op["counts"])
         self.executed += 1
         if self.computes is not None:
-            self.computes(op, now, touched[:-1], into, arrays)
+            self.computes(self.kernel, op, now, touched[:-1], into)
 
     def _start(self, op: Object, reads: Sequence[Place], into: Place) -> int:
         start = max(place.ready for place in reads)
@@ -228,78 +233,37 @@ class Executor:
 # -- queues ---------------------------------------------------------------------------------------
 
 
-def terms(formula: Formula) -> tuple[int, tuple[tuple[str, int], ...]]:
-    """The constant of a formula, and its symbols with what they are multiplied by.
+def value(formula: Formula, trips: Sequence[int]) -> int:
+    """A formula where the loops around it are in these trips.
 
-    >>> terms("128*t0 + t1 + 3"), terms(5)
-    ((3, (('t0', 128), ('t1', 1))), (5, ()))
+    >>> value([3, 128, 1], [2, 5]), value(7, [2, 5])
+    (264, 7)
     """
     if isinstance(formula, int):
-        return formula, ()
-    const, found = 0, list[tuple[str, int]]()
-    for part in formula.split(" + "):
-        factor, _, symbol = part.rpartition("*")
-        if symbol.startswith("t"):
-            found.append((symbol, int(factor or 1)))
-        else:
-            const = int(part)
-    return const, tuple(found)
+        return formula
+    return formula[0] + sum(by * trip for by, trip in zip(formula[1:], trips))
 
 
 def _instructions(
-    items: Sequence[Object], operations: Sequence[Object], trips: dict[str, int]
+    items: Sequence[Object], operations: Sequence[Object], trips: list[int]
 ) -> Iterator[Issued]:
     """What a queue holds, one by one."""
-    parts = [_prepared(i, operations) if "for" not in i else None for i in items]
-    for item, part in zip(items, parts):
-        if part is not None:
-            yield part(trips)
+    for item in items:
+        if "do" not in item:
+            number = item["run"] if "run" in item else item["with"]
+            yield Issued(
+                number,
+                operations[number],
+                tuple(value(f, trips) for f in item.get("at", ())),
+                tuple(value(f, trips) for f in item.get("slots", ())),
+                tuple((what, value(f, trips)) for what, f in item.get("after", {}).items()),
+                bool(item.get("fresh")),
+                item,
+            )
             continue
-        inner = _Loop(item, operations)
-        for trip in range(item["from"], item["from"] + item["trips"]):
-            trips[item["for"]] = trip
-            yield from inner.run(trips)
-
-
-class _Loop:
-    """The body of a loop, its formulas read once."""
-
-    def __init__(self, item: Object, operations: Sequence[Object]) -> None:
-        self.parts: list[tuple[Object, Any]] = [
-            (i, _Loop(i, operations) if "for" in i else _prepared(i, operations))
-            for i in item["do"]
-        ]
-
-    def run(self, trips: dict[str, int]) -> Iterator[Issued]:
-        for item, part in self.parts:
-            if isinstance(part, _Loop):
-                for trip in range(item["from"], item["from"] + item["trips"]):
-                    trips[item["for"]] = trip
-                    yield from part.run(trips)
-            else:
-                yield part(trips)
-
-
-def _prepared(item: Object, operations: Sequence[Object]) -> Callable[[dict[str, int]], Issued]:
-    number = item["run"] if "run" in item else item["with"]
-    operation = operations[number]
-    at = [terms(f) for f in item.get("at", ())]
-    tiles = [terms(f) for f in item.get("tiles", ())]
-    after = [(what, terms(f)) for what, f in item.get("after", {}).items()]
-    fresh = bool(item.get("fresh"))
-
-    def value(formula: tuple[int, tuple[tuple[str, int], ...]], trips: Mapping[str, int]) -> int:
-        return formula[0] + sum(by * trips[symbol] for symbol, by in formula[1])
-
-    def issued(trips: dict[str, int]) -> Issued:
-        return Issued(
-            number,
-            operation,
-            tuple(value(f, trips) for f in at),
-            tuple(value(f, trips) for f in tiles),
-            tuple((what, value(f, trips)) for what, f in after),
-            fresh,
-            item,
-        )
-
-    return issued
+        first = item.get("from", 0)
+        trips.append(first)
+        for trip in range(first, first + item["trips"]):
+            trips[-1] = trip
+            yield from _instructions(item["do"], operations, trips)
+        trips.pop()

@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Attribute
 
 from kpu_ir.machine import Machine
+from kpu_ir.machine.attr import ATTRIBUTE, machine_to_attr
 from kpu_ir.nest.records import Affine
 from kpu_ir.program.compiled import Compiled
 from kpu_ir.program.options import Options
@@ -26,6 +27,7 @@ from kpu_ir.sim.program.plan import (
     Matmul,
     Move,
     Plan,
+    Put,
     Reduce,
     Rowwise,
     Windowed,
@@ -60,10 +62,11 @@ def schema() -> dict[str, Any]:
 
 def to_object(compiled: Compiled) -> dict[str, Any]:
     """A compiled program as plain data. Raises ``KpuError`` for one that has no ``dma`` IR."""
-    return _object(compiled.program, compiled.stages["dma"], compiled.source)
+    return object_of(compiled.program, compiled.stages["dma"], compiled.source)
 
 
-def _object(program: Program, module: ModuleOp, source: str) -> dict[str, Any]:
+def object_of(program: Program, module: ModuleOp, source: str) -> dict[str, Any]:
+    """A program, and the module that it was loaded from, as plain data."""
     engines, kernels = kernels_of(program)
     return {
         "format": FORMAT,
@@ -109,7 +112,12 @@ def _short(type: Any) -> str:
 
 
 def _kernel(kernel: Kernel, machine: Machine) -> dict[str, Any]:
-    plan = kernel.plan
+    plan, kinds, rows = kernel.plan, list[dict[str, Any]](), list[dict[str, Any]]()
+    for operation in kernel.operations:
+        kind = _kind(operation, machine)
+        if kind not in kinds:
+            kinds.append(kind)
+        rows.append({"kind": kinds.index(kind), **_touches(operation, plan)})
     return {
         "name": plan.name,
         "parameters": [_short(t) for t in plan.parameters],
@@ -124,9 +132,10 @@ def _kernel(kernel: Kernel, machine: Machine) -> dict[str, Any]:
             }
             for r in plan.rings
         ],
-        "operations": [_operation(o, plan, machine) for o in kernel.operations],
+        "kinds": kinds,
+        "operations": rows,
         "queues": {
-            engine: [_item(i, kernel, engine) for i in items]
+            engine: _items(items, kernel, engine, ())
             for engine, items in kernel.queues.items()
             if items
         },
@@ -137,58 +146,84 @@ def _typed(shape: Sequence[int], element: Attribute) -> str:
     return "x".join((*map(str, shape), str(element)))
 
 
-def _item(item: Item, kernel: Kernel, engine: str) -> dict[str, Any]:
-    if not isinstance(item, Instruction):
-        body = [_item(i, kernel, engine) for i in item.body]
-        return {"for": f"t{item.var}", "from": item.first, "trips": item.trips, "do": body}
-    operation = kernel.operations[item.operation]
-    if operation.held[0].engine.name != engine:
-        return {"with": item.operation}
-    out: dict[str, Any] = {"run": item.operation}
-    if item.offsets:
-        out["at"] = [formula(o) for o in item.offsets]
-    out["tiles"] = [formula(s) for s in item.slots]
-    if item.waits:
-        out["after"] = {f"{w.what} {w.engine}": formula(w.count) for w in item.waits}
-    if item.fresh:
-        out["fresh"] = True
+def _items(
+    items: Sequence[Item], kernel: Kernel, engine: str, loops: tuple[int, ...]
+) -> list[dict[str, Any]]:
+    """Part of a queue, inside of ``loops`` (their symbols, the outermost first)."""
+    rings = {f"@{r.name}": r.depth for r in kernel.plan.rings}
+    out: list[dict[str, Any]] = []
+    for item in items:
+        if not isinstance(item, Instruction):
+            body = _items(item.body, kernel, engine, (*loops, item.var))
+            first = {"from": item.first} if item.first else {}
+            out.append({**first, "trips": item.trips, "do": body})
+            continue
+        operation = kernel.operations[item.operation]
+        if operation.held[0].engine.name != engine:
+            out.append({"with": item.operation})
+            continue
+        row: dict[str, Any] = {"run": item.operation}
+        if any(o != Affine(0) for o in item.offsets):
+            row["at"] = [formula(o, loops) for o in item.offsets]
+        names = [_name(r, kernel.plan) for r in touched(operation)]
+        depths = [rings[n] for n in names if n in rings]
+        row["slots"] = [formula(_modulo(s, d), loops) for s, d in zip(item.slots, depths)]
+        if item.waits:
+            row["after"] = {f"{w.what} {w.engine}": formula(w.count, loops) for w in item.waits}
+        if item.fresh:
+            row["fresh"] = True
+        out.append(row)
     return out
 
 
-def formula(e: Affine) -> int | str:
-    """``128*t0 + t1 + 3``; a number where it is one."""
+def _modulo(tile: Affine, depth: int) -> Affine:
+    """The same slot, in small numbers."""
+    terms = tuple((v, c % depth) for v, c in tile.terms if c % depth)
+    return Affine(tile.const % depth, terms)
+
+
+def formula(e: Affine, loops: Sequence[int]) -> int | list[int]:
+    """``[const, by the trip of the outermost loop, by that of the next, ...]``; a number where it is one."""
     if not e.terms:
         return e.const
-    terms = " + ".join(f"t{v}" if c == 1 else f"{c}*t{v}" for v, c in e.terms)
-    return f"{terms} + {e.const}" if e.const else terms
+    by = dict(e.terms)
+    row = [e.const, *(by.get(var, 0) for var in loops)]
+    while not row[-1]:
+        row.pop()
+    return row
 
 
-def _operation(o: Operation, plan: Plan, machine: Machine) -> dict[str, Any]:
-    step, wire = o.step, o.wire
+def _touches(o: Operation, plan: Plan) -> dict[str, Any]:
+    """The rings and parameters that an operation touches, and its place."""
     names = [_name(r, plan) for r in touched(o)]
-    reads = len(wire.reads)
+    reads = len(o.wire.reads)
+    sums = {"sums": names[reads]} if len(names) > reads + 1 else {}
+    where = place_of_operation(o)
+    known = {"place": where} if where and not where.startswith("@") else {}
+    return {"reads": names[:reads], **sums, "into": names[-1], **known}
+
+
+def _kind(o: Operation, machine: Machine) -> dict[str, Any]:
+    """What operations do, whatever rings they do it on."""
+    step, wire = o.step, o.wire
     out: dict[str, Any] = {
         "op": type(step).__name__.lower(),
         "holds": [[h.engine.name, h.begin, h.end] for h in o.held],
         "latency": o.cost.latency,
-        "reads": names[:reads],
-        "into": names[-1],
         "extents": list(step.extents),
-        **_meaning(o, plan),
+        **_meaning(o),
         "counts": {k: n for k, n in o.cost.counts.items() if n},
     }
-    if isinstance(step, Matmul) and len(names) > reads + 1:
-        out["sums"] = names[reads]
     if isinstance(step, Matmul | Map | Reduce | Rowwise | Windowed):
-        out |= {"gate": wire.gate, "release": o.cost.release}
-    else:
-        out["keeps"] = bool(wire.marks)
-        out["fills"] = wire.fills
-        if carrier(step) == "dma":
-            memory, reading = machine.external, isinstance(step, Fetch)
-            out["turn"] = memory.write_to_read if reading else memory.read_to_write
-    where = place_of_operation(o)
-    return out | ({"place": where} if where else {})
+        out["gate"] = wire.gate
+        if o.cost.release != o.cost.occupancy:
+            out["release"] = o.cost.release
+        return out
+    out["keeps"], out["fills"] = bool(wire.marks), wire.fills
+    if isinstance(step, Fetch | Move | Put | Write) and carrier(step) == "dma":
+        memory, reading = machine.external, isinstance(step, Fetch)
+        out["turn"] = memory.write_to_read if reading else memory.read_to_write
+    return out
 
 
 def _name(register: int, plan: Plan) -> str:
@@ -197,7 +232,7 @@ def _name(register: int, plan: Plan) -> str:
     return f"@{plan.tile_rings[register].name}"
 
 
-def _meaning(o: Operation, plan: Plan) -> dict[str, Any]:
+def _meaning(o: Operation) -> dict[str, Any]:
     """What an operation computes, beyond its extents."""
     step = o.step
     match step:
@@ -212,6 +247,7 @@ def _meaning(o: Operation, plan: Plan) -> dict[str, Any]:
             out = {
                 "dataflow": step.dataflow,
                 "accumulate": step.accumulate,
+                "apart": step.apart and step.accumulate,
                 "element": str(step.element),
                 "sum": str(step.sum_element),
                 "m": step.m,
@@ -235,7 +271,11 @@ def _meaning(o: Operation, plan: Plan) -> dict[str, Any]:
                 "exclusive": step.record.exclusive,
             }
         case Windowed():
-            out = {"reduction": step.kind, "window": _window(step.window), "sum": str(step.sum_element)}
+            out = {
+                "reduction": step.kind,
+                "window": _window(step.window),
+                "sum": str(step.sum_element),
+            }
             out["weights"] = step.weights is not None
             if step.epilogue is not None:
                 out["epilogue"] = body_text(step.epilogue)
@@ -258,15 +298,17 @@ def _window(window: Any) -> list[list[int]]:
 # -- in -------------------------------------------------------------------------------------------
 
 
-def from_object(given: Any, weights: Mapping[str, memoryview], where: str) -> Compiled:
+def from_object(
+    given: Any, weights: Mapping[str, memoryview], where: str, complete: bool = True
+) -> Compiled:
     """The program of an object, verified: what it says fits the machine, reads nothing that was not
-    written, and its queues are those of its IR.
+    written, and its queues are those of its IR (if it is ``complete``; its IR alone else).
 
     Raises ``KpuError`` that names what is wrong, and where.
     """
     found, module = _read(given, weights, where)
-    again = _object(found, module, given["source"])
-    difference = next(_differences(again, given, ""), None)
+    again = object_of(found, module, given["source"])
+    difference = next(_differences(again, given, ""), None) if complete else None
     if difference is not None:
         raise KpuError(
             f"{difference}: its parts disagree",
@@ -276,11 +318,9 @@ def from_object(given: Any, weights: Mapping[str, memoryview], where: str) -> Co
     return Compiled(found, {"dma": module}, Options(), 0.0, given["source"])
 
 
-def _read(
-    given: Any, weights: Mapping[str, memoryview], where: str
-) -> tuple[Program, ModuleOp]:
+def _read(given: Any, weights: Mapping[str, memoryview], where: str) -> tuple[Program, ModuleOp]:
     if not isinstance(given, dict) or given.get("format") != FORMAT:
-        raise KpuError(f"not a program: it has no \"format\": \"{FORMAT}\"", where)
+        raise KpuError(f'not a program: it has no "format": "{FORMAT}"', where)
     version = given.get("version")
     if version != VERSION:
         raise KpuError(f"version {version} of the format, this reads {VERSION}", where, AGAIN)
@@ -294,6 +334,7 @@ def _read(
             if not isinstance(given["source"], str):
                 raise TypeError("source")
             module = module_of(lines, weights, f"{where}(ir)")
+            module.attributes[ATTRIBUTE] = machine_to_attr(machine)
             for number, op in enumerate(module.walk()):
                 if number in located:
                     op.location = located[number]
@@ -301,9 +342,10 @@ def _read(
             program = load_program(module, machine)
             check_coverage(program)
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as e:
-        raise KpuError(
-            f"it cannot be read ({type(e).__name__}: {e})", where, AGAIN
-        ) from None
+        raise KpuError(f"it cannot be read ({type(e).__name__}: {e})", where, AGAIN) from None
+    except KpuError as e:
+        inside = e.where if e.where is None or e.where.startswith(where) else f"{where}: {e.where}"
+        raise KpuError(e.message, inside or where, e.hint) from None
     return program, module
 
 

@@ -14,8 +14,9 @@ its depth. The size is that of the loops, not of the tiles.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from kpu_ir.dialects.tile import is_pinned
 from kpu_ir.machine import Machine
@@ -125,9 +126,14 @@ def _kernel(wiring: Wiring, machine: Machine, engines: list[Engine]) -> Kernel:
     queues: dict[str, tuple[Item, ...]] = {}
     operations = tuple(table.values())
     for engine in engines:
-        mine = {o.number for o in operations if any(h.engine is engine for h in o.held)}
-        queues[engine.name] = tuple(_inlined(_of(items, mine)))
+        leads = {o.number: o.held[0].engine is engine for o in operations if _holds(o, engine)}
+        own = _rolled(list(_inlined(_of(items, leads))), count(-1, -1))
+        queues[engine.name] = tuple(_pruned(own, {}))
     return Kernel(wiring.plan, operations, queues)
+
+
+def _holds(operation: Operation, engine: Engine) -> bool:
+    return any(h.engine is engine for h in operation.held)
 
 
 # -- expressions ----------------------------------------------------------------------------------
@@ -270,7 +276,11 @@ class _Walk:
         # In the trip t of this loop a ring has given so many tiles more for each trip before.
         s.given = {r: _rising(e, var, taken[r], first) for r, e in s.given.items()}
         s.accesses = {k: _rising(e, var, accessed[k], first) for k, e in s.accesses.items()}
-        self.env[var], outer, end = Affine(base, ((var, loop.step),)), set(s.tiles), first + loop.trips
+        self.env[var], outer, end = (
+            Affine(base, ((var, loop.step),)),
+            set(s.tiles),
+            first + loop.trips,
+        )
         for trip in range(first, end):
             self.trip[var] = trip
             self.decisive.discard(var)
@@ -342,7 +352,7 @@ class _Walk:
         s.fresh -= set(touched(operation))
         later = wire.trips
         if later:
-            if wire.ring in deferred and wire.ring is not None:
+            if wire.ring in deferred:
                 self._settle(wire.ring, s.tiles[wire.target], out)
             last = s.queue[-1].due if s.queue else 0
             s.queue += (_Deferred(max(later, last), operation, instruction),)
@@ -366,9 +376,7 @@ class _Walk:
         offsets: tuple[Affine, ...] = ()
         if isinstance(step, Fetch | Move | Write):
             offsets = tuple(self._offset(o) for o in step.offsets)
-        slots = tuple(
-            self.state.tiles[r] for r in touched(operation) if r in self.wiring.ring_of
-        )
+        slots = tuple(self.state.tiles[r] for r in touched(operation) if r in self.wiring.ring_of)
         return Instruction(
             operation.number, offsets, slots, fresh=operation.wire.target in self.state.fresh
         )
@@ -415,9 +423,7 @@ class _Walk:
             for engine, also in self.users[name].items():
                 if engine != own and (writes or also) and counts[name, engine] != Affine(0):
                     waits[name, engine] = counts[name, engine]
-        out.append(
-            replace(instruction, waits=tuple(Wait(w, e, n) for (w, e), n in waits.items()))
-        )
+        out.append(replace(instruction, waits=tuple(Wait(w, e, n) for (w, e), n in waits.items())))
         for name, _ in self._accesses(operation):
             counts[name, own] = _plus(counts[name, own], 1)
 
@@ -425,15 +431,17 @@ class _Walk:
 # -- one engine's share ---------------------------------------------------------------------------
 
 
-def _of(items: Sequence[Item], mine: set[int]) -> list[Item]:
-    """What concerns an engine, equal trips side by side as one loop."""
+def _of(items: Sequence[Item], leads: Mapping[int, bool]) -> list[Item]:
+    """What concerns an engine, equal trips side by side as one loop; ``leads``: whether an operation
+    that holds it runs on it."""
     out: list[Item] = []
     for item in items:
         if isinstance(item, Instruction):
-            if item.operation in mine:
-                out.append(item)
+            if item.operation in leads:
+                leading = leads[item.operation]
+                out.append(item if leading else Instruction(item.operation, (), ()))
             continue
-        body = tuple(_of(item.body, mine))
+        body = tuple(_of(item.body, leads))
         if not body:
             continue
         last = out[-1] if out else None
@@ -458,6 +466,94 @@ def _inlined(items: Sequence[Item]) -> Iterator[Item]:
             yield from _inlined([_with(i, item.var, item.first) for i in item.body])
         else:
             yield replace(item, body=tuple(_inlined(item.body)))
+
+
+LONGEST_PERIOD = 32
+"""Instructions that are looked for as the body of a loop."""
+
+
+def _rolled(items: list[Item], names: Iterator[int]) -> Iterator[Item]:
+    """Instructions that follow each other in equal steps (three or more) as loops."""
+    at = 0
+    while at < len(items):
+        item = items[at]
+        if isinstance(item, Repeat):
+            yield replace(item, body=tuple(_rolled(list(item.body), names)))
+            at += 1
+            continue
+        period, trips, steps = _period(items, at)
+        if trips < 3:
+            yield item
+            at += 1
+            continue
+        var = next(names)
+        body = items[at : at + period]
+        assert all(isinstance(i, Instruction) for i in body)
+        yield Repeat(var, 0, trips, tuple(_stepped(i, var, by) for i, by in zip(body, steps)))  # pyright: ignore
+        at += period * trips
+
+
+def _period(items: list[Item], at: int) -> tuple[int, int, list[list[int]]]:
+    """How many instructions from here are the body of a loop, of how many trips, and by what each
+    of their numbers rises a trip."""
+    best: tuple[int, int, list[list[int]]] = (1, 1, [])
+    for period in range(1, min(LONGEST_PERIOD, (len(items) - at) // 3) + 1):
+        steps = _steps(items[at : at + period], items[at + period : at + 2 * period])
+        trips = 1
+        while steps is not None:
+            here = at + trips * period
+            if _steps(items[here - period : here], items[here : here + period]) != steps:
+                break
+            trips += 1
+        if steps is not None and trips >= 3 and trips * period > best[0] * best[1]:
+            best = (period, trips, steps)
+    return best
+
+
+def _steps(before: Sequence[Item], after: Sequence[Item]) -> list[list[int]] | None:
+    """By what the numbers of the same instructions differ; None where they are others."""
+    if len(before) != len(after):
+        return None
+    steps: list[list[int]] = []
+    for a, b in zip(before, after):
+        if not (isinstance(a, Instruction) and isinstance(b, Instruction)):
+            return None
+        if (a.operation, a.fresh) != (b.operation, b.fresh):
+            return None
+        if [(w.what, w.engine) for w in a.waits] != [(w.what, w.engine) for w in b.waits]:
+            return None
+        pairs = list(zip(_numbers(a), _numbers(b), strict=True))
+        if any(x.terms != y.terms for x, y in pairs):
+            return None
+        steps.append([y.const - x.const for x, y in pairs])
+    return steps
+
+
+def _numbers(i: Instruction) -> list[Affine]:
+    return [*i.offsets, *i.slots, *(w.count for w in i.waits)]
+
+
+def _stepped(i: Instruction, var: int, by: Sequence[int]) -> Instruction:
+    """An instruction whose numbers rise with the trips of a loop."""
+    new = [e + Affine(0, ((var, n),)) if n else e for e, n in zip(_numbers(i), by)]
+    slots, waits = len(i.offsets), len(i.offsets) + len(i.slots)
+    return replace(
+        i,
+        offsets=tuple(new[:slots]),
+        slots=tuple(new[slots:waits]),
+        waits=tuple(replace(w, count=n) for w, n in zip(i.waits, new[waits:])),
+    )
+
+
+def _pruned(items: Iterable[Item], known: dict[tuple[str, str], Affine]) -> Iterator[Item]:
+    """Without waits for what an instruction before, here or around the loop, has waited for."""
+    for item in items:
+        if isinstance(item, Repeat):
+            yield replace(item, body=tuple(_pruned(item.body, dict(known))))
+            continue
+        waits = tuple(w for w in item.waits if known.get((w.what, w.engine)) != w.count)
+        known |= {(w.what, w.engine): w.count for w in waits}
+        yield replace(item, waits=waits)
 
 
 def _with(item: Item, var: int, value: int) -> Item:

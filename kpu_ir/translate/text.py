@@ -15,6 +15,7 @@ from xdsl.parser import ParseError
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import DiagnosticException
 
+from kpu_ir.machine.attr import ATTRIBUTE
 from kpu_ir.program.saved import ConstantReader, constants_of
 from kpu_ir.registry import context
 from kpu_ir.support.errors import KpuError
@@ -30,11 +31,16 @@ def handle(value: DenseIntOrFPElementsAttr | DenseResourceAttr | None) -> str | 
     """What a constant is called, if its values do not stand in the text."""
     match value:
         case DenseIntOrFPElementsAttr() if len(value) > INLINE and not value.is_splat():
-            return "sha256_" + hashlib.sha256(value.data.data).hexdigest()
+            return handle_of(value.data.data)
         case DenseResourceAttr():
             return value.resource_handle.data
         case _:
             return None
+
+
+def handle_of(data: bytes) -> str:
+    """What values of these bytes are called."""
+    return f"sha256_{hashlib.sha256(data).hexdigest()}"
 
 
 @dataclass(eq=False, repr=False)
@@ -50,7 +56,9 @@ class _Writer(Printer):
 
 
 def lines_of(module: ModuleOp) -> list[str]:
-    """The text of a module, by lines."""
+    """The text of a module without its machine, by lines."""
+    module = module.clone()
+    module.attributes.pop(ATTRIBUTE, None)
     stream = StringIO()
     _Writer(stream=stream).print_op(module)
     return stream.getvalue().split("\n")
