@@ -13,7 +13,7 @@
 // CHECK-NEXT: .ring @a3 {{.*}} l3  0x000000 to 0x002000  2 x 4,096 B  16x64xf32
 // CHECK: .engine dma
 // CHECK-NEXT: loop i0 = 0 to 4 {
-// CHECK-NEXT: 0 {{ *}} 0 fetch %0 + 4096*i0 B -> @a3[i0 % 2]  16x64, 4,096 B, 128 cycles, there after 240; wait @a3 mover i0  ; {{.*}}translate.mlir:{{[0-9]+}}:7
+// CHECK-NEXT: 0 {{ *}} 0 fetch %0 + 4096*i0 B -> @a3[i0 % 2]  16x64, 4,096 B, {{.*}} cycles, there after {{.*}}; wait @a3 mover i0  ; {{.*}}translate.mlir:{{[0-9]+}}:7
 // CHECK-NEXT: write @c3[i0 % 2] -> %1 + 4096*i0 B  16x64, 4,096 B{{.*}}; wait @c3 mover 1 + i0
 // CHECK: .engine vector
 // CHECK-NEXT: loop i0 = 0 to 4 {

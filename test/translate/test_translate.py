@@ -77,7 +77,7 @@ def lowered(draw, graph, machine):
 @drawing(4, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_queues_are_the_program(data):
-    machine = levels.MACHINES[data.draw(st.sampled_from(["default", "honest", "minimal"]))]
+    machine = levels.MACHINES[data.draw(st.sampled_from(["default", "ideal", "minimal"]))]
     graph = getattr(levels, f"draw_{data.draw(st.sampled_from(['graph', 'chain', 'layer']))}")
     try:
         program, module = lowered(data.draw, graph(data.draw), machine)
@@ -93,7 +93,7 @@ def test_queues_are_the_program(data):
 
 @pytest.fixture(scope="module")
 def digits():
-    return kpu_ir.compile(DIGITS, "honest", search="none", cache=False)
+    return kpu_ir.compile(DIGITS, search="none", cache=False)
 
 
 def test_the_example(digits):
@@ -231,7 +231,7 @@ def test_the_size_is_that_of_the_loops():
         graph = Graph()
         graph.output("y", graph.input("x", (n, n)) @ graph.input("w", (n, n)))
         schedule = kpu_ir.Schedule(tile=(128, 128, 128), dataflow="os", defer=3)
-        compiled = kpu_ir.compile(graph, Machine.preset("honest"), schedule=schedule)
+        compiled = kpu_ir.compile(graph, Machine.preset("default"), schedule=schedule)
         sizes.append(len(as_json(compiled)))
     assert sizes[1] < 20_000
     assert sizes[1] < 1.1 * sizes[0]
