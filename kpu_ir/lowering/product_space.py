@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kpu_ir.lowering.run_costs import stretch
 from kpu_ir.lowering.shapes import round_up
 from kpu_ir.lowering.space import (
     FLOWS,
@@ -34,7 +35,8 @@ class Problem:
     ``shared``: products that share the left operand; ``n`` counts the columns of all of them, a tile
     is in one. ``drain``: cycles in which the vector engine takes one row of results through the epilogue;
     ``add``: through the addition of a partial sum. ``sum_size``: of partial sums that have tiles of
-    their own, 0 where they stand in those of the results.
+    their own, 0 where they stand in those of the results. ``transposed``: whether the operands are
+    stored the other way round.
     """
 
     batch: int
@@ -49,6 +51,7 @@ class Problem:
     add: int = 1
     shared: int = 1
     sum_size: int = 0
+    transposed: tuple[bool, bool] = (False, False)
 
     @property
     def kind(self) -> type[np.int64] | type[np.float64]:
@@ -184,18 +187,39 @@ class _Rows:
         alone = (self.depths.out == 1) & (p.shared * self.unroll == 1)
         wait = p.batch * over_m * ceildiv(p.n, tn) * (result // narrow + 2 * rows + columns)
         ends = ends + np.where(alone, wait, 0) + self._warm_up(p, machine)
+        again = np.where(self.lhs, 1, lhs_again), np.where(self.rhs, 1, rhs_again)
+        busy = np.maximum(least, self._memory(p, machine, *again))
+        steps = p.batch * over_m * ceildiv(p.n, tn) * ceildiv(p.k, tk) * machine.control.issue
         found: list[Space] = []
         for flow in flows:
-            cycles = np.maximum(array_cycles(p, self.tile, flow, machine), least)
+            array = array_cycles(p, self.tile, flow, machine)
+            cycles, guess = np.maximum(array, least), np.maximum(array + steps, busy) + ends
             found.append(
                 Space.of(
-                    (p.m, p.n // p.shared, p.k), cycles, external, cycles + ends, self.tile, dataflow=FLOWS.index(flow),
+                    (p.m, p.n // p.shared, p.k), cycles, external, guess, self.tile, dataflow=FLOWS.index(flow),
                     order=self.outer_n, lhs=self.lhs, rhs=self.rhs, depth=self.depths.l2,
                     l3_depth=self.depths.l3, out_depth=self.depths.out,
                     defer=self.depths.defer, unroll_n=self.unroll,
                 )
             )  # fmt: skip
         return found
+
+    def _memory(self, p: Problem, machine: Machine, lhs_again: Any, rhs_again: Any) -> Any:
+        """About how long external memory is busy, with the runs and the descriptors of each tile."""
+        tm, tn, tk = (np.minimum(t, n) for t, n in zip(self.tile, (p.m, p.n // p.shared, p.k)))
+        wide, begin = machine.bandwidth["dma"], machine.dma.setup + machine.control.issue
+        total: Any = ceildiv(p.extra_bytes, wide)
+        for rows, row, columns, column, size, again, turned in (
+            (p.m, tm, p.k, tk, p.size, lhs_again, p.transposed[0]),
+            (p.k, tk, p.n, tn, p.size, rhs_again, p.transposed[1]),
+            (p.m, tm, p.n, tn, p.out_size, 1, False),
+        ):
+            outer, inner, whole = (column, row, rows) if turned else (row, column, columns)
+            run = np.where(inner == whole, outer * inner, inner) * size
+            moved = p.batch * rows * columns * size * again
+            tiles = p.batch * ceildiv(rows, row) * ceildiv(columns, column) * again
+            total = total + moved * stretch(machine, run) / wide + tiles * begin
+        return total.astype(p.kind)
 
     def _warm_up(self, p: Problem, machine: Machine) -> Column:
         """About how long the array starves while operands that stay are loaded: the first block of

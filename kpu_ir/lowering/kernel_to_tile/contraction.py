@@ -130,6 +130,7 @@ class Contraction:
             max(1, row * work),
             row * interval["add"],
             sum_size=self.sums.size,
+            transposed=self.transposed,
         )
 
     def candidates(self, machine: Machine) -> Space:
