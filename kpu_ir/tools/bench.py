@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from kpu_ir.support.errors import KpuError
 
 if TYPE_CHECKING:
+    from kpu_ir.bench.baseline import Baseline
     from kpu_ir.bench.measure import Setting
     from kpu_ir.bench.table import Table
+    from kpu_ir.machine import Machine
     from kpu_ir.report.origin import Origin
 
 PathOrNone = TypeVar("PathOrNone", Path, Path | None)
@@ -84,6 +86,17 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--file", default=None, help="the file (default: the package's, kpu_ir/bench/data)"
     )
+    sub.add_argument("--record", action="store_true",
+                     help="append the figures to the history, with date and commit")  # fmt: skip
+    history_file(sub)
+    sub = command("history", "recorded figures over time, and what grew at which commit",
+                  False, False)  # fmt: skip
+    sub.add_argument("--machine", default="default", help="whose (default: default)")
+    sub.add_argument("--figure", choices=["cycles", "external_bytes", "energy_pj"],
+                     default="cycles", help="which (default: cycles)")  # fmt: skip
+    sub.add_argument("--out", default=None, metavar="FILE",
+                     help="draw it; .svg and .png are put in place of its suffix")  # fmt: skip
+    history_file(sub)
     sub = command("models", "whole models against bound and onnxruntime, into docs/models.md")
     sub.add_argument("names", nargs="*", metavar="NAME",
                      help="which (default: all, and docs/models.md is written)")  # fmt: skip
@@ -97,6 +110,12 @@ def parser() -> argparse.ArgumentParser:
     sub = command("all", "everything, into docs/benchmarks.md", False, False)
     sub.add_argument("--out", default=None, help="the file (default: docs/benchmarks.md)")
     return p
+
+
+def history_file(sub: argparse.ArgumentParser) -> None:
+    """The option that names a history."""
+    sub.add_argument("--history", default=None, metavar="F.jsonl",
+                     help="the history (default: the package's, kpu_ir/bench/data)")  # fmt: skip
 
 
 @contextmanager
@@ -207,6 +226,8 @@ def baseline(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     from kpu_ir.bench.workloads import IN_CHECKOUT
     from kpu_ir.machine import Machine
 
+    if args.history and not args.record:
+        raise KpuError("--history does nothing without --record")
     if args.allow_regression and not args.update:
         raise KpuError("--allow-regression does nothing without --update")
     if args.update and not args.file and not IN_CHECKOUT:
@@ -225,6 +246,8 @@ def baseline(args: argparse.Namespace, say: Callable[[str], None]) -> None:
         for name, recorded in old.items():
             say(name)
             new[name] = b.check(name, recorded, machine)
+    if args.record:
+        record(new, machine, args.history)
     rows = b.compare(old, new)
     title = (
         "Recorded, and with schedules looked for afresh"
@@ -243,6 +266,39 @@ def baseline(args: argparse.Namespace, say: Callable[[str], None]) -> None:
     differing = [row["workload"] for row in rows if row["state"] != "same"]
     if differing:
         raise KpuError(f"changed: {', '.join(differing)}", str(path), b.update(machine))
+
+
+def record(figures: Mapping[str, Baseline], machine: Machine, file: str | None) -> None:
+    """Note the figures in the history."""
+    from kpu_ir.bench import history as h
+    from kpu_ir.bench.workloads import IN_CHECKOUT
+
+    if not file and not IN_CHECKOUT:
+        raise KpuError("an installed package keeps its history", hint="give --history F.jsonl")
+    entry = h.record(figures, machine, Path(file) if file else h.PATH)
+    print(f"recorded: {len(figures)} workloads at {entry.commit}", file=sys.stderr)
+
+
+def history(args: argparse.Namespace) -> Table:
+    """Recorded figures of one machine, and their picture. Raises ``KpuError`` where there are none."""
+    from kpu_ir.bench import history as h
+
+    path = Path(args.history) if args.history else h.PATH
+    entries = [e for e in h.read(path) if e.machine == args.machine]
+    if not entries:
+        raise KpuError(
+            f"nothing is recorded of machine {args.machine}",
+            str(path),
+            "kpu-bench baseline --record",
+        )
+    table = h.table(entries, args.figure)
+    if args.out:
+        out = Path(args.out)
+        if not out.parent.is_dir():
+            raise KpuError("the folder does not exist", str(out.parent), "make it first")
+        names = ", ".join(p.name for p in h.draw(entries, args.figure, out))
+        table = replace(table, notes=(*table.notes, f"Pictures: {names}."))
+    return table
 
 
 def models(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
@@ -382,6 +438,8 @@ def run(args: argparse.Namespace) -> None:
             case "all":
                 everything(args, say)
                 return
+            case "history":
+                found = [history(args)]
             case _:
                 found = tables(args, say)
     show(found, args)
