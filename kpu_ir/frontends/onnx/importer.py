@@ -60,7 +60,9 @@ from kpu_ir.text.places import node_location
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
-NOT_FOLDED = re.compile("Random|Bernoulli|Multinomial")
+NOT_FOLDED = re.compile("Random|Bernoulli|Multinomial|DequantizeLinear")
+"""Operators that are written though all they read is known: no two results are equal, or weights stay
+as small as they are stored."""
 KNOWN_BY_SHAPE = ("Shape", "Size", "EyeLike")
 WITHOUT_TENSORS = ("Constant",)
 """Operators that read nothing and are known all the same."""

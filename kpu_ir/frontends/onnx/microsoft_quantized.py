@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from kpu_ir.frontends.onnx.elementwise import apply
@@ -267,30 +268,42 @@ def matmul_n_bits(node: Node) -> Tensor:
             f"the weights are {packed.size} bytes: {n} rows of {k} numbers of {bits} bits in blocks "
             f"of {block} are {n * blocks * block * bits // 8}"
         )
-    scales = np.asarray(node.must_be_known(2, "the scales"), np.float32)
+    scales = node.must_be_known(2, "the scales")
     if scales.size != n * blocks:
         raise KpuError(f"{scales.size} scales for {n} rows of {blocks} blocks")
     scale_of(node, 2)
-    numbers = unpacked(packed.reshape(n, -1).view(np.uint8), bits, blocks * block)
+    scales = scales.reshape(n, blocks)
+    numbers = unpacked(packed.reshape(n, -1).view(np.uint8), bits, blocks * block)[:, :k]
     zeros = _block_zeros(node, bits, n, blocks)
-    at = _groups(node, k, block)
-    weights = (numbers[:, :k].astype(np.float32) - zeros[:, at]) * scales.reshape(n, blocks)[:, at]
     if node.integer("accuracy_level", 0) == 4:
         a = _in_steps(node, a, block)
-    y = graph.matmul(a, graph.constant(weights.astype(a.dtype)), transpose_b=True)
+    if zeros.dtype == np.uint8 and not node.has(4) and k % block == 0:
+        stored: Any = {2: ml_dtypes.uint2, 4: ml_dtypes.uint4, 8: np.uint8}[bits]
+        b = graph.dequantize(
+            graph.constant(numbers.astype(stored)),
+            graph.constant(scales),
+            graph.constant(zeros.astype(stored)),
+            a.element_type,
+        )
+    else:
+        at, zeros = _groups(node, k, block), np.broadcast_to(zeros, (n, blocks))
+        differences = numbers.astype(np.float32) - zeros[:, at].astype(np.float32)
+        weights = differences * scales[:, at].astype(np.float32)
+        b = graph.constant(weights.astype(a.dtype))
+    y = graph.matmul(a, b, transpose_b=True)
     return y + node.value(5) if node.has(5) else y
 
 
 def _block_zeros(node: Node, bits: int, n: int, blocks: int) -> Array:
-    """The zero point of each block, in f32."""
+    """The zero point of each block, or of all."""
     if not node.has(3):
-        return np.full((n, blocks), 1 << (bits - 1), np.float32)
+        return np.full((1, 1), 1 << (bits - 1), np.uint8)
     given = node.must_be_known(3, "the zero points")
     if given.dtype != np.uint8:
         return np.asarray(given, np.float32).reshape(n, blocks)
     if given.size != n * -(-blocks * bits // 8):
         raise KpuError(f"{given.size} bytes of zero points for {n} rows of {blocks} blocks")
-    return unpacked(given.reshape(n, -1), bits, blocks).astype(np.float32)
+    return unpacked(given.reshape(n, -1), bits, blocks)
 
 
 def _groups(node: Node, k: int, block: int) -> Array:
@@ -304,18 +317,13 @@ def _groups(node: Node, k: int, block: int) -> Array:
 
 def _in_steps(node: Node, a: Value, block: int) -> Value:
     """Rows in blocks, each in steps of 1/127 of its largest number."""
-    graph, kind, rank = node.graph, a.element_type, len(a.shape)
+    graph, rank = node.graph, len(a.shape)
     behind = -a.shape[-1] % block
-    whole = graph.pad(a, [0] * rank, [0] * (rank - 1) + [behind]) if behind else a
-    parts = graph.reshape(whole, (*a.shape[:-1], -1, block))
-    largest = graph.reduce("max", graph.map(abs, parts), [rank])
-
-    def formula(v: Scalar, m: Scalar) -> Scalar:
-        step = m.to(F32) / 127.0
-        back = formulas.where(step == 0.0, 0.0, 1.0 / step)
-        return (formulas.round_half_even(v.to(F32) * back) * step).to(kind)
-
-    y = graph.reshape(graph.map(formula, parts, largest), whole.shape)
+    rows = graph.pad(a, [0] * rank, [0] * (rank - 1) + [behind]) if behind else a
+    parts = graph.reshape(rows, (*a.shape[:-1], -1, block))
+    largest = graph.reduce("max", graph.map(abs, parts), [rank], keep=False)
+    steps = graph.map(lambda m: m.to(F32) / 127.0, largest)
+    y = graph.dequantize(graph.quantize(rows, steps, dtype=np.int8), steps, dtype=a.element_type)
     return graph.slice(y, [0] * rank, [1] * rank, a.shape) if behind else y
 
 
