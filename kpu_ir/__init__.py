@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kpu_ir.explore.study import Study
     from kpu_ir.frontends.python.graph import Graph
+    from kpu_ir.integrations.quantize import quantize
     from kpu_ir.lowering.schedule import Schedule
     from kpu_ir.machine import Machine
     from kpu_ir.pipeline import compile, load
@@ -35,6 +36,7 @@ _HOMES = {
     "Study": "kpu_ir.explore.study",
     "load": "kpu_ir.pipeline",
     "open": "kpu_ir.program.compiled",
+    "quantize": "kpu_ir.integrations.quantize",
 }
 
 # Without open: "from kpu_ir import *" would hide Python's.
@@ -48,6 +50,7 @@ __all__ = [
     "Study",
     "compile",
     "load",
+    "quantize",
 ]
 
 

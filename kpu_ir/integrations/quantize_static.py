@@ -1,0 +1,169 @@
+"""Activations in steps that calibration finds: ranges and QDQ nodes by onnxruntime's quantizer."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kpu_ir.integrations.quantize_model import PRODUCTS, Settings, of_version
+from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import Array
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+WIDE = 1e4
+"""A range beyond which a tensor holds no values in steps of 1/255 of it, but a mask (-1e4, -3.4e38)."""
+
+LEAST_VERSION = 13
+"""Of ONNX's operators: the first with a scale for each channel."""
+
+
+def quantizer() -> Any:
+    """onnxruntime's ``quantization`` package, or what to do about its absence."""
+    try:
+        import onnxruntime.quantization as package
+    except ImportError:
+        raise KpuError(
+            "calibration is onnxruntime's, which is not there",
+            hint="pip install 'kpu-ir[quantize]'",
+        ) from None
+    return package
+
+
+class _Reader:
+    """Calibration data as onnxruntime reads it."""
+
+    def __init__(self, items: Sequence[Mapping[str, Array]]) -> None:
+        self.items = iter(items)
+
+    def get_next(self) -> Mapping[str, Array] | None:
+        """The next item; None after the last."""
+        return next(self.items, None)
+
+
+def quantized_statically(
+    model: ModelProto,
+    settings: Settings,
+    items: Sequence[Mapping[str, Array]],
+    kept: Mapping[str, str],
+) -> tuple[ModelProto, tuple[str, ...], dict[str, str]]:
+    """The model with QDQ nodes, the layers that are quantized, and those that are not, and why.
+
+    Weights are around 0 and have a scale for each output channel. Calibrates once; what holds a mask stays in
+    floats.
+    """
+    import onnx
+
+    package = quantizer()
+    model = of_version(model, LEAST_VERSION)
+    types = {n.op_type for n in model.graph.node}
+    attention = "Softmax" in types and _has_product_of_activations(model)
+    left = dict(kept)
+    with tempfile.TemporaryDirectory(prefix="kpu-quantize.") as folder, _quiet():
+        source, made = Path(folder, "model.onnx"), Path(folder, "made.onnx")
+        ranges = Path(folder, "ranges.json")
+        source.write_bytes(model.SerializeToString())
+
+        def run() -> None:
+            if made.exists():
+                made.unlink()
+            package.quantize_static(
+                source,
+                made,
+                None if ranges.exists() else _Reader(items),
+                quant_format=package.QuantFormat.QDQ,
+                op_types_to_quantize=list(PRODUCTS) if attention else None,
+                per_channel=True,
+                activation_type=package.QuantType[
+                    "QUInt8" if settings.activations == "u8" else "QInt8"
+                ],
+                weight_type=package.QuantType.QInt8,
+                nodes_to_exclude=list(left),
+                calibrate_method=_method(package, settings),
+                calibration_cache_path=ranges,
+                extra_options={
+                    "ActivationSymmetric": settings.activations == "i8",
+                    "WeightSymmetric": True,
+                },
+            )
+
+        try:
+            run()
+            wide = _wide(json.loads(ranges.read_text()))
+            masked = {n.name: "its range is a mask's" for n in model.graph.node
+                      if wide.intersection((*n.input, *n.output)) and n.name not in left}  # fmt: skip
+            if masked:
+                left |= masked
+                run()
+            result = onnx.load(made)
+        except KpuError:
+            raise
+        except Exception as error:  # of its own classes, and of protobuf's
+            text = str(error).strip().splitlines()
+            raise KpuError(
+                f"onnxruntime's quantizer: {text[0] if text else type(error).__name__}"
+            ) from None
+    layers = layers_of(result)
+    named = {n.name for n in model.graph.node if n.op_type in PRODUCTS}
+    left = {name: why for name, why in left.items() if name in named}
+    for name in sorted(named - set(layers) - left.keys()):
+        left[name] = "no operand has a range"
+    return result, layers, left
+
+
+def _method(package: Any, settings: Settings) -> Any:
+    names = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
+    return package.CalibrationMethod[names[settings.method]]
+
+
+def _wide(ranges: Mapping[str, Any]) -> set[str]:
+    """The tensors of a calibration whose values are a mask's, or no numbers."""
+
+    def ends(entry: Any) -> list[float]:
+        found: list[float] = []
+        for key in ("lowest", "highest"):
+            held = entry.get(key)
+            held = held.get("data", held.get("value")) if isinstance(held, Mapping) else held
+            found += np.asarray(0.0 if held is None else held, np.float64).reshape(-1).tolist()
+        return found
+
+    entries = ranges.get("data", {})
+    return {name for name, entry in entries.items() if not all(abs(e) < WIDE for e in ends(entry))}
+
+
+def layers_of(model: ModelProto) -> tuple[str, ...]:
+    """The products all of whose operands are dequantized."""
+    makers = {name: node.op_type for node in model.graph.node for name in node.output}
+    return tuple(
+        node.name
+        for node in model.graph.node
+        if node.op_type in PRODUCTS
+        and all(makers.get(name) == "DequantizeLinear" for name in node.input[:2])
+    )
+
+
+def _has_product_of_activations(model: ModelProto) -> bool:
+    weights = {t.name for t in model.graph.initializer}
+    return any(
+        n.op_type == "MatMul" and not weights.intersection(n.input) for n in model.graph.node
+    )
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Without onnxruntime's advice on stderr: it is about what was decided here."""
+    logger = logging.getLogger()
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,198 @@
+"""``kpu-quantize``: standard ONNX, written whole or not at all, and what it reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx_models import model, node, normal, onnxruntime_says
+
+import kpu_ir
+from kpu_ir.integrations.quantize import quantize
+from kpu_ir.integrations.quantize_report import noise
+from kpu_ir.integrations.quantize_weights import blocked, symmetric
+from kpu_ir.tools.quantize import main
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+X = normal(1, 3, 8, 8)
+ROWS = normal(5, 64)
+
+
+def written(path: Path, made: Any) -> Path:
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    """Two convolutions and a layer."""
+    nodes = [
+        node("Conv", "x w", "h", "first", pads=[1] * 4),
+        node("Relu", "h", "r", "relu"),
+        node("Conv", "r v", "g", "second"),
+        node("Flatten", "g", "f", "flat"),
+        node("Gemm", "f u b", "y", "head"),
+    ]
+    weights = {"w": normal(4, 3, 3, 3), "v": normal(4, 4, 3, 3, seed=1), "b": normal(5)}
+    made = model(nodes, {"x": X}, {**weights, "u": normal(144, 5, seed=2) / 12})
+    return written(tmp_path / "image.onnx", made)
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    nodes = [
+        node("MatMul", "x w", "h", "up"),
+        node("Gelu", "h", "g", "act"),
+        node("Gemm", "g v", "y", "down", transB=1),
+    ]
+    weights = {"w": normal(64, 96) / 8, "v": normal(7, 96, seed=1) / 10}
+    return written(tmp_path / "rows.onnx", model(nodes, {"x": ROWS}, weights, opset=20))
+
+
+def close(path: Path, made: Any, x: Any, tolerance: float) -> None:
+    """The quantized model beside the one in a file, in onnxruntime and here."""
+    (expected,) = onnxruntime_says(onnx.load(path), {"x": x})
+    (there,) = onnxruntime_says(made, {"x": x})
+    assert 0 < abs(there - expected).max() < tolerance * abs(expected).max()
+    target = path.with_name("quantized.onnx")
+    target.write_bytes(made.SerializeToString())
+    here = kpu_ir.load(target, search="none")({"x": x})["y"]
+    assert abs(here - there).max() < 0.01 * abs(expected).max()
+
+
+@pytest.mark.parametrize("activations", ["u8", "i8"])
+def test_calibrated(image: Path, activations: Any):
+    made = quantize(image, calibrate={"x": normal(4, 3, 8, 8)}, activations=activations)
+    assert made.layers == ("first", "second", "head")
+    assert not made.kept
+    assert len(made.calibration) == 4
+    onnx.checker.check_model(made.model)
+    close(image, made.model, X, 0.1)
+
+
+def test_excluded_nodes_stay(image: Path):
+    made = quantize(image, calibrate={"x": X}, exclude=["*ead"])
+    assert made.layers == ("first", "second")
+    assert made.kept == {"head": "excluded by '*ead'"}
+
+
+def test_a_mask_is_not_quantized(tmp_path: Path):
+    """Attention: products alone, and those beside a mask's range not."""
+    nodes = [
+        node("MatMul", "x w", "q", "query"),
+        node("Transpose", "q", "k", "turn", perm=[1, 0]),
+        node("MatMul", "q k", "s", "scores"),
+        node("Add", "s m", "a", "mask"),
+        node("Softmax", "a", "p", "soft"),
+        node("MatMul", "p q", "o", "values"),
+        node("MatMul", "a q", "y", "beside"),
+    ]
+    mask = np.where(np.tri(5), 0, np.finfo(np.float32).min).astype(np.float32)
+    made = model(nodes, {"x": ROWS}, {"w": normal(64, 16) / 8, "m": mask}, ["o", "y"])
+    path = written(tmp_path / "attention.onnx", made)
+    found = quantize(path, calibrate={"x": ROWS})
+    assert found.layers == ("query", "scores", "values")
+    assert found.kept == {"beside": "its range is a mask's"}
+    there = {n.op_type for n in found.model.graph.node}
+    assert {"Add", "Softmax"} <= there
+
+
+@pytest.mark.parametrize(
+    ("settings", "tolerance"),
+    [
+        ({"activations": "none"}, 0.02),
+        ({"activations": "none", "weights": "i4"}, 0.2),
+        ({"activations": "none", "block": 16}, 0.02),
+        ({"activations": "f16", "weights": "i4"}, 0.2),
+        ({"per_token": True, "activations": "i8"}, 0.05),
+        ({"per_token": True, "activations": "i8", "weights": "i4"}, 0.2),
+    ],
+    ids=str,
+)
+def test_weights_and_rows(rows: Path, settings: Any, tolerance: float):
+    made = quantize(rows, **settings)
+    assert made.layers == ("up", "down")
+    onnx.checker.check_model(made.model)
+    close(rows, made.model, ROWS, tolerance)
+
+
+def test_steps_of_weights():
+    weights = normal(64, 6)
+    weights[:32, 0] = 0
+    for bits in (4, 8):
+        stored, scale = blocked(weights, 0, 32, bits)
+        assert scale.shape == (2, 6)
+        back = stored * np.repeat(scale, 32, axis=0)
+        step = np.repeat(abs(scale), 32, axis=0)
+        assert stored.min() >= -(1 << bits - 1)
+        inside = (stored > stored.min()) & (stored < stored.max())
+        assert (abs(back - weights) <= step / 2 + 1e-6)[inside].all()
+        plain, scale = symmetric(weights, 1, bits)
+        assert (abs(plain * scale - weights) <= scale / 2 + 1e-6).all()
+        assert abs(plain).max() == (1 << bits - 1) - 1
+
+
+def test_cutting_off_the_largest_is_never_worse():
+    weights = normal(64, 50)
+    cut, fine = blocked(weights, 0, 32, 4)
+    largest = np.repeat(np.abs(weights.reshape(2, 32, 50)).max(1), 32, axis=0) / 8
+    plain = np.clip(np.rint(weights / largest), -8, 7) * largest
+    cut = cut * np.repeat(fine, 32, axis=0)
+    assert np.square(cut - weights).sum() < np.square(plain - weights).sum()
+
+
+def test_noise_is_that_of_the_tensors(rows: Path):
+    made = quantize(rows, activations="none", weights="i4")
+    found = noise(onnx.load(rows), made.model, made.layers, [{"x": ROWS}])
+    (expected,) = onnxruntime_says(onnx.load(rows), {"x": ROWS})
+    (got,) = onnxruntime_says(made.model, {"x": ROWS})
+    ratio = np.square(expected).sum() / np.square(expected - got).sum()
+    assert [r.layer for r in found] == ["up", "down"]
+    assert found[1].snr_db == pytest.approx(10 * np.log10(ratio), abs=0.1)
+
+
+def test_the_command_and_its_report(image: Path, capsys: pytest.CaptureFixture[str]):
+    data, target = image.with_name("data.npz"), image.with_name("made.onnx")
+    np.savez(data, x=normal(4, 1, 3, 8, 8))
+    given = [str(image), "-o", str(target), "--calibrate", str(data)]
+    assert main([*given, "--report"]) == 0
+    text = capsys.readouterr().out
+    for words in ("first", "lost dB", "external bytes", "energy", "half to even", "3 layers"):
+        assert words in text
+    assert kpu_ir.load(target, search="none").cycles > 0
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ([], "need calibration data"),
+        (["--calibrate", "wrong.npz"], r"input 'x': expected items of shape (1, 3, 8, 8)"),
+        (["--calibrate", "other.npz"], "lacks input 'x'"),
+        (["--calibrate", "good.npz", "--exclude", "none"], "no node is called 'none'"),
+        (["--calibrate", "good.npz", "--weights", "i4"], "4 bits do not go with calibrated"),
+        (["--calibrate", "good.npz", "--per-token"], "calibration data does nothing"),
+        (["--activations", "none", "--block", "8"], "blocks of 8 weights"),
+        (["--activations", "none", "--block", "64"], "blocks of 64 do not divide its 144"),
+        (["--activations", "none", "--machine", "default"], "--machine does nothing"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_errors_are_one_line_and_nothing_is_written(
+    image: Path, more: list[str], said: str, capsys: pytest.CaptureFixture[str]
+):
+    folder = image.parent
+    np.savez(folder / "wrong.npz", x=normal(4, 3, 8, 7))
+    np.savez(folder / "other.npz", z=X)
+    np.savez(folder / "good.npz", x=X)
+    target = folder / "made.onnx"
+    more = [str(folder / m) if m.endswith(".npz") else m for m in more]
+    assert main([str(image), "-o", str(target), *more]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("kpu-quantize: error: ")
+    assert said in error
+    assert "Traceback" not in error
+    assert not target.exists()
