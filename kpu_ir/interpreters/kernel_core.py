@@ -115,7 +115,8 @@ def product(a: Array, b: Array, dtype: np.dtype[Any]) -> Array:
     Integers of up to 16 bits are multiplied in f64, which is exact and many times as fast.
     """
     if np.issubdtype(dtype, np.integer):
-        exact = 2 * a.dtype.itemsize * 8 + a.shape[-1].bit_length() <= 53
+        bits = 8 * (a.dtype.itemsize + b.dtype.itemsize)
+        exact = bits + a.shape[-1].bit_length() <= 53
         wide = np.dtype(np.float64) if exact else dtype
         sums = np.matmul(a.astype(wide), b.astype(wide))
         return sums.astype(np.int64).astype(dtype) if exact else sums

@@ -13,6 +13,7 @@ from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel.movement import numbers
 from kpu_ir.dialects.kernel.window import WindowOperation
 from kpu_ir.interpreters.base import COMBINE, ArrayFunctions, wide
+from kpu_ir.interpreters.kernel_core import product
 from kpu_ir.scalar.rows import scan
 from kpu_ir.support.types import Array
 
@@ -26,14 +27,16 @@ class NetworkFunctions(ArrayFunctions):
     def conv(self, interpreter: Interpreter, op: kernel.ConvOp, args: PythonValues) -> PythonValues:
         """A product of each group's weights by the values under the window."""
         dtype = self.dtype(op.result)
-        x, w = (v.astype(dtype) if dtype.kind in "iu" else wide(v) for v in args)
+        whole = dtype.kind in "iu"
+        x, w = args if whole else (wide(v) for v in args)
         groups, (o, c, kh, kw) = op.group_count, w.shape
-        view = windows(op, x, (kh, kw), 0)
+        view = windows(op, x, (kh, kw), op.fill_value)
         n, _, oh, ow = view.shape[:4]
         view = view.reshape(n, groups, c, oh, ow, kh, kw).transpose(0, 1, 2, 5, 6, 3, 4)
         columns = view.reshape(n, groups, c * kh * kw, oh * ow)
         rows = w.reshape(groups, o // groups, c * kh * kw)
-        result = np.matmul(rows, columns).reshape(n, o, oh, ow)
+        sums = product(rows, columns, dtype) if whole else np.matmul(rows, columns)
+        result = sums.reshape(n, o, oh, ow)
         return (result.astype(dtype, copy=False),)
 
     @impl(kernel.PoolOp)

@@ -20,13 +20,14 @@ Affine = tuple[Any, Any]
 
 
 class PadIntoConv(RewritePattern):
-    """``conv(pad(x, 0), w)`` --> ``conv(x, w)`` that pads, where only rows and columns are added."""
+    """``conv(pad(x, 0), w)`` --> ``conv(x, w)`` that pads, where only rows and columns are added (of a
+    quantized image, what it pads with already)."""
 
     @op_type_rewrite_pattern
     def match_and_rewrite(self, op: kernel.ConvOp, rewriter: PatternRewriter) -> None:
         """Padding adds up."""
         pad = op.input.owner
-        if not isinstance(pad, kernel.PadOp) or pad.value.value.data != 0.0:
+        if not isinstance(pad, kernel.PadOp) or pad.value.value.data != op.fill_value:
             return
         low, high = numbers(pad.low), numbers(pad.high)
         if any((*low[:2], *high[:2])):
@@ -39,6 +40,7 @@ class PadIntoConv(RewritePattern):
             low=[a + b for a, b in zip(op.low_pair, low[2:])],
             high=[a + b for a, b in zip(op.high_pair, high[2:])],
             groups=op.group_count,
+            fill=op.fill_value,
             element_type=op.result.type.element_type,
         )
         put(rewriter, op, new)

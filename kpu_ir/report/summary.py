@@ -128,7 +128,7 @@ def io_bound_bytes(plan: Plan, macs: int, machine: Machine) -> int | None:
         shapes[:-1]
     ):
         return None
-    size = max(1, bits_of(found[0].element) // 8)
+    size = max(1, min(map(bits_of, found[0].elements)) // 8)
     chip = sum(machine.capacity[level] for level in ("l3", "l2", "l1"))
     accumulators = 2 * machine.fabric.rows * machine.fabric.columns
     return size * io_lower_bound(m, k, n, chip // size + accumulators)

@@ -9,8 +9,14 @@ missing; the scale (a product or a quotient) and rounding may not.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+
 from xdsl.dialects import arith, math
 from xdsl.ir import Block, BlockArgument, Operation, OpResult, SSAValue
+
+from kpu_ir.scalar.body import op_classes
+from kpu_ir.scalar.ops import PRICES
 
 CLAMPS = (arith.MaximumfOp, arith.MinimumfOp, arith.MaxnumfOp, arith.MinnumfOp)
 
@@ -20,6 +26,22 @@ def requantizations(block: Block) -> list[frozenset[Operation]]:
     fixed = _fixed(block)
     found = [chain for op in block.ops if (chain := _chain(op, fixed))]
     return [frozenset(chain | _feeding(chain, fixed)) for chain in found]
+
+
+def priced(block: Block, unit: bool) -> Counter[str]:
+    """How many operations of each class a body costs an element; where a ``unit`` requantizes, each
+    requantization is one of the class ``requantize``."""
+    classes, passes = op_classes(block), requantizations(block) if unit else []
+    within = Counter(PRICES[op.name] for ops in passes for op in ops if op.name in PRICES)
+    return classes - within + Counter(requantize=len(passes)) if passes else classes
+
+
+def interval_of(block: Block | None, intervals: Mapping[str, int]) -> int:
+    """Cycles between two groups of lanes through a body, on a vector engine with such intervals."""
+    if block is None:
+        return 0
+    classes = priced(block, bool(intervals["requantize"]))
+    return sum(intervals[kind] * n for kind, n in classes.items())
 
 
 def _fixed(block: Block) -> set[Operation]:

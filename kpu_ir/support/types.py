@@ -114,6 +114,20 @@ def bits_of(element_type: Attribute) -> int:
 
 
 @cache
+def multiplied_as(*factors: Attribute) -> str:
+    """The name, in a machine's tables, of what multiplies elements of these types: that of the widest;
+    a sign does not matter, ``f8`` is all floats of 8 bits, ``i4`` all shorter integers.
+
+    >>> multiplied_as(IntegerType(8), IntegerType(4, Signedness.UNSIGNED))
+    'i8'
+    """
+    widest = max(factors, key=bits_of)
+    if isa(widest, IntegerType) and widest.bitwidth > 1:
+        return f"i{max(4, widest.bitwidth)}"
+    return "f8" if isinstance(widest, AnyFloat) and bits_of(widest) == 8 else str(widest)
+
+
+@cache
 def accumulator_type(element_type: Attribute) -> Attribute:
     """The type that sums of such elements stand in until they are finished: 32 bits at least.
 

@@ -16,6 +16,7 @@ from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.lowering.kernel_to_tile import memref_of
 from kpu_ir.lowering.tile_to_dma import size_of
 from kpu_ir.machine import Machine
+from kpu_ir.support.types import multiplied_as
 
 SHARES = ((0.01, 1), (0.003, 2), (0.0005, 4), (0.0, 8))
 """A kernel of at least such a share of the whole gets the budget divided by this."""
@@ -32,7 +33,9 @@ def array_cycles(func: FuncOp, machine: Machine) -> int:
                 along = prod(tensor_type(op.weights).get_shape()[1:])
             case _:
                 continue
-        rate = machine.fabric.macs.get(str(tensor_type(op.operands[0]).element_type), 1)
+        rate = machine.fabric.macs.get(
+            multiplied_as(*(tensor_type(v).element_type for v in op.operands)), 1
+        )
         count = tensor_type(op.result).element_count() * along
         cycles += count // (machine.fabric.rows * machine.fabric.columns * rate)
     return cycles

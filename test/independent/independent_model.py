@@ -20,6 +20,13 @@ from kpu_ir.nest import records as r
 from kpu_ir.nest.ir import read_dma
 
 
+def multiplier(*kinds) -> str:
+    """What the machine's tables call the type that multiplies these: the widest, signs aside."""
+    wide = max(kinds, key=r.bits_of)
+    name = str(wide).removeprefix("u")
+    return "f8" if name.startswith("f8") else "i4" if name in ("i2", "i3") else name
+
+
 @dataclass(eq=False)
 class Place:
     """A slot or a tensor: when it is free and ready, what it holds, how much of the queue touches it."""
@@ -507,7 +514,8 @@ class Model:
         n, count = prod(positions), prod(batch)
         extra = list(node.extra) if ends else []
         block = node.epilogue.block if ends and node.epilogue else None
-        bits, element = node.lhs.ring.bits, str(node.lhs.element)
+        bits = (node.lhs.ring.bits, node.rhs.ring.bits)
+        element = multiplier(node.lhs.element, node.rhs.element)
         into = node.into if ends or node.sums is None else node.sums
         out = r.packed(into.ring.bits, (count, m, n))
         sums = r.packed(self.sum_bits(node), (count, m, n))
@@ -595,7 +603,7 @@ class Model:
         extents = (*source[:-2], *node.window.positions(source[-2:]))
         operands = sources(node)
         written = r.packed(node.into.ring.bits, extents)
-        weighted = "" if node.weights is None else str(node.source.element)
+        weighted = "" if node.weights is None else multiplier(node.source.element)
         block = node.epilogue.block if node.epilogue else None
         p = price.window_price(
             self.m, str(node.reduction.value), node.window.taps, prod(extents), weighted, block,

@@ -355,20 +355,19 @@ def passes(flow, R, C, m, k, n, g, chained, d) -> Fold:
 def product_price(
     machine: M, flow, element, bits, batch, m, n, k, adds, block, out_bytes, sum_bytes, extra
 ) -> Price:
-    """``bits``: of an element of the operands. ``out_bytes``, ``sum_bytes``: of the batch's result, and of its
+    """``bits``: of an element of each operand. ``out_bytes``, ``sum_bytes``: of the batch's result, and of its
     partial sums; ``extra``: bytes that the epilogue reads."""
     fabric, vector, l2 = machine["fabric"], machine["vector"], machine["l2"]
     intervals, outputs = vector["initiation_interval"], batch * m * n
     own, depth, ops = body_of(block, machine)
 
-    def size(count: int) -> int:
-        return up(bits * count, 8)
+    left, right = (lambda count, of=of: up(of * count, 8) for of in bits)
 
     if element not in fabric["macs"]:
         interval = intervals["multiply"] * k + intervals["add"] * adds + own
         if adds:
             ops["add"] = ops.get("add", 0) + 1
-        read = size(batch * m * k * (1 + n)) + adds * sum_bytes + extra
+        read = left(batch * m * k) + right(batch * m * k * n) + adds * sum_bytes + extra
         counts = lane_ops(ops, outputs) | {f"vector_macs.{element}": outputs * k}
         work = up(outputs, vector["lanes"]) * interval
         return on_tiles(
@@ -391,17 +390,17 @@ def product_price(
     assert last
     before = occupancy - last.folds * last.interval  # of all but the last pass
     strip = machine["l1"]["buffers"] * machine["l1"]["buffer_bytes"] // 4
-    a, b, over_m, over_n = size(m * k), size(k * n), up(m, R), up(n, C)
+    a, b, over_m, over_n = left(m * k), right(k * n), up(m, R), up(n, C)
     if flow == "os":
-        sa = a * (1 if size(min(m, R) * k) <= strip else over_n)
+        sa = a * (1 if left(min(m, R) * k) <= strip else over_n)
         sb = b * (1 if b <= strip else over_m)
         into = a * over_n + b * over_m
     elif flow == "ws":
-        sa, sb = a * (1 if size(m * min(deep, k)) <= strip else over_n), b
+        sa, sb = a * (1 if left(m * min(deep, k)) <= strip else over_n), b
         into = a * over_n + b
     else:
         over_m = up(m, C)
-        sa, sb = a, b * (1 if size(n * min(deep, k)) <= strip else over_m)
+        sa, sb = a, b * (1 if right(n * min(deep, k)) <= strip else over_m)
         into = a + b * over_m
     streamed = batch * (sa + sb)
     rates = [machine["streamer"]["bytes_per_cycle"], l2["banks"] * l2["bank_bytes_per_cycle"]]

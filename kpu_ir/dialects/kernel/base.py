@@ -126,6 +126,22 @@ class KernelOperation(IRDLOperation):
         """What this operation asks for beyond static tensors."""
 
 
+def expect_factors(op: IRDLOperation, a: SSAValue, b: SSAValue, result: SSAValue) -> None:
+    """Factors of one type; or integers of up to 16 bits, whatever their signs and widths, added up in
+    i32 at least."""
+    left, right = tensor_type(a).element_type, tensor_type(b).element_type
+    sums = tensor_type(result).element_type
+    if left == right:
+        return
+    short = all(isa(kind, IntegerType) and 1 < kind.bitwidth <= 16 for kind in (left, right))
+    if not short:
+        raise VerifyException(
+            f"{op.name}: expected operands of one element type, got {left} and {right}"
+        )
+    if not (isa(sums, IntegerType) and sums.bitwidth >= 32):
+        raise VerifyException(f"{op.name}: {left} times {right} adds up in i32, got {sums}")
+
+
 def expect_shape(op: IRDLOperation, expected: Sequence[int], result: SSAValue) -> None:
     """The result's shape, or an error that says both."""
     got = tensor_type(result).get_shape()

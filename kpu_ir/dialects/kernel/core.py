@@ -40,6 +40,7 @@ from kpu_ir.dialects.kernel.base import (
     KernelOperation,
     broadcast_shapes,
     expect_element_type,
+    expect_factors,
     expect_shape,
     scalar_type,
     shape_text,
@@ -135,7 +136,7 @@ class MatmulOp(KernelOperation):
 
     ``transpose_a`` and ``transpose_b`` say that an operand's last two dimensions are stored the
     other way round. The result's element type is the accumulator's: f16 and bf16 give themselves or
-    f32, i8 gives i32.
+    f32, i8 gives i32. Integers of different signs and widths (ui8 by i8, i8 by i4) give i32.
 
     ```mlir
     %c = kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
@@ -183,11 +184,7 @@ class MatmulOp(KernelOperation):
         texts = f"{shape_text(a)} and {shape_text(b)}"
         if min(len(a), len(b)) < 2:
             raise VerifyException(f"{self.name}: expected operands of rank 2 or more, got {texts}")
-        if left.element_type != right.element_type:
-            raise VerifyException(
-                f"{self.name}: expected operands of one element type, "
-                f"got {left.element_type} and {right.element_type}"
-            )
+        expect_factors(self, self.a, self.b, self.result)
         k = a[-2 if self.transpose_a else -1]
         k2 = b[-1 if self.transpose_b else -2]
         if k != k2:

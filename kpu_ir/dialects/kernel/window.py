@@ -5,21 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, StringAttr, TensorType, i64
+from xdsl.dialects.builtin import (
+    DenseArrayBase,
+    IntegerAttr,
+    IntegerType,
+    Signedness,
+    StringAttr,
+    TensorType,
+    i64,
+)
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
     ParsePropInAttrDict,
     irdl_op_definition,
     operand_def,
+    opt_prop_def,
     prop_def,
     result_def,
 )
 from xdsl.utils.exceptions import VerifyException
+from xdsl.utils.hints import isa
 
 from kpu_ir.dialects.kernel.base import (
     IntegerList,
     KernelOperation,
     Keyword,
+    expect_factors,
     expect_shape,
     expect_sums,
     shape_text,
@@ -100,11 +111,14 @@ class ConvOp(WindowOperation):
     """A convolution of an image (n x c x h x w) by weights (o x c/groups x kh x kw), as ONNX's
     ``Conv``.
 
-    ``low`` and ``high`` pad the image with zeros before and behind each of its two dimensions.
+    ``low`` and ``high`` pad the image before and behind each of its two dimensions with zeros, or with
+    ``fill``: what 0 is in a quantized image. Types are those of ``kernel.matmul``.
 
     ```mlir
     %y = kernel.conv %x, %w strides [2, 2] dilations [1, 1] low [1, 1] high [1, 1] {groups = 1 : i64}
       : (tensor<1x3x32x32xf32>, tensor<8x3x3x3xf32>) -> tensor<1x8x16x16xf32>
+    %q = kernel.conv %p, %v strides [1, 1] dilations [1, 1] low [1, 1] high [1, 1] {groups = 1 : i64, fill = 128 : i64}
+      : (tensor<1x3x32x32xui8>, tensor<8x3x3x3xi8>) -> tensor<1x8x32x32xi32>
     ```
     """
 
@@ -116,6 +130,7 @@ class ConvOp(WindowOperation):
     low = prop_def(DenseArrayBase)
     high = prop_def(DenseArrayBase)
     groups = prop_def(IntegerAttr)
+    fill = opt_prop_def(IntegerAttr)
     result = result_def(TensorType)
     irdl_options = (ParsePropInAttrDict(),)
     custom_directives = (IntegerList,)
@@ -135,6 +150,7 @@ class ConvOp(WindowOperation):
         low: Sequence[int] = (0, 0),
         high: Sequence[int] = (0, 0),
         groups: int = 1,
+        fill: int = 0,
         element_type: Attribute | None = None,
     ) -> None:
         """``input`` convolved by ``weights``, in ``element_type`` (default: that of ``input``)."""
@@ -150,6 +166,7 @@ class ConvOp(WindowOperation):
                 "low": two(low),
                 "high": two(high),
                 "groups": IntegerAttr(groups, i64),
+                "fill": IntegerAttr(fill, i64) if fill else None,
             },
             result_types=[TensorType(element_type or x.element_type, shape)],
         )
@@ -158,6 +175,11 @@ class ConvOp(WindowOperation):
     def group_count(self) -> int:
         """Into how many groups the channels are divided."""
         return self.groups.value.data
+
+    @property
+    def fill_value(self) -> int:
+        """What is read around the image."""
+        return 0 if self.fill is None else self.fill.value.data
 
     def verify_kernel(self) -> None:
         """Ranks, channels and positions fit."""
@@ -174,6 +196,21 @@ class ConvOp(WindowOperation):
                 f"{self.name}: {g} groups of {shape_text(w)} do not fit the channels of {shape_text(x)}"
             )
         expect_shape(self, [x[0], w[0], *self.positions(x[2:], w[2:])], self.result)
+        expect_factors(self, self.input, self.weights, self.result)
+        self.verify_fill()
+
+    def verify_fill(self) -> None:
+        """The image's type has the number around it."""
+        kind = tensor_type(self.input).element_type
+        if self.fill is None:
+            return
+        if not isa(kind, IntegerType):
+            raise VerifyException(f"{self.name}: an image of {kind} is padded with 0")
+        unsigned = kind.signedness.data is Signedness.UNSIGNED
+        low = 0 if unsigned else -(1 << kind.bitwidth - 1)
+        high = (1 << kind.bitwidth - (not unsigned)) - 1
+        if not low <= self.fill_value <= high:
+            raise VerifyException(f"{self.name}: {self.fill_value} is no {kind}, to pad with")
 
 
 @irdl_op_definition

@@ -95,10 +95,11 @@ class Layers(Quantized):
         low: Window = (0, 0),
         high: Window = (0, 0),
         groups: int = 1,
+        fill: int = 0,
         element_type: Attribute | None = None,
     ) -> Value:
-        """A convolution by weights o x c/groups x kh x kw; ``low``, ``high``: zeros around the
-        image; ``element_type``: the accumulator's, if another."""
+        """A convolution by weights o x c/groups x kh x kw; ``low``, ``high``: zeros (or ``fill``)
+        around the image; ``element_type``: the accumulator's, if another."""
         return self._checked(
             lambda: kernel.ConvOp(
                 x.ssa,
@@ -108,6 +109,7 @@ class Layers(Quantized):
                 low=low,
                 high=high,
                 groups=groups,
+                fill=fill,
                 element_type=element_type,
             )
         )

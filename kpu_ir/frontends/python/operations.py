@@ -17,7 +17,14 @@ from kpu_ir.frontends.python.calls import for_people, shown
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar.tracing import Scalar, signature_of, trace
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.types import Array, dense_of, dtype_of, element_type_named, element_type_of
+from kpu_ir.support.types import (
+    Array,
+    bits_of,
+    dense_of,
+    dtype_of,
+    element_type_named,
+    element_type_of,
+)
 
 
 @for_people
@@ -105,10 +112,15 @@ class Operations(ABC):
         transpose_b: bool = False,
         dtype: Any = None,
     ) -> Value:
-        """NumPy's matrix product, vectors included; ``dtype`` is the accumulator's, if another."""
+        """NumPy's matrix product, vectors included; ``dtype`` is the accumulator's, if another (integers
+        of two types add up in i32)."""
         b = self.value(b, a.element_type)
-        if a.element_type != b.element_type:
+        mixed = a.element_type != b.element_type
+        if mixed and not all(
+            bits_of(v.element_type) <= 16 and v.dtype.kind in "iuV" for v in (a, b)
+        ):
             raise KpuError(f"matmul of {a.element_type} and {b.element_type}: convert one of them")
+        dtype = np.int32 if mixed and dtype is None else dtype
         x, y = (
             self.reshape(a, (1, *a.shape)) if len(a.shape) == 1 else a,
             self.reshape(b, (*b.shape, 1)) if len(b.shape) == 1 else b,

@@ -32,9 +32,9 @@ from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Index, Tensor, Tile
 from kpu_ir.nest.writing import Nest
 from kpu_ir.scalar import formulas
-from kpu_ir.scalar.body import op_classes
+from kpu_ir.scalar.requantize import interval_of
 from kpu_ir.scalar.tracing import Scalar
-from kpu_ir.support.types import bits_of
+from kpu_ir.support.types import bits_of, multiplied_as
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,9 @@ class Attention:
             column[fits] for column in (tm, tn, stays, out_depth, defer, trips, again)
         )
         count, interval = prod(self.batch), machine.vector.initiation_interval
-        own = sum(interval[c] * k for op in self.maps for c, k in op_classes(op.body.block).items())
+        own = sum(interval_of(op.body.block, interval) for op in self.maps)
         own += 3 * interval["add"] + interval["exp"]  # exp
-        macs = machine.fabric.macs.get(str(self.q.kind), 1)
+        macs = machine.fabric.macs.get(multiplied_as(self.q.kind), 1)
         array = count * m * n * (d + dv) // (machine.fabric.rows * machine.fabric.columns * macs)
         loads = np.where(stays == NONE, again, 1)
         moved = (prod(self.q.stored) + prod(self.k.stored) * loads) * size

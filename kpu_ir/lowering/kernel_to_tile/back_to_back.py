@@ -24,8 +24,8 @@ from kpu_ir.lowering.space import L2, L3, NONE, Column, Space, ceildiv, grid, sl
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Tensor
 from kpu_ir.nest.writing import Nest
-from kpu_ir.scalar.body import op_classes
-from kpu_ir.support.types import bits_of
+from kpu_ir.scalar.requantize import interval_of
+from kpu_ir.support.types import bits_of, multiplied_as
 
 LEVELS = {"l2": Level.L2, "l3": Level.L3}
 
@@ -124,10 +124,10 @@ class BackToBack:
         interval = machine.vector.initiation_interval
 
         def work(maps: Sequence[kernel.MapOp]) -> int:
-            return sum(interval[c] * n for op in maps for c, n in op_classes(op.body.block).items())
+            return sum(interval_of(op.body.block, interval) for op in maps)
 
         row = ceildiv(machine.fabric.columns, machine.vector.lanes)
-        macs = machine.fabric.macs.get(str(self.x.kind), 1)
+        macs = machine.fabric.macs.get(multiplied_as(self.x.kind), 1)
         size, out = (max(1, bits_of(k) // 8) for k in (self.x.kind, self.results[0][1]))
         simple = row * interval["add"]
         return (

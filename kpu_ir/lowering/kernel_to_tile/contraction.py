@@ -22,8 +22,8 @@ from kpu_ir.lowering.space import Space, ceildiv
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Index, Tensor, Tile
 from kpu_ir.nest.writing import Nest
-from kpu_ir.scalar.body import op_classes
-from kpu_ir.support.types import bits_of
+from kpu_ir.scalar.requantize import interval_of
+from kpu_ir.support.types import bits_of, multiplied_as
 
 DATAFLOWS = {flow.short: flow for flow in Dataflow}
 
@@ -118,14 +118,12 @@ class Contraction:
         )
         interval = machine.vector.initiation_interval
         row = ceildiv(machine.fabric.columns, machine.vector.lanes)
-        work = sum(
-            interval[kind] * n for m in self.maps for kind, n in op_classes(m.body.block).items()
-        )
+        work = interval_of(self.epilogue.block if self.epilogue else None, interval)
         return Problem(
             *self.extents,
             max(1, bits_of(element) // 8),
             max(1, bits_of(out) // 8),
-            machine.fabric.macs.get(str(element), 1),
+            machine.fabric.macs.get(self.multiplier, 1),
             extra,
             max(1, row * work),
             row * interval["add"],
@@ -141,6 +139,11 @@ class Contraction:
     def sums(self) -> Sums:
         """Where partial sums stand."""
         return Sums.of(self.product.results[0], self.results[0][1])
+
+    @property
+    def multiplier(self) -> str:
+        """What the machine's tables call the type that is multiplied."""
+        return multiplied_as(self.arguments[self.lhs][1], self.arguments[self.rhs][1])
 
     @property
     def extents(self) -> tuple[int, int, int, int]:
@@ -169,7 +172,7 @@ class Contraction:
         # About eight pieces of k, of one to three steps of the array each: the first comes soon. Where
         # tiles follow each other, that matters less than what comes again.
         least = 1 if tm >= m and tn >= n else 2
-        unit = 16 * machine.fabric.macs.get(str(self.arguments[self.lhs][1]), 1)
+        unit = 16 * machine.fabric.macs.get(self.multiplier, 1)
         short = min(most, unit * min(3, max(least, k // (8 * unit))))
         return Schedule((tm, tn, min(k, round_up(ceildiv(k, ceildiv(k, short)), 16))))
 

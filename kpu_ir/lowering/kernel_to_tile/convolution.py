@@ -23,8 +23,8 @@ from kpu_ir.lowering.space import Space, ceildiv
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Index, Tensor, Tile
 from kpu_ir.nest.writing import Nest
-from kpu_ir.scalar.body import op_classes
-from kpu_ir.support.types import bits_of
+from kpu_ir.scalar.requantize import interval_of
+from kpu_ir.support.types import bits_of, multiplied_as
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Convolution:
     low: tuple[int, ...]
     high: tuple[int, ...]
     folded: bool = False
+    fill: int = 0
     kind: ClassVar[str] = "convolution"
 
     @staticmethod
@@ -116,6 +117,7 @@ class Convolution:
             low,
             high,
             folded,
+            conv.fill_value,
         )
 
     # -- the space --------------------------------------------------------------------------------
@@ -147,11 +149,11 @@ class Convolution:
         height, width = self.arguments[self.input][0][-2:]
         interval = machine.vector.initiation_interval
         row = ceildiv(machine.fabric.columns, machine.vector.lanes)
-        bodies = (op_classes(m.body.block).items() for m in self.maps)
-        work = sum(interval[kind] * n for body in bodies for kind, n in body)
+        work = interval_of(self.epilogue.block if self.epilogue else None, interval)
+        multiplier = multiplied_as(element, self.arguments[self.input][1])
         return ConvolutionProblem(
             images, prod(groups), c, height, width, oc, oh, ow, self.window, size,
-            max(1, bits_of(self.results[0][1]) // 8), machine.fabric.macs.get(str(element), 1),
+            max(1, bits_of(self.results[0][1]) // 8), machine.fabric.macs.get(multiplier, 1),
             prod(weights) * size, sum(extra), len(extra), self.folded,
             max(1, row * work), row * interval["add"], self.sums.size,
         )  # fmt: skip
@@ -275,14 +277,16 @@ class _Emission:
     ) -> Tile:
         """Load an operand to L2; by way of L3 where it stays there."""
         nest, source = self.nest, self.args[position]
-        element = self.strategy.arguments[self.strategy.input][1]
+        element, fill = self.strategy.arguments[position][1], float(self.strategy.fill)
         reuse = reuse if stays else []
         if stays == "l3":
             source = nest.load(
-                source, index, shape, element, f"{name}3", Level.L3, reuse, None, low, high
+                source, index, shape, element, f"{name}3", Level.L3, reuse, None, low, high, fill
             )
             return nest.load(source, [0] * len(shape), shape, element, name)
-        return nest.load(source, index, shape, element, name, Level.L2, reuse, None, low, high)
+        return nest.load(
+            source, index, shape, element, name, Level.L2, reuse, None, low, high, fill
+        )
 
     def epilogue_operand(self, position: int, where: Sequence[Index | None], tile: Shape) -> Tile:
         """Load what the epilogue reads besides."""

@@ -23,8 +23,8 @@ from kpu_ir.lowering.space import Space, ceildiv
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Index, Tensor, Tile
 from kpu_ir.nest.writing import Nest
-from kpu_ir.scalar.body import op_classes
-from kpu_ir.support.types import bits_of
+from kpu_ir.scalar.requantize import interval_of
+from kpu_ir.support.types import bits_of, multiplied_as
 
 
 @dataclass(frozen=True)
@@ -125,14 +125,13 @@ class HorizontalFusion:
         interval = machine.vector.initiation_interval
         row = ceildiv(machine.fabric.columns, machine.vector.lanes)
         work = min(
-            sum(interval[c] * t for op in b.maps for c, t in op_classes(op.body.block).items())
-            for b in self.branches
+            sum(interval_of(op.body.block, interval) for op in b.maps) for b in self.branches
         )
         count = len(self.branches)
         size = max(1, bits_of(self.lhs.kind) // 8)
         out = max(1, min(bits_of(kind) for _, kind in self.results) // 8)
         return Problem(
-            1, m, n * count, k, size, out, machine.fabric.macs.get(str(self.lhs.kind), 1), 0,
+            1, m, n * count, k, size, out, machine.fabric.macs.get(multiplied_as(self.lhs.kind), 1), 0,
             max(1, row * work), row * interval["add"], count,
             max(b.sums.size for b in self.branches),
         )  # fmt: skip

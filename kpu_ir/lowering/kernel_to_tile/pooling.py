@@ -24,6 +24,9 @@ from kpu_ir.nest.records import Tensor, Tile
 from kpu_ir.nest.writing import Nest
 from kpu_ir.support.types import bits_of
 
+FILL = {Reduction.MAX: -inf, Reduction.MIN: inf}
+"""What changes nothing, around an image; 0 where elements are added up."""
+
 
 @dataclass(frozen=True)
 class Pooling:
@@ -44,6 +47,7 @@ class Pooling:
     window: Window
     low: tuple[int, ...]
     high: tuple[int, ...]
+    fill: float
     kind: ClassVar[str] = "pooling"
 
     @staticmethod
@@ -88,6 +92,7 @@ class Pooling:
             window,
             tuple(first.low_pair),
             tuple(first.high_pair),
+            first.fill_value if isinstance(first, kernel.ConvOp) else FILL.get(reduction, 0.0),
         )
 
     def default(self, machine: Machine, space: Space | None = None) -> Schedule:
@@ -164,7 +169,7 @@ class Pooling:
             "x",
             low=(0, 0, *self.low),
             high=(0, 0, *high),
-            fill={Reduction.MAX: -inf, Reduction.MIN: inf}.get(self.reduction, 0.0),
+            fill=self.fill,
         )
         extra: list[Tile] = []
         for position in self.extra:

@@ -21,7 +21,7 @@ from kpu_ir.lowering.staging import stage
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Tensor
 from kpu_ir.nest.writing import Nest
-from kpu_ir.scalar.body import op_classes
+from kpu_ir.scalar.requantize import interval_of
 from kpu_ir.sim.time.vector import combining
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import bits_of
@@ -110,10 +110,7 @@ class Rows(RowKernel):
                 work += ceildiv(elements, lanes)
                 more += combining(elements, outputs, lanes) - ceildiv(elements, lanes)
             elif body is not None:
-                classes = op_classes(body.block)
-                interval = sum(
-                    machine.vector.initiation_interval[c] * n for c, n in classes.items()
-                )
+                interval = interval_of(body.block, machine.vector.initiation_interval)
                 work += ceildiv(elements, lanes) * max(1, interval)
         if 100 * more <= max(work, int(space.cycles.min())):
             return space
@@ -214,8 +211,7 @@ class Rows(RowKernel):
         for one in passes:
             for op in one.rows:
                 _, body = self.work.get(op, ((), None))
-                classes = op_classes(body.block) if body is not None else {}
-                total += sum(interval[kind] * count for kind, count in classes.items())
+                total += interval_of(body.block if body is not None else None, interval)
             total += interval["add"] * len(one.reductions)
         if form and self.statistics is not None:
             more = 1 if self.statistics.powers else 2

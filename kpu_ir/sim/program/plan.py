@@ -23,7 +23,7 @@ from kpu_ir.dialects.kernel import scalar_type
 from kpu_ir.dialects.tile import Window
 from kpu_ir.nest import records
 from kpu_ir.nest.records import Affine, Ring, Shape, Tile
-from kpu_ir.support.types import accumulator_type, bits_of
+from kpu_ir.support.types import accumulator_type, bits_of, multiplied_as
 from kpu_ir.text.places import place_of
 
 __all__ = ["Affine", "Ring"]  # of ``nest.values``, part of a plan
@@ -247,9 +247,14 @@ class Matmul(Into[records.Matmul]):
         return self.record.epilogue.block if self.last and self.record.epilogue else None
 
     @property
-    def element(self) -> Attribute:
-        """The type of the operands."""
-        return self.record.lhs.element
+    def elements(self) -> tuple[Attribute, Attribute]:
+        """The types of the left and of the right operand."""
+        return self.record.lhs.element, self.record.rhs.element
+
+    @property
+    def multiplier(self) -> str:
+        """The type that they are multiplied as, as the machine's tables call it."""
+        return multiplied_as(*self.elements)
 
     @property
     def into(self) -> int:

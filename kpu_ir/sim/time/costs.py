@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
-
-from xdsl.ir import Attribute
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +38,6 @@ class Cost:
     def release(self) -> int:
         """Until the operands of its epilogue are free: the array has drained."""
         return next((h.end for h in self.holds if h.engine == "drain"), self.occupancy)
-
-
-@cache
-def type_name(element: Attribute) -> str:
-    """``f32``, ``bf16``, ``i8``: the key into the machine's tables."""
-    return str(element)
 
 
 def ceil_div(a: int, b: int) -> int:

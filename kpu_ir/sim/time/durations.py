@@ -35,7 +35,7 @@ from kpu_ir.sim.program.plan import (
     place,
 )
 from kpu_ir.sim.time.array_timing import Dataflow, array_time, held_back
-from kpu_ir.sim.time.costs import Cost, Hold, ceil_div, type_name
+from kpu_ir.sim.time.costs import Cost, Hold, ceil_div
 from kpu_ir.sim.time.transfers import transfer
 from kpu_ir.sim.time.vector import (
     Body,
@@ -57,29 +57,28 @@ def _streamed(step: Matmul, machine: Machine) -> tuple[int, int]:
     rows, columns = machine.fabric.rows, machine.fabric.columns
     m, n, k = step.m, step.n, step.k
 
-    def size(count: int) -> int:
-        return element_bytes(step.element, count)
+    left, right = step.elements
 
     strip = machine.l1.bytes // 4
-    lhs, rhs = size(m * k), size(k * n)
+    lhs, rhs = element_bytes(left, m * k), element_bytes(right, k * n)
     if step.dataflow == "os":
         over_n, over_m = ceil_div(n, columns), ceil_div(m, rows)
-        lhs_again = 1 if size(min(rows, m) * k) <= strip else over_n
+        lhs_again = 1 if element_bytes(left, min(rows, m) * k) <= strip else over_n
         rhs_again = 1 if rhs <= strip else over_m
         return lhs * lhs_again + rhs * rhs_again, lhs * over_n + rhs * over_m
-    depth = rows * machine.fabric.macs[type_name(step.element)]
+    depth = rows * machine.fabric.macs[step.multiplier]
     if step.dataflow == "ws":
         over = ceil_div(n, columns)
-        again = 1 if size(m * min(depth, k)) <= strip else over
+        again = 1 if element_bytes(left, m * min(depth, k)) <= strip else over
         return lhs * again + rhs, lhs * over + rhs
     over = ceil_div(m, columns)
-    again = 1 if size(n * min(depth, k)) <= strip else over
+    again = 1 if element_bytes(right, n * min(depth, k)) <= strip else over
     return rhs * again + lhs, rhs * over + lhs
 
 
 def _matmul(step: Matmul, machine: Machine) -> Cost:
     fabric = machine.fabric
-    kind = type_name(step.element)
+    kind = step.multiplier
     if kind not in fabric.macs:
         return matmul_cost(step, machine)
     per_row = ceil_div(fabric.columns, machine.vector.lanes)

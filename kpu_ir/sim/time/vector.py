@@ -15,11 +15,11 @@ from xdsl.dialects import arith
 from xdsl.ir import Block, SSAValue
 
 from kpu_ir.machine import Machine
-from kpu_ir.scalar.body import op_classes
 from kpu_ir.scalar.ops import PRICES
-from kpu_ir.scalar.requantize import requantizations
+from kpu_ir.scalar.requantize import priced, requantizations
 from kpu_ir.sim.program.plan import Map, Matmul, Reduce, Rowwise, Windowed, element_bytes, product
-from kpu_ir.sim.time.costs import Cost, Hold, ceil_div, type_name
+from kpu_ir.sim.time.costs import Cost, Hold, ceil_div
+from kpu_ir.support.types import multiplied_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,7 @@ def body_cost(block: Block, machine: Machine) -> Body:
     """What ``block`` costs."""
     intervals, latency = machine.vector.initiation_interval, machine.vector.latency
     passes = requantizations(block) if intervals["requantize"] else []
-    classes = op_classes(block)
-    if passes:
-        within = Counter(PRICES[op.name] for ops in passes for op in ops if op.name in PRICES)
-        classes = classes - within + Counter(requantize=len(passes))
+    classes = priced(block, bool(intervals["requantize"]))
     interval = sum(intervals[kind] * n for kind, n in classes.items())
     operations = Counter({kind: n for kind, n in classes.items() if intervals[kind]})
     if not any(latency.values()):
@@ -102,9 +99,11 @@ def matmul_cost(step: Matmul, machine: Machine) -> Cost:
         interval, depth = interval + body.interval, depth + body.depth
         operations += body.operations
     # A row of the right operand is read for each row of the left one; that one comes once.
-    operands = element_bytes(step.element, step.batch * step.m * step.k * (1 + step.n))
+    left, right = step.elements
+    operands = element_bytes(left, step.batch * step.m * step.k)
+    operands += element_bytes(right, step.batch * step.m * step.k * step.n)
     read = operands + step.accumulate * sums + step.extra_bytes
-    counts = {f"vector_macs.{type_name(step.element)}": outputs * step.k}
+    counts = {f"vector_macs.{step.multiplier}": outputs * step.k}
     counts |= lane_ops(operations, outputs)
     work = ceil_div(outputs, machine.vector.lanes) * interval
     return _on_tiles(machine, read, size, work, depth, counts)
@@ -221,5 +220,5 @@ def window_cost(step: Windowed, machine: Machine) -> Cost:
     work = ceil_div(outputs, machine.vector.lanes) * interval
     counts = lane_ops(operations, outputs)
     if weighted:
-        counts[f"vector_macs.{type_name(step.record.source.element)}"] = outputs * taps
+        counts[f"vector_macs.{multiplied_as(step.record.source.element)}"] = outputs * taps
     return _on_tiles(machine, step.read_bytes, step.written_bytes, work, depth, counts)

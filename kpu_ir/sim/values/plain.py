@@ -163,7 +163,7 @@ class PlainRunner(Runner):
         registers, lhs, rhs, into = self.registers, step.lhs, step.rhs, step.into
         extra, accumulate, extents = step.extra, step.accumulate, step.extents
         sums, dtype = step.sums, dtype_of(step.sum_element)
-        direct, wide = product_types(dtype, dtype_of(step.element))
+        direct, wide = product_types(dtype, *map(dtype_of, step.elements))
         epilogue = compile_body(step.epilogue) if step.epilogue else None
         window, kept = step.window, dtype_of(step.out_element)
 

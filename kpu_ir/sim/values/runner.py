@@ -107,10 +107,10 @@ def chosen(step: Fetch, table: Array, index: Array, where: tuple[slice, ...]) ->
     return table[(first, index, *rest)]
 
 
-def product_types(dtype: np.dtype[Any], element: np.dtype[Any]) -> tuple[bool, np.dtype[Any]]:
-    """Whether a product of ``element`` can be summed in ``dtype`` as it is, and what it is
+def product_types(dtype: np.dtype[Any], *elements: np.dtype[Any]) -> tuple[bool, np.dtype[Any]]:
+    """Whether a product of ``elements`` can be summed in ``dtype`` as it is, and what it is
     multiplied in where not."""
-    direct = element == dtype and dtype.kind == "f" and dtype.itemsize >= 4
+    direct = all(e == dtype for e in elements) and dtype.kind == "f" and dtype.itemsize >= 4
     if dtype.kind in "iu" or dtype == np.float64:
         return direct, dtype
     return direct, np.dtype(np.float32)

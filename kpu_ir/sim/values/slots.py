@@ -320,7 +320,7 @@ class SlotRunner(Runner):
         sums = self._reader(step, step.sums) if apart else None
         epilogue = compile_body(step.epilogue) if step.epilogue else None
         kept, dtype = dtype_of(step.out_element), dtype_of(step.sum_element)
-        direct, wide = product_types(dtype, dtype_of(step.element))
+        direct, wide = product_types(dtype, *map(dtype_of, step.elements))
         direct &= not apart and kept == dtype
         matmul = np.matmul
         window = step.window

@@ -405,3 +405,30 @@ func.func @scan_shape(%x: tensor<4x16xf32>) {
   %y = kernel.scan add %x {axis = 1 : i64} : tensor<4x16xf32> -> tensor<4x1xf32>
   func.return
 }
+
+// -----
+
+// CHECK: kernel.conv: 256 is no ui8, to pad with
+func.func @conv_fill(%x: tensor<1x3x8x8xui8>, %w: tensor<4x3x3x3xi8>) {
+  %y = kernel.conv %x, %w strides [1, 1] dilations [1, 1] low [1, 1] high [1, 1] {groups = 1 : i64, fill = 256 : i64}
+    : (tensor<1x3x8x8xui8>, tensor<4x3x3x3xi8>) -> tensor<1x4x8x8xi32>
+  func.return
+}
+
+// -----
+
+// CHECK: kernel.conv: an image of f32 is padded with 0
+func.func @conv_fill_float(%x: tensor<1x3x8x8xf32>, %w: tensor<4x3x3x3xf32>) {
+  %y = kernel.conv %x, %w strides [1, 1] dilations [1, 1] low [1, 1] high [1, 1] {groups = 1 : i64, fill = 1 : i64}
+    : (tensor<1x3x8x8xf32>, tensor<4x3x3x3xf32>) -> tensor<1x4x8x8xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: kernel.conv: ui8 times i8 adds up in i32, got i8
+func.func @conv_sums(%x: tensor<1x3x8x8xui8>, %w: tensor<4x3x3x3xi8>) {
+  %y = kernel.conv %x, %w strides [1, 1] dilations [1, 1] low [1, 1] high [1, 1] {groups = 1 : i64}
+    : (tensor<1x3x8x8xui8>, tensor<4x3x3x3xi8>) -> tensor<1x4x8x8xi8>
+  func.return
+}

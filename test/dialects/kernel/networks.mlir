@@ -116,3 +116,12 @@ func.func @scan(%x: tensor<4x16xf32>, %i: tensor<4x16xi64>) {
   %p = kernel.scan mul %i {axis = 0 : i64} : tensor<4x16xi64> -> tensor<4x16xi64>
   func.return
 }
+
+// An image of quantized numbers, around which its zero point stands.
+// CHECK-LABEL: @quantized_conv
+func.func @quantized_conv(%p: tensor<1x3x32x32xui8>, %v: tensor<8x3x3x3xi8>) {
+  // CHECK: kernel.conv %p, %v strides [1, 1] dilations [1, 1] low [1, 1] high [1, 1] {groups = 1 : i64, fill = 128 : i64} : (tensor<1x3x32x32xui8>, tensor<8x3x3x3xi8>) -> tensor<1x8x32x32xi32>
+  %q = kernel.conv %p, %v strides [1, 1] dilations [1, 1] low [1, 1] high [1, 1] {groups = 1 : i64, fill = 128 : i64}
+    : (tensor<1x3x32x32xui8>, tensor<8x3x3x3xi8>) -> tensor<1x8x32x32xi32>
+  func.return
+}
