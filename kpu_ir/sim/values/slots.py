@@ -9,6 +9,7 @@ is read after the ring gave it to another tile, or external memory before a kern
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +39,10 @@ from kpu_ir.sim.values.runner import Array, Run, Runner, chosen, product_types
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import accumulator_dtype, dtype_of, fill_of, stored
 
+SPREAD = 4
+"""Bytes here for one of the chip: NumPy gives elements of 2 and 4 bits a byte each, and what has a
+place of its own on the chip has one here."""
+
 
 class Memory:
     """The bytes of the chip."""
@@ -45,9 +50,14 @@ class Memory:
     def __init__(self, machine: Machine) -> None:
         """All that ``machine`` has."""
         self.bytes = {
-            "l3": np.empty(machine.l3.bytes, np.uint8),
-            "l2": np.empty(machine.l2.bytes, np.uint8),
+            "l3": np.empty(machine.l3.bytes * SPREAD, np.uint8),
+            "l2": np.empty(machine.l2.bytes * SPREAD, np.uint8),
         }
+
+    def at(self, level: str, address: int, dtype: np.dtype[Any], count: int) -> Array:
+        """So many elements from an address of the chip on."""
+        start = address * SPREAD
+        return self.bytes[level][start : start + count * dtype.itemsize].view(dtype)
 
 
 class SlotRunner(Runner):
@@ -114,10 +124,9 @@ class SlotRunner(Runner):
     def _slots(self, ring: Ring, extents: tuple[int, ...]) -> list[Array]:
         """A view of each slot as a dense tile of ``extents``."""
         dtype = dtype_of(ring.element)
-        size = product(extents) * dtype.itemsize
-        memory = self.memory.bytes[ring.level]
+        count, at = product(extents), self.memory.at
         starts = range(ring.address, ring.address + ring.depth * ring.slot_bytes, ring.slot_bytes)
-        return [memory[a : a + size].view(dtype).reshape(extents) for a in starts]
+        return [at(ring.level, a, dtype, count).reshape(extents) for a in starts]
 
     def _take(self, ring: Ring, out: int, views: list[Array] | None) -> Run:
         """Take the ring's next slot for a new tile."""

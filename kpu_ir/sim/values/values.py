@@ -64,8 +64,8 @@ class ValueModel:
             elif i in given:
                 data[i] = given[i].reshape(-1)
             elif buffer.level == "l3":
-                room = self.memory.bytes["l3"][buffer.address : buffer.address + buffer.bytes]
-                data[i] = room.view(dtype_of(buffer.type.element_type))
+                dtype, count = dtype_of(buffer.type.element_type), buffer.type.element_count()
+                data[i] = self.memory.at("l3", buffer.address, dtype, count)
                 masks[i] = np.zeros(data[i].size, np.bool_)
             else:
                 data[i] = np.empty(buffer.type.element_count(), dtype_of(buffer.type.element_type))
