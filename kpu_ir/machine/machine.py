@@ -32,6 +32,7 @@ from kpu_ir.machine.parts import (
     EnergyTable,
     External,
     Fabric,
+    Host,
     Mover,
     Streamer,
     Vector,
@@ -64,6 +65,7 @@ class Machine:
     streamer: Streamer = field(default_factory=Streamer)
     l1: L1 = field(default_factory=L1)
     control: Control = field(default_factory=Control)
+    host: Host = field(default_factory=Host)
     energy: EnergyTable = field(default_factory=EnergyTable)
     area: AreaTable = USUAL_AREA
 
@@ -116,8 +118,10 @@ class Machine:
 
     @property
     def digest(self) -> str:
-        """Twelve digits that tell this machine's values from any other's; the name does not count."""
-        values = {key: value for key, value in self.to_dict().items() if key != "name"}
+        """Twelve digits that tell this machine's values from any other's; its name does not count, nor
+        does the host's link, which no program depends on."""
+        apart = ("name", "host")
+        values = {key: value for key, value in self.to_dict().items() if key not in apart}
         text = json.dumps(values, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -254,7 +258,7 @@ def _may_be_zero() -> frozenset[str]:
     found |= {
         f"external.{key}" for key in ("latency", "activate_interval", "row_cycle", "row_miss")
     }
-    return frozenset(found | {"vector.initiation_interval.requantize"})
+    return frozenset(found | {"vector.initiation_interval.requantize", "host.latency"})
 
 
 TYPE_NAME = re.compile(r"bf16|[fi]\d+(E\d+M\d+\w*)?|[su]i\d+")

@@ -214,6 +214,19 @@ class Control:
 
 
 @dataclass(frozen=True, slots=True)
+class Host:
+    """The link between the host's memory and external memory, full duplex. Only ``kpu_ir.runtime``
+    knows it: a program by itself finds its inputs in external memory."""
+
+    bytes_per_cycle: int = 14
+    """Each way, per base cycle: 28 GB/s, PCIe 4.0 x16 (31.5 GB/s after its 128b/130b code) with packets
+    of 256 bytes and 28 of header."""
+    latency: int = 1100
+    """Base cycles from a copy's begin to its first data: 550 ns, the median of reads of 64 bytes by a
+    device (547 ns; Neugebauer et al., SIGCOMM 2018)."""
+
+
+@dataclass(frozen=True, slots=True)
 class EnergyTable:
     """Picojoules of one event."""
 

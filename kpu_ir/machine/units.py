@@ -54,6 +54,8 @@ UNITS = {
     "l1.latency": "cycles",
     "control.issue": "cycles",
     "control.sync": "cycles",
+    "host.bytes_per_cycle": "bytes / cycle",
+    "host.latency": "cycles",
     "energy.external": "pJ / byte",
     "energy.activation": "pJ / row",
     "energy.l3": "pJ / byte",

@@ -32,7 +32,7 @@ def for_people(cls: type[C]) -> type[C]:
     the file and line of the user's call."""
     for name, method in list(vars(cls).items()):
         if not name.startswith("_") and inspect.isfunction(method):
-            setattr(cls, name, _located(method))
+            setattr(cls, name, located(method))
     return cls
 
 
@@ -49,7 +49,7 @@ def _is_ours(frame: FrameType) -> bool:
     return frame.f_code.co_filename.startswith(HERE)
 
 
-def _located(method: Callable[..., Any]) -> Callable[..., Any]:
+def located(method: Callable[..., Any]) -> Callable[..., Any]:
     """Give errors the line of the user's that is to blame: in a formula, else the call."""
 
     @functools.cache

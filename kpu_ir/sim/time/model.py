@@ -44,9 +44,10 @@ class TimeModel:
         fast_forward: bool = True,
         tracing: bool = False,
         observer: Callable[[Event], None] | None = None,
+        steps: Iterable[Step] = (),
     ) -> None:
         """Prepare ``program``. ``tracing`` steps and keeps every operation in ``events``, or tells
-        ``observer`` of it."""
+        ``observer`` of it. ``steps``: of other programs that the same engines serve."""
         self.program = program
         self.events: list[Event] = []
         if tracing and observer is None:
@@ -57,7 +58,7 @@ class TimeModel:
         self.memory: dict[tuple[object, ...], _Effect] = {}
         wirings = [Wiring(plan, apart=observer is not None) for plan in program.plans]
         machine = program.machine
-        self.engines = engines_of(machine, (s for w in wirings for s in w.steps))
+        self.engines = engines_of(machine, (*steps, *(s for w in wirings for s in w.steps)))
         self.places = Places(program)
         registers = max((p.values + len(p.parameters) for p in program.plans), default=0)
         self.state = State(self.engines, self.places.count, registers, self.places.rings)
@@ -107,9 +108,13 @@ class TimeModel:
         for index, call in enumerate(self.program.calls):
             if self.trace:
                 self.trace.call = index
-            self._enter(call)
-            calls.append(self._again(call) if self.fast_forward else self._run(call))
+            calls.append(self.call(call))
         return self._timing(tuple(calls))
+
+    def call(self, call: Call) -> CallTiming:
+        """Time one call from the state that the machine is in."""
+        self._enter(call)
+        return self._again(call) if self.fast_forward else self._run(call)
 
     def _enter(self, call: Call) -> None:
         """Bind the tensors, and begin each ring with its first slot. What a call puts where
