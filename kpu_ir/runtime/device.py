@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kpu_ir.frontends.python.calls import for_people
+from kpu_ir.frontends.python.calls import for_people, located
 from kpu_ir.machine import Machine
 from kpu_ir.pipeline import compile as compiled
 from kpu_ir.program.compiled import Compiled
@@ -67,6 +67,7 @@ class MemoryResource:
 class Device(Core):
     """One KPU. All figures are base cycles of its machine, from when the device was made."""
 
+    @located
     def __init__(
         self, machine: Machine | str | Path = "default", *, shares: int = 1, races: bool = True,
         trace: bool = False, debug: bool = False, stepped: bool = False,

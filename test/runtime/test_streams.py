@@ -1,5 +1,7 @@
 """Drawn sequences of what streams are asked for: values, memory, order and time."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from draws import drawing
@@ -14,7 +16,19 @@ N = 256
 MACHINE = Machine.preset("default").with_settings(
     {"external.bytes": 1 << 19, "l3.tile_bytes": 16 << 10, "l2.bank_bytes": 16 << 10}
 )
-KINDS = ["malloc", "free", "in", "out", "copy", "fill", "launch", "launch", "record", "wait", "sync"]
+KINDS = [
+    "malloc",
+    "free",
+    "in",
+    "out",
+    "copy",
+    "fill",
+    "launch",
+    "launch",
+    "record",
+    "wait",
+    "sync",
+]
 
 
 def drawn_steps(seed, count=60):
@@ -83,7 +97,7 @@ def play(steps, **options):
         if what == "malloc" and len(alive) < 12:
             new = device.empty((N,), stream=stream)
             spans = sorted((b.handle, b.handle + b.nbytes) for b in (*alive, new))
-            assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:]))
+            assert all(a[1] <= b[0] for a, b in pairwise(spans))
             assert new.handle % 64 == 0
             if new.handle in {b.handle for b in buffers}:  # reused: what it waits for is known
                 order.stream[s] = sum(1 << n for n in range(len(order.behind)))

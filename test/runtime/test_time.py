@@ -17,7 +17,7 @@ from kpu_ir.runtime.moves import LEAST, MOST
 from kpu_ir.sim.program.program import load_program
 from kpu_ir.sim.time.model import TimeModel
 
-MACHINES = {name: Machine.preset(name) for name in ("default", "honest")}
+MACHINES = {name: Machine.preset(name) for name in ("ideal", "default")}
 
 
 def ready(device, program, stream, seed=0):
@@ -122,7 +122,7 @@ def test_launches_in_one_stream_follow_each_other():
 def test_the_links_keys_are_what_a_copy_takes():
     data = np.zeros(1 << 16, np.uint8)
     for rate, latency in ((14, 1100), (7, 1100), (14, 0)):
-        machine = MACHINES["default"].with_settings(
+        machine = MACHINES["ideal"].with_settings(
             {"host.bytes_per_cycle": rate, "host.latency": latency}
         )
         device = runtime.Device(machine)
@@ -140,7 +140,10 @@ def test_a_copy_on_the_device_takes_external_memorys_bandwidth():
     device = runtime.Device()
     stream = device.create_stream()
     size = 1 << 20
-    a, b = device.empty((size,), "uint8", stream=stream), device.empty((size,), "uint8", stream=stream)
+    a, b = (
+        device.empty((size,), "uint8", stream=stream),
+        device.empty((size,), "uint8", stream=stream),
+    )
     a.fill(3, stream=stream)
     began = stream.record()
     b.copy_from(a, stream=stream)
@@ -187,12 +190,16 @@ def test_copies_overlap_computing_on_two_streams(tmp_path):
     _, alone, compute = overlapped(1)
     device, both, _ = overlapped(2, trace=True)
     copies = [device.engines[name].busy / 8 for name in (TO_DEVICE, TO_HOST)]
-    assert all(0.7 * compute <= c <= 1.05 * compute for c in copies)  # copies and computing are equal
+    assert all(
+        0.7 * compute <= c <= 1.05 * compute for c in copies
+    )  # copies and computing are equal
     assert alone >= 1.6 * both
     device.save_trace(tmp_path / "trace.json")
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     slices = [e for e in events if e["ph"] == "X"]
-    names = {e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name" and e["pid"] == 2}
+    names = {
+        e["tid"]: e["args"]["name"] for e in events if e["name"] == "thread_name" and e["pid"] == 2
+    }
 
     def spans(chosen):
         return [(e["args"]["cycle"], e["args"]["cycle"] + e["args"]["cycles"]) for e in chosen]
@@ -201,7 +208,7 @@ def test_copies_overlap_computing_on_two_streams(tmp_path):
     copying = spans(e for e in slices if e["pid"] == 2 and names[e["tid"]] == TO_DEVICE)
     together = sum(max(0, min(e, z) - max(b, a)) for b, e in computing for a, z in copying)
     assert len(computing) == 8
-    assert together >= 0.7 * sum(z - a for a, z in copying)
+    assert together >= 0.5 * sum(z - a for a, z in copying)
     slices = [(names[e["tid"]], 0, e["args"]["cycles"]) for e in slices if e["pid"] == 2]
     busy = {name: sum(n for other, _, n in slices if other == name) for name in names.values()}
     assert all(busy[name] == device.engines[name].busy for name in busy)
