@@ -24,6 +24,7 @@ from kpu_ir.report.figures import Summary
 from kpu_ir.report.origin import Origin
 from kpu_ir.report.page import page
 from kpu_ir.report.power import power_trace
+from kpu_ir.report.replacement import NOTABLE, reuse_of
 from kpu_ir.report.roofline import LEVELS, operations, roofline, speed_text
 from kpu_ir.report.run import Run
 from kpu_ir.report.summary import product_bytes
@@ -355,6 +356,44 @@ def levels(compiled: Run, s: Summary, timing: Timing, found: Analysis | None) ->
     return table(heads, rows) + f'<p class="soft">{words}{bound}</p>'
 
 
+def replacement(compiled: Run) -> str:
+    """Blocks that kernels load, beside what an optimal replacement would load."""
+    found, left = reuse_of(compiled.program)
+    heads = [("kernel", True), ("calls", False), ("memory", True), ("uses", False), ("hits", False),
+             ("misses", False), ("loaded", False), ("optimum", False), ("× optimum", False)]  # fmt: skip
+    rows: list[list[tuple[str, Any]]] = []
+    for kernel in found:
+        for r in kernel.levels:
+            rows.append([
+                (kernel.label, kernel.label), (f"{kernel.calls:,}", kernel.calls), (r.level.upper(), r.level),
+                (f"{r.uses:,}", r.uses), (f"{r.hits:,}", r.hits), (f"{r.misses:,}", r.misses),
+                (size(r.loaded), r.loaded), (size(r.optimal), r.optimal), (f"{r.times:.3f}", r.times),
+            ])  # fmt: skip
+    if not rows:
+        return ""
+    over = sorted(
+        ((r.times, f"{k.label} in {r.level.upper()} ({r.times:.2f} ×)") for k in found
+         for r in k.levels if r.times > NOTABLE),
+        reverse=True,
+    )  # fmt: skip
+    words = (
+        "Blocks that come from outside of a memory: how often a call of each kernel uses one, and "
+        "loads it; and the bytes that an optimal replacement (Belady: all later uses are known) "
+        "would load for the same order of uses in as much room. "
+    )
+    if over:
+        words += f"Over {NOTABLE} × the optimum: " + ", ".join(text for _, text in over[:8])
+        words += f", and {len(over) - 8} more. " if len(over) > 8 else ". "
+    else:
+        words += f"No kernel is over {NOTABLE} × the optimum. "
+    if left:
+        words += f"Of too many operations to be looked at: {', '.join(left)}."
+    return (
+        f"<h3>Reuse against the optimum</h3>{table(heads, rows, 'sorts')}"
+        f'<p class="soft">{escape(words)}</p>'
+    )
+
+
 def occupancy(compiled: Run, found: Analysis) -> str:
     """What the memories hold over time."""
     rings, parts = allocated(compiled.program), []
@@ -428,6 +467,7 @@ def report(compiled: Run, summary: Summary, command: str) -> str:
             "critical path and its memories' occupancy.</p>"
         )
     sections += ["<h2>Memories</h2>", levels(compiled, summary, timing, found)]
+    sections.append(replacement(compiled))
     if found:
         sections.append(occupancy(compiled, found))
         power = power_trace(compiled.program)
