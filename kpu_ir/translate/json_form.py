@@ -248,7 +248,7 @@ def _meaning(o: Operation) -> dict[str, Any]:
                 "dataflow": step.dataflow,
                 "accumulate": step.accumulate,
                 "apart": step.apart and step.accumulate,
-                "element": str(step.element),
+                "element": step.multiplier,
                 "sum": str(step.sum_element),
                 "m": step.m,
                 "n": step.n,

@@ -145,7 +145,7 @@ class _Data:
         if "window" in op:
             a = a.reshape(op["m"], -1)
             b = _windows(b, op["window"]).reshape(-1, op["n"])
-        if a.dtype == total and wide == total:
+        if a.dtype == b.dtype == total and wide == total:
             c = np.matmul(a, b)
         else:
             c = np.matmul(a.astype(wide), b.astype(wide))
