@@ -28,6 +28,7 @@ from kpu_ir.frontends.onnx.quantized import (
 )
 from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.frontends.python.value import Value
+from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array, element_type_of
@@ -332,13 +333,14 @@ def _windows(
 
 
 def padded(node: Node, x: Value, zero: Tensor, low: Sequence[int], high: Sequence[int]) -> Value:
-    """An image with its zero point around it."""
-    if not isinstance(zero, np.ndarray):
-        raise KpuError(
-            "a zero point of padding must be known when the model is compiled",
-            hint="give it a value: kpu-run --input name=value",
-        )
-    return node.graph.pad(x, [0, 0, *low], [0, 0, *high], float(zero.reshape(-1)[0]))
+    """An image with its zero point around it; one that only the device knows is chosen there."""
+    graph = node.graph
+    before, behind = [0, 0, *low], [0, 0, *high]
+    if isinstance(zero, np.ndarray):
+        return graph.pad(x, before, behind, float(zero.reshape(-1)[0]))
+    inside = np.pad(np.ones((1, 1, *x.shape[2:]), np.bool_), list(zip(before, behind)))
+    point = graph.cast(zero, x.dtype)
+    return graph.map(formulas.where, graph.constant(inside), graph.pad(x, before, behind), point)
 
 
 def _signal(node: Node, y: Value) -> Value:
