@@ -118,6 +118,8 @@ def test_products_of_bytes(ta: Any, tb: Any, known: bool):
     equal(node("MatMulInteger", "a b za zb", "y"), *both)
     image = {"a": bytes_of(ta, 1, 3, 9, 9)}
     filters = {"b": bytes_of(tb, 4, 3, 3, 3), "za": bytes_of(ta, 1)[0], "zb": bytes_of(tb, 1)[0]}
+    if not known:  # onnxruntime has no row zero points: those of weights are one
+        image["za"] = filters.pop("za")
     equal(node("ConvInteger", "a b za zb", "y", pads=[1] * 4), image, filters)
 
 

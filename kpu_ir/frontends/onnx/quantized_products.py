@@ -31,10 +31,10 @@ from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.types import Array, element_type_of
+from kpu_ir.support.types import Array
 
 DOMAIN = "com.microsoft"
-I8 = np.dtype(np.int8)
+BYTES = (np.dtype(np.int8), np.dtype(np.uint8))
 
 
 @dataclass
@@ -97,26 +97,22 @@ def _negative(node: Node, zero: Tensor) -> Tensor:
     return -zero if isinstance(zero, np.ndarray) else node.graph.map(lambda z: 0 - z, zero)
 
 
-def as_signed(node: Node, x: Tensor) -> tuple[Tensor, int]:
-    """Bytes as signed ones, and what was taken from each."""
-    if x.dtype == I8:
-        return x, 0
-    if x.dtype != np.dtype(np.uint8):
+def factor(x: Tensor) -> Tensor:
+    """An operand of a product. Raises ``KpuError`` for one that is not of bytes."""
+    if x.dtype not in BYTES:
         raise KpuError(
             f"a product of quantized numbers of {x.dtype}", hint="the array multiplies i8 and ui8"
         )
-    if isinstance(x, np.ndarray):
-        return (x.astype(np.int16) - 128).astype(np.int8), 128
-    return node.graph.map(lambda v: (v.to(I32) - 128).to(element_type_of(I8)), x), 128
+    return x
 
 
-def moved(node: Node, zero: Tensor | None, taken: int) -> Tensor | None:
-    """A zero point as i32, less what was taken from its bytes; None for 0 everywhere."""
+def as_i32(node: Node, zero: Tensor | None) -> Tensor | None:
+    """A zero point as i32; None for 0 everywhere, one number for the same everywhere."""
     if zero is None:
-        return np.full((1,), -taken, np.int32) if taken else None
+        return None
     if not isinstance(zero, np.ndarray):
-        return node.graph.map(lambda v: v.to(I32) - taken, zero)
-    held = zero.astype(np.int32) - taken
+        return node.graph.cast(zero, np.int32)
+    held = zero.astype(np.int32)
     if not held.any():
         return None
     return held.reshape(-1)[:1] if (held == held.reshape(-1)[0]).all() else held
@@ -142,12 +138,12 @@ def rows_or_columns(tensor: Tensor, rank: int, rows: bool) -> Tensor:
 def product(node: Node, a: Tensor, b: Tensor, za: Tensor | None, zb: Tensor | None) -> Sums:
     """The matrix product of two tensors less their zero points, exact in i32."""
     graph = node.graph
-    (a, less_a), (b, less_b) = as_signed(node, a), as_signed(node, b)
+    a, b = factor(a), factor(b)
     count, rank_a, rank_b = a.shape[-1], max(len(a.shape), 2), max(len(b.shape), 2)
     rank = max(rank_a, rank_b)
     y = graph.matmul(node.placed(a), node.placed(b), dtype=np.int32)
     flat_a, flat_b = len(a.shape) == 1, len(b.shape) == 1
-    zero_a, zero_b = moved(node, za, less_a), moved(node, zb, less_b)
+    zero_a, zero_b = as_i32(node, za), as_i32(node, zb)
     zero_a = None if zero_a is None else rows_or_columns(zero_a, rank, True)
     zero_b = None if zero_b is None else rows_or_columns(zero_b, rank, False)
     shape = [*y.shape, *[1] * (flat_a + flat_b)]
@@ -285,9 +281,8 @@ def dynamic_quantize_matmul(node: Node) -> Tensor:
 def convolved(node: Node, ix: int, iw: int, zx: int, zw: int) -> Sums:
     """The convolution of inputs ``ix`` and ``iw`` less their zero points, exact in i32."""
     graph = node.graph
-    given = _input(node, ix), _input(node, iw)
-    points = [zero_of(node, i, x.dtype) for i, x in zip((zx, zw), given)]
-    (x, less_x), (w, less_w) = (as_signed(node, v) for v in given)
+    x, w = factor(_input(node, ix)), factor(_input(node, iw))
+    zero_x, zero_w = (as_i32(node, zero_of(node, i, v.dtype)) for i, v in ((zx, x), (zw, w)))
     image: Value = node.placed(x)
     rank = check_weights(node, image, node.placed(w))
     strides, dilations = node.spatial("strides", rank, 1), node.spatial("dilations", rank, 1)
@@ -299,16 +294,23 @@ def convolved(node: Node, ix: int, iw: int, zx: int, zw: int) -> Sums:
     elif rank != 2:
         raise KpuError(f"only signals and images are supported, got {rank} spatial dimensions")
     groups, outs = node.integer("group", 1), w.shape[0]
-    zero_x, zero_w = moved(node, points[0], less_x), moved(node, points[1], less_w)
     zero_x = None if zero_x is None else along(zero_x, 4, 1)
     zero_w = None if zero_w is None else along(zero_w, 4, 1)
+    fill = 0
     if any((*low, *high)) and zero_x is not None:
-        image, low, high = padded(node, image, zero_x, low, high), [0, 0], [0, 0]
+        if isinstance(zero_x, np.ndarray):
+            fill = int(zero_x.reshape(-1)[0])
+        else:
+            image, low, high = surrounded(graph, image, zero_x, low, high), [0, 0], [0, 0]
     window: dict[str, Any] = {"strides": strides, "dilations": dilations, "low": low, "high": high}
-    sums = Sums(node, graph.conv(image, node.placed(w), **window, groups=groups, element_type=I32))
+    y = graph.conv(image, node.placed(w), **window, groups=groups, fill=fill, element_type=I32)
+    sums = Sums(node, y)
     if zero_x is not None:
         sums.less(zero_x, wide_sum(graph, w, [1, 2, 3]).reshape((1, outs, 1, 1)))
     if zero_w is not None:
+        if fill:
+            image = graph.pad(image, [0, 0, *low], [0, 0, *high], float(fill))
+            window |= {"low": [0, 0], "high": [0, 0]}
         rows = _windows(graph, image, w.shape, groups, window)
         if zero_x is not None:
             rows = _less_counted(node, rows, zero_x, math.prod(w.shape[1:]))
@@ -332,12 +334,11 @@ def _windows(
     return graph.reshape(each, (n, outs, *sums.shape[2:]))
 
 
-def padded(node: Node, x: Value, zero: Tensor, low: Sequence[int], high: Sequence[int]) -> Value:
-    """An image with its zero point around it; one that only the device knows is chosen there."""
-    graph = node.graph
+def surrounded(
+    graph: Graph, x: Value, zero: Value, low: Sequence[int], high: Sequence[int]
+) -> Value:
+    """An image with a zero point around it that only the device knows."""
     before, behind = [0, 0, *low], [0, 0, *high]
-    if isinstance(zero, np.ndarray):
-        return graph.pad(x, before, behind, float(zero.reshape(-1)[0]))
     inside = np.pad(np.ones((1, 1, *x.shape[2:]), np.bool_), list(zip(before, behind)))
     point = graph.cast(zero, x.dtype)
     return graph.map(formulas.where, graph.constant(inside), graph.pad(x, before, behind), point)
