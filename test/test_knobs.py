@@ -155,6 +155,7 @@ COSTS_TURNED = [
     ("mover.word_bytes", 256, "columns", False),
     ("mover.transpose_elements", 1, "bytes", False),
     ("l2.latency", 100, "rows", False),
+    ("l2.banks", 1, "small", False),
     ("l2.bank_bytes_per_cycle", 2, "relu", False),
     ("l1.latency", 100, "small", False),
     ("vector.latency.simple", 100, "rows", False),
@@ -168,6 +169,8 @@ COSTS_TURNED = [
     ("vector.bytes_per_cycle", 8, "relu", False),
     ("control.issue", 50, "small", False),
     ("control.sync", 100, "small", False),
+    ("control.memory_bytes", 64, "small", False),
+    ("control.instruction_bytes", 4096, "small", False),
 ]
 
 
@@ -177,6 +180,31 @@ def test_a_cost_changes_cycles(setting, value, program, better):
     changed = HONEST.with_settings({setting: value})
     before, after = (time_program(load_program(module, m)).cycles for m in (HONEST, changed))
     assert after < before if better else after > before
+
+
+def with_banks(level: str, count: int) -> Machine:
+    """As many banks, of the same bytes together."""
+    part, size = ("tiles", "tile_bytes") if level == "l3" else ("banks", "bank_bytes")
+    whole = getattr(HONEST, level).bytes
+    return HONEST.with_settings({f"{level}.{part}": count, f"{level}.{size}": whole // count})
+
+
+@pytest.mark.parametrize("program", ["relu", "small", "gelu", "transpose"])
+def test_banks_count_as_long_as_accesses_collide(program):
+    """1, 2, 4, ... banks of the same capacity: more are never slower, and more than engines ask for are
+    as good as any number."""
+    module = lower(PROGRAMS[program](), HONEST, Options(search="none"))["dma"]
+    for level, asked in (("l2", 64 + 128 + 192), ("l3", 32 + 64)):
+        cycles = {}
+        for count in (1, 2, 4, 8, 16, 32, 64):
+            machine = with_banks(level, count)
+            cycles[count] = time_program(load_program(module, machine)).cycles
+            stepped = time_program(load_program(module, machine), fast_forward=False)
+            assert stepped.cycles == cycles[count]
+        enough = [n for n in cycles if 64 * n >= asked]
+        assert len({cycles[n] for n in enough}) == 1
+        assert cycles[1] > cycles[enough[0]]
+        assert list(cycles.values()) == sorted(cycles.values(), reverse=True)
 
 
 @pytest.mark.parametrize(

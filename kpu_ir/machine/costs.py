@@ -23,5 +23,6 @@ COSTS: dict[str, dict[str, int]] = {
     "begin": {"vector.issue": 0},
     "issue": {"control.issue": 0},
     "sync": {"control.sync": 0},
+    "instructions": {"control.instruction_bytes": 0},
 }
 """The keys of each cost, from external memory inwards, and the value at which it costs nothing."""

@@ -131,7 +131,8 @@ class L3:
     latency: int = 2
     """Cycles of an access."""
     tile_bytes_per_cycle: int = 64
-    """That one serves; 0: as many as are asked for. Addresses are interleaved over all."""
+    """That one serves; 0: as many as are asked for. Addresses are interleaved over all; where engines
+    ask for more, each has its share (``sim.time.banks``)."""
 
     @property
     def bytes(self) -> int:
@@ -169,7 +170,8 @@ class L2:
     latency: int = 2
     """Cycles of an access."""
     bank_bytes_per_cycle: int = 64
-    """That one serves; 0: as many as are asked for. Addresses are interleaved over all."""
+    """That one serves; 0: as many as are asked for. Addresses are interleaved over all; where engines
+    ask for more, each has its share (``sim.time.banks``)."""
 
     @property
     def bytes(self) -> int:
@@ -211,6 +213,11 @@ class Control:
     """Cycles that an engine spends on each operation besides its work."""
     sync: int = 10
     """Cycles until another engine knows that a result is there (a semaphore)."""
+    instruction_bytes: int = 32
+    """Of one operation of a kernel's program, and of one loop; 0: programs are there for nothing."""
+    memory_bytes: int = 16 << 10
+    """Of the instruction memory. A program that fits is fetched once a call, ahead of it; of one that does
+    not, each operation is fetched again whenever it is issued."""
 
 
 @dataclass(frozen=True, slots=True)

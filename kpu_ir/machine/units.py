@@ -56,6 +56,8 @@ UNITS = {
     "control.sync": "cycles",
     "host.bytes_per_cycle": "bytes / cycle",
     "host.latency": "cycles",
+    "control.instruction_bytes": "bytes",
+    "control.memory_bytes": "bytes",
     "energy.external": "pJ / byte",
     "energy.activation": "pJ / row",
     "energy.l3": "pJ / byte",

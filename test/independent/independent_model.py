@@ -77,6 +77,13 @@ class Kernel:
                 if isinstance(read, r.Tile):
                     self.readers.setdefault(read.ring.name, set()).add(engine_of(node))
         self.begun -= given
+        self.instructions = self.size(self.f.body)
+
+    def size(self, nodes) -> int:
+        """Operations of the text that are instructions, and loops."""
+        loops = [n for n in nodes if isinstance(n, r.Loop)]
+        own = [n for n in nodes if not isinstance(n, r.Loop | r.Index | r.Acquire)]
+        return len(own) + sum(1 + self.size(loop.body) for loop in loops)
 
     def all(self, nodes):
         for node in nodes:
@@ -183,6 +190,11 @@ class Model:
                     place.free = max(place.free, other.free, other.ready)
             self.heads = dict.fromkeys(kernel.slots, -1)
             self.at, self.trip, self.tiles = {}, {}, {}
+            control = self.m["control"]
+            program, self.again = control["instruction_bytes"] * kernel.instructions, 0
+            if program > control["memory_bytes"]:
+                self.again, program = control["instruction_bytes"], 0
+            self.counts["instructions"] = self.counts.get("instructions", 0) + program
             self.block(kernel.f.body)
             while self.queue:
                 self.issue()
@@ -273,6 +285,7 @@ class Model:
     def priced(self, node, p: price.Price, target) -> price.Price:
         """With what starting it and telling of it costs."""
         issue, sync = self.m["control"]["issue"], self.m["control"]["sync"]
+        issue += -(-self.again // self.m["dma"]["bytes_per_cycle"])
         own, *others = p.holds
         holds = [
             (own[0], own[1], own[2] + issue),
@@ -306,7 +319,7 @@ class Model:
                 clock.reads = reads
         for clock, begin, end in used:
             clock.free, clock.busy = start + end, clock.busy + end - begin
-        for what, n in p.counts.items():
+        for what, n in {**p.counts, "instructions": self.again}.items():
             self.counts[what] = self.counts.get(what, 0) + n
         return start
 

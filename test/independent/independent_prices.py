@@ -143,6 +143,8 @@ def external(machine: M, parts: list[Run], size: int, channels: int, reads: bool
         busy = max(busy, Fraction(requests * x["latency"], channels * dma["outstanding"]))
     if x["refresh_interval"]:
         busy *= Fraction(x["refresh_interval"], x["refresh_interval"] - x["refresh_cycles"])
+    if rate := dealt(machine, "l3", "dma"):
+        busy = max(busy, size * dma["channels"] / (rate * channels))
     cycles = dma["setup"] + max(1, ceil(busy))
     counts = {"external.burst": moved, "activations": activations}
     if reads:
@@ -164,18 +166,29 @@ def move(machine: M, run: Run, size: int, channels: int, inward: bool, transpose
         busy = max(busy, Fraction(mover["run_cycles"] * run.count, channels))
     if mover["transpose_elements"]:
         busy = max(busy, Fraction(transposed, channels * mover["transpose_elements"]))
-    for rate in memories(machine):
-        busy = max(busy, Fraction(size, rate))
+    for level in ("l3", "l2"):
+        if rate := dealt(machine, level, "mover"):
+            busy = max(busy, size * mover["channels"] / (rate * channels))
     cycles = mover["setup"] + max(1, ceil(busy))
     counts = {"l3.read" if inward else "l2.read": size, "l2.write" if inward else "l3.write": size}
     late = machine["l3"]["latency"] + machine["l2"]["latency"]
     return Price([("mover", 0, cycles)], cycles + late, cycles, counts)
 
 
-def memories(machine: M) -> list[int]:
-    l3, l2 = machine["l3"], machine["l2"]
-    rates = (l3["tiles"] * l3["tile_bytes_per_cycle"], l2["banks"] * l2["bank_bytes_per_cycle"])
-    return [rate for rate in rates if rate]
+def dealt(machine: M, level: str, who: str) -> Fraction:
+    """Bytes a cycle of the banks that an engine gets, all channels together; 0 where there is no limit."""
+    l3, l2, vector = machine["l3"], machine["l2"], machine["vector"]
+    most = {
+        part: machine[part]["channels"] * machine[part]["bytes_per_cycle"]
+        for part in ("dma", "mover")
+    }
+    most["streamer"] = machine["streamer"]["bytes_per_cycle"]
+    most["vector"] = vector["bytes_per_cycle"] or 12 * vector["lanes"]
+    if level == "l3":
+        total, parties = l3["tiles"] * l3["tile_bytes_per_cycle"], ("dma", "mover")
+    else:
+        total, parties = l2["banks"] * l2["bank_bytes_per_cycle"], ("mover", "streamer", "vector")
+    return Fraction(total * most[who], sum(most[p] for p in parties))
 
 
 # -- the vector engine ----------------------------------------------------------------------------
@@ -219,10 +232,9 @@ def body_of(block, machine: M) -> tuple[int, int, dict[str, int]]:
 
 def on_tiles(machine: M, read: int, written: int, work: int, depth: int, ops: dict) -> Price:
     vector = machine["vector"]
-    l2 = machine["l2"]["banks"] * machine["l2"]["bank_bytes_per_cycle"]
-    for rate in (vector["bytes_per_cycle"], l2):
+    for rate in (vector["bytes_per_cycle"], dealt(machine, "l2", "vector")):
         if rate:
-            work = max(work, up(read + written, rate))
+            work = max(work, ceil((read + written) / Fraction(rate)))
     cycles = vector["issue"] + work
     counts = {"l2.read": read, "l2.write": written, **ops}
     return Price(
@@ -403,8 +415,8 @@ def product_price(
         sa, sb = a, b * (1 if right(n * min(deep, k)) <= strip else over_m)
         into = a + b * over_m
     streamed = batch * (sa + sb)
-    rates = [machine["streamer"]["bytes_per_cycle"], l2["banks"] * l2["bank_bytes_per_cycle"]]
-    S = up(streamed, min(r for r in rates if r))
+    rates = [Fraction(machine["streamer"]["bytes_per_cycle"]), dealt(machine, "l2", "streamer")]
+    S = ceil(streamed / min(r for r in rates if r))
     # Operands that come late.
     entered, until = first.entered, before + (last.folds - 1) * last.interval + last.entered
     late = max(0, S - until, up(S, folds) - entered)

@@ -28,7 +28,8 @@ SETTINGS = st.lists(
         "fabric.rows=8", "fabric.columns=24", "vector.lanes=8", "vector.lanes=24", "fabric.chained=false",
         "dma.channels=1", "dma.channels=3", "dma.bytes_per_cycle=3", "mover.channels=2", "mover.bytes_per_cycle=5",
         "streamer.bytes_per_cycle=24", "external.latency=7", "l1.buffer_bytes=2048",
-        "vector.initiation_interval.special=3",
+        "vector.initiation_interval.special=3", "l2.banks=3", "l2.bank_bytes_per_cycle=8",
+        "l3.tile_bytes_per_cycle=8", "control.memory_bytes=256",
     ]),
     max_size=3, unique=True,
 )  # fmt: skip

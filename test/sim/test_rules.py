@@ -1,5 +1,8 @@
 """The rules of docs/timing.md that one would not guess, each by its number there."""
 
+import re
+from dataclasses import replace
+
 import pytest
 from xdsl.dialects.builtin import f32
 
@@ -17,7 +20,7 @@ from kpu_ir.sim.program.plan import Matmul, Reduce
 from kpu_ir.sim.program.program import load_program
 from kpu_ir.sim.time.array_timing import array_time
 from kpu_ir.sim.time.durations import cost
-from kpu_ir.sim.time.model import trace_program
+from kpu_ir.sim.time.model import time_program, trace_program
 from kpu_ir.text.parsing import parse_module
 
 MACHINE = Machine.preset("ideal")  # 16 x 16, a strip of 32 KiB: 8,192 f32
@@ -143,3 +146,20 @@ def test_rule_7_a_list_of_rows_comes_to_l3_with_the_rows():
     assert counts["external.read"] == 200 * (24 * 4 + 4)
     assert counts["l3.write"] == counts["external.read"] + counts.get("l2.read", 0)
     assert counts["external.write"] == 200 * 24 * 4
+
+
+def test_a_program_that_fits_comes_once_a_call_and_each_operation_again_else():
+    """2 x 2 tiles of one product: a text of loops and operations, each an instruction."""
+    graph = Graph()
+    graph.output("y", graph.input("x", (64, 32)) @ graph.input("w", (32, 64)))
+    machine = MACHINE.with_settings({"control.instruction_bytes": 16})
+    module = lower(graph.module(), machine, Options(search="none"))["dma"]
+    program = load_program(module, machine)
+    text = re.findall(r"tile\.for|dma\.(?!program|ring|acquire)\w+", str(module))
+    assert len(text) == 8
+    once = time_program(program)
+    assert once.counts["instructions"] == 16 * len(text)
+    small = machine.with_settings({"control.memory_bytes": 16 * len(text) - 1})
+    again = time_program(replace(program, machine=small))
+    assert again.counts["instructions"] == 16 * once.operations
+    assert again.cycles > once.cycles == time_program(replace(program, machine=MACHINE)).cycles

@@ -40,6 +40,9 @@ class Drawn:
         self.tensors = [records.Tensor(i, t) for i, t in enumerate(types)]
         self.loops = 0
         body = self.block(2, [], [])
+        function = records.Function(name)
+        for step in plans.steps(body):
+            function.add(step.record)
         owned = tuple(tile.ring for tile in self.tiles)
         self.plan = plans.Plan(
             name, None, tuple(self.rings), body, types, owned, frozenset({1}), self.loops
@@ -153,6 +156,7 @@ def fetches(trips: int) -> Program:
     type = MemRefType(f32, [8, 8])
     fetch = plans.Fetch(records.Fetch(records.Tensor(0, type), (0, 0), tile), (8, 8), (), True, 256)
     body = (plans.Loop(0, 0, 1, trips, (fetch,), True),)
+    records.Function("k").add(fetch.record)
     plan = plans.Plan("k", None, (tile.ring,), body, (type,), (tile.ring,), frozenset(), 1)
     buffer, call = Buffer(0, "x", type, 256, "input", 0), Call(plan, (0,), "k")
     return Program(IDEAL, (buffer,), (plan,), (call,), (), ())

@@ -131,7 +131,7 @@ def test_energy_is_the_events_of_json_by_its_table(run: Run) -> None:
     given = (small(), "--json", "--no-values", "--search", "none")
     data = json.loads(run(*given)[1])
     events, table, found = data["events"], data["energy_table"], dict[str, float]()
-    found["external"] = table["external"] * events["external.burst"]
+    found["external"] = table["external"] * (events["external.burst"] + events["instructions"])
     found["external"] += table["activation"] * events["activations"]
     for level in ("l3", "l2", "l1"):
         found[level] = table[level] * (events[f"{level}.read"] + events[f"{level}.write"])

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from fractions import Fraction
+from math import ceil
 from typing import cast
 
 from kpu_ir.machine import Machine
@@ -35,6 +37,7 @@ from kpu_ir.sim.program.plan import (
     place,
 )
 from kpu_ir.sim.time.array_timing import Dataflow, array_time, held_back
+from kpu_ir.sim.time.banks import share
 from kpu_ir.sim.time.costs import Cost, Hold, ceil_div
 from kpu_ir.sim.time.transfers import transfer
 from kpu_ir.sim.time.vector import (
@@ -49,7 +52,7 @@ from kpu_ir.sim.time.vector import (
 )
 from kpu_ir.support.errors import KpuError
 
-__all__ = ["Cost", "cost"]
+__all__ = ["Cost", "begins_later", "cost"]
 
 
 def _streamed(step: Matmul, machine: Machine) -> tuple[int, int]:
@@ -129,8 +132,8 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
             lines = t.folds * (fabric.rows if step.dataflow == "os" else t.stream)
             vector += repeat * lines * per_row * interval
     streamed, into_array = _streamed(step, machine)
-    rates = (machine.streamer.bytes_per_cycle, machine.l2.banks * machine.l2.bank_bytes_per_cycle)
-    streaming = ceil_div(step.batch * streamed, min(rate for rate in rates if rate))
+    rates = (Fraction(machine.streamer.bytes_per_cycle), share(machine, "l2", "streamer"))
+    streaming = ceil(step.batch * streamed / min(rate for rate in rates if rate))
     late = held_back(streaming, folds, entered, last_operand)
     latency, west = occupancy + tail + late, west + late
     occupancy = max(occupancy, streaming) if fabric.chained else latency
@@ -161,12 +164,15 @@ def cost(step: Step, machine: Machine) -> Cost | None:
     """
     spent = _own(step, machine)
     later = machine.control.issue
-    if spent is None or not later:
-        return spent
+    return begins_later(spent, later) if spent and later else spent
+
+
+def begins_later(spent: Cost, cycles: int) -> Cost:
+    """The cost of an operation that its own engine spends so many cycles on before."""
     first, *others = spent.holds
-    holds = [Hold(h.engine, h.begin + later, h.end + later) for h in others]
-    own = Hold(first.engine, first.begin, first.end + later)
-    return replace(spent, holds=(own, *holds), latency=spent.latency + later)
+    holds = [Hold(h.engine, h.begin + cycles, h.end + cycles) for h in others]
+    own = Hold(first.engine, first.begin, first.end + cycles)
+    return replace(spent, holds=(own, *holds), latency=spent.latency + cycles)
 
 
 def _own(step: Step, machine: Machine) -> Cost | None:

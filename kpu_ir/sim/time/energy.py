@@ -21,12 +21,12 @@ class Energy:
 
 
 def energy(counts: Mapping[str, int], machine: Machine) -> Energy:
-    """pJ per byte read or written at each level (whole bursts of external memory) and per row
+    """pJ per byte read or written at each level (whole bursts of external memory, and instructions) and per row
     activated, per multiply-accumulate by type, per lane operation. A multiply-accumulate of the
     vector engine needs what one of the array does; of a type that the array does not multiply,
     what a lane operation does."""
     table = machine.energy
-    moved = counts.get("external.burst", 0)
+    moved = counts.get("external.burst", 0) + counts.get("instructions", 0)
     parts = {"external": table.external * moved + table.activation * counts.get("activations", 0)}
     for level in ("l3", "l2", "l1"):
         bytes = counts.get(f"{level}.read", 0) + counts.get(f"{level}.write", 0)

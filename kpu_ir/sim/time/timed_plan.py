@@ -14,6 +14,7 @@ from kpu_ir.machine import Machine
 from kpu_ir.sim.program.plan import Fetch, Loop, Matmul, Step, Vector
 from kpu_ir.sim.time.clock import Engine, Held, cost_at, engines_for
 from kpu_ir.sim.time.durations import Cost
+from kpu_ir.sim.time.instructions import fetched_again, program_bytes
 from kpu_ir.sim.time.operations import (
     NOTHING,
     Operand,
@@ -41,8 +42,11 @@ def _touched(
 
 
 def costs_of(wiring: Wiring, machine: Machine) -> list[Cost | None]:
-    """What each operation costs, with the telling of what is for another engine; None: nothing."""
+    """What each operation costs, with the telling of what is for another engine, and its instruction where
+    that comes again; None: nothing."""
     costs = [cost_at(step, machine) for step in wiring.steps]
+    if program_bytes(wiring.steps, machine) > machine.control.memory_bytes:
+        costs = [spent and fetched_again(spent, machine) for spent in costs]
     for step, spent in zip(wiring.steps, costs):
         if isinstance(step, Matmul) and spent:  # the array, or the vector engine
             wiring.producers[wiring.ring_of[step.into].index] = spent.holds[0].engine
@@ -98,7 +102,9 @@ class TimedPlan:
         self.waits = sorted({*self.waits}, key=lambda wait: wait.number)
         self.body, self.operations = self._block(wiring.body, 1)
         self.busy = {e.name: 0 for e in state.engines}
-        self.counts: dict[str, int] = {}
+        program = program_bytes(wiring.steps, machine)
+        fits = 0 < program <= machine.control.memory_bytes
+        self.counts: dict[str, int] = {"instructions": program} if fits else {}
         for spent, held, times in zip(costs, self._held, self._executed):
             for h in held:
                 self.busy[h.engine.name] += times * (h.end - h.begin)

@@ -1,7 +1,7 @@
 """How long a transfer takes: what it waits for besides its bytes, on engines of equal channels.
 
-    external memory and L3      set-up + max(external memory, runs, requests in flight), stretched by refreshes
-    L3 and L2                   set-up + max(words, runs, transposition), then the memories' latencies
+    external memory and L3      set-up + max(external memory, runs, requests in flight, stretched by refreshes; banks)
+    L3 and L2                   set-up + max(words, runs, transposition, banks), then the memories' latencies
 
 A machine that is spared these costs is left with ``ceil(bytes / (channels x bytes per cycle))``.
 """
@@ -15,6 +15,7 @@ from kpu_ir.machine import Machine
 from kpu_ir.machine.parts import External
 from kpu_ir.nest.records import Affine
 from kpu_ir.sim.program.plan import Fetch, Move, Put, Write, carrier, place
+from kpu_ir.sim.time.banks import share
 from kpu_ir.sim.time.costs import Cost, Hold, ceil_div
 from kpu_ir.sim.time.external import load
 from kpu_ir.sim.time.runs import Runs, runs_of
@@ -89,6 +90,8 @@ def _fetched(step: Transfer, machine: Machine) -> Cost:
         if isinstance(busy, int):
             busy = Fraction(size, channels * dma.bytes_per_cycle)
         busy = busy * memory.refresh_interval / left
+    if served := share(machine, "l3", "dma"):
+        busy = max(busy, size * dma.channels / (served * channels))
     cycles = dma.setup + max(1, ceil(busy))
     source, target = ("external", "l3") if reads else ("l3", "external")
     counts = {f"{source}.read": size, f"{target}.write": size, "external.burst": moved}
@@ -118,10 +121,9 @@ def _moved(step: Transfer, machine: Machine) -> Cost:
     if mover.transpose_elements and isinstance(step, Move) and _transposes(step):
         elements = Fraction(8 * size, step.record.source.ring.bits)
         busy = max(busy, elements / (channels * mover.transpose_elements))
-    for memory in (machine.l3.tiles * machine.l3.tile_bytes_per_cycle,
-                   machine.l2.banks * machine.l2.bank_bytes_per_cycle):  # fmt: skip
-        if memory:
-            busy = max(busy, Fraction(size, memory))
+    for level in ("l3", "l2"):
+        if served := share(machine, level, "mover"):
+            busy = max(busy, size * mover.channels / (served * channels))
     cycles = mover.setup + max(1, ceil(busy))
     source, target = ("l3", "l2") if inward else ("l2", "l3")
     counts = {f"{source}.read": size, f"{target}.write": size}

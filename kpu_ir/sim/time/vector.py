@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
 
 from xdsl.dialects import arith
 from xdsl.ir import Block, SSAValue
@@ -18,6 +20,7 @@ from kpu_ir.machine import Machine
 from kpu_ir.scalar.ops import PRICES
 from kpu_ir.scalar.requantize import priced, requantizations
 from kpu_ir.sim.program.plan import Map, Matmul, Reduce, Rowwise, Windowed, element_bytes, product
+from kpu_ir.sim.time.banks import share
 from kpu_ir.sim.time.costs import Cost, Hold, ceil_div
 from kpu_ir.support.types import multiplied_as
 
@@ -67,10 +70,9 @@ def _on_tiles(
     machine: Machine, read: int, written: int, work: int, depth: int, operations: dict[str, int]
 ) -> Cost:
     """An operation of ``work`` cycles, on tiles in L2, of which so many bytes are read and written."""
-    banks = machine.l2.banks * machine.l2.bank_bytes_per_cycle
-    for rate in (machine.vector.bytes_per_cycle, banks):
+    for rate in (machine.vector.bytes_per_cycle, share(machine, "l2", "vector")):
         if rate:
-            work = max(work, ceil_div(read + written, rate))
+            work = max(work, ceil((read + written) / Fraction(rate)))
     cycles = machine.vector.issue + work
     counts = {"l2.read": read, "l2.write": written, **operations}
     latency = cycles + depth + 2 * machine.l2.latency

@@ -1,0 +1,40 @@
+"""The banks of a memory on chip: what of their bandwidth an engine gets.
+
+Addresses are interleaved over all banks of a level, each of which serves one access a cycle. Where its
+engines together ask for more than the banks serve, their turns are dealt out by a fixed table, in proportion
+to what each takes at most (time-division arbitration). So each is served in its own program order, whatever
+the others do: an operation's duration stays a constant, and time max-plus.
+
+A bank that served the accesses of *all* engines in program order would be max-plus too, but no hardware: a
+prefetch would wait for what stands before it on other engines, and run ahead of nothing.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal
+
+from kpu_ir.machine import Machine
+
+User = Literal["dma", "mover", "streamer", "vector"]
+
+PORTS = 3 * 4
+"""Bytes that a lane moves a cycle at most, where its ports have no limit: two operands and a result."""
+
+
+def share(machine: Machine, level: Literal["l3", "l2"], user: User) -> Fraction | None:
+    """Bytes a cycle of the banks of ``level`` that an engine (all its channels together) gets; None
+    where banks have no limit."""
+    l3, l2 = machine.l3, machine.l2
+    served = (
+        l3.tiles * l3.tile_bytes_per_cycle if level == "l3" else l2.banks * l2.bank_bytes_per_cycle
+    )
+    if not served:
+        return None
+    asked: dict[User, int] = {"mover": machine.bandwidth["mover"]}
+    if level == "l3":
+        asked["dma"] = machine.bandwidth["dma"]
+    else:
+        asked["streamer"] = machine.bandwidth["streamer"]
+        asked["vector"] = machine.vector.bytes_per_cycle or PORTS * machine.vector.lanes
+    return Fraction(served * asked[user], sum(asked.values()))
