@@ -34,7 +34,8 @@ class PowerTrace:
 
 
 def power_trace(program: Program, windows: int = WINDOWS) -> PowerTrace:
-    """Step a program and tell its power window by window."""
+    """Step a program and tell its power window by window. What belongs to no operation (a kernel's
+    program) is spread evenly over the run."""
     machine = program.machine
     spans: list[tuple[int, int, float]] = []
     known: dict[int, float] = {}
@@ -48,9 +49,11 @@ def power_trace(program: Program, windows: int = WINDOWS) -> PowerTrace:
 
     replay = Replay(program, see)
     costs = replay.model.operations
-    cycles = max(1, replay.run().cycles)
+    timing = replay.run()
+    cycles = max(1, timing.cycles)
+    rest = energy(timing.counts, machine).total - sum(joules for *_, joules in spans)
     edges = np.linspace(0.0, cycles, windows + 1)
-    spent = np.zeros(windows)
+    spent = np.full(windows, rest / windows)
     for begin, end, joules in spans:
         end = max(end, begin + 1)
         first = min(windows - 1, int(begin * windows / cycles))

@@ -21,8 +21,8 @@ class Cost:
     ``holds``: engines, the first is the one that it runs on; its sources are free when that one is.
     ``latency``: until its result is there. ``counts``: bytes by level and direction,
     ``external.burst`` (bytes that external memory moved), ``activations`` (of its rows),
-    ``instructions`` (bytes of a program), ``macs.<type>`` of the array, ``vector_macs.<type>`` of the vector engine, ``lane_ops`` and
-    ``lane_ops.<class>``; energy is charged to these.
+    ``instructions`` (bytes of a program), ``macs.<type>`` of the array, ``vector_macs.<type>`` of
+    the vector engine, ``lane_ops`` and ``lane_ops.<class>``; energy is charged to these.
     """
 
     holds: tuple[Hold, ...]
