@@ -146,7 +146,7 @@ def place_for(branches: Sequence[Sequence[Operation]]) -> InsertPoint | None:
     them. Constants that come too late are moved to the front."""
     block = branches[0][0].parent_block()
     assert block is not None
-    inside = {one for branch in branches for one in branch}
+    inside = [one for branch in branches for one in branch]
     first = block.first_op
     assert first is not None
     for one in inside:
