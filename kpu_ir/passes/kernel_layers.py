@@ -6,7 +6,7 @@ compiling begins with ``kernel-inline``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -18,8 +18,9 @@ from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from kpu_ir.dialects import kernel
-from kpu_ir.passes.kernel_outline import captured, function, outlined
+from kpu_ir.passes.kernel_outline import captured, function
 from kpu_ir.text.calls import check_calls, check_size
+from kpu_ir.text.structure import structure
 
 LAYER = "kernel.layer"
 """The attribute of a function that holds a layer."""
@@ -134,12 +135,12 @@ class KernelLayersPass(ModulePass):
     def once(self, module: ModuleOp, main: FuncOp, name: str) -> bool:
         """Write the layer that saves most as function ``name``; whether there is one."""
         ops = [op for op in main.body.block.ops if not isinstance(op, kernel.ConstantOp)][:-1]
-        numbers: dict[str, int] = {}
+        numbers: dict[Hashable, int] = {}
         # A call is short already, and equal to nothing.
-        texts = [
-            f"{i}" if isinstance(o, CallOp) else str(outlined(o, "k")[0]) for i, o in enumerate(ops)
-        ]
-        tokens = [numbers.setdefault(text, len(numbers)) for text in texts]
+        found = (
+            i if isinstance(o, CallOp) else structure([o], captured(o)) for i, o in enumerate(ops)
+        )
+        tokens = [numbers.setdefault(one, len(numbers)) for one in found]
         for runs in islice(repeated(tokens), TRIED):
             parts = [
                 ops[at : at + runs.length]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from xdsl.builder import Builder
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, StringAttr, UnknownLoc
+from xdsl.dialects.builtin import ModuleOp, UnknownLoc
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from kpu_ir.dialects import kernel
+from kpu_ir.text.structure import structure
 
 FREE = (kernel.ConstantOp, kernel.ReshapeOp)
 """What stays in ``@main``: data, and other shapes of it."""
@@ -30,12 +31,11 @@ def kernel_name(op: Operation) -> str:
 def captured(op: Operation) -> list[SSAValue]:
     """The values from outside that an operation uses, each once, in order of use."""
     found: dict[SSAValue, None] = {}
-    inside = {result for inner in op.walk() for result in inner.results}
-    inside |= {a for inner in op.walk() for r in inner.regions for b in r.blocks for a in b.args}
+    inside: set[SSAValue] = set()
     for inner in op.walk():
-        for value in inner.operands:
-            if value not in inside:
-                found[value] = None
+        found.update((value, None) for value in inner.operands if value not in inside)
+        inside.update(inner.results)
+        inside.update(a for region in inner.regions for b in region.blocks for a in b.args)
     return list(found)
 
 
@@ -63,14 +63,13 @@ def function(
     return FuncOp(name, types, Region(block), visibility="private")
 
 
-def outlined(op: Operation, name: str) -> tuple[FuncOp, list[SSAValue]]:
-    """A private function that does ``op``, and what to call it with. Names of values are left
-    out."""
-    arguments = captured(op)
+def outlined(op: Operation, name: str, arguments: Sequence[SSAValue]) -> FuncOp:
+    """A private function that does ``op`` on ``arguments``, all that it uses from outside. Names of
+    values are left out."""
     if isinstance(op, kernel.FusedOp):
         *inner, last = op.body.block.ops
-        return function(name, inner, arguments, last.operands), arguments
-    return function(name, [op], arguments, op.results), arguments
+        return function(name, inner, arguments, last.operands)
+    return function(name, [op], arguments, op.results)
 
 
 def name_sources(func: FuncOp) -> None:
@@ -109,7 +108,7 @@ class KernelOutlinePass(ModulePass):
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Outline the kernels of ``@main``."""
-        known: dict[str, str] = {}
+        known: dict[Hashable, str] = {}
         counts: dict[str, int] = {}
         taken = {f.sym_name.data for f in op.ops if isinstance(f, FuncOp)}
         end = Builder(InsertPoint.at_end(op.body.block))
@@ -120,18 +119,17 @@ class KernelOutlinePass(ModulePass):
             for one in list(func.body.block.ops):
                 if not isinstance(one, kernel.KernelOperation) or isinstance(one, FREE):
                     continue
-                stem = kernel_name(one)
-                function, arguments = outlined(one, stem)
-                text = str(function)
-                if text not in known:
+                arguments = captured(one)
+                key = structure([one], arguments)
+                if key not in known:
+                    stem = kernel_name(one)
                     number = counts.get(stem, 0)
                     while f"{stem}_{number}" in taken:
                         number += 1
                     counts[stem] = number + 1
-                    known[text] = f"{stem}_{number}"
-                    function.sym_name = StringAttr(known[text])
-                    end.insert(function)
-                call = CallOp(known[text], arguments, [r.type for r in one.results])
+                    known[key] = f"{stem}_{number}"
+                    end.insert(outlined(one, known[key], arguments))
+                call = CallOp(known[key], arguments, [r.type for r in one.results])
                 call.location = one.location
                 call.attributes.update(one.attributes)
                 names = [r.name_hint for r in one.results]

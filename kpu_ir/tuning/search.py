@@ -25,7 +25,7 @@ from kpu_ir.tuning.budget import divided
 from kpu_ir.tuning.cache import Cache, cache_path
 from kpu_ir.tuning.moves import Moves
 from kpu_ir.tuning.objective import Effort, Objective
-from kpu_ir.tuning.score import digest_of, score, time_schedule
+from kpu_ir.tuning.score import digest_of, score, space_of, time_schedule
 from kpu_ir.tuning.session import current, session
 
 BUDGET: dict[str, int] = {"quick": 72, "full": 1500}
@@ -139,7 +139,7 @@ class Search:
 
     def _search(self, func: FuncOp, strategy: TilingStrategy) -> Schedule:
         room = l3_bytes(func, self.machine)
-        space = strategy.candidates(narrowed(self.machine, room))
+        space = space_of(func, strategy, self.machine)
         default = strategy.default(narrowed(self.machine, room), space)
         moves = Moves.of(space)
         if self.objective in ("bytes", "energy"):

@@ -4,7 +4,7 @@ of kernels, so that nothing is asked twice."""
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from xdsl.dialects.func import FuncOp
 
 from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.lowering.space import Space
 from kpu_ir.machine import Machine
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.support.errors import KpuError
@@ -26,8 +27,9 @@ class Session:
     progress, and what was decided by simulating both ways.
 
     ``total``: cycles that the array works on the whole program, 0 where that is not known.
-    ``digests`` of functions, ``models`` and ``bounds`` of cycles by digest, ``wholes``: what modules
-    take. A kernel's function is not changed while it is looked at.
+    ``digests`` of functions, and of those that are ``equal``; ``models`` and ``bounds`` of cycles by
+    digest; ``spaces`` of the latest kernels; ``wholes``: what modules take. A kernel's
+    function is not changed while it is looked at.
     """
 
     cache: Cache
@@ -39,6 +41,12 @@ class Session:
     )
     digests: dict[int, tuple[FuncOp, Machine, str]] = field(
         default_factory=dict[int, tuple[FuncOp, Machine, str]]
+    )
+    equal: dict[Hashable, tuple[FuncOp, Machine, str]] = field(
+        default_factory=dict[Hashable, tuple[FuncOp, Machine, str]]
+    )
+    spaces: dict[Hashable, tuple[Machine, Space]] = field(
+        default_factory=dict[Hashable, tuple[Machine, Space]]
     )
     models: dict[str, KernelModel] = field(default_factory=dict[str, KernelModel])
     bounds: dict[str, int] = field(default_factory=dict[str, int])

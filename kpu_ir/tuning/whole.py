@@ -30,7 +30,7 @@ from kpu_ir.tuning.choose import SearchEffort, chooser, kernels_of, look_ahead, 
 from kpu_ir.tuning.kernels import KernelModel
 from kpu_ir.tuning.objective import Objective
 from kpu_ir.tuning.pinning import pin
-from kpu_ir.tuning.score import digest_of
+from kpu_ir.tuning.score import digest_of, space_of
 from kpu_ir.tuning.session import session
 
 Mode = Literal["none", "epilogue"]
@@ -167,7 +167,7 @@ def bound(func: FuncOp, machine: Machine) -> int:
     with session(disk=False) as here:
         digest = digest_of(func, machine)
         if digest not in here.bounds:
-            space = recognise(func).candidates(machine)
+            space = space_of(func, recognise(func), machine)
             here.bounds[digest] = int(space.cycles.min()) if len(space) else 0
         return here.bounds[digest]
 

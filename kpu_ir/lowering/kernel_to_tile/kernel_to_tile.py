@@ -219,13 +219,13 @@ class KernelToTilePass(ModulePass):
         given = {name: v for name in FIELDS if (v := getattr(self, name)) is not None}
 
         def choose(func: FuncOp, strategy: TilingStrategy) -> Schedule:
-            schedule = schedule_of(func, strategy, machine)
-            if isinstance(strategy, Contraction) and given:
-                where = f"@{func.sym_name.data}"
-                asked = replace(Schedule(), **given)
-                asked.check(where)
-                check_honoured(asked, strategy, schedule, where)
-                schedule = replace(schedule, **given)
-            return schedule
+            usual = schedule_of(func, strategy, machine)
+            if not (isinstance(strategy, Contraction) and given):
+                return usual
+            where = f"@{func.sym_name.data}"
+            asked = replace(Schedule(), **given)
+            asked.check(where)
+            check_honoured(asked, strategy, lambda: usual, where)
+            return replace(usual, **given)
 
         lower_module(op, choose)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from xdsl.dialects.builtin import (
     MemRefType,
@@ -81,13 +82,16 @@ def recognise(func: FuncOp) -> TilingStrategy:
 def schedule_of(func: FuncOp, strategy: TilingStrategy, machine: Machine) -> Schedule:
     """The schedule that a function carries, or the default one."""
     attr = func.attributes.get(ATTRIBUTE)
-    default = strategy.default(narrowed(machine, l3_bytes(func, machine)))
+
+    def default() -> Schedule:
+        return strategy.default(narrowed(machine, l3_bytes(func, machine)))
+
     if attr is None:
-        return default
+        return default()
     where = f"@{func.sym_name.data}"
     given = Schedule.from_attr(attr, where)
     check_honoured(given, strategy, default, where)
-    return given if given.tile else replace(given, tile=default.tile)
+    return given if given.tile else replace(given, tile=default().tile)
 
 
 HONOURED = {
@@ -101,18 +105,29 @@ HONOURED = {
 }
 """What a tiling strategy reads of a schedule, beside its tile and what ``tile-to-dma`` reads."""
 
+EXTENTS = {
+    "attention": 2,
+    "back-to-back": 5,
+    "horizontal": 3,
+    "contraction": 3,
+    "convolution": 4,
+    "pooling": 3,
+}
+"""How many extents a tile has, where that does not depend on the kernel."""
+
 
 def check_honoured(
-    given: Schedule, strategy: TilingStrategy, default: Schedule, where: str
+    given: Schedule, strategy: TilingStrategy, default: Callable[[], Schedule], where: str
 ) -> None:
-    """Refuse what a schedule says that its kernel has no use for."""
+    """Refuse what a schedule says that its kernel has no use for, unless its ``default`` says so."""
     plain, known = Schedule(), HONOURED.get(strategy.kind, ())
     idle = [
         name
         for name in DECIDED_AT_TILE
-        if name not in ("tile", *known)
-        and getattr(given, name) not in (getattr(plain, name), getattr(default, name))
+        if name not in ("tile", *known) and getattr(given, name) != getattr(plain, name)
     ]
+    usual = default() if idle else plain
+    idle = [name for name in idle if getattr(given, name) != getattr(usual, name)]
     if idle:
         raise KpuError(
             f"{ATTRIBUTE}: {', '.join(idle)} says nothing to a kernel of this kind "
@@ -120,10 +135,12 @@ def check_honoured(
             where,
             f"it has {', '.join(('tile', *known, *OPEN_AT_TILE))}",
         )
-    if given.tile and default.tile and len(given.tile) != len(default.tile):
+    count = EXTENTS.get(strategy.kind) or len(default().tile)
+    if given.tile and count and len(given.tile) != count:
+        usual = default()
         raise KpuError(
             f"{ATTRIBUTE}: tile has {len(given.tile)} extents, this kernel's has "
-            f"{len(default.tile)}, as {list(default.tile)}",
+            f"{count}, as {list(usual.tile)}",
             where,
         )
 
@@ -149,6 +166,11 @@ def tiled(
 
 def memref(shape: Sequence[int], element: Attribute, pinned: bool = False) -> MemRefType:
     """Memory for a tensor, external or in L3."""
+    return _memref(tuple(shape), element, pinned)
+
+
+@lru_cache(1 << 12)
+def _memref(shape: tuple[int, ...], element: Attribute, pinned: bool) -> MemRefType:
     return MemRefType(element, shape, memory_space=tile.PINNED if pinned else NoneAttr())
 
 
