@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kpu_ir.runtime.graphs import Graph, GraphBuilder
     from kpu_ir.runtime.launching import free, launch, malloc, memcpy, memset
     from kpu_ir.runtime.loaded import Kernel, LoadedProgram
+    from kpu_ir.runtime.session import IOBinding, NodeArg, Session
     from kpu_ir.runtime.stream import Event, Race, Stream
 
 _HOMES = {
@@ -30,12 +31,15 @@ _HOMES = {
     "Graph": "graphs",
     "GraphBuilder": "graphs",
     "HostBuffer": "buffers",
+    "IOBinding": "session",
     "Kernel": "loaded",
     "LoadedProgram": "loaded",
     "MemoryResource": "device",
+    "NodeArg": "session",
     "OutOfMemory": "allocator",
     "Overrun": "allocation",
     "Race": "stream",
+    "Session": "session",
     "Stream": "stream",
     "UseAfterFree": "allocation",
     "View": "buffers",
@@ -53,12 +57,15 @@ __all__ = [
     "Graph",
     "GraphBuilder",
     "HostBuffer",
+    "IOBinding",
     "Kernel",
     "LoadedProgram",
     "MemoryResource",
+    "NodeArg",
     "OutOfMemory",
     "Overrun",
     "Race",
+    "Session",
     "Stream",
     "UseAfterFree",
     "View",

@@ -86,6 +86,17 @@ class View(Region):
         """Set every element (every byte, where it has no type) to ``value``."""
         fill(self, value, stream)
 
+    def close(self, *, stream: AnyStream) -> None:
+        """Give its whole allocation back in the order of ``stream``: to that at once, to others once they come
+        after it.
+
+        Raises ``UseAfterFree`` where it was given back, ``Race`` where somebody uses it meanwhile.
+        """
+        allocation = self.allocation
+        if allocation.freed:
+            raise UseAfterFree(f"freed twice: {allocation}, and freed at {allocation.freed}")
+        stream.free(allocation)
+
     def _seen(self) -> Array:
         """The elements as the host sees them. Raises ``KpuError`` while an operation on them runs that
         the host has not waited for."""
@@ -124,16 +135,6 @@ class Buffer(View):
     def __init__(self, allocation: Allocation) -> None:
         """All of ``allocation``."""
         super().__init__(allocation, 0, allocation.size)
-
-    def close(self, *, stream: AnyStream) -> None:
-        """Give it back in the order of ``stream``: to that at once, to others once they come after it.
-
-        Raises ``UseAfterFree`` where it was given back, ``Race`` where somebody uses it meanwhile.
-        """
-        allocation = self.allocation
-        if allocation.freed:
-            raise UseAfterFree(f"freed twice: {allocation}, and freed at {allocation.freed}")
-        stream.free(allocation)
 
 
 @for_people

@@ -123,7 +123,8 @@ def words(kind: Any) -> str:
 
 def _is_collection(kind: Any) -> bool:
     origin = get_origin(kind)
-    return isinstance(origin, type) and issubclass(origin, Collection) and origin is not tuple
+    collects = isinstance(origin, type) and issubclass(origin, Collection)
+    return collects and origin is not tuple and not issubclass(origin, Mapping)
 
 
 def fits(value: Any, kind: Any) -> bool:

@@ -1,0 +1,34 @@
+"""Decoders that generate on the device: onnxruntime's tokens, caches that never leave it."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from draws import MANY
+
+pytest.importorskip("onnxruntime")
+onnx = pytest.importorskip("onnx")
+sys.path.append(str(Path(__file__).parents[2] / "examples"))
+import decode  # noqa: E402
+
+TOKENS = 64 if MANY else 8
+
+
+CASES = [(True, 1, 64), (False, 4, TOKENS), *([(False, 1, TOKENS)] if MANY else [])]
+
+
+@pytest.mark.parametrize(("llama", "batch", "tokens"), CASES)
+def test_tokens_are_onnxruntimes_and_the_cache_stays(llama, batch, tokens, tmp_path):
+    layers = 2 if MANY else 1
+    config = decode.Decoder(llama, batch, tokens, layers=layers, groups=2 if llama else 4)
+    model, start = decode.step_model(config), np.arange(batch) + 1
+    onnx.save(model, tmp_path / "step.onnx")
+    found = decode.on_device(str(tmp_path / "step.onnx"), config, start)
+    expected = decode.by_onnxruntime(model, config, start)
+    assert (found.tokens == expected).all()
+    assert len(set(expected[:, 0].tolist())) > tokens // 4
+    assert found.cache_bytes == 2 * layers * tokens * 4 * np.prod(config.row)
+    assert (found.to_device, found.to_host) == (8 * batch, 8 * batch * tokens)
+    assert found.tokens_per_second == batch * tokens / (found.cycles / 2e9)
+    assert found.joules_per_token > 0
