@@ -33,5 +33,16 @@ def test_every_public_call_has_an_example():
     assert not missing
 
 
-HIDDEN = {"check", "known", "submit", "free", "take", "unload", "workspace", "request", "branch", "captures"}
+HIDDEN = {
+    "check",
+    "known",
+    "submit",
+    "free",
+    "take",
+    "unload",
+    "workspace",
+    "request",
+    "branch",
+    "captures",
+}
 """What parts of the runtime ask of each other."""
