@@ -15,6 +15,7 @@ from kpu_ir.lowering.space import (
     FLOWS,
     L2,
     L3,
+    LAYOUTS,
     NONE,
     Column,
     Space,
@@ -36,7 +37,7 @@ class Problem:
     is in one. ``drain``: cycles in which the vector engine takes one row of results through the epilogue;
     ``add``: through the addition of a partial sum. ``sum_size``: of partial sums that have tiles of
     their own, 0 where they stand in those of the results. ``transposed``: whether the operands are
-    stored the other way round.
+    stored the other way round. ``packable``: whether the right one may be stored in panels.
     """
 
     batch: int
@@ -52,6 +53,7 @@ class Problem:
     shared: int = 1
     sum_size: int = 0
     transposed: tuple[bool, bool] = (False, False)
+    packable: bool = False
 
     @property
     def kind(self) -> type[np.int64] | type[np.float64]:
@@ -161,8 +163,11 @@ class _Rows:
     depths: Depths
     unroll: Any = 1
 
-    def space(self, p: Problem, flows: Sequence[str], machine: Machine) -> list[Space]:
-        """They with their bounds, in each of several dataflows."""
+    def space(
+        self, p: Problem, flows: Sequence[str], machine: Machine, packed: bool = False
+    ) -> list[Space]:
+        """They with their bounds, in each of several dataflows; with weights that are ``packed`` in
+        panels."""
         tm, tn, tk = self.tile
         outer_m = self.outer_n == 0
         over_m, over_n, cut = ceildiv(p.m, tm), ceildiv(p.n, tn * self.unroll), tk < p.k
@@ -188,7 +193,7 @@ class _Rows:
         wait = p.batch * over_m * ceildiv(p.n, tn) * (result // narrow + 2 * rows + columns)
         ends = ends + np.where(alone, wait, 0) + self._warm_up(p, machine)
         again = np.where(self.lhs, 1, lhs_again), np.where(self.rhs, 1, rhs_again)
-        busy = np.maximum(least, self._memory(p, machine, *again))
+        busy = np.maximum(least, self._memory(p, machine, *again, packed))
         steps = p.batch * over_m * ceildiv(p.n, tn) * ceildiv(p.k, tk) * machine.control.issue
         found: list[Space] = []
         for flow in flows:
@@ -204,18 +209,20 @@ class _Rows:
             )  # fmt: skip
         return found
 
-    def _memory(self, p: Problem, machine: Machine, lhs_again: Any, rhs_again: Any) -> Any:
+    def _memory(
+        self, p: Problem, machine: Machine, lhs_again: Any, rhs_again: Any, packed: bool
+    ) -> Any:
         """About how long external memory is busy, with the runs and the descriptors of each tile."""
         tm, tn, tk = (np.minimum(t, n) for t, n in zip(self.tile, (p.m, p.n // p.shared, p.k)))
         wide, begin = machine.bandwidth["dma"], machine.dma.setup + machine.control.issue
         total: Any = ceildiv(p.extra_bytes, wide)
-        for rows, row, columns, column, size, again, turned in (
-            (p.m, tm, p.k, tk, p.size, lhs_again, p.transposed[0]),
-            (p.k, tk, p.n, tn, p.size, rhs_again, p.transposed[1]),
-            (p.m, tm, p.n, tn, p.out_size, 1, False),
+        for rows, row, columns, column, size, again, turned, together in (
+            (p.m, tm, p.k, tk, p.size, lhs_again, p.transposed[0], False),
+            (p.k, tk, p.n, tn, p.size, rhs_again, p.transposed[1], packed),
+            (p.m, tm, p.n, tn, p.out_size, 1, False, False),
         ):
             outer, inner, whole = (column, row, rows) if turned else (row, column, columns)
-            run = np.where(inner == whole, outer * inner, inner) * size
+            run = np.where((inner == whole) | together, outer * inner, inner) * size
             moved = p.batch * rows * columns * size * again
             tiles = p.batch * ceildiv(rows, row) * ceildiv(columns, column) * again
             total = total + moved * stretch(machine, run) / wide + tiles * begin
@@ -253,7 +260,35 @@ def product_space(p: Problem, machine: Machine, flows: Sequence[str] = FLOWS) ->
         parts.append(by_flow[flow])
         if flow == "os" and p.shared == 1:
             parts += _unrolled(p, machine).space(p, ("os",), machine)
-    return Space.joined(parts)
+    space = Space.joined(parts)
+    return _with_packed(p, space, machine) if p.packable else space
+
+
+PACKED = 0.99
+"""Weights are packed where that promises to take less than this share of the time."""
+
+
+def _with_packed(p: Problem, space: Space, machine: Machine) -> Space:
+    """The same schedules with packed weights as well, where these promise to pay."""
+    tm, tn, tk = space.tile
+    rows, columns, height, width = (p.n, p.k, tn, tk) if p.transposed[1] else (p.k, p.n, tk, tn)
+    sound = (width < columns) & (columns % width == 0) & (rows % width == 0) & (rows % height == 0)
+    may = np.flatnonzero(sound)
+    some, names = space.at(may), ("depth", "l3_depth", "out_depth", "defer")
+    schedules = _Rows(
+        Tiles(tm, tn, tk).at(may), some.field("order"), some.field("lhs"), some.field("rhs"),
+        Depths(*(some.field(name) for name in names)), some.field("unroll_n"),
+    )  # fmt: skip
+    parts: list[Space] = []
+    for number, flow in enumerate(FLOWS):
+        (packed,) = schedules.space(p, (flow,), machine, packed=True)
+        better = (some.field("dataflow") == number) & (packed.guess < PACKED * some.guess)
+        parts.append(packed.at(better))
+    if not any(len(part) for part in parts):
+        return space
+    for part, layout in ((space, ""), *((part, "packed") for part in parts)):
+        part.columns["layout"] = np.full(len(part), LAYOUTS.index(layout))
+    return Space.joined([space, *parts])
 
 
 def _placed(p: Problem, machine: Machine, side: int, flows: Sequence[str]) -> _Rows:

@@ -19,6 +19,7 @@ from xdsl.dialects.builtin import (
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Operation
 
+from kpu_ir.dialects.kernel.core import WEIGHTS
 from kpu_ir.machine import Machine
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.lines import allowed
@@ -52,6 +53,16 @@ def pinned_of(func: Operation) -> tuple[int, ...]:
     if not isinstance(attr, DenseArrayBase):
         raise KpuError(f"{PINNED} is array<i64: positions>, got {attr}", place_of(func))
     return tuple(int(n) for n in attr.iter_values())
+
+
+def weights_of(func: Operation) -> tuple[int, ...]:
+    """The arguments of a kernel's function that are constants of its own, and stand in external
+    memory."""
+    attr = func.attributes.get(WEIGHTS)
+    if not isinstance(attr, DenseArrayBase):
+        return ()
+    pinned = pinned_of(func)
+    return tuple(n for n in map(int, attr.iter_values()) if n not in pinned)
 
 
 def l3_bytes(func: Operation, machine: Machine) -> int:
@@ -89,7 +100,8 @@ class Schedule:
     ``online``, once for two that need each other (the largest and the sum of a softmax, mean and
     variance of a norm). ``layout``: how a tile stands on chip: as in its tensor, or ``transposed``, with
     what is reduced outermost, so that lanes combine side by side; or ``packed``: copied by whole rows,
-    what memory would access in short runs being picked out or put together on chip.
+    what memory would access in short runs being picked out or put together on chip; of a product,
+    with weights that are stored in panels as wide as a tile.
     """
 
     tile: tuple[int, ...] = ()

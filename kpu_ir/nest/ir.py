@@ -59,7 +59,8 @@ class _Reader:
         self.rings: dict[str, Ring] = {}
         for position, arg in enumerate(func.body.block.args):
             type = SSAValue.get(arg, type=MemRefType).type
-            self.values[arg] = Tensor(position, type, arg.name_hint)
+            panel = panels_of(func).get(position, 0)
+            self.values[arg] = Tensor(position, type, arg.name_hint, panel)
             self.function.tensors.append(self.get(Tensor, arg))
         self.block(func.body.block)
 
@@ -245,6 +246,32 @@ def _padding(op: tile.LoadOp | dma.FetchOp, rank: int) -> tuple[Shape | None, Sh
     if op.low is None and op.high is None:
         return None, None
     return tile.padding_of(op.low, rank), tile.padding_of(op.high, rank)
+
+
+PANELS = "kpu.panels"
+"""The attribute of a ``tile`` or ``dma`` function that says which matrices it reads stand in panels one
+behind the other: pairs of a parameter and of the rows of each panel."""
+
+
+def panels_of(func: FuncOp) -> dict[int, int]:
+    """The rows of a panel, by parameter. Raises ``KpuError`` where they are not rows of it."""
+    attr = func.attributes.get(PANELS)
+    if attr is None:
+        return {}
+    numbers = integers(attr) if isinstance(attr, DenseArrayBase) else ()
+    args = func.body.block.args
+    found = dict(zip(numbers[::2], numbers[1::2]))
+    for n, rows in found.items():
+        shape = SSAValue.get(args[n], type=MemRefType).type.get_shape() if n < len(args) else ()
+        if len(shape) != 2 or rows < 1 or shape[0] % rows:
+            found = {}
+            break
+    if not found or len(numbers) % 2:
+        raise KpuError(
+            f"{PANELS} is array<i64: parameter, rows of each of its panels, ...>, got {attr}",
+            place_of(func),
+        )
+    return found
 
 
 def write_function(

@@ -95,11 +95,16 @@ def offset_of(index: int | Index) -> Affine:
 
 @dataclass(slots=True, eq=False)
 class Tensor:
-    """A parameter of a function: a tensor in external memory, or in L3 where it is pinned."""
+    """A parameter of a function: a tensor in external memory, or in L3 where it is pinned.
+
+    ``panel``: of a matrix that stands in panels one behind the other, the rows that each has; 0 for
+    any other tensor.
+    """
 
     position: int
     type: MemRefType
     name: str | None = None
+    panel: int = 0
     shape: Shape = field(init=False)
     bits: int = field(init=False)
     pinned: bool = field(init=False)

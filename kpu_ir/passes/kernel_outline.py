@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from xdsl.builder import Builder
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp, UnknownLoc
+from xdsl.dialects.builtin import DenseArrayBase, ModuleOp, UnknownLoc, i64
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from kpu_ir.dialects import kernel
+from kpu_ir.dialects.kernel.core import WEIGHTS
 from kpu_ir.text.structure import structure
 
 FREE = (kernel.ConstantOp, kernel.ReshapeOp)
@@ -79,6 +80,33 @@ def name_sources(func: FuncOp) -> None:
             op.source.name_hint = op.result.name_hint
 
 
+def mark_weights(module: ModuleOp) -> None:
+    """Say of each kernel's function which of its arguments are weights of nobody else
+    (``kpu.weights``)."""
+    calls: dict[str, list[CallOp]] = {}
+    funcs = [func for func in module.ops if isinstance(func, FuncOp) and not func.is_declaration]
+    for op in (op for func in funcs for op in func.body.block.ops):
+        if isinstance(op, CallOp):
+            calls.setdefault(op.callee.root_reference.data, []).append(op)
+    for func in funcs:
+        if func.sym_name.data not in calls:
+            continue
+        mine = calls[func.sym_name.data]
+        found = [n for n in range(len(mine[0].arguments)) if all(_weight(c, n) for c in mine)]
+        if found:
+            func.attributes[WEIGHTS] = DenseArrayBase.from_list(i64, found)
+
+
+def _weight(call: CallOp, position: int) -> bool:
+    value = call.arguments[position]
+    return isinstance(value.owner, kernel.ConstantOp) and all(
+        isinstance(use.operation, CallOp)
+        and use.operation.callee == call.callee
+        and use.index == position
+        for use in value.uses
+    )
+
+
 @dataclass(frozen=True)
 class KernelOutlinePass(ModulePass):
     """Outline every kernel of ``@main``. Twelve equal layers share one function for each of their
@@ -136,3 +164,4 @@ class KernelOutlinePass(ModulePass):
                 Rewriter.replace_op(one, call)
                 for name, new in zip(names, call.results):
                     new.name_hint = name
+        mark_weights(op)

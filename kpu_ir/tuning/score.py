@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from xdsl.dialects.func import FuncOp
 
+from kpu_ir.dialects.kernel.core import WEIGHTS
 from kpu_ir.lowering.kernel_to_tile import TilingStrategy
 from kpu_ir.lowering.schedule import L3_BYTES, PINNED, Schedule, l3_bytes, narrowed
 from kpu_ir.lowering.space import Space
@@ -59,7 +60,7 @@ def digest_of(func: FuncOp, machine: Machine) -> str:
 
 def _digest(func: FuncOp, machine: Machine) -> str:
     parts = [str(func.function_type), *(str(op) for op in func.body.block.ops)]
-    parts += [str(func.attributes.get(name)) for name in (PINNED, L3_BYTES)]
+    parts += [str(func.attributes.get(name)) for name in (PINNED, L3_BYTES, WEIGHTS)]
     parts.append(json.dumps(seen_by(func, machine)))
     return sha256("\n".join(parts).encode()).hexdigest()[:32]
 

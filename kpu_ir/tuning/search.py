@@ -374,8 +374,8 @@ class _Tried:
         return self.chosen(TIE["quick"])
 
     def chosen(self, tie: float) -> Schedule:
-        """Of those within a tie of the best, the one with the smallest second figure; the first of
-        equals."""
+        """Of those within a tie of the best, the one with the smallest second figure, and of these the
+        ones that leave tensors as they are; the first of equals."""
         limit = self.least[0] * (1 + tie)
         near = [(result, s) for s, result in self.results.items() if result[0] <= limit]
-        return min(near, key=lambda one: (one[0][1], one[0][0]))[1]
+        return min(near, key=lambda one: (one[0][1], one[1].layout == "packed", one[0][0]))[1]

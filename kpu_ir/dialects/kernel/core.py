@@ -67,6 +67,11 @@ class YieldOp(IRDLOperation):
         super().__init__(operands=[values])
 
 
+WEIGHTS = "kpu.weights"
+"""The attribute of a kernel's function that says which of its arguments are constants that nobody else
+reads, in every call: their layout in memory is free."""
+
+
 @irdl_op_definition
 class ConstantOp(KernelOperation):
     """Weights and other known tensors.

@@ -15,14 +15,16 @@ from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Dataflow, Level
 from kpu_ir.lowering.kernel_to_tile.bodies import epilogue_region, outside_inputs, sum_type
+from kpu_ir.lowering.kernel_to_tile.weights import packable
 from kpu_ir.lowering.product_space import Problem, product_space
-from kpu_ir.lowering.schedule import Schedule
+from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule, weights_of
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged, round_up
 from kpu_ir.lowering.space import Space, ceildiv
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Index, Tensor, Tile
 from kpu_ir.nest.writing import Nest
 from kpu_ir.scalar.requantize import interval_of
+from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import bits_of, multiplied_as
 
 DATAFLOWS = {flow.short: flow for flow in Dataflow}
@@ -70,6 +72,8 @@ class Contraction:
     rhs: int
     extra: tuple[int, ...]
     transposed: tuple[bool, bool] = (False, False)
+    packable: bool = False
+    """Whether the right operand is a matrix of weights whose layout is free."""
 
     @staticmethod
     def of(func: FuncOp, operations: Sequence[Operation]) -> Contraction | None:
@@ -105,6 +109,10 @@ class Contraction:
             args.index(product.b),
             tuple(args.index(v) for v in extra),
             (bool(product.transpose_a), bool(product.transpose_b)),
+            args.index(product.b) in weights_of(func)
+            and len(flat[product.b]) == 2
+            and product.a is not product.b
+            and bits_of(tensor_type(product.b).element_type) >= 8,
         )
 
     kind: ClassVar[str] = "contraction"
@@ -129,6 +137,7 @@ class Contraction:
             row * interval["add"],
             sum_size=self.sums.size,
             transposed=self.transposed,
+            packable=self.packable,
         )
 
     def candidates(self, machine: Machine) -> Space:
@@ -155,6 +164,26 @@ class Contraction:
         for b in batch:
             count *= b
         return count, m, n, k
+
+    def layouts(self, schedule: Schedule, where: str | None) -> dict[int, int]:
+        """The width of the panels in which arguments are stored, by position. Raises ``KpuError`` for
+        those that cannot be."""
+        if not schedule.layout:
+            return {}
+        tile, (rows, columns) = self.fitted(schedule).tile, self.arguments[self.rhs][0][-2:]
+        height, width = tile[1:] if self.transposed[1] else tile[:0:-1]
+        if (
+            schedule.layout != "packed"
+            or not self.packable
+            or not packable(rows, columns, height, width)
+        ):
+            raise KpuError(
+                f"{ATTRIBUTE}: layout = '{schedule.layout}' says nothing here",
+                where,
+                "'packed' is for weights that only this kernel reads, and tiles that divide them and "
+                "whose width divides both extents",
+            )
+        return {self.rhs: width}
 
     def default(self, machine: Machine, space: Space | None = None) -> Schedule:
         """A schedule that fits: tiles of a few folds, and k in even pieces."""
@@ -273,12 +302,31 @@ class _Emission:
         stays = self.schedule.lhs if left else self.schedule.rhs
         reuse = [self.at[free]] if stays else []
         source = self.args[position]
+        width = strategy.layouts(self.schedule, nest.function.where).get(position)
+        if width is not None:
+            row, across = index
+            index = [self.panel_row(row, across, shape[0] // width), None]
         if stays == "l3":
             near = (*lead, *stored)
             held = nest.load(source, index, near, element, f"{which}3", Level.L3, reuse)
             zeros, block = [0] * rank, (*lead, *tiles)
             return nest.load(held, zeros, block, element, which, permuted=swap)
         return nest.load(source, index, (*lead, *tiles), element, which, Level.L2, reuse, swap)
+
+    def panel_row(
+        self, row: int | Index | None, across: int | Index | None, rows: int
+    ) -> int | Index | None:
+        """Where a tile of packed weights begins: so many ``rows`` further on for each column."""
+        if isinstance(across, int):
+            assert not isinstance(row, int)
+            return self.nest.affine(row, 1, across * rows)
+        if across is None:
+            return row
+        panel = self.nest.affine(across, rows)
+        assert isinstance(panel, Index)
+        return (
+            self.nest.affine(panel, 1, row) if isinstance(row, int) else self.nest.plus(row, panel)
+        )
 
     def epilogue_operands(self, here: str, outer: str, inner: str) -> None:
         """Load operands of the epilogue, each as far outside as its dimensions allow; kept where it

@@ -9,10 +9,12 @@ from typing import Literal
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects.builtin import (
+    DenseArrayBase,
     FunctionType,
     MemRefType,
     ModuleOp,
     StringAttr,
+    i64,
 )
 from xdsl.dialects.func import CallOp, FuncOp, ReturnOp
 from xdsl.ir import Block, Operation, Region, SSAValue
@@ -24,6 +26,7 @@ from kpu_ir.lowering.kernel_to_tile.contraction import Contraction
 from kpu_ir.lowering.kernel_to_tile.strategies import (
     TilingStrategy,
     check_honoured,
+    layouts_of,
     memref,
     memref_of,
     recognise,
@@ -31,7 +34,9 @@ from kpu_ir.lowering.kernel_to_tile.strategies import (
     tensors_of,
     tiled,
 )
+from kpu_ir.lowering.kernel_to_tile.weights import packed_weights
 from kpu_ir.lowering.schedule import (
+    ATTRIBUTE,
     FIELDS,
     L3_BYTES,
     Schedule,
@@ -39,8 +44,9 @@ from kpu_ir.lowering.schedule import (
     pinned_of,
     refuse_schedule,
 )
+from kpu_ir.lowering.shapes import Shape
 from kpu_ir.machine.attr import machine_of
-from kpu_ir.nest.ir import write_function
+from kpu_ir.nest.ir import PANELS, write_function
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.places import at_call, place_of
 
@@ -51,6 +57,9 @@ def lower_kernel(func: FuncOp, strategy: TilingStrategy, schedule: Schedule) -> 
     lowered = write_function(nest, tile, StringAttr("private"))
     lowered.location = func.location
     hand_down(schedule, lowered)
+    panels = [n for t in nest.tensors if t.panel for n in (t.position, t.panel)]
+    if panels:
+        lowered.attributes[PANELS] = DenseArrayBase.from_list(i64, panels)
     if L3_BYTES in func.attributes:
         lowered.attributes[L3_BYTES] = func.attributes[L3_BYTES]
     return lowered
@@ -62,7 +71,10 @@ class MainLowering:
 
     strategies: dict[str, TilingStrategy]
     pinned: dict[str, tuple[int, ...]]
+    layouts: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
+    """Of a kernel, the width of the panels in which an argument is stored."""
     memory: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
+    packed: dict[SSAValue, tile.ConstantOp] = field(default_factory=dict[SSAValue, tile.ConstantOp])
 
     def seen_as(self, build: Builder, value: SSAValue, shape: Sequence[int]) -> SSAValue:
         """The buffer of ``value`` in another shape."""
@@ -72,6 +84,26 @@ class MainLowering:
             return value
         seen = memref(shape, type.element_type, tile.is_pinned(type))
         return build.insert(tile.ViewOp(value, seen)).result
+
+    def panels(self, build: Builder, value: SSAValue, shape: Shape, width: int) -> SSAValue:
+        """Weights in panels of that width, in the place of what only kernels read that want them so."""
+        constant = value.owner
+        if not isinstance(constant, kernel.ConstantOp):
+            raise KpuError(
+                f"{ATTRIBUTE}: layout = 'packed' is for constants",
+                place_of(constant) if isinstance(constant, Operation) else None,
+                "leave the layout out",
+            )
+        packed = self.packed.get(value)
+        if packed is None:
+            plain = self.memory.pop(value)
+            packed = build.insert(tile.ConstantOp(packed_weights(constant.value, shape, width)))
+            packed.result.name_hint = value.name_hint
+            self.packed[value] = packed
+            assert isinstance(plain.owner, tile.ConstantOp)
+            plain.owner.detach()
+            plain.owner.erase()
+        return packed.result
 
     def lower(self, func: FuncOp) -> FuncOp:
         """The new ``@main``."""
@@ -113,9 +145,12 @@ class MainLowering:
         """A call in destination-passing style."""
         name = op.callee.root_reference.data
         strategy = self.strategies[name]
+        layouts = self.layouts.get(name, {})
         arguments = [
-            self.seen_as(build, self.memory[value], shape)
-            for value, (shape, _) in zip(op.arguments, strategy.arguments)
+            self.panels(build, value, shape, layouts[n])
+            if n in layouts
+            else self.seen_as(build, self.memory[value], shape)
+            for n, (value, (shape, _)) in enumerate(zip(op.arguments, strategy.arguments))
         ]
         pinned = self.pinned[name]
         for i, (result, (shape, _)) in enumerate(
@@ -142,14 +177,20 @@ def lower_module(module: ModuleOp, choose: Callable[[FuncOp, TilingStrategy], Sc
         with at_call(func):
             strategies[func.sym_name.data] = recognise(func)
     pinned = {f.sym_name.data: pinned_of(f) for f in kernels}
-    lowered: list[Operation] = []
-    for func in funcs:
-        if func.sym_name.data == "main":
-            lowered.append(MainLowering(strategies, pinned).lower(func))
-        else:
-            strategy = strategies[func.sym_name.data]
-            with at_call(func):
-                lowered.append(lower_kernel(func, strategy, choose(func, strategy)))
+    layouts: dict[str, dict[int, int]] = {}
+    tiled: dict[str, FuncOp] = {}
+    for func in kernels:
+        name = func.sym_name.data
+        with at_call(func):
+            schedule = choose(func, strategies[name])
+            tiled[name] = lower_kernel(func, strategies[name], schedule)
+            layouts[name] = layouts_of(strategies[name], schedule, f"@{name}")
+    lowered = [
+        MainLowering(strategies, pinned, layouts).lower(func)
+        if func.sym_name.data == "main"
+        else tiled[func.sym_name.data]
+        for func in funcs
+    ]
     build = Builder(InsertPoint.at_end(module.body.block))
     for func, new in zip(funcs, lowered):
         func.detach()

@@ -25,6 +25,7 @@ from kpu_ir.lowering.kernel_to_tile.movement import Movement
 from kpu_ir.lowering.kernel_to_tile.ordered import Ordered
 from kpu_ir.lowering.kernel_to_tile.pooling import Pooling
 from kpu_ir.lowering.kernel_to_tile.rows import Rows
+from kpu_ir.lowering.kernel_to_tile.weights import packed_shape
 from kpu_ir.lowering.schedule import (
     ATTRIBUTE,
     DECIDED_AT_TILE,
@@ -98,7 +99,7 @@ HONOURED = {
     "attention": ("rhs",),
     "back-to-back": ("order", "lhs", "rhs"),
     "horizontal": ("dataflow", "order", "lhs", "rhs"),
-    "contraction": ("dataflow", "order", "lhs", "rhs", "unroll_n"),
+    "contraction": ("dataflow", "order", "lhs", "rhs", "unroll_n", "layout"),
     "convolution": ("dataflow", "order", "lhs", "rhs"),
     "rows": ("passes", "layout"),
     "copying": ("layout",),
@@ -159,9 +160,22 @@ def tiled(
     func: FuncOp, strategy: TilingStrategy, tensors: Sequence[Tensor], schedule: Schedule
 ) -> Function:
     """The nest of a kernel, of ``tensors_of`` it."""
-    nest = Nest(func.sym_name.data, tensors, known(func.location, func.name))
+    where = known(func.location, func.name)
+    tensors = list(tensors)
+    for n, width in layouts_of(strategy, schedule, where).items():
+        shape, element = strategy.arguments[n]
+        packed = memref(packed_shape(shape, width), element)
+        tensors[n] = Tensor(n, packed, tensors[n].name, panel=shape[0])
+    nest = Nest(func.sym_name.data, tensors, where)
     strategy.emit(nest, tensors, schedule)
     return nest.function
+
+
+def layouts_of(strategy: TilingStrategy, schedule: Schedule, where: str | None) -> dict[int, int]:
+    """The width of the panels in which a kernel's weights are stored, by position."""
+    if not schedule.layout or not isinstance(strategy, Contraction):
+        return {}
+    return strategy.layouts(schedule, where)
 
 
 def memref(shape: Sequence[int], element: Attribute, pinned: bool = False) -> MemRefType:

@@ -144,8 +144,32 @@ class Coordinates:
             if record.by is not None and axis == 1:
                 tensor, extent = record.by.position, record.by.shape[0]
             axes.append(Axis(offset_of(index), extent, tensor, axis))
+        if source.panel:
+            axes = self._unpacked(source, axes)
         depends = frozenset(v for a in axes if a for v, _ in a.offset.terms)
         self._bring(record, record.out, Held(tuple(axes), False, depends))
+
+    def _unpacked(self, source: Tensor, axes: Sequence[Axis | None]) -> list[Axis | None]:
+        """A row of a matrix in panels as row and column of the matrix: so many rows further on is the
+        next panel. Loops go over rows or over panels."""
+        (row, column), (rows, width) = axes, (source.panel, source.shape[1])
+        assert row is not None
+        assert column is not None
+        inside, across = list[tuple[int, int]](), list(column.offset.terms)
+        for var, factor in row.offset.terms:
+            whole, rest = divmod(factor * self.function.loops[var].bounds.step * width, rows)
+            panels = not rest and not whole % width and not factor * width % rows
+            if panels:
+                across.append((var, factor * width // rows))
+            else:
+                inside.append((var, factor))
+        panel, first = divmod(row.offset.const, rows)
+        at = Affine(panel * width + column.offset.const, tuple(sorted(across)))
+        extent = source.shape[0] // rows * width
+        return [
+            replace(row, offset=Affine(first, tuple(inside)), extent=rows),
+            replace(column, offset=at, extent=extent),
+        ]
 
     def _move(self, record: records.Move) -> None:
         depends = self._look(record.source, last=_vars(record.over))
