@@ -161,7 +161,7 @@ def _space(p: ConvolutionProblem, machine: Machine, flow: str, tiles: list[Colum
     beside = p.extras * 2 * toc * 64
     fits = {
         depth: (bytes_at(L2, depth) + beside <= machine.l2.bytes)
-        & (bytes_at(L3, depth) <= machine.l3.bytes)
+        & (bytes_at(L3, depth) + beside <= machine.l3.bytes)
         for depth in (4, 2, 1)
     }
     # A result leaves some steps late, and its slot with it: where each step makes one, more slots.
