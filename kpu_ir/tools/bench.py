@@ -77,6 +77,13 @@ def parser() -> argparse.ArgumentParser:
                      help="schedules that are drawn for each (default: 2500)")  # fmt: skip
     sub.add_argument("--exhaustive", action="store_true",
                      help="against every candidate of a kernel's space instead")  # fmt: skip
+    sub = command("monotone", "whether a better machine is ever slower", searches=False)
+    sub.add_argument("names", nargs="*", metavar="KERNEL", help="which (default: all)")
+    sub.add_argument(
+        "--knob", action="append", default=[], metavar="KEY", help="which (default: all)"
+    )
+    sub.add_argument("--search", choices=["quick", "full"], default="quick",
+                     help="how long schedules are looked for (default: quick)")  # fmt: skip
     sub = command("baseline", "figures under version control: replay and compare", False, False)
     sub.add_argument("--machine", default="default", choices=["default", "ideal"],
                      help="whose (default: default)")  # fmt: skip
@@ -178,6 +185,10 @@ def tables(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
             return depth(args, setting)
         case "speed":
             return [measure.speed_table(setting)]
+        case "monotone":
+            from kpu_ir.bench.monotone import monotone_table
+
+            return [monotone_table(args.names, setting, args.search, args.knob)]
         case "audit":
             from kpu_ir.bench.audit import audit_table
 

@@ -74,7 +74,9 @@ class MainLowering:
     layouts: dict[str, dict[int, int]] = field(default_factory=dict[str, dict[int, int]])
     """Of a kernel, the width of the panels in which an argument is stored."""
     memory: dict[SSAValue, SSAValue] = field(default_factory=dict[SSAValue, SSAValue])
-    packed: dict[SSAValue, tile.ConstantOp] = field(default_factory=dict[SSAValue, tile.ConstantOp])
+    packed: dict[tuple[SSAValue, int], tile.ConstantOp] = field(
+        default_factory=dict[tuple[SSAValue, int], tile.ConstantOp]
+    )
 
     def seen_as(self, build: Builder, value: SSAValue, shape: Sequence[int]) -> SSAValue:
         """The buffer of ``value`` in another shape."""
@@ -94,16 +96,21 @@ class MainLowering:
                 place_of(constant) if isinstance(constant, Operation) else None,
                 "leave the layout out",
             )
-        packed = self.packed.get(value)
+        packed = self.packed.get((value, width))
         if packed is None:
-            plain = self.memory.pop(value)
             packed = build.insert(tile.ConstantOp(packed_weights(constant.value, shape, width)))
             packed.result.name_hint = value.name_hint
-            self.packed[value] = packed
-            assert isinstance(plain.owner, tile.ConstantOp)
-            plain.owner.detach()
-            plain.owner.erase()
+            self.packed[value, width] = packed
         return packed.result
+
+    def drop_unread(self) -> None:
+        """Weights that are read packed only are not there as they were."""
+        for value in dict.fromkeys(value for value, _ in self.packed):
+            plain = self.memory[value]
+            if not plain.uses:
+                assert isinstance(plain.owner, tile.ConstantOp)
+                plain.owner.detach()
+                plain.owner.erase()
 
     def lower(self, func: FuncOp) -> FuncOp:
         """The new ``@main``."""
@@ -130,6 +137,7 @@ class MainLowering:
                     raise KpuError(
                         f"{op.name} stands in @main", place_of(op), "run kernel-outline first"
                     )
+        self.drop_unread()
         results = [self.memory[v].type for v in old.last_op.operands] if old.last_op else []
         lowered = FuncOp(
             "main",
