@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from kpu_ir.dialects.tile import Window
+from kpu_ir.lowering.run_costs import stretch
 from kpu_ir.lowering.space import (
     FLOWS,
     L2,
@@ -183,8 +184,12 @@ def _space(p: ConvolutionProblem, machine: Machine, flow: str, tiles: list[Colum
     w_slot, x_slot = each(w_slot), each(x_slot)
     loads = w_slot + x_slot
     wide, narrow = machine.bandwidth["dma"], machine.bandwidth["mover"]
-    external = p.weight_bytes * np.where(lhs > NONE, 1, again_w) + out + p.extra_bytes
-    external = external + image * np.where(rhs > NONE, 1, again_x)
+    weights, images = (
+        p.weight_bytes * np.where(lhs > NONE, 1, again_w),
+        np.where(rhs > NONE, 1, again_x),
+    )
+    images = image * images
+    external = weights + images + out + p.extra_bytes
     inward = p.weight_bytes * np.where(lhs == L2, 1, again_w)
     inward = inward + image * np.where(rhs == L2, 1, again_x)
     cycles = np.maximum(array, np.maximum(external // wide, (inward + out) // narrow))
@@ -201,9 +206,24 @@ def _space(p: ConvolutionProblem, machine: Machine, flow: str, tiles: list[Colum
     starved = np.maximum(fetches_w * turn_w, fetches_x * turn_x) // depth
     ends = latency + loads // wide + loads // narrow + result // wide + result // narrow
     ends = ends + np.where(out_depth == 1, blocks * (result // narrow), 0)
+    # Short runs and descriptors keep external memory busy for longer than its bytes do.
+    begin, high = machine.dma.setup + machine.control.issue, spans(w, th, 1)[0]
+    across, line = spans(w, 1, tw)[1], np.minimum(spans(w, 1, tw)[1], p.width)
+    run_w = np.where(tc == p.channels, toc * tc, tc) * w.taps * p.size
+    run_x = np.where(across >= p.width, np.minimum(high, hin) * line, line) * p.size
+    run_out = np.where(tw == p.out_width, th * tw, tw) * p.out_size
+    busy = sum(
+        moved * stretch(machine, each(run)) / wide + fetches * begin
+        for moved, run, fetches in (
+            (weights, run_w, fetches_w), (images, run_x, fetches_x), (out, run_out, blocks)
+        )
+    )  # fmt: skip
+    guess = np.maximum(cycles, starved)
+    guess = np.maximum(guess, np.asarray(busy).astype(cycles.dtype)) + ends
+    guess = guess + blocks * over_c * machine.control.issue
     extents = (p.out_channels, p.out_height, p.out_width, p.channels)
     return Space.of(
-        extents, cycles, external, np.maximum(cycles, starved) + ends, [column[tile] for column in tiles],
+        extents, cycles, external, guess, [column[tile] for column in tiles],
         dataflow=FLOWS.index(flow), order=order, lhs=lhs, rhs=rhs, l3_depth=depth,
         out_depth=out_depth, defer=np.minimum(2 + deep, out_depth * over_c),
     )  # fmt: skip

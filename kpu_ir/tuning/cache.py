@@ -17,7 +17,7 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import cache_folder, distrusted, read_text, write_atomically
 from kpu_ir.support.names import shortened, shown
 
-VERSION = 22
+VERSION = 23
 """Of the cache; raised whenever a schedule could come out differently."""
 
 Entry = dict[str, Any]
