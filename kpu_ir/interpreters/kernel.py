@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.dialects.func import FuncOp
 from xdsl.interpreter import Interpreter
-from xdsl.interpreters.func import FuncFunctions
 from xdsl.ir import Operation
 
 from kpu_ir.interpreters.arguments import Inputs, arguments_of
@@ -32,6 +31,9 @@ def register(interpreter: Interpreter, precision: Precision = None) -> None:
 
 def interpreter_of(module: ModuleOp, precision: Precision = None) -> Interpreter:
     """An interpreter of functions of ``kernel`` operations, and of nothing else."""
+    # Loads every interpreter that xDSL has; compiling only runs single operations.
+    from xdsl.interpreters.func import FuncFunctions
+
     interpreter = Interpreter(module)
     interpreter.register_implementations(FuncFunctions())
     register(interpreter, precision)
@@ -40,7 +42,9 @@ def interpreter_of(module: ModuleOp, precision: Precision = None) -> Interpreter
 
 def run_operation(op: Operation, operands: Sequence[Array]) -> Sequence[Array]:
     """The results of one operation by itself."""
-    return interpreter_of(ModuleOp([])).run_op(op, tuple(operands))
+    interpreter = Interpreter(ModuleOp([]))
+    register(interpreter)
+    return interpreter.run_op(op, tuple(operands))
 
 
 def evaluate(target: ModuleOp | FuncOp, inputs: Inputs, precision: Precision = None) -> list[Array]:
