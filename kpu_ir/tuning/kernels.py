@@ -51,15 +51,13 @@ class KernelModel:
         self, schedule: Schedule, machine: Machine, ring_index: RingCounter | None = None
     ) -> Plan:
         """What lowering to ``dma`` and planning that give. Raises the same ``KpuError``."""
-        return plan_of(self._staged(schedule, machine), ring_index)
+        room = l3_bytes(self.func, machine)
+        return plan_of(self._staged(schedule, machine, room), ring_index)
 
-    def _staged(self, schedule: Schedule, machine: Machine) -> Function:
+    def _staged(self, schedule: Schedule, machine: Machine, room: int) -> Function:
         schedule.check(f"@{self.func.sym_name.data}")
         nest = tiled(self.func, self.strategy, self.tensors, schedule)
-        return stage(nest, schedule, *self._room(machine))
-
-    def _room(self, machine: Machine) -> tuple[int, int]:
-        return l3_bytes(self.func, machine), machine.l2.bytes
+        return stage(nest, schedule, room, machine.l2.bytes)
 
     def program(self, schedule: Schedule, machine: Machine) -> Program:
         """The kernel alone as a program."""
@@ -68,21 +66,25 @@ class KernelModel:
     def _alone(self, plan: Plan, machine: Machine) -> Program:
         return program_of(plan, [t.name for t in self.tensors], machine)
 
-    def timed(self, schedule: Schedule, machine: Machine) -> Timing:
-        """The time of the kernel alone. Schedules that differ in depths only share all but the run
-        itself."""
+    def timed(
+        self, schedule: Schedule, machine: Machine, room: int | None = None
+    ) -> tuple[Timing, int]:
+        """The time of the kernel alone, and the bytes of L3 that its tiles take: at most ``room``, or
+        what the function has. Schedules that differ in depths only share all but the run itself."""
+        room = l3_bytes(self.func, machine) if room is None else room
         same = replace(schedule, depth=1, l3_depth=1, out_depth=1, defer=min(schedule.defer, 1))
         known = self.shapes.get(same)
         if known is None or known.machine is not machine:
-            function = self._staged(schedule, machine)
+            function = self._staged(schedule, machine, room)
             model = TimeModel(self._alone(plan_of(function), machine))
             known = self.shapes[same] = _Shape(machine, function, model, schedule)
             if len(self.shapes) > SHAPES:
                 del self.shapes[next(iter(self.shapes))]
-            return model.run()
-        schedule.check(f"@{self.func.sym_name.data}")
-        before, known.schedule = known.schedule, schedule
-        deepen(known.function, before, schedule, *self._room(machine))
-        check_rings(known.model.program)
-        known.model.deepen()
-        return known.model.run()
+        else:
+            schedule.check(f"@{self.func.sym_name.data}")
+            before, known.schedule = known.schedule, schedule
+            deepen(known.function, before, schedule, room, machine.l2.bytes)
+            check_rings(known.model.program)
+            known.model.deepen()
+        taken = max((r.end for r in known.function.rings if r.level == "l3"), default=0)
+        return known.model.run(), taken

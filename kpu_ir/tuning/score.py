@@ -7,7 +7,6 @@ from hashlib import sha256
 
 from xdsl.dialects.func import FuncOp
 
-from kpu_ir.dialects.kernel.core import WEIGHTS
 from kpu_ir.lowering.kernel_to_tile import TilingStrategy
 from kpu_ir.lowering.schedule import L3_BYTES, PINNED, Schedule, l3_bytes, narrowed
 from kpu_ir.lowering.space import Space
@@ -40,8 +39,19 @@ def score(timing: Timing, machine: Machine, objective: Objective) -> tuple[float
 
 
 def digest_of(func: FuncOp, machine: Machine) -> str:
-    """What the time of a kernel with a schedule depends on: its function, what of it is pinned,
-    what of the machine it sees."""
+    """What the schedule of a kernel depends on: what its time does, and how much of L3 its tiles may
+    take."""
+    return f"{timed_as(func, machine)}{_room(func)}"
+
+
+def _room(func: FuncOp) -> str:
+    room = func.attributes.get(L3_BYTES)
+    return "" if room is None else f" {room}"
+
+
+def timed_as(func: FuncOp, machine: Machine) -> str:
+    """What the time of a kernel with a schedule depends on: its function, what of it is pinned, what of
+    the machine it sees. A schedule that fits takes no more time in a smaller part of L3."""
     shared = current()
     if shared is None:
         return _digest(func, machine)
@@ -49,8 +59,7 @@ def digest_of(func: FuncOp, machine: Machine) -> str:
     if known is None or known[0] is not func or known[1] is not machine:
         # Printing is slow: functions that are equal are printed once.
         block = func.body.block
-        pinned = [func.attributes.get(name) for name in (PINNED, L3_BYTES)]
-        key = id(machine), structure(list(block.ops), block.args), *pinned
+        key = id(machine), structure(list(block.ops), block.args), func.attributes.get(PINNED)
         equal = shared.equal.get(key)
         if equal is None:
             equal = shared.equal[key] = func, machine, _digest(func, machine)
@@ -60,8 +69,7 @@ def digest_of(func: FuncOp, machine: Machine) -> str:
 
 def _digest(func: FuncOp, machine: Machine) -> str:
     parts = [str(func.function_type), *(str(op) for op in func.body.block.ops)]
-    parts += [str(func.attributes.get(name)) for name in (PINNED, L3_BYTES, WEIGHTS)]
-    parts.append(json.dumps(seen_by(func, machine)))
+    parts += [str(func.attributes.get(PINNED)), json.dumps(seen_by(func, machine))]
     return sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
@@ -84,32 +92,31 @@ def space_of(func: FuncOp, strategy: TilingStrategy, machine: Machine) -> Space:
 
 
 def time_schedule(
-    func: FuncOp,
-    strategy: TilingStrategy,
-    schedule: Schedule,
-    machine: Machine,
-    digest: str | None = None,
+    func: FuncOp, strategy: TilingStrategy, schedule: Schedule, machine: Machine
 ) -> Timing:
     """The time of one kernel alone, with this schedule. Raises ``KpuError`` where it does not fit.
 
-    Within a session each kernel (``digest``: its ``digest_of``, where it is known) and schedule is
-    simulated once.
+    Within a session each kernel and schedule is simulated once, however much of L3 is left to it.
     """
-    shared = current()
+    shared, room = current(), l3_bytes(func, machine)
     if shared is None:
-        return KernelModel.of(func, strategy).timed(schedule, machine)
-    digest = digest or digest_of(func, machine)
-    key = digest, schedule
-    known = shared.times.get(key)
+        return KernelModel.of(func, strategy).timed(schedule, machine)[0]
+    kernel = timed_as(func, machine)
+    known = shared.times.get((kernel, schedule))
     if known is None:
-        model = shared.models.get(digest)
+        known = shared.unfit.get((kernel, schedule, room))
+    if known is None:
+        model = shared.models.get(kernel)
         if model is None:
-            model = shared.models[digest] = KernelModel.of(func, strategy)
+            model = shared.models[kernel] = KernelModel.of(func, strategy)
         try:
-            known = model.timed(schedule, machine)
+            known = shared.times[kernel, schedule] = model.timed(schedule, machine, room)
         except KpuError as e:
-            known = e
-        shared.times[key] = known
+            known = shared.unfit[kernel, schedule, room] = e
     if isinstance(known, KpuError):
         raise known
-    return known
+    timing, taken = known
+    if taken > room:
+        name = func.sym_name.data
+        raise KpuError(f"the tiles of @{name} need {taken} bytes of l3, there are {room} for them")
+    return timing

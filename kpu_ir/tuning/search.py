@@ -272,7 +272,6 @@ class _Tried:
     )
 
     def __post_init__(self) -> None:
-        self.digest = digest_of(self.func, self.search.machine)
         self.known = np.zeros(len(self.space), bool)
         self.all = ~self.known
         self.kinds: set[object] = set()
@@ -287,7 +286,7 @@ class _Tried:
             raise _SpentError
         search.tried += 1
         try:
-            timing = time_schedule(self.func, self.strategy, schedule, search.machine, self.digest)
+            timing = time_schedule(self.func, self.strategy, schedule, search.machine)
         except KpuError:
             return False
         self.results[schedule] = score(timing, search.machine, search.objective)

@@ -27,17 +27,21 @@ class Session:
     progress, and what was decided by simulating both ways.
 
     ``total``: cycles that the array works on the whole program, 0 where that is not known.
+    ``times`` are with the bytes of L3 that the tiles take; what is ``unfit`` is so in so many.
     ``digests`` of functions, and of those that are ``equal``; ``models`` and ``bounds`` of cycles by
-    digest; ``spaces`` of the latest kernels; ``wholes``: what modules take. A kernel's
-    function is not changed while it is looked at.
+    digest; ``spaces`` of the latest kernels; ``wholes``: what modules take. A kernel's function is
+    not changed while it is looked at.
     """
 
     cache: Cache
     progress: Callable[[str], None] = lambda step: None
     total: int = 0
     choices: list[Choice] = field(default_factory=list[Choice])
-    times: dict[tuple[str, Schedule], Timing | KpuError] = field(
-        default_factory=dict[tuple[str, Schedule], Timing | KpuError]
+    times: dict[tuple[str, Schedule], tuple[Timing, int]] = field(
+        default_factory=dict[tuple[str, Schedule], tuple[Timing, int]]
+    )
+    unfit: dict[tuple[str, Schedule, int], KpuError] = field(
+        default_factory=dict[tuple[str, Schedule, int], KpuError]
     )
     digests: dict[int, tuple[FuncOp, Machine, str]] = field(
         default_factory=dict[int, tuple[FuncOp, Machine, str]]

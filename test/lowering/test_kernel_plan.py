@@ -2,21 +2,25 @@
 through IR: the same program in every figure, or the same refusal."""
 
 import dataclasses
+from collections.abc import Callable
 
 from draws import drawing
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from xdsl.dialects.builtin import DenseArrayBase, IntegerAttr, i64
 
-from kpu_ir.lowering.kernel_to_tile import lower_kernel, recognise
+from kpu_ir.lowering.kernel_to_tile import TilingStrategy, lower_kernel, recognise
 from kpu_ir.lowering.schedule import L3_BYTES, PINNED, Schedule
 from kpu_ir.lowering.tile_to_dma import lower_tile
 from kpu_ir.machine import Machine
 from kpu_ir.pipeline import kernel_stages
 from kpu_ir.sim.program.program import kernel_program
+from kpu_ir.sim.time.clock import Timing
 from kpu_ir.sim.time.model import time_program
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.kernels import KernelModel
+from kpu_ir.tuning.score import time_schedule
+from kpu_ir.tuning.session import session
 
 from ..test_levels import MACHINES, draw_chain, draw_graph, draw_layer
 
@@ -92,12 +96,34 @@ def test_the_search_s_way_is_that_through_ir(data):
             expected = figures(through_ir)
             assert figures(lambda: kernel.program(schedule, machine)) == expected
             shared(draw, kernel, schedule, machine, expected)
+            with_other_rooms(draw, func, strategy, schedule, machine)
+
+
+def with_other_rooms(draw, func, strategy: TilingStrategy, schedule: Schedule, machine) -> None:
+    """Within a session a schedule is simulated once, whatever is left of L3 to its kernel: each fits,
+    and takes what it takes, as without the session."""
+    with session(disk=False):
+        for _ in range(3):
+            other = func.clone()
+            room = machine.l3.bytes * draw(st.integers(1, 16)) // 16
+            other.attributes[L3_BYTES] = IntegerAttr(room, i64)
+            known = outcome(lambda f=other: time_schedule(f, strategy, schedule, machine))
+            model = KernelModel.of(other, recognise(other))
+            assert known == outcome(lambda m=model: m.timed(schedule, machine)[0])
+
+
+def outcome(make: Callable[[], Timing]) -> Timing | None:
+    """The time, or that there is none."""
+    try:
+        return dataclasses.replace(make(), stepped=0)
+    except KpuError:
+        return None
 
 
 def shared(draw, kernel: KernelModel, schedule: Schedule, machine: Machine, expected) -> None:
     """Schedules that differ in depths only share what is made of them, and none of their figures."""
     for _ in range(2):
-        assert figures(lambda: kernel.timed(schedule, machine), lambda t: t) == expected
+        assert figures(lambda: kernel.timed(schedule, machine)[0], lambda t: t) == expected
         depth = st.integers(1, 12)
         bent = {name: draw(depth) for name in ("depth", "l3_depth", "out_depth", "defer")}
         schedule = dataclasses.replace(schedule, **bent)
