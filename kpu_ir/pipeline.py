@@ -27,6 +27,7 @@ from kpu_ir.passes.kernel_fuse_elementwise import KernelFuseElementwisePass
 from kpu_ir.passes.kernel_fusion_candidates import KernelFusionCandidatesPass
 from kpu_ir.passes.kernel_layers import LAYER, KernelInlinePass
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
+from kpu_ir.passes.kernel_quantize import KernelQuantizePass
 from kpu_ir.passes.set_machine import SetMachinePass
 from kpu_ir.program.cache import through
 from kpu_ir.program.compiled import Compiled, open
@@ -55,7 +56,7 @@ def passes(options: Options, at: Stage = "kernel", outlined: bool = False) -> li
     given = options.schedule
     steps: list[ModulePass] = [SetMachinePass(), KernelInlinePass()]
     if at == "kernel" and not outlined:
-        steps.append(KernelCanonicalizePass())
+        steps += [KernelQuantizePass(mode=options.quantize), KernelCanonicalizePass()]
         # One schedule for every product leaves nothing to choose between.
         by_cost = options.fuse == "full" and given is None
         if by_cost:
@@ -81,7 +82,7 @@ def kernel_stages(fuse: Fuse) -> list[ModulePass]:
     """The way to functions without a simulation: with ``full`` every group is fused, where
     ``kernel-fuse-by-cost`` would keep those that pay."""
     groups = [KernelFusionCandidatesPass()] if fuse == "full" else []
-    return [KernelCanonicalizePass(), *groups, *separation(fuse)]
+    return [KernelQuantizePass(), KernelCanonicalizePass(), *groups, *separation(fuse)]
 
 
 def overrides(schedule: Schedule | None) -> dict[str, Any]:

@@ -36,6 +36,7 @@ PASSES = {
     "compile": "kpu_ir.pipeline:CompilePass",
     "set-machine": "kpu_ir.passes.set_machine:SetMachinePass",
     "linalg-to-kernel": "kpu_ir.frontends.linalg:LinalgToKernelPass",
+    "kernel-quantize": "kpu_ir.passes.kernel_quantize:KernelQuantizePass",
     "kernel-canonicalize": "kpu_ir.passes.kernel_canonicalize:KernelCanonicalizePass",
     "kernel-decompose": "kpu_ir.passes.kernel_decompose:KernelDecomposePass",
     "kernel-fold": "kpu_ir.passes.kernel_fold:KernelFoldPass",
@@ -60,7 +61,8 @@ ALIASES = {
 """Former names of passes, understood for one version and listed nowhere."""
 
 TO_KERNEL = (
-    "kernel-inline", "kernel-canonicalize", "kernel-decompose", "kernel-fuse-elementwise", "kernel-outline",
+    "kernel-inline", "kernel-quantize", "kernel-canonicalize", "kernel-decompose",
+    "kernel-fuse-elementwise", "kernel-outline",
 )  # fmt: skip
 TO_TILE = (*TO_KERNEL, "kernel-to-tile")
 TO_DMA = (*TO_TILE, "tile-to-dma")

@@ -40,19 +40,32 @@ def in_maps(op: kernel.QuantizeOp | kernel.DequantizeOp) -> None:
 
     ones = (1,) * len(shape)
     inputs = [seen(op.source, shape, block), seen(op.scale, counts, ones)]
-    if op.zero is not None:
+    number = known_zero(op)
+    if op.zero is not None and number is None:
         inputs.append(seen(op.zero, counts, ones))
     kind = op.result.type.element_type
     formula = quantized if isinstance(op, kernel.QuantizeOp) else dequantized
 
     def of_element(x: Scalar, scale: Scalar, *zero: Scalar) -> Scalar:
-        return formula(x, scale, kind, *zero)
+        return formula(x, scale, kind, *(zero or (number,)))
 
     body, _ = trace(of_element, [tensor_type(v).element_type for v in inputs])
     made.append(result := kernel.MapOp(inputs, body, kind))
     if split:
         made.append(kernel.ReshapeOp(result.result, shape))
     put(op, made, made[-1].results)
+
+
+def known_zero(op: kernel.QuantizeOp | kernel.DequantizeOp) -> int | None:
+    """The one number that stands for 0, of integers of up to 16 bits, if it is known."""
+    if op.zero is None:
+        return 0
+    found = constant_of(op.zero)
+    if found is None or not isinstance(found.value, DenseIntOrFPElementsAttr):
+        return None
+    values = array_of(found.value).reshape(-1)
+    short = values.dtype.kind in "iuV" and values.dtype.itemsize <= 2
+    return int(values[0]) if short and values.size and (values == values[0]).all() else None
 
 
 def check_scale(op: kernel.QuantizeOp | kernel.DequantizeOp) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kpu_ir.lowering.schedule import Schedule
 
 Fuse = Literal["none", "epilogue", "full"]
+Quantize = Literal["fold", "off"]
 Progress = Callable[[str], None]
 """What is told of each step of compiling."""
 
@@ -25,17 +26,22 @@ class Options:
     ``fuse``: ``epilogue`` puts elementwise functions onto what they follow, ``full`` also keeps
     what is between products on chip where the simulator says that it pays (``tuning/fusion.py``).
     ``search``: ``none`` takes default schedules, ``quick`` and ``full`` try candidates in the
-    simulator. Raises ``KpuError`` for a value that is none of these.
+    simulator. ``quantize``: ``fold`` computes on stored integers what stands between dequantize and
+    quantize, ``off`` in floats, as the model has it. Raises ``KpuError`` for a value that is none of these.
     """
 
     fuse: Fuse = "full"
     search: SearchEffort = "quick"
     objective: Objective = "cycles"
+    quantize: Quantize = "fold"
     schedule: Schedule | None = None
     """One schedule for every product, instead of a choice; nothing but epilogues is fused then."""
 
     def __post_init__(self) -> None:
-        for name, kind in (("fuse", Fuse), ("search", SearchEffort), ("objective", Objective)):
+        kinds = {
+            "fuse": Fuse, "search": SearchEffort, "objective": Objective, "quantize": Quantize,
+        }  # fmt: skip
+        for name, kind in kinds.items():
             value, known = getattr(self, name), get_args(kind)
             if value not in known:
                 raise KpuError(f"{name} cannot be {value!r}", hint=allowed(value, known))

@@ -25,21 +25,21 @@ def limits(kind: Attribute) -> tuple[float, float]:
     return -largest, largest
 
 
-def saturated(x: Scalar, kind: Attribute, zero: Scalar | None = None) -> Scalar:
+def saturated(x: Scalar, kind: Attribute, zero: Scalar | float | None = None) -> Scalar:
     """A number of f32 (a whole one, where ``kind`` is of integers), with a zero point, in ``kind``: its
     ends where it is outside."""
-    wide = x if zero is None else x + zero.to(i32).to(f32)
+    wide = x + zero.to(i32).to(f32) if isinstance(zero, Scalar) else x + zero if zero else x
     low, high = limits(kind)
-    if isa(kind, IntegerType):  # a NaN is the lowest one: an integer has none
-        lowest = wide.trace.number(low, f32)
-        wide = wide.trace.insert(arith.MaxnumfOp(wide.value, lowest.value), f32)
-        held = formulas.minimum(wide, high)
-    else:
-        held = formulas.clip(wide, low, high)
-    return held.to(i32).to(kind) if isa(kind, IntegerType) else held.to(kind)
+    if not isa(kind, IntegerType):
+        return formulas.clip(wide, low, high).to(kind)
+    lowest = wide.trace.number(low, f32)  # a NaN is the lowest one: an integer has none
+    wide = wide.trace.insert(arith.MaxnumfOp(wide.value, lowest.value), f32)
+    return formulas.minimum(wide, high).to(i32).to(kind)
 
 
-def quantized(x: Scalar, scale: Scalar, kind: Attribute, zero: Scalar | None = None) -> Scalar:
+def quantized(
+    x: Scalar, scale: Scalar, kind: Attribute, zero: Scalar | float | None = None
+) -> Scalar:
     """``saturate(round(x / scale) + zero)``."""
     quotient = (x.to(scale.kind) / scale).to(f32)
     if isa(kind, IntegerType):
@@ -47,7 +47,14 @@ def quantized(x: Scalar, scale: Scalar, kind: Attribute, zero: Scalar | None = N
     return saturated(quotient, kind, zero)
 
 
-def dequantized(x: Scalar, scale: Scalar, kind: Attribute, zero: Scalar | None = None) -> Scalar:
-    """``(x - zero) scale``, in f32, then in ``kind``."""
-    whole = x.to(f32) if zero is None else (x.to(i32) - zero.to(i32)).to(f32)
+def dequantized(
+    x: Scalar, scale: Scalar, kind: Attribute, zero: Scalar | float | None = None
+) -> Scalar:
+    """``(x - zero) scale``, in f32, then in ``kind``. The difference of short integers is exact in
+    f32; of i32 it is taken in i32."""
+    if isinstance(zero, Scalar):
+        wide = x.kind == i32
+        whole = (x - zero).to(f32) if wide else x.to(f32) - zero.to(f32)
+    else:
+        whole = x.to(f32) - zero if zero else x.to(f32)
     return (whole * scale.to(f32)).to(kind)

@@ -62,7 +62,7 @@ def progress(quiet: bool) -> Generator[Callable[[str], None]]:
 
 def check_level(args: argparse.Namespace, at: Stage) -> None:
     """Refuse options for stages that the module has behind it."""
-    for option in ("fuse", "search", "objective", "schedule"):
+    for option in ("fuse", "search", "objective", "quantize", "schedule"):
         if at != "kernel" and getattr(args, option):
             raise KpuError(f"--{option} does nothing for {at} IR: its schedule is fixed")
 
@@ -119,8 +119,8 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
     fixed = fixed_of(args.fixed) if args.fixed else {}
     if fixed and ir:
         raise KpuError("--input does nothing for IR", args.file, "give all inputs: --inputs F.npz")
-    chosen = {"fuse": args.fuse, "search": args.search, "objective": args.objective}
-    options = Options(**{name: value for name, value in chosen.items() if value})
+    names = ("fuse", "search", "objective", "quantize")
+    options = Options(**{name: getattr(args, name) for name in names if getattr(args, name)})
     if args.schedule is not None:
         from kpu_ir.lowering.schedule import Schedule
 

@@ -1,0 +1,422 @@
+"""Products of dequantized tensors as products of the stored integers, for ``kernel-quantize``.
+
+With a' = a - za and b' = b - zb, the sum of a' b' over k elements is
+
+    sum(a b) - za sum(b) - zb (sum(a) - k za)
+
+and the product itself is f32(sum) (sa sb). Sums of what is known, and a bias in the units of the sum,
+are one constant that is added in i32. Where a quantize by (sy, zy) follows, with nothing or a clamp between,
+
+    y = saturate(round(f32(sum) ((sa sb) / sy)) + zy)
+
+with all of it in f32, half to even, as onnxruntime's integer kernels compute it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import numpy as np
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import IntegerType, f32, i32
+from xdsl.ir import Attribute, Operation, SSAValue
+from xdsl.rewriter import Rewriter
+from xdsl.utils.hints import isa
+
+from kpu_ir.dialects import kernel
+from kpu_ir.dialects.kernel import tensor_type
+from kpu_ir.passes.kernel_convolution import known
+from kpu_ir.passes.quantized_maps import known_zero
+from kpu_ir.passes.quantized_movement import clamp_ends, count, of_tensor, stored_zero
+from kpu_ir.scalar import formulas
+from kpu_ir.scalar.quantization import limits
+from kpu_ir.scalar.tracing import Scalar, trace
+from kpu_ir.support.types import dense_of
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass
+class _Written:
+    """Operations that take a product's place, in order."""
+
+    anchor: Operation
+    made: list[Operation] = field(default_factory=list[Operation])
+
+    def add(self, op: Any) -> SSAValue:
+        """One more; its result."""
+        op.location = self.anchor.location
+        self.made.append(op)
+        return op.results[0]
+
+    def constant(self, array: Array) -> SSAValue:
+        """A tensor that is known."""
+        return self.add(kernel.ConstantOp(dense_of(np.ascontiguousarray(array))))
+
+    def map(self, formula: Callable[..., Any], *values: SSAValue, kind: Any = None) -> SSAValue:
+        """``formula`` of each element."""
+        body, element = trace(formula, [tensor_type(v).element_type for v in values])
+        return self.add(kernel.MapOp(values, body, kind or element))
+
+
+@dataclass(frozen=True)
+class _Factor:
+    """An operand: stored numbers, and its parameters in the shape in which the product has them."""
+
+    op: kernel.DequantizeOp
+    scale: tuple[int, ...]
+    zero: tuple[int, ...]
+
+    @property
+    def stored(self) -> SSAValue:
+        """The integers."""
+        return self.op.source
+
+    @property
+    def shifted(self) -> bool:
+        """Whether its zero point is another than 0 somewhere, as far as is known."""
+        if self.op.zero is None:
+            return False
+        found = known(self.op.zero)
+        return found is None or bool(found.any())
+
+
+def dequantized(value: SSAValue) -> kernel.DequantizeOp | None:
+    """What makes real numbers of integers that the array multiplies."""
+    op = value.owner
+    if not isinstance(op, kernel.DequantizeOp) or op.result.type.element_type != f32:  # pyright: ignore
+        return None
+    kind = tensor_type(op.source).element_type
+    return op if isa(kind, IntegerType) and 1 < kind.bitwidth <= 8 else None
+
+
+def full(value: SSAValue, rank: int) -> tuple[int, ...]:
+    """A parameter's extents, with as many dimensions as its tensor."""
+    shape = tensor_type(value).get_shape()
+    return (1,) * (rank - len(shape)) + tuple(shape)
+
+
+def factor(value: SSAValue, along: int, free: int, place: int, rank: int) -> _Factor | None:
+    """An operand of a product of ``rank`` dimensions, whose dimension ``free`` is the product's
+    ``place``; None where its scale changes along ``along``, or with the batch."""
+    op = dequantized(value)
+    if op is None:
+        return None
+    own = len(tensor_type(value).get_shape())
+    shapes: list[tuple[int, ...]] = []
+    for parameter in (op.scale, op.zero):
+        shape = (1,) * own if parameter is None else full(parameter, own)
+        extent = tensor_type(value).get_shape()[free]
+        if prod(shape) != shape[free] or shape[free] not in (1, extent) or along == free:
+            return None
+        shapes.append(tuple(shape[free] if a == place % rank else 1 for a in range(rank)))
+    return _Factor(op, *shapes)
+
+
+def rewrite(op: kernel.MatmulOp | kernel.ConvOp) -> bool:
+    """Put the integer product, and what follows it, in the place of ``op``; whether that could be."""
+    written = _Written(op)
+    rank = len(tensor_type(op.result).get_shape())
+    if tensor_type(op.result).element_type != f32:
+        return False
+    if isinstance(op, kernel.MatmulOp):
+        flip_a, flip_b = bool(op.transpose_a), bool(op.transpose_b)
+        ra, rb = (len(tensor_type(v).get_shape()) for v in (op.a, op.b))
+        a = factor(op.a, ra - 1 - flip_a, ra - 2 + flip_a, rank - 2, rank)
+        b = factor(op.b, rb - 2 + flip_b, rb - 1 - flip_b, rank - 1, rank)
+        if a is None or b is None:
+            return False
+        k = tensor_type(op.a).get_shape()[ra - 1 - flip_a]
+        sums = _product(op, a, b, k, rank, written)
+    else:
+        a, b = factor(op.input, 1, 0, 0, 4), factor(op.weights, 1, 0, 1, 4)
+        if a is None or b is None or not of_tensor(a.op):
+            return False
+        found = _convolution(op, a, b, written)
+        if found is None:
+            return False
+        sums = found
+    _Ending(op, sums, _scale(a, b, written), written).write()
+    return True
+
+
+@dataclass
+class _Sums:
+    """A product in i32, and what is added to it: what is known (``shift``), and terms that are not."""
+
+    value: SSAValue
+    shift: Array | None = None
+    terms: list[tuple[Callable[..., Scalar], list[SSAValue]]] = field(
+        default_factory=list[tuple[Callable[..., Scalar], list[SSAValue]]]
+    )
+
+    def add(self, array: Array) -> None:
+        """What is known."""
+        self.shift = array if self.shift is None else self.shift + array
+
+
+def _product(
+    op: kernel.MatmulOp, a: _Factor, b: _Factor, k: int, rank: int, written: _Written
+) -> _Sums:
+    product = kernel.MatmulOp(
+        a.stored,
+        b.stored,
+        transpose_a=bool(op.transpose_a),
+        transpose_b=bool(op.transpose_b),
+        element_type=i32,
+    )
+    sums = _Sums(written.add(product))
+    if a.shifted:
+        assert a.op.zero is not None
+        total = _summed(b.stored, -1 if op.transpose_b else -2, bool(op.transpose_b), rank, written)
+        zero, of_b = known(a.op.zero), known(total)
+        if zero is not None and of_b is not None:
+            sums.add(-zero.astype(np.int32).reshape(a.zero) * of_b)
+        else:
+            point = written.add(kernel.ReshapeOp(a.op.zero, a.zero))
+            sums.terms.append((lambda z, c: z.to(i32) * c, [point, total]))
+    if b.shifted:
+        assert b.op.zero is not None
+        total = _summed(a.stored, -2 if op.transpose_a else -1, bool(op.transpose_a), rank, written)
+        point = written.add(kernel.ReshapeOp(b.op.zero, b.zero))
+        if a.shifted:
+            assert a.op.zero is not None
+            of_a = written.add(kernel.ReshapeOp(a.op.zero, a.zero))
+            total = written.map(lambda s, z: s - z.to(i32) * k, total, of_a)
+        sums.terms.append((lambda z, r: z.to(i32) * r, [point, total]))
+    return sums
+
+
+def _summed(value: SSAValue, axis: int, turned: bool, rank: int, written: _Written) -> SSAValue:
+    """Sums of stored numbers along one of their last two dimensions, as i32, in the product's shape."""
+    own = len(tensor_type(value).get_shape())
+    data = known(value)
+    if data is not None:
+        sums = data.astype(np.int32).sum(axis, dtype=np.int32, keepdims=True)
+        return written.constant(sums.swapaxes(-1, -2) if turned else sums)
+    wide = written.map(lambda v: v.to(i32), value)
+    total = written.add(kernel.ReduceOp("add", wide, [axis % own]))
+    if turned:
+        shape = list(tensor_type(total).get_shape())
+        total = written.add(kernel.ReshapeOp(total, [*shape[:-2], shape[-1], shape[-2]]))
+    return total
+
+
+def _convolution(op: kernel.ConvOp, x: _Factor, w: _Factor, written: _Written) -> _Sums | None:
+    """With zero points of the image alone; it must be known where the image is padded."""
+    zero = stored_zero(x.op)
+    if w.shifted or (zero is None and any((*op.low_pair, *op.high_pair))):
+        return None
+    product = kernel.ConvOp(
+        x.stored,
+        w.stored,
+        strides=op.stride_pair,
+        dilations=op.dilation_pair,
+        low=op.low_pair,
+        high=op.high_pair,
+        groups=op.group_count,
+        fill=zero or 0,
+        element_type=i32,
+    )
+    sums = _Sums(written.add(product))
+    if not x.shifted:
+        return sums
+    weights = known(w.stored)
+    if zero is not None and weights is not None:
+        sums.add(
+            -zero * weights.astype(np.int32).sum((1, 2, 3), dtype=np.int32).reshape(1, -1, 1, 1)
+        )
+        return sums
+    assert x.op.zero is not None
+    wide = written.map(lambda v: v.to(i32), w.stored)
+    total = written.add(kernel.ReduceOp("add", wide, [1, 2, 3]))
+    total = written.add(kernel.ReshapeOp(total, (1, count(total), 1, 1)))
+    point = written.add(kernel.ReshapeOp(x.op.zero, (1, 1, 1, 1)))
+    sums.terms.append((lambda z, c: z.to(i32) * c, [point, total]))
+    return sums
+
+
+def _scale(a: _Factor, b: _Factor, written: _Written) -> SSAValue:
+    """``sa sb``, in f32."""
+    one, other = known(a.op.scale), known(b.op.scale)
+    if one is not None and other is not None:
+        left, right = one.astype(np.float32), other.astype(np.float32)
+        return written.constant(left.reshape(a.scale) * right.reshape(b.scale))
+    left, right = (written.add(kernel.ReshapeOp(v.op.scale, v.scale)) for v in (a, b))
+    return written.map(lambda x, y: x.to(f32) * y.to(f32), left, right)
+
+
+@dataclass
+class _Ending:
+    """What becomes of the operations after a product: a bias in its units, clamps, a quantize."""
+
+    op: Operation
+    sums: _Sums
+    scale: SSAValue
+    written: _Written
+
+    def write(self) -> None:
+        """Put all in the place of the product, and of what it takes in."""
+        last, swallowed = self.op.results[0], [self.op]
+        bias = self.bias(last)
+        if bias is not None:
+            swallowed.append(bias)
+            last = bias.result
+        low, high = -np.inf, np.inf
+        clamps: list[Operation] = []
+        end = last
+        while (found := clamp(end)) is not None:
+            clamps.append(found[0])
+            low, high = max(low, min(found[1], found[2])), min(high, found[2])
+            end = found[0].results[0]
+        user = end.get_user_of_unique_use()
+        if isinstance(user, kernel.QuantizeOp) and self.quantizes(user):
+            result = self.quantized(user, low, high)
+            swallowed += [*clamps, user]
+        else:
+            result = self.real()
+        self.place(swallowed, result)
+
+    def place(self, swallowed: Sequence[Operation], result: SSAValue) -> None:
+        """The new operations stand where the last of the old ones stood."""
+        final, name = swallowed[-1], swallowed[-1].results[0].name_hint
+        Rewriter.replace_op(final, self.written.made, [result])
+        for one in self.written.made:  # xDSL calls all of them what only the last one is
+            one.results[0].name_hint = name if one.results[0] is result else None
+        for one in reversed(swallowed[:-1]):
+            one.detach()
+            one.erase()
+
+    def bias(self, product: SSAValue) -> kernel.MapOp | None:
+        """The map that adds a bias, stored in the product's units, to it; its numbers are added here."""
+        user = product.get_user_of_unique_use()
+        if (
+            not isinstance(user, kernel.MapOp)
+            or len(user.inputs) != 2
+            or user.result.type != product.type
+        ):
+            return None
+        body = list(user.body.block.ops)
+        if len(body) != 2 or not isinstance(body[0], arith.AddfOp):
+            return None
+        other = user.inputs[1] if user.inputs[0] is product else user.inputs[0]
+        op = other.owner
+        if not isinstance(op, kernel.DequantizeOp) or tensor_type(op.source).element_type != i32:
+            return None
+        rank = len(tensor_type(product).get_shape())
+        stored, scale, ours = known(op.source), known(op.scale), known(self.scale)
+        if stored is None or scale is None or ours is None or (stored_zero(op) != 0):
+            return None
+        shape = full(op.source, rank)
+        theirs = scale.reshape(full(op.scale, rank))
+        both = np.broadcast_shapes(theirs.shape, ours.shape)
+        equal = np.allclose(np.broadcast_to(theirs, both), np.broadcast_to(ours, both), 1e-6, 0)
+        if not equal or any(
+            n not in (1, m) for n, m in zip(shape, tensor_type(product).get_shape())
+        ):
+            return None
+        self.sums.add(stored.reshape(shape))
+        return user
+
+    def quantizes(self, op: kernel.QuantizeOp) -> bool:
+        """Whether the requantization is of one scale, to integers."""
+        whole = isa(op.result.type.element_type, IntegerType) and count(op.scale) == 1
+        return (
+            whole
+            and tensor_type(op.scale).element_type == f32
+            and (op.zero is None or count(op.zero) == 1)
+        )
+
+    def operands(self) -> tuple[list[SSAValue], Callable[[Sequence[Scalar]], Scalar]]:
+        """What the sum is made of, and the sum in i32 of their scalars."""
+        values, terms = [self.sums.value], self.sums.terms
+        if self.sums.shift is not None and self.sums.shift.any():
+            values.append(self.written.constant(self.sums.shift.astype(np.int32)))
+        known_terms = len(values)
+        for _, more in terms:
+            values += more
+
+        def total(scalars: Sequence[Scalar]) -> Scalar:
+            result = scalars[0]
+            for one in scalars[1:known_terms]:
+                result = result + one
+            at = known_terms
+            for formula, more in terms:
+                result = result - formula(*scalars[at : at + len(more)])
+                at += len(more)
+            return result
+
+        return values, total
+
+    def real(self) -> SSAValue:
+        """The product as f32."""
+        values, total = self.operands()
+        return self.written.map(lambda *s: total(s[:-1]).to(f32) * s[-1], *values, self.scale)
+
+    def quantized(self, op: kernel.QuantizeOp, low: float, high: float) -> SSAValue:
+        """The product requantized; ``low`` and ``high``: what real numbers are clamped to before."""
+        values, total = self.operands()
+        rank = len(tensor_type(self.op.results[0]).get_shape())
+        kind = op.result.type.element_type
+        factor = self.over(op.scale, rank)
+        number, zero = known_zero(op), list[SSAValue]()
+        if op.zero is not None and number is None:
+            zero.append(self.written.add(kernel.ReshapeOp(op.zero, (1,) * rank)))
+        ends = self.ends(op, kind, low, high)
+
+        def formula(*scalars: Scalar) -> Scalar:
+            own = scalars[: len(values)]
+            whole = formulas.round_half_even(total(own).to(f32) * scalars[len(values)])
+            for point in scalars[len(values) + 1 :]:
+                whole = whole + point.to(i32).to(f32)
+            whole = whole + number if number else whole
+            return formulas.clip(whole, *ends).to(i32).to(kind)
+
+        return self.written.map(formula, *values, factor, *zero, kind=kind)
+
+    def over(self, scale: SSAValue, rank: int) -> SSAValue:
+        """``(sa sb) / sy``."""
+        ours, theirs = known(self.scale), known(scale)
+        if ours is not None and theirs is not None:
+            return self.written.constant(ours / theirs.astype(np.float32).reshape((1,) * rank))
+        one = self.written.add(kernel.ReshapeOp(scale, (1,) * rank))
+        return self.written.map(lambda s, y: s / y, self.scale, one)
+
+    def ends(
+        self, op: kernel.QuantizeOp, kind: Attribute, low: float, high: float
+    ) -> tuple[float, float]:
+        """The type's ends, or what the clamps' ends are quantized to: rounding keeps the order."""
+        least, most = limits(kind)
+        if np.isinf(low) and np.isinf(high):
+            return least, most
+        scale, zero = known(op.scale), 0 if op.zero is None else known(op.zero)
+        assert scale is not None
+        assert zero is not None
+        step, point = np.float32(scale.reshape(-1)[0]), float(np.asarray(zero).reshape(-1)[0])
+
+        def stored(x: float) -> float:
+            if np.isinf(x):
+                return least if x < 0 else most
+            return float(np.clip(np.rint(np.float32(x) / step) + point, least, most))
+
+        return stored(low), stored(high)
+
+
+def clamp(value: SSAValue) -> tuple[kernel.MapOp, float, float] | None:
+    """The only user of a value, if it is a clamp by numbers (ReLU, Clip) before a quantize that is known,
+    and its ends."""
+    user = value.get_user_of_unique_use()
+    if not isinstance(user, kernel.MapOp):
+        return None
+    ends = clamp_ends(user)
+    following = user.result.get_user_of_unique_use()
+    if ends is None or not isinstance(following, kernel.QuantizeOp | kernel.MapOp):
+        return None
+    if isinstance(following, kernel.QuantizeOp):
+        zero_known = following.zero is None or known(following.zero) is not None
+        if known(following.scale) is None or not zero_known:
+            return None
+    return user, *ends

@@ -1,0 +1,89 @@
+// RUN: kpu-opt %s -p kernel-quantize --split-input-file | filecheck %s
+
+// The example of the pass: the zero point times the sums of columns is one constant, 3 x 8 = 24; scales are
+// one factor a column, 0.5 x (0.25, 0.5) / 2.
+// CHECK-LABEL: @example
+// CHECK:         %[[Q:.*]] = kernel.constant dense<1> : tensor<8x2xi8>
+// CHECK:         %[[C:.*]] = kernel.matmul %p, %[[Q]] : (tensor<4x8xui8>, tensor<8x2xi8>) -> tensor<4x2xi32>
+// CHECK:         %[[S:.*]] = kernel.constant dense<-24> : tensor<1x2xi32>
+// CHECK:         %[[F:.*]] = kernel.constant dense<{{\[\[}}6.250000e-02, 1.250000e-01]]> : tensor<1x2xf32>
+// CHECK:         %y = kernel.map %[[C]], %[[S]], %[[F]] : (tensor<4x2xi32>, tensor<1x2xi32>, tensor<1x2xf32>) -> tensor<4x2xi8> {
+// CHECK:           arith.addi
+// CHECK-NEXT:      arith.sitofp
+// CHECK-NEXT:      arith.mulf
+// CHECK-NEXT:      math.roundeven
+// CHECK:         func.return %y
+func.func @example(%p: tensor<4x8xui8>) -> tensor<4x2xi8> {
+  %s = kernel.constant dense<0.5> : tensor<1xf32>
+  %z = kernel.constant dense<3> : tensor<1xui8>
+  %q = kernel.constant dense<1> : tensor<8x2xi8>
+  %t = kernel.constant dense<[[0.25, 0.5]]> : tensor<1x2xf32>
+  %u = kernel.constant dense<2.0> : tensor<1xf32>
+  %x = kernel.dequantize %p scale %s zero %z : tensor<4x8xui8>, tensor<1xf32>, tensor<1xui8> -> tensor<4x8xf32>
+  %w = kernel.dequantize %q scale %t : tensor<8x2xi8>, tensor<1x2xf32> -> tensor<8x2xf32>
+  %c = kernel.matmul %x, %w : (tensor<4x8xf32>, tensor<8x2xf32>) -> tensor<4x2xf32>
+  %y = kernel.quantize %c scale %u : tensor<4x2xf32>, tensor<1xf32> -> tensor<4x2xi8>
+  func.return %y : tensor<4x2xi8>
+}
+
+// -----
+
+// What is padded with 0 is padded with its zero point; a ReLU is a bound of the result.
+// CHECK-LABEL: @convolution
+// CHECK:         kernel.conv %p, %{{.*}} low [1, 1] high [1, 1] {groups = 1 : i64, fill = 7 : i64} : (tensor<1x2x4x4xi8>, tensor<3x2x3x3xi8>) -> tensor<1x3x4x4xi32>
+// CHECK:         kernel.map
+// CHECK:           arith.constant 5.000000e+00 : f32
+// CHECK:           arith.addf
+// CHECK:           arith.constant 5.000000e+00 : f32
+// CHECK-NEXT:      arith.maximumf
+// CHECK-NOT:     kernel.map
+func.func @convolution(%p: tensor<1x2x4x4xi8>, %v: tensor<3x2x3x3xi8>) -> tensor<1x3x4x4xi8> {
+  %s = kernel.constant dense<0.5> : tensor<1xf32>
+  %z = kernel.constant dense<7> : tensor<1xi8>
+  %k = kernel.constant dense<5> : tensor<1xi8>
+  %w = kernel.constant dense<2> : tensor<3x2x3x3xi8>
+  %x = kernel.dequantize %p scale %s zero %z : tensor<1x2x4x4xi8>, tensor<1xf32>, tensor<1xi8> -> tensor<1x2x4x4xf32>
+  %f = kernel.dequantize %w scale %s : tensor<3x2x3x3xi8>, tensor<1xf32> -> tensor<3x2x3x3xf32>
+  %c = kernel.conv %x, %f strides [1, 1] dilations [1, 1] low [1, 1] high [1, 1] {groups = 1 : i64}
+    : (tensor<1x2x4x4xf32>, tensor<3x2x3x3xf32>) -> tensor<1x3x4x4xf32>
+  %r = kernel.map %c : (tensor<1x3x4x4xf32>) -> tensor<1x3x4x4xf32> {
+  ^bb0(%a: f32):
+    %0 = arith.constant 0.0 : f32
+    %m = arith.maximumf %a, %0 : f32
+    kernel.yield %m : f32
+  }
+  %y = kernel.quantize %r scale %s zero %k : tensor<1x3x4x4xf32>, tensor<1xf32>, tensor<1xi8> -> tensor<1x3x4x4xi8>
+  func.return %y : tensor<1x3x4x4xi8>
+}
+
+// -----
+
+// What moves or chooses numbers does so while they are stored.
+// CHECK-LABEL: @movement
+// CHECK:         %[[T:.*]] = kernel.transpose %p permutation [0, 1, 3, 2]
+// CHECK-NEXT:    %[[M:.*]] = kernel.pool max %[[T]]
+// CHECK-NEXT:    %[[P:.*]] = kernel.pad %[[M]] low [0, 0, 1, 1] high [0, 0, 0, 0] {value = 4.000000e+00 : f64}
+// CHECK-NEXT:    func.return %[[P]] : tensor<1x2x3x3xi8>
+func.func @movement(%p: tensor<1x2x4x4xi8>) -> tensor<1x2x3x3xi8> {
+  %s = kernel.constant dense<0.5> : tensor<1xf32>
+  %z = kernel.constant dense<4> : tensor<1xi8>
+  %x = kernel.dequantize %p scale %s zero %z : tensor<1x2x4x4xi8>, tensor<1xf32>, tensor<1xi8> -> tensor<1x2x4x4xf32>
+  %t = kernel.transpose %x permutation [0, 1, 3, 2] : tensor<1x2x4x4xf32> -> tensor<1x2x4x4xf32>
+  %m = kernel.pool max %t kernel [2, 2] strides [2, 2] dilations [1, 1] low [0, 0] high [0, 0] : tensor<1x2x4x4xf32> -> tensor<1x2x2x2xf32>
+  %d = kernel.pad %m low [0, 0, 1, 1] high [0, 0, 0, 0] {value = 0.0 : f64} : tensor<1x2x2x2xf32> -> tensor<1x2x3x3xf32>
+  %y = kernel.quantize %d scale %s zero %z : tensor<1x2x3x3xf32>, tensor<1xf32>, tensor<1xi8> -> tensor<1x2x3x3xi8>
+  func.return %y : tensor<1x2x3x3xi8>
+}
+
+// -----
+
+// Scales that change along what is summed have no integer form: the product stays as it is.
+// CHECK-LABEL: @blocks
+// CHECK:         kernel.matmul %{{.*}}, %{{.*}} : (tensor<4x8xf32>, tensor<8x2xf32>) -> tensor<4x2xf32>
+func.func @blocks(%p: tensor<4x8xi8>, %q: tensor<8x2xi8>, %t: tensor<2x2xf32>) -> tensor<4x2xf32> {
+  %s = kernel.constant dense<0.5> : tensor<1xf32>
+  %x = kernel.dequantize %p scale %s : tensor<4x8xi8>, tensor<1xf32> -> tensor<4x8xf32>
+  %w = kernel.dequantize %q scale %t : tensor<8x2xi8>, tensor<2x2xf32> -> tensor<8x2xf32>
+  %c = kernel.matmul %x, %w : (tensor<4x8xf32>, tensor<8x2xf32>) -> tensor<4x2xf32>
+  func.return %c : tensor<4x2xf32>
+}

@@ -1,0 +1,112 @@
+"""What ``kernel-quantize`` makes of dequantize, product and quantize: onnxruntime's integer kernels, bit for bit.
+
+The sum is exact, times f32((sa sb) / sy), half to even, then the zero point, then saturation
+(NumPy, from docs/quantization.md; not from the pass).
+"""
+
+from typing import Any
+
+import numpy as np
+from draws import drawing
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+
+import kpu_ir
+from kpu_ir import Graph
+from kpu_ir.interpreters.kernel import evaluate
+
+DRAWS = drawing(8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+def requantized(sums: Any, factor: Any, zero: int, dtype: Any, low: int) -> np.ndarray:
+    """The rule."""
+    info = np.iinfo(dtype)
+    whole = np.rint(sums.astype(np.float32) * factor.astype(np.float32)) + np.float32(zero)
+    return np.clip(whole, max(info.min, low), info.max).astype(dtype)
+
+
+@DRAWS
+@given(st.data())
+def test_a_product_between_dequantize_and_quantize(data):
+    draw, rng = data.draw, np.random.default_rng(data.draw(st.integers(0, 999)))
+    of_x, of_w = (draw(st.sampled_from([np.int8, np.uint8])) for _ in range(2))
+    conv, relu, biased = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
+    per_column, out = draw(st.booleans()), draw(st.integers(1, 20))
+
+    def numbers(dtype: Any, *shape: int) -> np.ndarray:
+        info = np.iinfo(dtype)
+        return rng.integers(info.min, info.max + 1, shape).astype(dtype)
+
+    def point(dtype: Any) -> int:
+        return int(draw(st.sampled_from([np.iinfo(dtype).min, 0, 3, np.iinfo(dtype).max])))
+
+    zx, zw, zy = point(of_x), 0 if conv else point(of_w), point(of_x)
+    sx, sy = np.float32(0.037), np.float32(draw(st.sampled_from([0.11, 0.5, 2.7])))
+    sw = (rng.random(out) * 0.02 + 0.01).astype(np.float32) if per_column else np.float32(0.0171)
+    g = Graph()
+    if conv:
+        c = draw(st.integers(1, 5))
+        q, w, axis, per = numbers(of_x, 1, c, 6, 7), numbers(of_w, out, c, 3, 3), 0, (1, -1, 1, 1)
+        x = g.dequantize(g.input("q", q.shape, of_x), sx, zx)
+        y = g.conv(x, g.dequantize(g.constant(w), sw, axis=axis), low=(1, 1), high=(1, 1))
+        padded = np.pad(q.astype(np.int64) - zx, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        seen = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+        sums = np.einsum("ncyxij,ocij->noyx", seen, w.astype(np.int64))
+    else:
+        m, k = draw(st.integers(1, 9)), draw(st.integers(1, 60))
+        q, w, axis, per = numbers(of_x, m, k), numbers(of_w, k, out), 1, (1, -1)
+        x = g.dequantize(g.input("q", q.shape, of_x), sx, zx)
+        zero = zw if zw or draw(st.booleans()) else None
+        y = x @ g.dequantize(g.constant(w), sw, zero, axis=axis)
+        sums = (q.astype(np.int64) - zx) @ (w.astype(np.int64) - zw)
+    scale = (sx * sw).astype(np.float32)
+    if biased:
+        bias = rng.integers(-3000, 3000, out).astype(np.int32)
+        y = y + g.reshape(
+            g.dequantize(g.constant(bias), np.broadcast_to(scale, (out,)), axis=0), per
+        )
+        sums = sums + bias.reshape(per)
+    y = y.relu() if relu else y
+    g.output("y", g.quantize(y, sy, zy, of_x))
+    factor = np.broadcast_to(scale / sy, (out,)).reshape(per)
+    exact = requantized(sums, factor, zy, of_x, zy if relu else -999)
+    program = kpu_ir.compile(g, search="none")
+    counts = program.time().counts
+    assert counts.get("macs.i8", 0) + counts.get("vector_macs.i8", 0)
+    assert not counts.get("macs.f32", 0)
+    np.testing.assert_array_equal(program(q=q)["y"], exact)
+    # In floats the same numbers come out, but for ties and roundings of the scales: a step at most.
+    floats = kpu_ir.compile(g, search="none", quantize="off")
+    assert not floats.time().counts.get("macs.i8", 0)
+    apart = np.abs(floats(q=q)["y"].astype(int) - exact.astype(int))
+    assert apart.max() <= 1
+    (reference,) = evaluate(g.module(), {"q": q})
+    assert np.abs(reference.astype(int) - exact.astype(int)).max() <= 1
+
+
+def test_what_moves_and_what_adds():
+    """A residual block of quantized tensors: every tensor between its kernels is of bytes."""
+    rng = np.random.default_rng(1)
+    g = Graph()
+    s, z = np.float32(0.05), -3
+
+    def again(v):
+        return g.dequantize(g.quantize(v, s, z), s, z)
+
+    def layer(v, n):
+        w = g.constant(rng.integers(-128, 128, (n, v.shape[1], 3, 3)).astype(np.int8))
+        scale = (rng.random(n) * 1e-3 + 1e-3).astype(np.float32)
+        return again(g.conv(v, g.dequantize(w, scale, axis=0), low=(1, 1), high=(1, 1)))
+
+    x = again(g.input("x", (1, 4, 8, 8)))
+    y = again((layer(layer(x, 8).relu(), 4) + x).relu())
+    y = again(g.concat([g.pool("max", y, (2, 2)), g.pool("max", x, (2, 2))], 1))
+    g.output("y", g.quantize(g.transpose(y, (0, 2, 3, 1)), s, z))
+    given_x = {"x": (rng.standard_normal((1, 4, 8, 8)) * 3).astype(np.float32)}
+    program = kpu_ir.compile(g)
+    (reference,) = evaluate(g.module(), given_x)
+    apart = np.abs(program(given_x)["y"].astype(int) - reference.astype(int))
+    assert apart.max() <= 2  # a step in one layer can be one more in the next
+    between = [b for b in program.program.buffers if b.kind == "temporary"]
+    assert between
+    assert all(b.type.element_type.bitwidth == 8 for b in between)
