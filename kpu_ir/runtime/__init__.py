@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kpu_ir.runtime.graphs import Graph, GraphBuilder
     from kpu_ir.runtime.launching import free, launch, malloc, memcpy, memset
     from kpu_ir.runtime.loaded import Kernel, LoadedProgram
+    from kpu_ir.runtime.serving import Rate, Served, arrivals
     from kpu_ir.runtime.session import IOBinding, NodeArg, Session
     from kpu_ir.runtime.stream import Event, Race, Stream
 
@@ -39,10 +40,13 @@ _HOMES = {
     "OutOfMemory": "allocator",
     "Overrun": "allocation",
     "Race": "stream",
+    "Rate": "serving",
+    "Served": "serving",
     "Session": "session",
     "Stream": "stream",
     "UseAfterFree": "allocation",
     "View": "buffers",
+    "arrivals": "serving",
     "free": "launching",
     "launch": "launching",
     "malloc": "launching",
@@ -65,10 +69,13 @@ __all__ = [
     "OutOfMemory",
     "Overrun",
     "Race",
+    "Rate",
+    "Served",
     "Session",
     "Stream",
     "UseAfterFree",
     "View",
+    "arrivals",
     "free",
     "launch",
     "malloc",
