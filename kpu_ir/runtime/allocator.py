@@ -1,8 +1,8 @@
 """Addresses of one memory: what is in use, what is free, and from when on.
 
-Best fit over free spans that are kept in order and merged when they touch. A span that was freed in a
-stream's order is free to that stream at once, and to others when they come after that (``Stamp``s);
-who asks says which streams it comes after.
+Best fit over free spans in order; those that touch count as one. A span that was freed in a stream's
+order is free to that stream at once, and to others when they come after that (``Stamp``s); who asks says
+which streams it comes after.
 """
 
 from __future__ import annotations
@@ -62,16 +62,24 @@ class Allocator:
         ``OutOfMemory``.
         """
         needed = -(-max(1, size) // ALIGNMENT) * ALIGNMENT
-        fitting = [span for span in self.free if span.size >= needed]
-        at_once = [span for span in fitting if is_after(stamp, span.after)]
-        best = min(at_once or fitting, key=lambda span: (span.size, span.address), default=None)
-        if best is None:
+        at_once = [span for span in self.free if is_after(stamp, span.after)]
+        for spans in (at_once, self.free):
+            fitting = [run for run in runs(spans) if run[-1].end - run[0].address >= needed]
+            if fitting:
+                break
+        else:
             raise self._full(needed, where)
-        found = Span(best.address, needed, dict(best.after), label, where)
-        best.address += needed
-        best.size -= needed
-        if not best.size:
-            self.free.remove(best)
+        best = min(fitting, key=lambda run: (run[-1].end - run[0].address, run[0].address))
+        found = Span(best[0].address, needed, {}, label, where)
+        for span in best:
+            if span.address >= found.end:
+                break
+            found.after = joined((found.after, span.after))
+            if span.end <= found.end:
+                self.free.remove(span)
+            else:
+                span.size -= found.end - span.address
+                span.address = found.end
         self.used[found.address] = found
         self.in_use += needed
         self.peak = max(self.peak, self.in_use)
@@ -82,18 +90,20 @@ class Allocator:
         span = self.used.pop(address)
         self.in_use -= span.size
         freed = Span(span.address, span.size, dict(after))
-        at = bisect_left(self.free, freed.address, key=lambda s: s.address)
-        self.free.insert(at, freed)
-        for left in (at, at - 1):  # with the one behind it, then with the one before
-            if (
-                0 <= left < len(self.free) - 1
-                and self.free[left].end == self.free[left + 1].address
-            ):
-                right = self.free.pop(left + 1)
-                merged = self.free[left]
-                merged.size += right.size
-                for stream, tick in right.after.items():
-                    merged.after[stream] = max(tick, merged.after.get(stream, 0))
+        self.free.insert(bisect_left(self.free, freed.address, key=lambda s: s.address), freed)
+
+    def settle(self, stamp: Stamp) -> None:
+        """Everybody comes after ``stamp`` from now on: what that frees for all is merged."""
+        merged: list[Span] = []
+        for span in self.free:
+            if is_after(stamp, span.after):
+                span.after = {}
+            before = merged[-1] if merged else None
+            if before and not before.after and not span.after and before.end == span.address:
+                before.size += span.size
+            else:
+                merged.append(span)
+        self.free = merged
 
     def pool(self, size: int, label: str, where: str) -> Allocator:
         """A part of this memory with an allocator of its own."""
@@ -107,7 +117,7 @@ class Allocator:
 
     def _full(self, needed: int, where: str) -> OutOfMemory:
         free = self.capacity - self.in_use
-        largest = max((span.size for span in self.free), default=0)
+        largest = max((run[-1].end - run[0].address for run in runs(self.free)), default=0)
         by_size = sorted(self.used.values(), key=lambda span: -span.size)
         first = (
             f"; the largest is {by_size[0].label}, made at {by_size[0].where}" if by_size else ""
@@ -119,6 +129,17 @@ class Allocator:
             where,
             f"free what is no longer needed (buffer.close(stream)){first}",
         )
+
+
+def runs(spans: Iterable[Span]) -> list[list[Span]]:
+    """Spans in order, those that touch each other together."""
+    found: list[list[Span]] = []
+    for span in spans:
+        if found and found[-1][-1].end == span.address:
+            found[-1].append(span)
+        else:
+            found.append([span])
+    return found
 
 
 def _line(span: Span, used: bool) -> str:

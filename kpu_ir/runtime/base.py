@@ -49,7 +49,9 @@ class DeviceLike(Protocol):
         """The last operations of some streams."""
         ...
 
-    def work(self, stream: Any, what: str, where: str, timed: Any, after: tuple[Work, ...]) -> Work:
+    def work(
+        self, stream: Any, what: str, size: int, where: str, timed: Any, after: tuple[Work, ...]
+    ) -> Work:
         """An operation, pending."""
         ...
 
@@ -67,6 +69,10 @@ class DeviceLike(Protocol):
 
     def filler(self, size: int, share: int) -> Timed:
         """What a fill takes."""
+        ...
+
+    def create_stream(self, *, priority: int = 0, share: int = 0) -> Any:
+        """A stream."""
         ...
 
     def resident(self, program: Program, share: int) -> Timed:
@@ -98,7 +104,7 @@ class RegionLike(Protocol):
 class Request:
     """An operation that a stream may do, once or (captured) again and again.
 
-    ``run`` does it to values. ``waits``: the host waits for it.
+    ``run`` does it to values. ``waits``: the host waits for it. ``size``: bytes that it moves.
     """
 
     what: str
@@ -107,6 +113,10 @@ class Request:
     run: Callable[[], None]
     timed: Timed
     waits: bool = False
+    size: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.what} of {self.size:,} bytes" if self.size else self.what
 
 
 class AnyStream(ABC):
@@ -114,6 +124,7 @@ class AnyStream(ABC):
 
     device: DeviceLike
     share: int
+    priority: int
     captures: bool
 
     @abstractmethod

@@ -90,11 +90,11 @@ class Core:
         return self._moves[key]
 
     def work(
-        self, stream: Stream, what: str, where: str, timed: Any, after: tuple[Work, ...]
+        self, stream: Stream, what: str, size: int, where: str, timed: Any, after: tuple[Work, ...]
     ) -> Work:
         """An operation, pending."""
         self._count += 1
-        of = self._count, stream.index, stream.priority, what, where, self.now, timed, after
+        of = self._count, stream.index, stream.priority, what, size, where, self.now, timed, after
         self.timeline.pending.append(Work(*of))
         return self.timeline.pending[-1]
 
@@ -106,6 +106,7 @@ class Core:
         """The host waits."""
         self.now = max(self.now, cycles)
         self.host_stamp = joined((self.host_stamp, stamp))
+        self.external.settle(self.host_stamp)
 
     def log(self, request: Request, stream: int, stamp: Stamp) -> None:
         """Keep an operation for ``check_interleavings``."""

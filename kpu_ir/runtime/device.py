@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from kpu_ir.runtime.buffers import Buffer, HostBuffer, View
 from kpu_ir.runtime.core import Core
 from kpu_ir.runtime.interleavings import check_orders
 from kpu_ir.runtime.loaded import LoadedProgram, weight_bytes
+from kpu_ir.runtime.profile import RuntimeProfile
 from kpu_ir.runtime.resources import EngineHandle, Memory, on_chip
 from kpu_ir.runtime.stream import Event, Stream
 from kpu_ir.runtime.trace import write_trace
@@ -231,6 +233,12 @@ class Device(Core):
     def energy(self) -> Energy:
         """Picojoules so far, of counted events."""
         return energy(self.counts, self.machine)
+
+    def profile(self) -> RuntimeProfile:
+        """Cycles and bytes by kind of operation: copies, fills, launches of each program."""
+        self.timeline.settle()
+        rows = self.timeline.totals.by.values()
+        return RuntimeProfile(tuple(replace(row) for row in rows), self.cycles)
 
     def save_trace(self, path: str | Path) -> None:
         """Write what streams and engines did, for Perfetto. For a device with ``trace``."""

@@ -90,8 +90,8 @@ def copy(source: Any, target: Any, stream: AnyStream) -> None:
         what = f"copy {'host to device' if taken.on_device else 'device to host'}"
         timed = LinkCopy(size, taken.on_device, device.machine, what)
     reads, writes = ((side.region,) if side.region else () for side in (given, taken))
-    of = f"{what} of {size:,} bytes", reads, writes, lambda: taken.write(given.read()), timed
-    stream.submit(Request(*of, waits=taken.region is None))
+    of = what, reads, writes, lambda: taken.write(given.read()), timed, taken.region is None, size
+    stream.submit(Request(*of))
 
 
 def _check_copy(source: _Side, target: _Side) -> None:
@@ -142,4 +142,4 @@ def fill(target: Region, value: Any, stream: AnyStream) -> None:
     if not target.nbytes:
         return
     timed = device.filler(target.nbytes, stream.share)
-    stream.submit(Request(f"fill of {target.nbytes:,} bytes", (), (target,), run, timed))
+    stream.submit(Request("fill", (), (target,), run, timed, size=target.nbytes))

@@ -17,11 +17,7 @@ import numpy as np
 from kpu_ir.frontends.python.calls import located
 from kpu_ir.program.compiled import Compiled
 from kpu_ir.runtime.base import Array
-from kpu_ir.runtime.engines import Engines
-from kpu_ir.runtime.link import LinkCopy
-from kpu_ir.runtime.loaded import port_bytes
-from kpu_ir.runtime.resident import Resident
-from kpu_ir.runtime.timeline import Timed
+from kpu_ir.runtime.round_trip import round_trip
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import path_of, writing
 
@@ -138,27 +134,15 @@ def arrivals(
         )
     if process not in ("poisson", "even"):
         raise KpuError(f"requests arrive 'poisson' or 'even', got {process!r}")
-    service = {size: service_seconds(programs[size]) for size in sorted(programs)}
+    service = {
+        size: programs[size].machine.seconds(round_trip(programs[size]).cycles)
+        for size in sorted(programs)
+    }
     gaps = np.ones(requests)
     if process == "poisson":
         gaps = np.random.default_rng(seed).exponential(1.0, requests)
     rows = (_serve(float(r), np.cumsum(gaps) / r, service, batch, wait_ms / 1e3) for r in rates)
     return Served(tuple(rows), service)
-
-
-def service_seconds(program: Compiled) -> float:
-    """Seconds from a batch's inputs on the host to its outputs there, in one stream; its weights are on
-    the device. No values are computed."""
-    machine = program.machine
-    engines = Engines(machine)
-    of = program.program
-    steps: list[Timed] = [LinkCopy(port_bytes(p), True, machine, p.name) for p in of.inputs]
-    steps.append(Resident(of, engines))
-    steps += [LinkCopy(port_bytes(p), False, machine, p.name) for p in of.outputs]
-    end = 0
-    for step in steps:
-        end = step.time(engines, end).end
-    return machine.seconds(end)
 
 
 def _serve(

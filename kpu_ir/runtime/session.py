@@ -34,6 +34,10 @@ TYPES = {
 }  # fmt: skip
 
 
+PROVIDERS = ("KpuExecutionProvider", "CPUExecutionProvider")
+"""Who runs nodes: the device, and the host where the device does not."""
+
+
 @dataclass(frozen=True)
 class NodeArg:
     """An input or output: its ``name``, ``shape`` and ``type`` (``tensor(float)``)."""
@@ -104,11 +108,19 @@ class Session:
         device: Device | None = None,
         *,
         fallback: Literal["host"] | None = None,
+        providers: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
         """``model``: a path, or a program that was compiled for the device. ``options``: as ``compile``
         takes them. Raises ``KpuError`` for a model that does not load; with ``fallback="host"`` nodes
-        that we lack run on the host."""
+        that we lack run on the host. ``providers``: the same in ONNX Runtime's words (``PROVIDERS``)."""
+        if providers is not None:
+            if list(providers) not in ([PROVIDERS[0]], list(PROVIDERS)):
+                raise KpuError(
+                    f"providers must be {PROVIDERS[0]}, and {PROVIDERS[1]} after it or not, "
+                    f"got {list(providers)}"
+                )
+            fallback = "host" if PROVIDERS[1] in providers else fallback
         if fallback not in (None, "host"):
             raise KpuError(f"fallback must be None or 'host', got {fallback!r}")
         self.device = device or Device()
@@ -167,7 +179,7 @@ class Session:
 
     def get_providers(self) -> list[str]:
         """Who runs it, as ONNX Runtime calls such."""
-        return ["KpuExecutionProvider", *(["CPUExecutionProvider"] if self.fallback else [])]
+        return list(PROVIDERS[: 1 + bool(self.fallback)])
 
     def known(self, name: str, is_input: bool) -> str:
         """A name that there is. Raises ``KpuError``."""

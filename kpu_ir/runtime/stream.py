@@ -132,18 +132,16 @@ class Stream(AnyStream):
         """Do an operation: to values now, in time when its turn comes. Nothing is changed where it
         raises."""
         self.check()
-        device, where = self.device, here()
+        device, where, what = self.device, here(), str(request)
         stamp = self._next()
         for view in (*request.reads, *request.writes):
-            view.allocation.check(device, request.what)
+            view.allocation.check(device, what)
         for views, writes in ((request.reads, False), (request.writes, True)):
             for view in views:
-                self._check_races(
-                    view.allocation, view.offset, view.end, writes, stamp, request.what
-                )
+                self._check_races(view.allocation, view.offset, view.end, writes, stamp, what)
         for view in request.reads:
             if not view.allocation.written.all_of(view.offset, view.end):
-                raise KpuError(f"{request.what} reads what nothing has written: {view.allocation}")
+                raise KpuError(f"{what} reads what nothing has written: {view.allocation}")
         request.run()
         for views, writes in ((request.reads, False), (request.writes, True)):
             for view in views:
@@ -153,13 +151,13 @@ class Stream(AnyStream):
                     writes,
                     self.index,
                     stamp[self.index],
-                    request.what,
+                    what,
                     where,
                 )
                 view.allocation.accesses.add(access, stamp)
                 if writes:
                     view.allocation.written.add(view.offset, view.end)
-        self._append(request.what, where, request.timed, stamp)
+        self._append(request.what, request.size, where, request.timed, stamp)
         device.log(request, self.index, stamp)
         if request.waits:
             self.sync()
@@ -171,7 +169,7 @@ class Stream(AnyStream):
         stamp = self._next()
         self._check_races(allocation, 0, allocation.size, True, stamp, "its end (close)")
         self.device.release(allocation, joined((stamp, self.stamp)))
-        self._append("free", here(), None, stamp)
+        self._append("free", 0, here(), None, stamp)
 
     def take(self, size: int, label: str, where: str, memory: Allocator) -> Allocation:
         """Memory in the order of the stream: what another one freed last may have to end first."""
@@ -187,8 +185,8 @@ class Stream(AnyStream):
         stamp[self.index] = self.tick + 1
         return stamp
 
-    def _append(self, what: str, where: str, timed: Any, stamp: dict[int, int]) -> None:
-        work = self.device.work(self, what, where, timed, tuple(self.frontier))
+    def _append(self, what: str, size: int, where: str, timed: Any, stamp: dict[int, int]) -> None:
+        work = self.device.work(self, what, size, where, timed, tuple(self.frontier))
         self.tick, self.stamp, self.frontier = self.tick + 1, stamp, [work]
 
     def _check_races(

@@ -37,6 +37,7 @@ class Work:
     stream: int
     priority: int
     what: str
+    size: int
     where: str
     issued: int
     timed: Timed | None
@@ -44,6 +45,17 @@ class Work:
     start: int = -1
     end: int = -1
     spent: Spent | None = None
+
+
+@dataclass(slots=True)
+class Row:
+    """Operations of one kind: how many, the cycles from their starts to their ends (those of other
+    streams may lie in between), the bytes that copies and fills moved."""
+
+    what: str
+    count: int = 0
+    cycles: int = 0
+    bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -55,6 +67,8 @@ class Totals:
     operations: int = 0
     cycles: int = 0
     """The end of the last one."""
+    by: dict[str, Row] = field(default_factory=dict[str, "Row"])
+    """The same for each kind of operation."""
 
 
 class Timeline:
@@ -90,8 +104,12 @@ class Timeline:
             work.start, work.end, work.spent = spent.start, spent.end, spent
             self.totals.busy.update(spent.busy)
             self.totals.counts.update(spent.counts)
-            self.totals.operations += work.timed is not None
             self.totals.cycles = max(self.totals.cycles, work.end)
+            if work.timed is not None:
+                self.totals.operations += 1
+                row = self.totals.by.setdefault(work.what, Row(work.what))
+                row.count, row.bytes = row.count + 1, row.bytes + work.size
+                row.cycles += work.end - work.start
             work.after = ()
         if self.keep:
             self.done += (work for work in order if work.timed is not None)

@@ -282,13 +282,17 @@ def run(args: argparse.Namespace) -> int:
         )
     if not args.no_values and given is None and inputs:
         notes.append(f"inputs: random, seed {args.seed or 0} (give your own with --inputs)")
+    if args.host:
+        from kpu_ir.runtime.round_trip import round_trip
+
+        written = [*written, str(round_trip(compiled))]
     tell(args, summary, notes, profile, written)
     return int(found is not None and found.wrong)
 
 
 MORE = (
     "stepped", "emit", "profile", "layers", "save", "trace", "report", "inputs", "outputs", "batch",
-    "against", "seed",
+    "against", "seed", "host",
 )  # fmt: skip
 """Options that ask for more than figures, or for other ones."""
 

@@ -50,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
            ".npy file", action="append", default=[], metavar="NAME=VALUE", dest="fixed")  # fmt: skip
     option("--no-values", "time only; weights that are not there need not be", action="store_true")
     option("--stepped", "step every operation instead of fast-forwarding", action="store_true")
+    option("--host", "say what a run takes with its copies over the host's link (docs/runtime.md)",
+           action="store_true")  # fmt: skip
     option("--emit", "print the IR at a level and stop", choices=["kernel", "tile", "dma"])
     option("--elide", "with --emit: leave out constants of more than N elements (default: 16), "
            "or 'none' of them", metavar="N")  # fmt: skip
@@ -124,12 +126,13 @@ CONFLICTS = (
     ("no_values", ("inputs", "outputs", "seed", "compare", "against"), "it computes no values"),
     ("inputs", ("seed",), "no inputs are drawn"),
     ("emit", ("json", "outputs", "inputs", "seed", "profile", "stepped", "no_values",
-              "trace", "report", "layers", "save", "batch", "compare", "against"),
+              "trace", "report", "layers", "save", "batch", "compare", "against", "host"),
      "it prints the IR and stops"),
     ("compare", ("outputs", "batch", "profile", "layers", "stepped", "trace", "report", "save",
-                 "against"),
+                 "against", "host"),
      "it compares and stops"),
     ("json", ("profile", "layers"), "it always has every kernel"),
+    ("json", ("host",), "it has the figures of the program"),
     ("schedule", ("search",), "it is the schedule"),
 )  # fmt: skip
 """Options beside which others would do nothing."""

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
-from small_programs import compiled, network, product
+from small_programs import compiled, network
 
-from kpu_ir import KpuError, Machine, runtime
-from kpu_ir.runtime.serving import service_seconds
+from kpu_ir import KpuError, runtime
+from kpu_ir.runtime.round_trip import round_trip
 
 PROGRAM = compiled(network())
+
+
+def service_seconds(program):
+    return program.machine.seconds(round_trip(program).cycles)
 
 
 def test_a_batch_takes_what_the_device_takes():
@@ -20,7 +24,11 @@ def test_a_batch_takes_what_the_device_takes():
     x.copy_from(np.ones((32, 32), np.float32), stream=stream)
     runtime.launch(stream, loaded, x, y)
     y.copy_to(np.empty((32, 32), np.float32), stream=stream)
-    assert service_seconds(PROGRAM) == device.machine.seconds(device.now - began)
+    trip = round_trip(PROGRAM)
+    assert trip.cycles == device.now - began
+    assert trip.program == PROGRAM.cycles
+    assert trip.bytes_in == trip.bytes_out == 4 * 32 * 32
+    assert trip.copy_in == -(-trip.bytes_in // 14) + 1100
 
 
 @pytest.mark.parametrize("load", [0.3, 0.7])
@@ -93,4 +101,3 @@ def test_wrong_questions():
     ):
         with pytest.raises(KpuError):
             runtime.arrivals(PROGRAM, **wrong)
-    assert service_seconds(compiled(product(), Machine.preset("ideal"))) > 0

@@ -173,6 +173,7 @@ def test_values_order_memory_and_time(seed):
     }
     for buffer in model:  # everything is given back, and is one piece again
         runtime.Buffer(buffer.allocation).close(stream=streams[0])
+    device.sync()
     assert device.external.in_use == 0
     assert [s.size for s in device.external.free] == [device.external.capacity]
 

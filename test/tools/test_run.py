@@ -192,6 +192,16 @@ def test_stepped_tells_the_same(run: Run) -> None:
     assert told[0] == told[1]
 
 
+def test_the_host_is_told_of_when_asked_for(run: Run) -> None:
+    from kpu_ir.runtime.round_trip import round_trip
+
+    *_, last = run(small(), "--search", "none", "--host")[1].splitlines()
+    trip = round_trip(kpu_ir.compile(small(), search="none"))
+    assert last == str(trip)
+    assert (trip.bytes_in, trip.bytes_out) == (32, 32)
+    assert trip.cycles == trip.program + trip.copy_in + trip.copy_out
+
+
 @pytest.mark.parametrize("level", ["kernel", "tile", "dma"])
 def test_emitted_ir_runs_alike(run: Run, level: str) -> None:
     """The machine is in the file, so the IR alone gives the cycles."""
