@@ -345,6 +345,12 @@ _POOLS = {
     "ndhwc": "n z:k y:j x:i c, k j i -> n z y x c",
 }
 
+
+def _with_zero_points(text: str) -> str:
+    """A product that reads two scalars more."""
+    return text.replace(" ->", ", , ->")
+
+
 NAMED = {
     "matmul": "m k, k n -> m n",
     "matmul_transpose_a": "k m, k n -> m n",
@@ -359,6 +365,9 @@ NAMED = {
     "batch_vecmat": "b k, b k n -> b n",
     "dot": "k, k ->",
     **_IMAGES,
+    **{f"{name}_q": _with_zero_points(text) for name, text in _IMAGES.items() if "2d" in name},
+    "quantized_matmul": _with_zero_points("m k, k n -> m n"),
+    "quantized_batch_matmul": _with_zero_points("b m k, b k n -> b m n"),
     **{
         f"pooling_{how}_{kind}": text
         for how, text in _POOLS.items()

@@ -35,6 +35,7 @@ from kpu_ir.frontends.linalg.access import (
 from kpu_ir.frontends.linalg.movement import HANDLERS
 from kpu_ir.frontends.linalg.named import elementwise, is_elementwise
 from kpu_ir.frontends.linalg.products import contraction
+from kpu_ir.frontends.linalg.quantized import quantized
 from kpu_ir.frontends.linalg.recognise import Recogniser
 from kpu_ir.frontends.linalg.windows import convolution, pooling
 from kpu_ir.frontends.python.graph import Graph
@@ -49,7 +50,7 @@ FOREIGN = ("linalg.", "tensor.", "hal.tensor.", "tm_tensor.", "iree_linalg_ext."
 """Dialects whose operations make a function one of ours to convert."""
 RESHAPING = ("tensor.cast", "tensor.concat")
 """What may forget a shape; the values of their results know it."""
-KINDS = (contraction, convolution, pooling)
+KINDS = (contraction, convolution, pooling, quantized)
 """Kernels that a reduction may be, in the order in which they are tried."""
 CHECKS = ("cf.assert",)
 """What only stops a program that is wrong."""

@@ -165,6 +165,7 @@ def pooling(
     batches = [i for i in out if i in image.loops][:1]
     rest = [i for i in out if i in image.loops][1:]
     source, low, high = padding(of, of.tensor(of.form.inputs[input]), kind, image)
+    source = of.graph.cast(source, element)  # widened before it is added up
     x = laid_out(of, source, image, [batches, rest], padded=any((*low, *high)))
     sizes = [of.form.extents[i] for i in image.elements]
     once = all(of.form.extents[i] == 1 for i in image.places)
