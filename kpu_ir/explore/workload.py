@@ -14,6 +14,7 @@ from typing import Any
 from xdsl.dialects.builtin import ModuleOp
 
 from kpu_ir.bench.workloads import WORKLOADS, Shape, matmul
+from kpu_ir.explore.precision import TYPES, retyped
 from kpu_ir.frontends.read import read
 from kpu_ir.pipeline import module_of
 from kpu_ir.program.keys import file_digests
@@ -29,7 +30,8 @@ class Workload:
     """``name``: what tables and formulas call it. ``kind`` and ``source``: a ``file`` (``.onnx``,
     ``.mlir``), a ``builtin`` (what ``kpu-bench`` measures, or a product ``MxNxK``) or ``python``
     (``file.py:function``, which returns a ``Graph``, a module, or a torch module and its arguments).
-    ``shapes`` are for ONNX models; ``weight``: how much it counts where workloads are summed up.
+    ``shapes`` are for ONNX models; ``weight``: how much it counts where workloads are summed up;
+    ``precision``: the type that its f32 becomes, if it does.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Workload:
     source: str
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     weight: float = 1.0
+    precision: str = "f32"
 
     @staticmethod
     def of(given: Mapping[str, Any], folder: Path) -> Workload:
@@ -44,7 +47,7 @@ class Workload:
 
         Paths are relative to ``folder``.
         """
-        known = ("name", *KINDS, "shapes", "weight")
+        known = ("name", *KINDS, "shapes", "weight", "precision")
         for key in given:
             if key not in known:
                 raise KpuError(f"a workload has no '{key}'", hint=allowed(key, known, "keys"))
@@ -59,6 +62,12 @@ class Workload:
         weight = given.get("weight", 1.0)
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < 1e12:
             raise KpuError(f"'weight' is a positive number, got {weight!r:.40}")
+        precision = given.get("precision", "f32")
+        if precision not in ("f32", *TYPES):
+            raise KpuError(
+                f"'precision' is f32, {' or '.join(TYPES)}, got {precision!r:.40}",
+                hint="a quantized model says so itself: kpu-quantize makes one",
+            )
         name = given.get("name", Path(source).stem if kind == "file" else source)
         if not isinstance(name, str) or not name:
             raise KpuError(f"'name' is a text, got {a_kind(name)}")
@@ -72,7 +81,8 @@ class Workload:
             if kind == "python" and not function:
                 raise KpuError(f"'{source}' names no function", hint="write file.py:function")
             source = f"{file}{colon}{function}"
-        return Workload(name, kind, source, _shapes(given.get("shapes", {})), float(weight))
+        shapes = _shapes(given.get("shapes", {}))
+        return Workload(name, kind, source, shapes, float(weight), precision)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -83,11 +93,14 @@ class Workload:
     def of_data(data: Mapping[str, Any]) -> Workload:
         """What ``data`` gave."""
         shapes = {name: tuple(shape) for name, shape in data["shapes"].items()}
-        return Workload(data["name"], data["kind"], data["source"], shapes, data["weight"])
+        return Workload(
+            data["name"], data["kind"], data["source"], shapes, data["weight"], data["precision"]
+        )
 
     def digest(self) -> str:
         """What decides its kernels: not its name or weight."""
-        found = hashlib.sha256(f"{self.kind} {sorted(self.shapes.items())}".encode())
+        how = f"{self.kind} {self.precision} {sorted(self.shapes.items())}"
+        found = hashlib.sha256(how.encode())
         if self.kind == "file":
             for digest in file_digests(Path(self.source)):
                 found.update(digest)
@@ -100,7 +113,8 @@ class Workload:
 
     def module(self) -> ModuleOp:
         """Its kernel IR; made once a process."""
-        return _module(self.kind, self.source, tuple(sorted(self.shapes.items())))
+        shapes = tuple(sorted(self.shapes.items()))
+        return _module(self.kind, self.source, shapes, self.precision)
 
 
 def _shapes(given: Any) -> dict[str, tuple[int, ...]]:
@@ -125,8 +139,16 @@ def builtin(name: str) -> None:
             raise KpuError(f"there is no workload '{name}'", hint=f"{hint}; or MxNxK") from None
 
 
+Shapes = tuple[tuple[str, tuple[int, ...]], ...]
+
+
 @lru_cache(maxsize=16)
-def _module(kind: str, source: str, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> ModuleOp:
+def _module(kind: str, source: str, shapes: Shapes, precision: str) -> ModuleOp:
+    module = _as_it_is(kind, source, shapes)
+    return module if precision == "f32" else retyped(module, precision)
+
+
+def _as_it_is(kind: str, source: str, shapes: Shapes) -> ModuleOp:
     if kind == "file":
         return read(source, dict(shapes), values=False)
     if kind == "builtin":

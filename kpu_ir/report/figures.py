@@ -92,7 +92,8 @@ class Summary:
     * ``costs``: cycles that the program saves where the machine is spared one cost of hardware, and all
       ``together``.
     * ``area_mm2``: of the machine, by part (docs/area.md). ``power_w``: energy over seconds (``dynamic``, external
-      memory's too), and ``leakage``.
+      memory's too), and ``leakage``. ``power_peak_w``: of a hundred equal parts of the run the one that draws
+      most, each kernel's energy spread evenly over its span.
     * ``max_rel_error``: max |got - expected| / max |expected| of each output, the worst. Where the model
       has floats shorter than f32 what is expected is exact (float64), ``short_type`` is the shortest,
       ``error_steps`` the error in steps of it at the largest value, and ``rounding_steps`` that of rounding the exact
@@ -132,6 +133,7 @@ class Summary:
     costs: dict[str, int]
     area_mm2: dict[str, float]
     power_w: dict[str, float]
+    power_peak_w: float
     kernels: list[KernelRow]
     max_abs_error: float | None
     max_rel_error: float | None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from kpu_ir.machine import Machine
 from kpu_ir.machine.area import leakage_watts
 from kpu_ir.report.replay import Replay, Span
 from kpu_ir.sim.program.program import Program
+from kpu_ir.sim.time.clock import CallTiming
 from kpu_ir.sim.time.energy import energy
 
 WINDOWS = 100
@@ -31,6 +34,28 @@ class PowerTrace:
     def peak(self) -> float:
         """Of the window that draws most, W."""
         return max(self.watts)
+
+
+def power_of_calls(
+    calls: Sequence[CallTiming], cycles: int, machine: Machine, windows: int = WINDOWS
+) -> PowerTrace:
+    """Power window by window without stepping: the energy of each kernel call is spread evenly over its
+    span. Peaks within a kernel are not seen."""
+    width = max(1, cycles) / windows
+    spent = [0.0] * windows
+    for call in calls:
+        joules = energy(call.counts, machine).total
+        begin, end = call.start, max(call.end, call.start + 1)
+        first = min(windows - 1, int(begin / width))
+        last = min(windows - 1, int((end - 1e-9) / width))
+        parts = [
+            max(0.0, min(end, (w + 1) * width) - max(begin, w * width))
+            for w in range(first, last + 1)
+        ]
+        for w, part in enumerate(parts, first):
+            spent[w] += joules * part / (sum(parts) or 1.0)
+    seconds, leak = machine.seconds(max(1, cycles)) / windows, leakage_watts(machine)
+    return PowerTrace(seconds, tuple(pj * 1e-12 / seconds + leak for pj in spent))
 
 
 def power_trace(program: Program, windows: int = WINDOWS) -> PowerTrace:

@@ -15,6 +15,7 @@ from kpu_ir.machine.settings import flat
 from kpu_ir.report.costs import costs_of
 from kpu_ir.report.figures import Error, KernelRow, Summary
 from kpu_ir.report.origin import Origin
+from kpu_ir.report.power import power_of_calls
 from kpu_ir.report.run import Run
 from kpu_ir.sim.program.plan import Fetch, Loop, Matmul, Move, Node, Plan, Write, steps
 from kpu_ir.sim.program.program import Program
@@ -285,6 +286,7 @@ def summarise(
         costs=costs_of(program, timing.cycles),
         area_mm2=area(machine).parts,
         power_w=power(energy(counts, machine).total, machine.seconds(cycles), machine),
+        power_peak_w=power_of_calls(timing.calls, timing.cycles, machine).peak,
         kernels=rows,
         max_abs_error=error.absolute if error else None,
         max_rel_error=error.relative if error else None,

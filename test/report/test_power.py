@@ -3,7 +3,7 @@
 import pytest
 
 from kpu_ir.report.html import report
-from kpu_ir.report.power import power_trace
+from kpu_ir.report.power import power_of_calls, power_trace
 
 
 def test_windows_add_up(compiled):
@@ -21,3 +21,12 @@ def test_windows_add_up(compiled):
 
 def test_the_page_says_the_peak(compiled):
     assert "of the run it is at most" in report(compiled, compiled.summary(), "")
+
+
+def test_power_of_calls_adds_up_without_stepping(compiled):
+    summary, timing = compiled.summary(), compiled.timing
+    for windows in (1, 7, 100):
+        found = power_of_calls(timing.calls, timing.cycles, compiled.machine, windows)
+        assert found.average == pytest.approx(sum(summary.power_w.values()))
+        assert found.peak >= found.average * (1 - 1e-9)
+    assert summary.power_peak_w == found.peak
