@@ -148,6 +148,7 @@ def _module(kind: str, source: str, shapes: Shapes, precision: str) -> ModuleOp:
     return module if precision == "f32" else retyped(module, precision)
 
 
+@lru_cache(maxsize=16)
 def _as_it_is(kind: str, source: str, shapes: Shapes) -> ModuleOp:
     if kind == "file":
         return read(source, dict(shapes), values=False)

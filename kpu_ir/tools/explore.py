@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from kpu_ir.explore.study import Results, Seen
     from kpu_ir.explore.workload import Workload
 
+SHOWN_PAIRS = 5
+"""Of a better machine that is slower."""
+
 COMMANDS = ("run", "evaluate", "sensitivity", "roofline", "compare")
 
 
@@ -193,8 +196,11 @@ def tell(found: Results) -> None:
             *(_shown(design.knobs[name]) for name in changed),
         )
     out.print(table)
-    for pair in backwards(found)[:5]:
+    pairs = backwards(found)
+    for pair in pairs[:SHOWN_PAIRS]:
         out.print(words(f"  {pair.sentence()}"), soft_wrap=True)
+    if len(pairs) > SHOWN_PAIRS:
+        out.print(f"  and {len(pairs) - SHOWN_PAIRS:,} more such pairs (study.html)")
     out.print(words("  * the least product of objectives; the others of the front, and the base"))
 
 
