@@ -132,6 +132,7 @@ class Executor:
         levels = [self.program["memory"][b]["level"] for b in call["buffers"]]
         self.counted = {f"%{i}": level for i, level in enumerate(levels)}
         self.accesses = Counter[str]()
+        self.counts["instructions"] += kernel["instructions"]
         queues = {
             engine: _instructions(items, self.operations[kernel["name"]], [])
             for engine, items in kernel["queues"].items()

@@ -121,6 +121,7 @@ def _kernel(kernel: Kernel, machine: Machine) -> dict[str, Any]:
     return {
         "name": plan.name,
         "parameters": [_short(t) for t in plan.parameters],
+        "instructions": kernel.instructions,
         "rings": [
             {
                 "name": f"@{r.name}",

@@ -36,6 +36,7 @@ from kpu_ir.sim.program.plan import (
 from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.clock import Engine, Held, engines_for, engines_of
 from kpu_ir.sim.time.costs import Cost
+from kpu_ir.sim.time.instructions import program_bytes
 from kpu_ir.sim.time.timed_plan import costs_of
 from kpu_ir.sim.time.wiring import Wire, Wiring
 from kpu_ir.support.errors import KpuError
@@ -92,9 +93,10 @@ Item = Instruction | Repeat
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A plan as queues, by engine."""
+    """A plan as queues, by engine. ``instructions``: bytes of its program that come once a call."""
 
     plan: Plan
+    instructions: int
     operations: tuple[Operation, ...]
     queues: dict[str, tuple[Item, ...]]
 
@@ -129,7 +131,9 @@ def _kernel(wiring: Wiring, machine: Machine, engines: list[Engine]) -> Kernel:
         leads = {o.number: o.held[0].engine is engine for o in operations if _holds(o, engine)}
         own = _rolled(list(_inlined(_of(items, leads))), count(-1, -1))
         queues[engine.name] = tuple(_pruned(own, {}))
-    return Kernel(wiring.plan, operations, queues)
+    size = program_bytes(wiring.steps, machine)
+    once = size if size <= machine.control.memory_bytes else 0
+    return Kernel(wiring.plan, once, operations, queues)
 
 
 def _holds(operation: Operation, engine: Engine) -> bool:
