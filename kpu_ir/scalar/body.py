@@ -2,7 +2,8 @@
 
 ``compile_body`` turns a block into one generated Python function over whole arrays. Each operation
 is a NumPy call; a temporary that nobody reads any more receives the next result (``out=``), so a
-long formula needs about two arrays at a time.
+long formula needs about two arrays at a time. A constant bound (of a ReLU) or two are one
+``np.clip``, which takes a third of the time of ``np.maximum`` with a number.
 
 Floats narrower than 32 bits (f16, bf16, f8) are computed in f32 and rounded where the body converts
 or ends, as a machine does that widens its operands; ``i4`` likewise in ``i8``. Integers wrap
@@ -12,9 +13,10 @@ around.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import inf, isnan
+from typing import Any, cast
 
 import numpy as np
 from xdsl.dialects import arith
@@ -25,10 +27,11 @@ from xdsl.utils.hints import isa
 
 from kpu_ir.scalar.ops import ALLOCATING, BOOLEAN, FREE, IN_PLACE, PRICES, erf
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.types import Array, dtype_of
+from kpu_ir.support.types import Array, dtype_of, stored
 
 Body = Callable[..., Array]
-"""A compiled body: one array an operand in (they broadcast), a new array out."""
+"""A compiled body: one array an operand in (they broadcast), a new array out; or ``out=``, an array
+of their common shape, perhaps one of them, into which the result goes."""
 
 
 def op_classes(block: Block) -> Counter[str]:
@@ -62,6 +65,50 @@ def compile_body(block: Block, precision: type[np.floating[Any]] | None = None) 
     return _Compiler(block, precision).compile()
 
 
+@dataclass(frozen=True)
+class _Clip:
+    """A value between constants."""
+
+    value: SSAValue
+    low: float = -inf
+    high: float = inf
+
+
+def _clips(block: Block) -> dict[Operation, _Clip | None]:
+    """The operations of a body that are a bound of floats, with what they compute; None where only
+    the other bound, in which it is then contained, takes the result."""
+    found: dict[Operation, _Clip | None] = {}
+    for op in block.ops:
+        if not isinstance(op, arith.MaximumfOp | arith.MinimumfOp):
+            continue
+        value, limit = op.lhs, _number(op.rhs)
+        if limit is None:
+            value, limit = op.rhs, _number(op.lhs)
+        if limit is None or isnan(limit) or _number(value) is not None:
+            continue
+        inner = found.get(value.owner) if isinstance(value.owner, Operation) else None
+        if inner is None or not value.has_one_use():
+            inner = _Clip(value)
+        if isinstance(op, arith.MaximumfOp):
+            whole = _Clip(inner.value, limit, inner.high) if inner.low == -inf else None
+        else:
+            whole = _Clip(inner.value, inner.low, limit) if inner.high == inf else None
+        if whole is None or whole.low > whole.high or whole.value is value:
+            low = isinstance(op, arith.MaximumfOp)
+            found[op] = _Clip(value, low=limit) if low else _Clip(value, high=limit)
+        else:
+            found[op], found[cast(Operation, value.owner)] = whole, None
+    return found
+
+
+def _number(value: SSAValue) -> float | None:
+    """A constant of a float type."""
+    op = value.owner
+    if isinstance(op, arith.ConstantOp) and isa(op.value, FloatAttr):
+        return op.value.value.data
+    return None
+
+
 @dataclass
 class _Value:
     """A scalar value of the body, as the generated code sees it."""
@@ -87,6 +134,7 @@ class _Compiler:
         self.values: dict[SSAValue, _Value] = {}
         self.last_use: dict[SSAValue, Operation] = {}
         self.names = [f"a{i}" for i in range(len(block.args))]
+        self.clips = _clips(block)
 
     def compile(self) -> Body:
         """The whole function."""
@@ -94,14 +142,14 @@ class _Compiler:
         if not last.has_trait(IsTerminator) or len(last.operands) != 1:
             raise KpuError(f"a scalar body must end by yielding one value, not with {last.name}")
         for op in self.block.ops:
-            self.last_use |= dict.fromkeys(op.operands, op)
+            self.last_use |= dict.fromkeys(self.sources(op), op)
         self.lines.append(f"scalar = not ({' or '.join(f'{n}.ndim' for n in self.names) or 0})")
         for argument in self.block.args:
             self.argument(argument)
         for op in operations:
             self.operation(op)
         self.result(last.operands[0])
-        names = ", ".join(self.names)
+        names = ", ".join([*self.names, "out=None"])
         lines = "\n    ".join(self.lines)
         source = f"@np.errstate(all='ignore')\ndef body({names}):\n    {lines}\n"
         exec(compile(source, "<scalar body>", "exec"), self.globals)
@@ -143,12 +191,21 @@ class _Compiler:
             self.lines.append(f"{text} = {name}.astype({self.bind(dtype)})")
         self.values[argument] = _Value(text, dtype, frozenset((argument.index,)), text != name)
 
+    def sources(self, op: Operation) -> Sequence[SSAValue]:
+        """The values that the line of an operation reads."""
+        if op not in self.clips:
+            return op.operands
+        clip = self.clips[op]
+        return () if clip is None else (clip.value,)
+
     def operation(self, op: Operation) -> None:
         """One line for one operation."""
         if isinstance(op, arith.ConstantOp):
             self.constant(op)
             return
-        operands = [self.read(v) for v in op.operands]
+        if op in self.clips and self.clips[op] is None:
+            return
+        operands = [self.read(v) for v in self.sources(op)]
         kind = op.results[0].type if op.results else None
         if kind is None or (op.name not in PRICES and op.name not in FREE):
             raise unknown(op)
@@ -185,18 +242,24 @@ class _Compiler:
         if booleans and op.name in BOOLEAN:
             return f"{self.bind(BOOLEAN[op.name])}({texts})"
         function = erf() if op.name == "math.erf" else IN_PLACE.get(op.name)
+        clip = self.clips.get(op)
+        if clip is not None:
+            function, narrow = np.clip, self.narrow(op.results[0].type).type
+            ends = [dtype.type(narrow(n)) for n in (clip.low, clip.high)]
+            texts += "".join(f", {self.bind(end, 'c')}" for end in ends)
         if function is not None:
-            out = ""
-            for value, ssa in zip(operands, op.operands):
-                if (
-                    value.owned
-                    and self.last_use[ssa] is op
-                    and value.dtype == dtype
-                    and value.arguments == arguments
-                ):
-                    out = f", out={value.text}"
-                    break
-            return f"{self.bind(function)}({texts}{out})"
+            free = [
+                value.text
+                for value, ssa in zip(operands, self.sources(op))
+                if value.owned
+                and self.last_use[ssa] is op
+                and value.dtype == dtype
+                and value.arguments == arguments
+            ]
+            room = free[0] if free else "None"
+            if self.yielded(op, dtype, arguments):
+                room = f"{room} if room is None else room"
+            return f"{self.bind(function)}({texts}, out={room})"
         if op.name in ALLOCATING:
             return f"{self.bind(ALLOCATING[op.name](op, dtype))}({texts})"
         if (
@@ -206,6 +269,21 @@ class _Compiler:
             through = "" if narrow == dtype else f".astype({self.bind(narrow)})"
             return f"{texts}{through}.astype({self.bind(dtype)})"
         raise unknown(op)
+
+    def yielded(self, op: Operation, dtype: np.dtype[Any], arguments: frozenset[int]) -> bool:
+        """Whether the result of ``op`` is the body's as it is, and may be written where that goes;
+        says where that is, if it can be."""
+        last = self.block.last_op
+        if (
+            last is None
+            or last.operands[0] is not op.results[0]
+            or len(arguments) < len(self.names)
+            or dtype != self.narrow(op.results[0].type)
+        ):
+            return False
+        kind = self.bind(dtype)
+        self.lines.append(f"room = out if out is not None and out.dtype == {kind} else None")
+        return True
 
     def result(self, value: SSAValue) -> None:
         """Return a new array of the full shape, in the type that is stored."""
@@ -220,4 +298,7 @@ class _Compiler:
         elif not result.owned:
             text = f"{text}.copy()"
         self.lines.append(f"result = {text}")
-        self.lines.append("return result.reshape(()) if scalar else result")
+        self.lines.append("if out is None: return result.reshape(()) if scalar else result")
+        keep = self.bind(stored)
+        self.lines.append(f"if result is not out: out[...] = {keep}(result, out.dtype)")
+        self.lines.append("return out")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kpu_ir.dialects.tile import Window
-from kpu_ir.support.types import accumulator_dtype
+from kpu_ir.scalar.body import Body
+from kpu_ir.sim.values.exact import product
+from kpu_ir.support.types import Array, accumulator_dtype, stored
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-ELEMENTS = 1 << 15
-"""About how many elements a block of a scalar body has; several arrays of it fit into L2."""
+ELEMENTS = 1 << 16
+"""About how many elements a block has; several arrays of it fit into L2."""
 GATHERED = 1 << 19
 """About how many elements of a convolution's operand are gathered at a time."""
 
@@ -24,6 +25,47 @@ COMBINE: dict[str, np.ufunc] = {
     "mul": np.multiply,
 }
 """The meaning of a reduction."""
+
+
+def padded(x: Array, into: tuple[slice, ...], extents: tuple[int, ...], fill: Any) -> Array:
+    """``x`` at ``into`` in a block of ``extents``, around it ``fill``."""
+    out = np.empty(extents, x.dtype)
+    inside: tuple[slice, ...] = ()
+    for part in into:  # before and after it in this dimension, within it in those before
+        out[(*inside, slice(0, part.start))] = fill
+        out[(*inside, slice(part.stop, None))] = fill
+        inside = (*inside, part)
+    out[into] = x
+    return out
+
+
+@dataclass(frozen=True)
+class Hanging:
+    """A block that hangs into the padding, of which as many channels at a time are made as windows
+    take: ``x`` at ``into`` in a block of the extents ``shape``, around it ``fill``."""
+
+    x: Array
+    into: tuple[slice, ...]
+    shape: tuple[int, ...]
+    fill: Any
+
+    def whole(self) -> Array:
+        """All of it."""
+        return padded(self.x, self.into, self.shape, self.fill)
+
+
+def channels_of(tile: Array | Hanging) -> Callable[[slice], Array]:
+    """A function from some channels of a tile to these, ``n x h x w``."""
+    if isinstance(tile, Hanging) and tile.x.shape[:-2] == tile.shape[:-2]:
+        x, into, image = tile.x.reshape(-1, *tile.x.shape[-2:]), tile.into[-2:], tile.shape[-2:]
+
+        def some(part: slice) -> Array:
+            block = x[part]
+            return padded(block, (slice(0, len(block)), *into), (len(block), *image), tile.fill)
+
+        return some
+    array = tile.whole() if isinstance(tile, Hanging) else tile
+    return array.reshape(-1, *array.shape[-2:]).__getitem__
 
 
 def windows(x: Array, window: Window) -> Array:
@@ -50,57 +92,95 @@ def _fast(x: Array) -> Array:
     return x if item in x.strides[-2:] else np.ascontiguousarray(x)
 
 
-def multiplied(a: Array, b: Array) -> Array:
-    """``a @ b``."""
-    return np.matmul(_fast(a), _fast(b))
+def multiplied(a: Array, b: Array, dtype: np.dtype[Any]) -> Array:
+    """``a @ b``, added up in ``dtype``: integers exactly, short floats in f32."""
+    if dtype.kind in "iu":
+        return product(a, b, dtype)
+    wide = dtype if dtype == np.float64 else np.dtype(np.float32)
+    return np.matmul(_fast(a.astype(wide, copy=False)), _fast(b.astype(wide, copy=False)))
 
 
-def convolved(a: Array, b: Array, window: Window, extents: tuple[int, ...]) -> Array:
-    """Filters ``m x c x kh x kw`` on ``c x h x w``; ``extents`` are the result's."""
+def convolved(
+    a: Array, b: Array, window: Window, extents: tuple[int, ...], dtype: np.dtype[Any]
+) -> Array:
+    """Filters ``m x c x kh x kw`` on ``c x h x w``, added up in ``dtype``; ``extents`` are the
+    result's."""
     view, filters = windows(b, window), a.reshape(extents[-3], -1)
     channels, kh, kw, oh, ow = view.shape
     depth = channels * kh * kw
     rows = max(1, GATHERED // max(1, depth * ow))
     if rows >= oh or (kh, kw) == (1, 1) == window.strides:
-        return np.matmul(filters, view.reshape(depth, -1)).reshape(extents)
-    out = np.empty((extents[-3], oh * ow), filters.dtype)
+        return multiplied(filters, view.reshape(depth, -1), dtype).reshape(extents)
+    out = np.empty((extents[-3], oh, ow), dtype)
     for at in range(0, oh, rows):
-        part = view[..., at : at + rows, :].reshape(depth, -1)
-        np.matmul(filters, part, out=out[:, at * ow : at * ow + part.shape[1]])
+        part = multiplied(filters, view[..., at : at + rows, :].reshape(depth, -1), dtype)
+        out[:, at : at + rows] = part.reshape(extents[-3], -1, ow)
     return out.reshape(extents)
 
 
+def _planes(x: Array, window: Window) -> tuple[list[Array], list[int], int]:
+    """What each tap of a window sees, as dense rows of equal length that is the same for all taps.
+
+    For each tap, in order: a plane, ``c`` x its elements, and which of them the first position sees;
+    the position beside it sees the next, the one below it sees that a row later. Strides leave a
+    plane for each remainder of rows and of columns.
+    """
+    channels, _, width = x.shape
+    (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilations
+    row = -(-width // sw)
+    made: dict[tuple[int, int], Array] = {}
+    planes: list[Array] = []
+    first: list[int] = []
+    for i in range(kh):
+        for j in range(kw):
+            (down, top), (right, left) = divmod(i * dh, sh), divmod(j * dw, sw)
+            if (top, left) not in made:
+                part = x[:, top::sh, left::sw]
+                if part.shape[2] < row:
+                    room = np.zeros((*part.shape[:2], row), part.dtype)
+                    room[:, :, : part.shape[2]] = part
+                    part = room
+                made[top, left] = part.reshape(channels, -1)
+            planes.append(made[top, left])
+            first.append(down * row + right)
+    return planes, first, row
+
+
 def weighted(
-    kind: str, x: Array, window: Window, weights: Array | None, dtype: np.dtype[Any]
-) -> Array:
+    kind: str,
+    source: Callable[[slice], Array],
+    window: Window,
+    weights: Array | None,
+    out: Array,
+) -> Iterator[slice]:
     """The values under each position of a window combined, each channel by itself, times
-    ``weights`` (``c x kh x kw``) where there are any; ``c x oh x ow``, in ``dtype``."""
-    view, combine = windows(x, window), COMBINE[kind]
-    channels, kh, kw, oh, ow = view.shape
-    wide = accumulator_dtype(dtype)
-    out = np.empty((channels, oh, ow), dtype)
-    w = None if weights is None else weights.reshape(channels, kh, kw, 1, 1).astype(wide)
+    ``weights`` (``c x kh x kw``) where there are any, into ``out``, ``c x oh x ow``; ``source`` has
+    the ``n x h x w`` of some channels. Says again and again which channels are done.
+
+    All positions are computed as one long row, those between the ends of rows too and for nothing:
+    a row of a small image is too short for a loop of its own.
+    """
+    combine, wide = COMBINE[kind], accumulator_dtype(out.dtype)
+    channels, oh, ow = out.shape
+    w = None if weights is None else weights.reshape(channels, -1).astype(wide, copy=False)
     block = max(1, ELEMENTS // max(1, oh * ow))
     for at in range(0, channels, block):
-        part = view[at : at + block]
-        total: Array | None = None
-        room = np.empty((part.shape[0], oh, ow), wide)
-        for i in range(kh):
-            for j in range(kw):
-                tap = part[:, i, j]
-                if w is not None:
-                    tap = np.multiply(
-                        tap.astype(wide, copy=False),
-                        w[at : at + block, i, j],
-                        out=np.empty_like(room) if total is None else room,
-                    )
-                if total is None:
-                    total = tap if w is not None else tap.astype(wide)
-                else:
-                    combine(total, tap, out=total)
-        assert total is not None
-        out[at : at + block] = total
-    return out
+        part = slice(at, min(at + block, channels))
+        planes, first, row = _planes(source(part).astype(wide, copy=False), window)
+        length = (oh - 1) * row + ow
+        room = np.empty((part.stop - at, oh * row), wide)
+        total, term = room[:, :length], np.empty((part.stop - at, length), wide)
+        for tap, (plane, begin) in enumerate(zip(planes, first)):
+            seen = plane[:, begin : begin + length]
+            into = term if tap else total
+            if w is not None:
+                seen = np.multiply(seen, w[part, tap, None], out=into)
+            elif not tap:
+                np.copyto(total, seen)
+            if tap:
+                combine(total, seen, out=total)
+        out[part] = room.reshape(-1, oh, row)[:, :, :ow]
+        yield part
 
 
 def reduced(
@@ -116,32 +196,36 @@ def reduced(
     return part.astype(dtype, copy=False)
 
 
-def blocked(
-    body: Callable[..., Array], operands: Sequence[Array], extents: tuple[int, ...]
-) -> Array:
-    """``body`` of operands that broadcast to ``extents``, cut along one dimension."""
+def part_of(x: Array, axis: int, part: slice) -> Array:
+    """What belongs to a part of a result along its ``axis``, counted from the last, of an operand
+    that broadcasts to it."""
+    if x.ndim < -axis or x.shape[axis] == 1:
+        return x
+    return x[(..., part, *(slice(None),) * (-axis - 1))]
+
+
+def blocked(body: Body, operands: Sequence[Array], out: Array) -> Array:
+    """``body`` of operands that broadcast, into ``out``, block by block along one dimension."""
     shape = np.broadcast_shapes(*[x.shape for x in operands])
-    size = 1
-    for axis, extent in enumerate(shape):  # the first dimension that is worth cutting
-        size = int(np.prod(shape[axis + 1 :], dtype=np.int64))
-        if extent > 1:
-            break
-    else:
-        return body(*operands)
-    rows = max(1, ELEMENTS // max(1, size))
+    if shape != out.shape:
+        out[...] = stored(body(*operands), out.dtype)
+        return out
+    axis = next((axis for axis, extent in enumerate(shape) if extent > 1), None)
+    if axis is None:
+        return body(*operands, out=out) if shape else np.asarray(stored(body(*operands), out.dtype))
+    extent, axis = shape[axis], axis - len(shape)
+    rows = max(1, ELEMENTS * extent // max(1, out.size))
     if rows >= extent:
-        return body(*operands)
-    out: Array | None = None
-    before = (slice(None),) * axis
+        return body(*operands, out=out)
     for at in range(0, extent, rows):
-        parts: list[Array] = []
-        for x in operands:
-            own = axis - (len(shape) - x.ndim)
-            cut = own >= 0 and x.shape[own] > 1
-            parts.append(x[(slice(None),) * own + (slice(at, at + rows),)] if cut else x)
-        part = body(*parts)
-        if out is None:
-            out = np.empty(shape, part.dtype)
-        out[(*before, slice(at, at + rows))] = part
-    assert out is not None
+        part = slice(at, at + rows)
+        body(*[part_of(x, axis, part) for x in operands], out=part_of(out, axis, part))
     return out
+
+
+def finished(sums: Array, epilogue: Body | None, operands: Sequence[Array], kept: np.dtype[Any]) -> Array:
+    """Sums that nobody else has as they are kept, after an epilogue if there is one."""
+    if epilogue is None:
+        return stored(sums, kept)
+    out = sums if sums.dtype == kept else np.empty(sums.shape, kept)
+    return blocked(epilogue, [sums, *operands], out)

@@ -1,12 +1,14 @@
 """Runs a proven and widened plan on plain values.
 
 A register holds an array that nobody writes to again: transfers are views, of external memory too,
-which the kernel does not write while it reads it; results are new arrays.
+which the kernel does not write while it reads it; results are new arrays. One that is all of what a
+kernel writes becomes the tensor itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from kpu_ir.scalar.body import compile_body
 from kpu_ir.scalar.rows import row_function
 from kpu_ir.sim.program.plan import (
     Acquire,
+    Affine,
     Fetch,
     Map,
     Matmul,
@@ -30,8 +33,20 @@ from kpu_ir.sim.program.plan import (
     rings_of,
     steps,
 )
-from kpu_ir.sim.values.blocks import blocked, convolved, multiplied, reduced, weighted
-from kpu_ir.sim.values.runner import Array, Run, Runner, chosen, product_types
+from kpu_ir.sim.values.blocks import (
+    Hanging,
+    blocked,
+    channels_of,
+    convolved,
+    finished,
+    multiplied,
+    padded,
+    part_of,
+    reduced,
+    weighted,
+)
+from kpu_ir.sim.values.runner import Array, Run, Runner, chosen
+from kpu_ir.sim.values.wide import reads
 from kpu_ir.support.types import dtype_of, fill_of, stored
 
 
@@ -42,7 +57,9 @@ class PlainRunner(Runner):
         """Make the closures of ``body``; ``plan`` is what it was widened from."""
         super().__init__(plan)
         self.dtypes = {r: dtype_of(ring.element) for r, ring in rings_of(plan).items()}
+        self.parameters = plan.parameters
         self.registers: list[Array] = [np.empty(0)] * plan.values
+        self.results: dict[int, Array] = {}
         self.read: set[int] = set()
         self.written: set[int] = set()
         for step in steps(plan.body):
@@ -50,6 +67,7 @@ class PlainRunner(Runner):
                 self.read |= {step.buffer} if step.by is None else {step.buffer, step.by}
             elif isinstance(step, Write):
                 self.written.add(step.buffer)
+        self.windowed = _windowed(body)
         self.body = self._block(body)
 
     def takes(self, arguments: Sequence[int], masks: Sequence[Array | None]) -> bool:
@@ -59,15 +77,19 @@ class PlainRunner(Runner):
             arguments.count(arguments[b]) == 1 for b in self.written
         )
 
-    def run(self, buffers: Sequence[Array]) -> None:
-        """Run on external buffers shaped as the parameters, of a call that ``takes``.
+    def run(self, buffers: Sequence[Array]) -> dict[int, Array]:
+        """Run on external buffers shaped as the parameters, of a call that ``takes``; the tensors
+        that it writes, by parameter.
 
         Raises ``KpuError`` for an index out of bounds.
         """
         self.buffers[:] = buffers
         self.body()
+        results = dict(self.results)
+        self.results.clear()
         self.buffers.clear()
         self.registers[:] = [np.empty(0)] * len(self.registers)  # what they held may be large
+        return results
 
     def _step(self, step: Step) -> Run:
         match step:
@@ -131,29 +153,42 @@ class PlainRunner(Runner):
 
         def fetch() -> None:
             where, into = inside()
-            view = np.full(extents, fill, dtype)
-            view[into] = buffers[b][where]
-            registers[out] = view
+            registers[out] = padded(buffers[b][where], into, extents, fill)
 
-        return fetch
+        def hang() -> None:
+            where, into = inside()
+            registers[out] = cast(Array, Hanging(buffers[b][where], into, extents, fill))
+
+        return hang if out in self.windowed else fetch
 
     def _move(self, step: Move) -> Run:
         slices, registers = self._slices(step.offsets, step.block), self.registers
         source, out, permutation = step.source, step.out, step.permutation
         permuted = permutation != tuple(range(len(permutation)))
+        begins = all(o == Affine(0) for o in step.offsets)
 
         def move() -> None:
-            block = registers[source][slices()]
-            registers[out] = block.transpose(permutation) if permuted else block
+            tile = registers[source]
+            if not begins or tile.shape != step.block:
+                tile = (tile.whole() if isinstance(tile, Hanging) else tile)[slices()]
+            registers[out] = tile.transpose(permutation) if permuted else tile
 
         return move
 
     def _write(self, step: Write) -> Run:
-        slices, buffers, b = self._slices(step.offsets, step.extents), self.buffers, step.buffer
-        registers, source = self.registers, step.source
+        slices, results, b = self._slices(step.offsets, step.extents), self.results, step.buffer
+        registers, source, parameter = self.registers, step.source, self.parameters[step.buffer]
+        shape, dtype = tuple(parameter.get_shape()), dtype_of(parameter.element_type)
 
         def write() -> None:
-            buffers[b][slices()] = registers[source]
+            value, flags = registers[source], registers[source].flags
+            if value.shape == shape and value.dtype == dtype and flags.owndata and flags.carray:
+                if not any(value is other for other in results.values()):
+                    results[b] = value
+                    return
+            if b not in results:
+                results[b] = np.empty(shape, dtype)
+            results[b][slices()] = value
 
         return write
 
@@ -163,21 +198,20 @@ class PlainRunner(Runner):
         registers, lhs, rhs, into = self.registers, step.lhs, step.rhs, step.into
         extra, accumulate, extents = step.extra, step.accumulate, step.extents
         sums, dtype = step.sums, dtype_of(step.sum_element)
-        direct, wide = product_types(dtype, *map(dtype_of, step.elements))
         epilogue = compile_body(step.epilogue) if step.epilogue else None
         window, kept = step.window, dtype_of(step.out_element)
 
         def run() -> None:
             a, b = registers[lhs], registers[rhs]
-            if not direct:
-                a, b = a.astype(wide), b.astype(wide)
-            c = multiplied(a, b) if window is None else convolved(a, b, window, extents)
+            c = (
+                multiplied(a, b, dtype)
+                if window is None
+                else convolved(a, b, window, extents, dtype)
+            )
             if accumulate:
-                c = registers[sums] + c
+                c = np.add(registers[sums], c, out=c)
             c = c.astype(dtype, copy=False)
-            if epilogue is not None:
-                c = blocked(epilogue, [c, *[registers[e] for e in extra]], extents)
-            registers[into] = stored(c, kept)
+            registers[into] = finished(c, epilogue, [registers[e] for e in extra], kept)
 
         return run
 
@@ -186,8 +220,9 @@ class PlainRunner(Runner):
         body, extents, dtype = compile_body(step.body), step.extents, self.dtypes[step.into]
 
         def run() -> None:
-            result = blocked(body, [registers[i] for i in inputs], extents)
-            registers[into] = np.broadcast_to(stored(result, dtype), extents)
+            registers[into] = blocked(
+                body, [registers[i] for i in inputs], np.empty(extents, dtype)
+            )
 
         return run
 
@@ -223,9 +258,28 @@ class PlainRunner(Runner):
 
         def run() -> None:
             w = None if weights is None else registers[weights]
-            result = weighted(kind, registers[source], window, w, dtype).reshape(extents)
-            if epilogue is not None:
-                result = blocked(epilogue, [result, *[registers[e] for e in extra]], extents)
-            registers[into] = stored(result, kept)
+            sums = np.empty(extents, dtype)
+            operands = [sums, *[registers[e] for e in extra]]
+            result = sums if kept == dtype else np.empty(extents, kept)
+            image = channels_of(registers[source])
+            for part in weighted(kind, image, window, w, sums.reshape(extents[-3:])):
+                if epilogue is not None:  # while they are in the cache
+                    out = part_of(result, -3, part)
+                    epilogue(*[part_of(x, -3, part) for x in operands], out=out)
+            registers[into] = result if epilogue is not None else stored(sums, kept)
 
         return run
+
+
+def _windowed(body: Sequence[Node]) -> set[int]:
+    """The tiles that nothing but windows of single channels reads, and moves on the way there."""
+    whole: set[int] = set()  # others
+    for step in reversed(list(steps(body))):
+        match step:
+            case Windowed():
+                whole |= {*step.operands} - {step.source}
+            case Move() if step.permutation == tuple(range(len(step.permutation))):
+                whole |= {step.source} if step.out in whole else set()
+            case _:
+                whole |= {*reads(step)}
+    return {s.out for s in steps(body) if isinstance(s, Fetch | Move)} - whole

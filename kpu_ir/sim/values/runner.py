@@ -105,12 +105,3 @@ def chosen(step: Fetch, table: Array, index: Array, where: tuple[slice, ...]) ->
             f"an index of {index.min()} to {index.max()} into {extent} rows", place(step.op)
         )
     return table[(first, index, *rest)]
-
-
-def product_types(dtype: np.dtype[Any], *elements: np.dtype[Any]) -> tuple[bool, np.dtype[Any]]:
-    """Whether a product of ``elements`` can be summed in ``dtype`` as it is, and what it is
-    multiplied in where not."""
-    direct = all(e == dtype for e in elements) and dtype.kind == "f" and dtype.itemsize >= 4
-    if dtype.kind in "iu" or dtype == np.float64:
-        return direct, dtype
-    return direct, np.dtype(np.float32)

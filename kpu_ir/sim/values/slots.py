@@ -34,8 +34,8 @@ from kpu_ir.sim.program.plan import (
     product,
     rings_of,
 )
-from kpu_ir.sim.values.blocks import COMBINE, gathered, windows
-from kpu_ir.sim.values.runner import Array, Run, Runner, chosen, product_types
+from kpu_ir.sim.values.blocks import COMBINE, gathered, multiplied, windows
+from kpu_ir.sim.values.runner import Array, Run, Runner, chosen
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import accumulator_dtype, dtype_of, fill_of, stored
 
@@ -329,8 +329,8 @@ class SlotRunner(Runner):
         sums = self._reader(step, step.sums) if apart else None
         epilogue = compile_body(step.epilogue) if step.epilogue else None
         kept, dtype = dtype_of(step.out_element), dtype_of(step.sum_element)
-        direct, wide = product_types(dtype, *map(dtype_of, step.elements))
-        direct &= not apart and kept == dtype
+        same = dtype == dtype_of(step.element) and dtype in (np.float32, np.float64)
+        direct = same and not apart and kept == dtype
         matmul = np.matmul
         window = step.window
         flat = (step.m, step.n)
@@ -346,7 +346,7 @@ class SlotRunner(Runner):
             elif direct:
                 c += matmul(a, b)
             else:
-                p = matmul(a.astype(wide), b.astype(wide))
+                p = multiplied(a, b, dtype)
                 if accumulate:
                     p = (sums().reshape(c.shape) if sums else c) + p
                 if kept == dtype:
