@@ -118,34 +118,6 @@ def convolved(
     return out.reshape(extents)
 
 
-def _planes(x: Array, window: Window) -> tuple[list[Array], list[int], int]:
-    """What each tap of a window sees, as dense rows of equal length that is the same for all taps.
-
-    For each tap, in order: a plane, ``c`` x its elements, and which of them the first position sees;
-    the position beside it sees the next, the one below it sees that a row later. Strides leave a
-    plane for each remainder of rows and of columns.
-    """
-    channels, _, width = x.shape
-    (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilations
-    row = -(-width // sw)
-    made: dict[tuple[int, int], Array] = {}
-    planes: list[Array] = []
-    first: list[int] = []
-    for i in range(kh):
-        for j in range(kw):
-            (down, top), (right, left) = divmod(i * dh, sh), divmod(j * dw, sw)
-            if (top, left) not in made:
-                part = x[:, top::sh, left::sw]
-                if part.shape[2] < row:
-                    room = np.zeros((*part.shape[:2], row), part.dtype)
-                    room[:, :, : part.shape[2]] = part
-                    part = room
-                made[top, left] = part.reshape(channels, -1)
-            planes.append(made[top, left])
-            first.append(down * row + right)
-    return planes, first, row
-
-
 def weighted(
     kind: str,
     source: Callable[[slice], Array],
@@ -157,30 +129,79 @@ def weighted(
     ``weights`` (``c x kh x kw``) where there are any, into ``out``, ``c x oh x ow``; ``source`` has
     the ``n x h x w`` of some channels. Says again and again which channels are done.
 
-    All positions are computed as one long row, those between the ends of rows too and for nothing:
-    a row of a small image is too short for a loop of its own.
+    NumPy takes as long to begin a loop as for some hundred elements, and a row of a small image has
+    seven. So its loops run over all positions, or over the channels where those are more.
     """
     combine, wide = COMBINE[kind], accumulator_dtype(out.dtype)
     channels, oh, ow = out.shape
     w = None if weights is None else weights.reshape(channels, -1).astype(wide, copy=False)
+    sums = _by_channels if channels > oh * ow else _by_positions
     block = max(1, ELEMENTS // max(1, oh * ow))
     for at in range(0, channels, block):
         part = slice(at, min(at + block, channels))
-        planes, first, row = _planes(source(part).astype(wide, copy=False), window)
-        length = (oh - 1) * row + ow
-        room = np.empty((part.stop - at, oh * row), wide)
-        total, term = room[:, :length], np.empty((part.stop - at, length), wide)
-        for tap, (plane, begin) in enumerate(zip(planes, first)):
-            seen = plane[:, begin : begin + length]
-            into = term if tap else total
-            if w is not None:
-                seen = np.multiply(seen, w[part, tap, None], out=into)
-            elif not tap:
-                np.copyto(total, seen)
-            if tap:
-                combine(total, seen, out=total)
-        out[part] = room.reshape(-1, oh, row)[:, :, :ow]
+        x = source(part).astype(wide, copy=False)
+        out[part] = sums(combine, x, window, None if w is None else w[part], (oh, ow))
         yield part
+
+
+def _by_channels(
+    combine: np.ufunc, x: Array, window: Window, w: Array | None, positions: tuple[int, int]
+) -> Array:
+    """``weighted`` of some channels, beside each other."""
+    (_, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilations
+    oh, ow = positions
+    image = np.ascontiguousarray(x.transpose(1, 2, 0))
+    across = None if w is None else np.ascontiguousarray(w.T)
+    total, term = (np.empty((oh, ow, len(x)), x.dtype) for _ in range(2))
+    for tap in range(window.taps):
+        i, j = tap // kw * dh, tap % kw * dw
+        seen = image[i : i + (oh - 1) * sh + 1 : sh, j : j + (ow - 1) * sw + 1 : sw]
+        _add(combine, total, term, seen, None if across is None else across[tap], tap == 0)
+    return total.transpose(2, 0, 1)
+
+
+def _by_positions(
+    combine: np.ufunc, x: Array, window: Window, w: Array | None, positions: tuple[int, int]
+) -> Array:
+    """``weighted`` of some channels, all positions of each as one row: that below the last of a row
+    of the image comes after it, and what lies between them is computed for nothing.
+
+    Strides leave a plane for each remainder of rows and columns, whose rows are dense.
+    """
+    (_, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilations
+    oh, ow = positions
+    n, _, width = x.shape
+    row = -(-width // sw)
+    length = (oh - 1) * row + ow
+    planes: dict[tuple[int, int], Array] = {}
+    total, term = (np.zeros((n, oh * row), x.dtype) for _ in range(2))
+    for tap in range(window.taps):
+        (down, top), (right, left) = divmod(tap // kw * dh, sh), divmod(tap % kw * dw, sw)
+        if (top, left) not in planes:
+            plane = x[:, top::sh, left::sw]
+            if plane.shape[2] < row:
+                where = tuple(slice(0, extent) for extent in plane.shape)
+                plane = padded(plane, where, (*plane.shape[:2], row), 0)
+            planes[top, left] = plane.reshape(n, -1)
+        begin = down * row + right
+        seen = planes[top, left][:, begin : begin + length]
+        _add(combine, total, term, seen, None if w is None else w[:, tap, None], tap == 0)
+    return total.reshape(n, oh, row)[:, :, :ow]
+
+
+def _add(
+    combine: np.ufunc, total: Array, term: Array, seen: Array, w: Array | None, first: bool
+) -> None:
+    """A tap of a window: what it sees, times its weights, combined with the taps before it."""
+    within = tuple(slice(0, n) for n in seen.shape)
+    if w is None and first:
+        total[within] = seen
+    elif w is None:
+        combine(total[within], seen, out=total[within])
+    else:
+        np.multiply(seen, w, out=(total if first else term)[within])
+        if not first:
+            combine(total, term, out=total)  # in one piece, what lies between rows included
 
 
 def reduced(

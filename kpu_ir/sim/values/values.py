@@ -78,7 +78,7 @@ class ValueModel:
             data[port.buffer] = np.ascontiguousarray(inputs[port.name]).reshape(-1)
             masks[port.buffer] = None
         for number, call in enumerate(program.calls):
-            with at_call(call.where):
+            with at_call(call.where), np.errstate(all="ignore"):
                 self._call(call, data, masks)
             if observe is not None:
                 observe(number, data)
