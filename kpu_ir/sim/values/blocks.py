@@ -244,7 +244,9 @@ def blocked(body: Body, operands: Sequence[Array], out: Array) -> Array:
     return out
 
 
-def finished(sums: Array, epilogue: Body | None, operands: Sequence[Array], kept: np.dtype[Any]) -> Array:
+def finished(
+    sums: Array, epilogue: Body | None, operands: Sequence[Array], kept: np.dtype[Any]
+) -> Array:
     """Sums that nobody else has as they are kept, after an epilogue if there is one."""
     if epilogue is None:
         return stored(sums, kept)

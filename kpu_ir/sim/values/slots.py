@@ -329,37 +329,20 @@ class SlotRunner(Runner):
         sums = self._reader(step, step.sums) if apart else None
         epilogue = compile_body(step.epilogue) if step.epilogue else None
         kept, dtype = dtype_of(step.out_element), dtype_of(step.sum_element)
-        same = dtype == dtype_of(step.element) and dtype in (np.float32, np.float64)
-        direct = same and not apart and kept == dtype
-        matmul = np.matmul
         window = step.window
-        flat = (step.m, step.n)
 
         def run() -> None:
             c = into()
             a, b = lhs(), rhs()
             if window is not None:
-                a, b = a.reshape(flat[0], -1), gathered(b, window)
-                c = c.reshape(flat)
-            if direct and not accumulate:
-                matmul(a, b, out=c)
-            elif direct:
-                c += matmul(a, b)
-            else:
-                p = multiplied(a, b, dtype)
-                if accumulate:
-                    p = (sums().reshape(c.shape) if sums else c) + p
-                if kept == dtype:
-                    c[...] = p
-                elif epilogue is None:
-                    c[...] = stored(p.astype(dtype, copy=False), kept)
-                else:
-                    p = p.astype(dtype, copy=False).reshape(extents)
-                    c.reshape(extents)[...] = stored(epilogue(p, *[e() for e in extra]), kept)
-                    return
+                a, b = a.reshape(step.m, -1), gathered(b, window)
+            p = multiplied(a, b, dtype).reshape(extents)
+            if accumulate:
+                p = (sums() if sums else c).reshape(extents) + p
+            p = p.astype(dtype, copy=False)
             if epilogue is not None:
-                c = c.reshape(extents)
-                c[...] = epilogue(c, *[e() for e in extra])
+                p = epilogue(p, *[e() for e in extra])
+            c[...] = stored(p, kept)
 
         return run
 

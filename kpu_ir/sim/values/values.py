@@ -23,7 +23,6 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import array_of, dtype_of
 from kpu_ir.text.places import at_call
 
-
 NOTHING = np.empty(0, np.bool_)
 """Of a tensor that no call has written yet, and its mask; or that none needs any more."""
 
