@@ -121,10 +121,10 @@ class ValueModel:
     def _room(self, index: int) -> Array:
         """Where a tensor stands that a kernel writes on slots: in L3, or in memory of its own."""
         buffer = self.program.buffers[index]
-        dtype = dtype_of(buffer.type.element_type)
+        dtype, count = dtype_of(buffer.type.element_type), buffer.type.element_count()
         if buffer.level != "l3":
-            return np.empty(buffer.type.element_count(), dtype)
-        return self.memory.bytes["l3"][buffer.address : buffer.address + buffer.bytes].view(dtype)
+            return np.empty(count, dtype)
+        return self.memory.at("l3", buffer.address, dtype, count)
 
     def _plain(self, plan: Plan) -> PlainRunner | None:
         """The plan on plain values, where that is proven to be the same."""
