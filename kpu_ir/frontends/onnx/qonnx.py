@@ -17,10 +17,10 @@ from kpu_ir.frontends.onnx.elementwise import apply
 from kpu_ir.frontends.onnx.node import OPERATORS, Node, Tensor
 from kpu_ir.frontends.onnx.quantized import scale_of
 from kpu_ir.frontends.python.value import Value
-from kpu_ir.scalar import formulas
+from kpu_ir.scalar import formulas, quantization
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.types import Array
+from kpu_ir.support.types import Array, element_type_of
 
 DOMAINS = ("qonnx.custom_op.general", "finn.custom_op.general", "onnx.brevitas")
 
@@ -63,8 +63,7 @@ def quant(node: Node) -> Tensor:
         return _in_floats(node, scale, zero, low, high, mode)
     _, with_sign, without = next(kind for kind in STORED if bits <= kind[0])
     dtype = np.dtype(with_sign if signed else without)
-    held: Any = ml_dtypes.iinfo(dtype) if dtype.kind == "V" else np.iinfo(dtype)
-    if (low, high) != (int(held.min), int(held.max)):
+    if (low, high) != quantization.limits(element_type_of(dtype)):
         x = apply(node, lambda v, s: formulas.clip(v, low * s, high * s), x, scale)
     steps = _ranked(node.placed(scale), len(x.shape))
     stored = graph.quantize(x, steps, dtype=dtype)
@@ -91,7 +90,11 @@ def _in_floats(node: Node, scale: Tensor, zero: Array, low: int, high: int, mode
 def bipolar(node: Node) -> Tensor:
     """The scale where it is not negative, else minus that."""
     scale = scale_of(node, 1, positive=True)
-    return apply(node, lambda v, s: formulas.where(v >= 0, 1.0, -1.0) * s, node.value(0), scale)
+
+    def formula(v: Scalar, s: Any) -> Scalar:
+        return formulas.where(v >= 0, v.trace.number(1.0, v.kind), -1.0) * s
+
+    return apply(node, formula, node.value(0), scale)
 
 
 for _domain in DOMAINS:
