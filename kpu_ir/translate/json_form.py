@@ -37,15 +37,8 @@ from kpu_ir.sim.program.plan import (
 from kpu_ir.sim.program.program import Buffer, Program, load_program
 from kpu_ir.support.errors import KpuError, within_limits
 from kpu_ir.text.calls import check_calls
-from kpu_ir.translate.queues import (
-    Instruction,
-    Item,
-    Kernel,
-    Operation,
-    kernels_of,
-    place_of_operation,
-    touched,
-)
+from kpu_ir.translate.items import Instruction, Item, Operation
+from kpu_ir.translate.queues import Kernel, kernels_of, place_of_operation, touched
 from kpu_ir.translate.text import body_text, handle, lines_of, module_of
 
 FORMAT, VERSION = "kpu-program", 1
