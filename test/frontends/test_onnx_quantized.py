@@ -17,8 +17,8 @@ from kpu_ir.support.errors import KpuError
 
 RNG = np.random.default_rng(13)
 F, U8, I8 = np.float32, np.uint8, np.int8
-TIES = [(0.031, 0.02, 0.1), (0.38, 0.19, 0.38), (0.5, 0.25, 0.5)]
-"""Scales of two operands and of the result; of the last ones a fourth of all sums are halves."""
+TIES = [(0.031, 0.02, 0.1), (0.38, 0.19, 0.38), (0.5, 0.25, 0.5), (0.0493, 0.0493, 0.0986)]
+"""Scales of two operands and of the result; of the third a fourth of all sums are halves."""
 
 
 def bytes_of(dtype: Any, *shape: int) -> Any:

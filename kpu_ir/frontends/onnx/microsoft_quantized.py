@@ -21,6 +21,7 @@ from kpu_ir.frontends.onnx.quantized import (
     I32,
     along,
     folded,
+    fused,
     in_f32,
     real,
     rounded,
@@ -57,13 +58,15 @@ def _parameters(node: Node, x: int, scale: int, positive: bool = False) -> tuple
 
 @operator("QLinearAdd", domain=DOMAIN)
 def qlinear_add(node: Node) -> Tensor:
-    """``saturate(round(fma(a, sa/sc, fma(b, sb/sc, zc - (sa/sc za + sb/sc zb)))))``, as it is computed:
-    the textbook's a sum of what is dequantized, over the scale, is a step beside it where it is half."""
+    """``saturate(round(fma(a, sa/sc, fma(b, sb/sc, zc - fma(sa/sc, za, sb/sc zb)))))``: the textbook's sum of
+    what is dequantized, over the scale, is a step beside it where that is half."""
     (sa, za), (sb, zb) = _parameters(node, 0, 1), _parameters(node, 3, 4)
     sc, zc = _parameters(node, 0, 6, positive=True)
     _same_types(node)
     fa, fb = (folded(node, lambda s, y: s / y, s, sc) for s in (sa, sb))
-    offset = folded(node, lambda fa, fb, za, zb, zc: zc - (fa * za + fb * zb), fa, fb, za, zb, zc)
+    offset = folded(
+        node, lambda fa, fb, za, zb, zc: zc - fused(fa, za, fb * zb), fa, fb, za, zb, zc
+    )
     dtype = node.value(0).dtype
 
     def formula(a: Scalar, b: Scalar, fa: Any, fb: Any, offset: Any) -> Scalar:

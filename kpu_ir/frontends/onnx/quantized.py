@@ -80,6 +80,13 @@ def folded(node: Node, formula: Callable[..., Any], *operands: Tensor) -> Tensor
     )
 
 
+def fused(x: Any, y: Any, z: Any) -> Any:
+    """``x y + z`` of parameters, rounded once."""
+    if isinstance(x, Scalar):
+        return formulas.fma(x, y, z)
+    return (x.astype(np.float64) * y + z).astype(np.float32)
+
+
 def along(tensor: Tensor, rank: int, axis: int) -> Tensor:
     """One number, or one for each element of dimension ``axis``, so that it broadcasts to ``rank``."""
     if math.prod(tensor.shape) == 1:
