@@ -359,6 +359,8 @@ def print_crops(calibrating: int = 3) -> None:
             target = Path(temporary, "made.onnx")
             write(path, data, target)
             for by, run in (("onnxruntime", ranked), ("kpu-ir", ranked_here)):
+                if run is ranked_here and form != next(iter(forms)):
+                    continue  # a simulation an image: of the default form
                 got = run(target, held)
                 same = np.mean([g[0] == e[0] for g, e in zip(got, expected)])
                 five = np.mean([e[0] in g[:5] for g, e in zip(got, expected)])
