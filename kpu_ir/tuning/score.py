@@ -120,3 +120,12 @@ def time_schedule(
         name = func.sym_name.data
         raise KpuError(f"the tiles of @{name} need {taken} bytes of l3, there are {room} for them")
     return timing
+
+
+def fits(func: FuncOp, strategy: TilingStrategy, schedule: Schedule, machine: Machine) -> bool:
+    """Whether a kernel has room for a schedule."""
+    try:
+        time_schedule(func, strategy, schedule, machine)
+    except KpuError:
+        return False
+    return True

@@ -17,7 +17,14 @@ import numpy as np
 from xdsl.dialects.func import FuncOp
 
 from kpu_ir.lowering.kernel_to_tile import TilingStrategy
-from kpu_ir.lowering.schedule import L3_BYTES, PINNED, Schedule, l3_bytes, narrowed
+from kpu_ir.lowering.schedule import (
+    L3_BYTES,
+    PINNED,
+    Schedule,
+    l3_bytes,
+    narrowed,
+    pinned_of,
+)
 from kpu_ir.lowering.space import FLOWS, L3, Column, Space
 from kpu_ir.machine import Machine
 from kpu_ir.support.errors import KpuError
@@ -25,7 +32,7 @@ from kpu_ir.tuning.budget import divided
 from kpu_ir.tuning.cache import Cache, cache_path
 from kpu_ir.tuning.moves import Moves
 from kpu_ir.tuning.objective import Effort, Objective
-from kpu_ir.tuning.score import digest_of, score, space_of, time_schedule
+from kpu_ir.tuning.score import digest_of, fits, score, space_of, time_schedule
 from kpu_ir.tuning.session import current, session
 
 BUDGET: dict[str, int] = {"quick": 72, "full": 1500}
@@ -139,6 +146,9 @@ class Search:
 
     def _search(self, func: FuncOp, strategy: TilingStrategy) -> Schedule:
         room = l3_bytes(func, self.machine)
+        plain = self._without_pins(func, strategy)
+        if plain is not None and not pinned_of(func) and fits(func, strategy, plain, self.machine):
+            return plain  # the best of more schedules than have room here
         space = space_of(func, strategy, self.machine)
         default = strategy.default(narrowed(self.machine, room), space)
         moves = Moves.of(space)
@@ -158,7 +168,7 @@ class Search:
         tried = _Tried(func, strategy, self, space, moves, budget)
         try:
             if beside:
-                self._beside_pinned(tried, default)
+                self._beside_pinned(tried, plain or default, default)
             else:
                 self._trials(tried, default)
         except _SpentError:
@@ -227,14 +237,20 @@ class Search:
             if tried.least >= before:
                 break
 
-    def _beside_pinned(self, tried: _Tried, default: Schedule) -> None:
+    def _without_pins(self, func: FuncOp, strategy: TilingStrategy) -> Schedule | None:
+        """The schedule that a kernel has where no tensor stands in L3, if this is beside one and it is
+        known."""
+        if L3_BYTES not in func.attributes:
+            return None
+        plain = func.clone()
+        for name in (PINNED, L3_BYTES):
+            plain.attributes.pop(name, None)
+        return self.known(plain, strategy)
+
+    def _beside_pinned(self, tried: _Tried, known: Schedule, default: Schedule) -> None:
         """The best of a few schedules beside tensors that stand in L3: those like the one that the
         kernel has without them, and the most promising. The bounds count external bytes of all
         tensors, and do not hold here."""
-        plain = tried.func.clone()
-        for name in (PINNED, L3_BYTES):
-            plain.attributes.pop(name, None)
-        known = self.known(plain, tried.strategy) or default
         near = ["" if place == "l3" else place for place in (known.lhs, known.rhs)]
         tried.run(default)
         for lhs, rhs in dict.fromkeys(((known.lhs, known.rhs), (near[0], near[1]), ("", ""))):
