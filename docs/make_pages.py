@@ -210,7 +210,7 @@ def machine_page() -> str:
         "",
         "`fabric.macs` and `energy.mac` are tables by element type: `fabric.macs.i8 = 4`. A new type "
         "needs a key in both; `area.mac` scales by width what it has no key of ([area.md](../area.md)). "
-        "`vector.initiation_interval` is a table by class of scalar operation.",
+        "`vector.initiation_interval`, `vector.latency` and `energy.vector` are tables by class of scalar operation.",
     ]
     return "\n".join([*lines, ""])
 

@@ -12,7 +12,7 @@ from xdsl.dialects.builtin import i8, i32
 from kpu_ir import Graph, KpuError, Machine, Options
 from kpu_ir.lowering.kernel_to_tile import recognise
 from kpu_ir.machine.area import area, leakage_watts
-from kpu_ir.machine.parts import GROUPS
+from kpu_ir.machine.parts import CLASSES, GROUPS
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.pipeline import lower
 from kpu_ir.scalar import formulas
@@ -255,12 +255,29 @@ def test_the_clock_changes_seconds_only():
 
 
 @pytest.mark.parametrize(
-    "setting", ["external", "activation", "l3", "l2", "l1", "vector", "mac.f32"]
-)
+    "setting",
+    ["external", "activation", "l3", "l2", "l1", "vector", "vector.multiply", "mac.f32", "refresh",
+     "background"],
+)  # fmt: skip
 def test_the_energy_table_changes_energy(setting):
-    counts = timed(PROGRAMS["gelu"](), HONEST).counts
-    dear = HONEST.with_settings([f"energy.{setting}=10000.0"])
-    assert energy(counts, dear).total > energy(counts, HONEST).total
+    timing = timed(PROGRAMS["gelu"](), HONEST)
+    dear = HONEST.with_settings([f"energy.{setting}=100000.0"])
+    before, after = (energy(timing.counts, m, timing.cycles) for m in (HONEST, dear))
+    assert after.total > before.total
+
+
+def test_a_number_is_the_energy_of_each_class():
+    """As a machine's file could say it before there were classes."""
+    assert set(HONEST.with_settings(["energy.vector=0.8"]).energy.vector.values()) == {0.8}
+    assert HONEST.with_settings({"energy.vector": {"special": 9}}).energy.vector["tanh"] == 9.0
+
+
+def test_memory_that_stands_by_needs_its_watts():
+    """36 mW a channel, and 16.2 nJ every 3.906 us."""
+    one_second = energy({}, HONEST, round(HONEST.clock_hz)).parts
+    assert one_second["background"] == pytest.approx(4 * 0.036e12)
+    assert one_second["refresh"] == pytest.approx(4 * 16.2e3 / 3.906e-6)
+    assert not any(energy({}, BASE, 10**9).parts.values())
 
 
 LARGER = (
@@ -314,14 +331,15 @@ def test_every_number_of_the_machine_is_turned_above():
     turned |= {s.partition("=")[0] for s in LARGER} | {"area.leakage", "area.mac.f32"}
     turned |= {
         f"{table}.{name}"
-        for table in ("vector.initiation_interval", "vector.latency")
+        for table in ("vector.initiation_interval", "vector.latency", "energy.vector")
         for group, names in GROUPS.items()
         for name in names
         if f"{table}.{group}" in turned
     }
     turned |= {
-        f"energy.{s}" for s in ("external", "activation", "l3", "l2", "l1", "vector", "mac.f32")
-    }
+        f"energy.{s}"
+        for s in ("external", "activation", "refresh", "background", "l3", "l2", "l1", "mac.f32")
+    } | {f"energy.vector.{name}" for name in CLASSES}
 
     def leaves(value, path=""):
         if dataclasses.is_dataclass(value):

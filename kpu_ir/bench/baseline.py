@@ -67,7 +67,7 @@ def update(machine: Machine) -> str:
 def measured(module: ModuleOp, machine: Machine, schedules: Mapping[str, Schedule]) -> Baseline:
     """The figures of an outlined module with these schedules."""
     timing = time_program(replay(module, machine, schedules))
-    picojoules = round(energy(timing.counts, machine).total, 1)
+    picojoules = round(energy(timing.counts, machine, timing.cycles).total, 1)
     return Baseline(timing.cycles, timing.external_bytes, picojoules, dict(schedules))
 
 

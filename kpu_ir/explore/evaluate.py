@@ -181,7 +181,7 @@ def _row(point: Point, timed: Mapping[str, Any], seconds: float, cached: str) ->
 def figures(machine: Machine, timed: Mapping[str, Any]) -> Row:
     """Cycles and what follows from them and the machine: seconds, joules, watts, shares of 1, bytes."""
     counts, cycles = timed["counts"], max(1, timed["cycles"])
-    spent = energy(counts, machine)
+    spent = energy(counts, machine, cycles)
     seconds = machine.seconds(cycles)
     limits = bounds(counts, machine)
     vector = timed["engines"].get("vector", {}).get("busy", 0)

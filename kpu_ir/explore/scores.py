@@ -16,7 +16,7 @@ PARTS = ("array", "vector", "l3", "l2", "l1", "dma", "mover", "streamer", "contr
 
 SUMMED = (
     "cycles", "seconds", "energy_j", "external_bytes",
-    *(f"energy_j.{part}" for part in (*LEVELS, "mac", "vector", "leakage")),
+    *(f"energy_j.{part}" for part in (*LEVELS, "mac", "vector", "refresh", "background", "leakage")),
     *(f"bytes.{level}" for level in LEVELS),
 )  # fmt: skip
 """Over workloads: the sum, each by its weight."""

@@ -54,6 +54,11 @@ def area(machine: Machine) -> Area:
     return Area(parts)
 
 
+def leakage_by_part(machine: Machine) -> dict[str, float]:
+    """What each part leaks all the time, W: by its area."""
+    return {name: machine.area.leakage * size for name, size in area(machine).parts.items()}
+
+
 def leakage_watts(machine: Machine) -> float:
     """What leaks all the time, W."""
-    return machine.area.leakage * area(machine).total
+    return sum(leakage_by_part(machine).values())

@@ -23,6 +23,7 @@ from typing import Any, get_type_hints
 from kpu_ir.machine.area_table import USUAL_AREA, AreaTable
 from kpu_ir.machine.costs import COSTS
 from kpu_ir.machine.parts import (
+    CLASSES,
     GROUPS,
     L1,
     L2,
@@ -267,8 +268,8 @@ TYPE_NAME = re.compile(r"bf16|[fi]\d+(E\d+M\d+\w*)?|[su]i\d+")
 BY_TYPE = {"fabric.macs": int, "energy.mac": float, "area.mac": float}
 """The tables that may get new keys, and the type of their values."""
 
-BY_CLASS = ("vector.initiation_interval", "vector.latency")
-"""The tables by class of scalar operation."""
+BY_CLASS = {"vector.initiation_interval": int, "vector.latency": int, "energy.vector": float}
+"""The tables by class of scalar operation, and the type of their values."""
 
 LARGEST = 1 << 62
 """Integers travel as ``i64``."""
@@ -336,6 +337,9 @@ def _changed(part: Any, data: Mapping[str, Any], prefix: str) -> Any:
         old = getattr(part, key)
         if not is_dataclass(old) and not isinstance(old, dict):
             new[key] = _checked(path, value, kinds[key])
+        elif path == "energy.vector" and isinstance(value, int | float):  # as it was: one number
+            energy = _checked(path, value, float)
+            new[key] = dict.fromkeys(CLASSES, energy)
         elif not isinstance(value, Mapping):
             inside = [f.name for f in fields(old)] if is_dataclass(old) else list(old)
             raise KpuError(
@@ -368,7 +372,7 @@ def _checked_table(path: str, data: Mapping[str, Any], old: dict[str, Any]) -> d
         if key not in old and not new_type:
             known = (*old, *GROUPS) if path in BY_CLASS else old
             raise _unknown(f"{path}.{key}", [f"{path}.{k}" for k in known])
-    kind = BY_TYPE.get(path, int)
+    kind = BY_TYPE.get(path) or BY_CLASS.get(path, int)
     return {key: _checked(f"{path}.{key}", value, kind) for key, value in data.items()}
 
 

@@ -239,8 +239,12 @@ class EnergyTable:
 
     external: float = 12.0
     """A byte read from or written to external memory, pJ (LPDDR5); whole bursts are."""
-    activation: float = 1500.0
+    activation: float = 1160.0
     """The activation of a row of external memory, pJ."""
+    refresh: float = 16200.0
+    """A refresh of all banks of one channel of external memory, pJ."""
+    background: float = 0.036
+    """Of one channel of external memory that only stands by, W."""
     l3: float = 1.5
     """A byte read from or written to L3, pJ."""
     l2: float = 0.7
@@ -251,5 +255,11 @@ class EnergyTable:
         default_factory=lambda: {"f32": 0.8, "f16": 0.4, "bf16": 0.4, "i8": 0.25, "i4": 0.15}
     )
     """A multiply-accumulate, pJ, by operand type."""
-    vector: float = 0.8
-    """One operation of one lane, pJ."""
+    vector: dict[str, float] = field(
+        default_factory=lambda: {
+            "add": 0.36, "multiply": 0.84, "compare": 0.22, "convert": 0.36, "integer": 0.22,
+            "divide": 3.4, "sqrt": 3.4, "exp": 3.4, "log": 3.4, "tanh": 3.4, "erf": 3.4, "sin": 3.4,
+            "pow": 6.6, "cast": 0.22, "requantize": 1.3,
+        }
+    )  # fmt: skip
+    """One operation of one lane, pJ, by class; a number sets all of them."""

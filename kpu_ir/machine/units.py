@@ -65,6 +65,8 @@ UNITS = {
     "energy.l1": "pJ / byte",
     "energy.mac": "pJ / MAC",
     "energy.vector": "pJ / operation",
+    "energy.refresh": "pJ",
+    "energy.background": "W",
     "area.process_nm": "nm",
     "area.mac": "mm2 / (MAC / cycle)",
     "area.accumulator": "mm2",

@@ -92,7 +92,8 @@ class Summary:
     * ``costs``: cycles that the program saves where the machine is spared one cost of hardware, and all
       ``together``.
     * ``area_mm2``: of the machine, by part (docs/area.md). ``power_w``: energy over seconds (``dynamic``, external
-      memory's too), and ``leakage``. ``power_peak_w``: of a hundred equal parts of the run the one that draws
+      memory's too), and ``leakage``; ``leakage_w``: that by part. ``standby_w``: watts of external memory's
+      ``refresh`` and ``background``, which ``energy_pj`` has for ``seconds``. ``power_peak_w``: of a hundred equal parts of the run the one that draws
       most, each kernel's energy spread evenly over its span.
     * ``max_rel_error``: max |got - expected| / max |expected| of each output, the worst. Where the model
       has floats shorter than f32 what is expected is exact (float64), ``short_type`` is the shortest,
@@ -134,6 +135,8 @@ class Summary:
     area_mm2: dict[str, float]
     power_w: dict[str, float]
     power_peak_w: float
+    standby_w: dict[str, float]
+    leakage_w: dict[str, float]
     kernels: list[KernelRow]
     max_abs_error: float | None
     max_rel_error: float | None

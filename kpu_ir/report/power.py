@@ -60,7 +60,7 @@ def power_of_calls(
 
 def power_trace(program: Program, windows: int = WINDOWS) -> PowerTrace:
     """Step a program and tell its power window by window. What belongs to no operation (a kernel's
-    program) is spread evenly over the run."""
+    program, memory that stands by) is spread evenly over the run."""
     machine = program.machine
     spans: list[tuple[int, int, float]] = []
     known: dict[int, float] = {}
@@ -68,7 +68,7 @@ def power_trace(program: Program, windows: int = WINDOWS) -> PowerTrace:
     def see(span: Span) -> None:
         operation = span.event.operation
         if operation not in known:
-            known[operation] = energy(costs[operation][1].counts, machine).total
+            known[operation] = energy(costs[operation][1].counts, machine, 0).total
         if known[operation]:
             spans.append((span.event.start, span.done, known[operation]))
 
@@ -76,7 +76,7 @@ def power_trace(program: Program, windows: int = WINDOWS) -> PowerTrace:
     costs = replay.model.operations
     timing = replay.run()
     cycles = max(1, timing.cycles)
-    rest = energy(timing.counts, machine).total - sum(joules for *_, joules in spans)
+    rest = energy(timing.counts, machine, timing.cycles).total - sum(joules for *_, joules in spans)
     edges = np.linspace(0.0, cycles, windows + 1)
     spent = np.full(windows, rest / windows)
     for begin, end, joules in spans:

@@ -10,7 +10,7 @@ import numpy as np
 from xdsl.dialects.builtin import DictionaryAttr, IntegerAttr
 
 from kpu_ir.machine import Machine
-from kpu_ir.machine.area import area, leakage_watts
+from kpu_ir.machine.area import area, leakage_by_part, leakage_watts
 from kpu_ir.machine.settings import flat
 from kpu_ir.report.costs import costs_of
 from kpu_ir.report.figures import Error, KernelRow, Summary
@@ -20,7 +20,7 @@ from kpu_ir.report.run import Run
 from kpu_ir.sim.program.plan import Fetch, Loop, Matmul, Move, Node, Plan, Write, steps
 from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.clock import CallTiming, Timing
-from kpu_ir.sim.time.energy import energy
+from kpu_ir.sim.time.energy import energy, standing_watts
 from kpu_ir.sim.time.io_bound import io_lower_bound
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import bits_of
@@ -85,7 +85,8 @@ def check_figures(machine: Machine) -> None:
             f"from {SMALLEST:g} to {LARGEST:g}",
         )
     table = machine.energy
-    costs = (table.external, table.l3, table.l2, table.l1, table.vector, *table.mac.values())
+    costs = (table.external, table.l3, table.l2, table.l1, table.activation)
+    costs += (table.refresh, table.background, *table.vector.values(), *table.mac.values())
     size = area(machine).total
     if size > LARGEST or machine.area.leakage > LARGEST:
         raise KpuError(
@@ -206,7 +207,7 @@ def kernel_row(call: CallTiming, cycles: int, plan: Plan, machine: Machine) -> K
         cycles,
         macs,
         moved(call.counts)["dma"],
-        energy(call.counts, machine).total,
+        energy(call.counts, machine, cycles).total,
         binding,
         limits[binding] / span if span else 0.0,
         call.busy,
@@ -242,6 +243,7 @@ def summarise(
     model = model_figures(compiled)
     host = model["nodes"] - model["folded"] - model["device"] if "device" in model else None
     cycles = max(1, timing.cycles)
+    spent = energy(counts, machine, timing.cycles)
     compulsory = max(limits["compute"], needed / machine.bandwidth["dma"])
     origin = Origin.of(machine, command or compiled.command)
     return Summary(
@@ -281,12 +283,14 @@ def summarise(
         io_bound_bytes=sum(least) if rows and len(least) == len(rows) else None,
         engines=timing.engines,
         events=dict(sorted(counts.items())),
-        energy_pj=energy(counts, machine).parts,
+        energy_pj=spent.parts,
         energy_table={key: float(pj) for key, pj in flat(asdict(machine.energy))},
         costs=costs_of(program, timing.cycles),
         area_mm2=area(machine).parts,
-        power_w=power(energy(counts, machine).total, machine.seconds(cycles), machine),
+        power_w=power(spent.total, machine.seconds(cycles), machine),
         power_peak_w=power_of_calls(timing.calls, timing.cycles, machine).peak,
+        standby_w=standing_watts(machine),
+        leakage_w=leakage_by_part(machine),
         kernels=rows,
         max_abs_error=error.absolute if error else None,
         max_rel_error=error.relative if error else None,

@@ -231,8 +231,8 @@ class Device(Core):
 
     @property
     def energy(self) -> Energy:
-        """Picojoules so far, of counted events."""
-        return energy(self.counts, self.machine)
+        """Picojoules so far, of counted events and of memory that stands by."""
+        return energy(self.counts, self.machine, self.cycles)
 
     def profile(self) -> RuntimeProfile:
         """Cycles and bytes by kind of operation: copies, fills, launches of each program."""

@@ -33,9 +33,10 @@ def score(timing: Timing, machine: Machine, objective: Objective) -> tuple[float
         case "bytes":
             return (moved, timing.cycles)
         case "energy":
-            return (energy(timing.counts, machine).total, timing.cycles)
+            return (energy(timing.counts, machine, timing.cycles).total, timing.cycles)
         case "edp":
-            return (energy(timing.counts, machine).total * timing.cycles, timing.cycles)
+            spent = energy(timing.counts, machine, timing.cycles).total
+            return (spent * timing.cycles, timing.cycles)
 
 
 def digest_of(func: FuncOp, machine: Machine) -> str:

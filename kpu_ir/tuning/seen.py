@@ -11,8 +11,8 @@ from kpu_ir.machine import Machine
 PRICES = ("name", "clock_hz", "area", "energy")
 """No cycle depends on these. Choices by energy add its table to their key."""
 
-ARRAY = ("fabric", "streamer", "l1")
-"""What feeds the array, and the array."""
+ARRAY = ("fabric", "l1")
+"""The array, and what holds its operands. What feeds it, the streamers, has a share of the banks of L2."""
 
 WITHOUT_ARRAY = frozenset(
     f"kernel.{name}" for name in (
@@ -28,5 +28,5 @@ def seen_by(func: FuncOp, machine: Machine) -> dict[str, Any]:
     hidden = PRICES
     names = {op.name for op in func.walk() if op.name.startswith("kernel.")}
     if names and names <= WITHOUT_ARRAY:
-        hidden += ARRAY
+        hidden += ARRAY if machine.l2.bank_bytes_per_cycle else (*ARRAY, "streamer")
     return {key: value for key, value in machine.to_dict().items() if key not in hidden}

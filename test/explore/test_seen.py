@@ -14,7 +14,7 @@ BASE = Machine.preset("ideal")
 HONEST = Machine.preset("default")
 PRICES = ["clock_hz=1e9", "area.process_nm=7", "energy.l2=9.0", "name=other"]
 ARRAY = ["fabric.rows=8", "fabric.columns=48", "fabric.macs.f32=2", "fabric.chained=false",
-         "streamer.bytes_per_cycle=16", "l1.buffers=2", "l1.buffer_bytes=8192", "l1.latency=9"]  # fmt: skip
+         "l1.buffers=2", "l1.buffer_bytes=8192", "l1.latency=9"]  # fmt: skip
 
 WITHOUT = {
     "add": lambda: add(5000),
@@ -41,6 +41,9 @@ def test_the_array_is_not_seen_by_what_does_not_use_it(name):
     assert digest_of(func, HONEST) == digest_of(func, other)
     assert chosen(func, HONEST) == chosen(func, other)
     assert digest_of(func, BASE) != digest_of(func, BASE.with_settings(["vector.lanes=8"]))
+    wide = ["streamer.bytes_per_cycle=16"]  # of banks with a limit streamers have a share
+    assert digest_of(func, BASE) == digest_of(func, BASE.with_settings(wide))
+    assert digest_of(func, HONEST) != digest_of(func, HONEST.with_settings(wide))
 
 
 def test_a_product_sees_all_but_prices():

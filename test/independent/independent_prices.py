@@ -188,7 +188,16 @@ def dealt(machine: M, level: str, who: str) -> Fraction:
         total, parties = l3["tiles"] * l3["tile_bytes_per_cycle"], ("dma", "mover")
     else:
         total, parties = l2["banks"] * l2["bank_bytes_per_cycle"], ("mover", "streamer", "vector")
-    return Fraction(total * most[who], sum(most[p] for p in parties))
+    if not total:
+        return Fraction(0)
+    # Fill all of them alike, until each has enough or nothing is left.
+    got, left = dict.fromkeys(parties, Fraction(0)), Fraction(total)
+    while left and (hungry := [p for p in parties if got[p] < most[p]]):
+        step = min(left / len(hungry), *(most[p] - got[p] for p in hungry))
+        for p in hungry:
+            got[p] += step
+            left -= step
+    return got[who] + left
 
 
 # -- the vector engine ----------------------------------------------------------------------------

@@ -84,4 +84,4 @@ def test_what_the_array_does_not_multiply_is_on_the_vector_engine():
     assert [h.engine for h in c.holds] == ["vector"]
     assert c.latency == -(-5 * 4 // MACHINE.vector.lanes) * 7
     assert c.counts["vector_macs.i32"] == 5 * 7 * 4
-    assert energy(c.counts, MACHINE).parts["mac"] == 140 * MACHINE.energy.vector
+    assert energy(c.counts, MACHINE, 0).parts["mac"] == 140 * MACHINE.energy.vector["multiply"]

@@ -113,5 +113,7 @@ def test_ideal_is_default_but_for_its_costs():
     a, b = (dict(flat(Machine.preset(name).to_dict())) for name in ("ideal", "default"))
     costs = {key for cost in COSTS.values() for key in cost}
     beside = {"external.activate_interval", "external.row_cycle", "external.row_miss"}  # of rows
-    beside |= {"energy.activation", "vector.initiation_interval.requantize", "name"}
+    beside |= {"vector.initiation_interval.requantize", "name"}
+    beside |= {key for key in a if key.startswith(("energy.activation", "energy.vector"))}
+    beside |= {"energy.refresh", "energy.background"}
     assert {key for key in a if a[key] != b[key]} == costs | beside

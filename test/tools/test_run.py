@@ -115,7 +115,8 @@ def test_json_adds_up(run: Run) -> None:
         0 < data["peak_fraction"] <= data["compulsory_fraction"] <= data["roofline_fraction"] <= 1
     )
     assert data["max_rel_error"] <= 1e-5
-    assert set(data["energy_pj"]) == {"external", "l3", "l2", "l1", "mac", "vector"}
+    parts = {"external", "l3", "l2", "l1", "mac", "vector", "refresh", "background"}
+    assert set(data["energy_pj"]) == parts
     assert [k["label"] for k in data["kernels"]] == ["fc1", "fc2", "fc3"]
     assert sum(k["macs"] for k in data["kernels"]) == data["macs"]
     assert sum(k["external_bytes"] for k in data["kernels"]) == external
@@ -137,10 +138,13 @@ def test_energy_is_the_events_of_json_by_its_table(run: Run) -> None:
         found[level] = table[level] * (events[f"{level}.read"] + events[f"{level}.write"])
     macs = {k: n for k, n in events.items() if k.partition(".")[0] in ("macs", "vector_macs")}
     found["mac"] = sum(table[f"mac.{k.partition('.')[2]}"] * n for k, n in macs.items())
-    classes = [n for k, n in events.items() if k.startswith("lane_ops.")]
-    found["vector"] = table["vector"] * sum(classes)
+    lanes = {k: n for k, n in events.items() if k.startswith("lane_ops.")}
+    found["vector"] = sum(table[f"vector.{k.partition('.')[2]}"] * n for k, n in lanes.items())
+    found |= {k: watts * data["seconds"] * 1e12 for k, watts in data["standby_w"].items()}
     assert data["energy_pj"] == pytest.approx(found)
-    assert sum(classes) == events["lane_ops"]
+    assert min(found.values()) > 0
+    assert sum(lanes.values()) == events["lane_ops"]
+    assert sum(data["leakage_w"].values()) == pytest.approx(data["power_w"]["leakage"])
 
 
 def test_costs_of_hardware_are_told_and_spared(run: Run) -> None:

@@ -1,9 +1,10 @@
 """The banks of a memory on chip: what of their bandwidth an engine gets.
 
 Addresses are interleaved over all banks of a level, each of which serves one access a cycle. Where its
-engines together ask for more than the banks serve, their turns are dealt out by a fixed table, in proportion
-to what each takes at most (time-division arbitration). So each is served in its own program order, whatever
-the others do: an operation's duration stays a constant, and time max-plus.
+engines together ask for more than the banks serve, their turns are dealt out by a fixed table: each has
+what it takes at most, or as much as any other (max-min fair, what a round robin comes to where all ask).
+So each is served in its own program order, whatever the others do: an operation's duration stays a
+constant, and time max-plus.
 
 A bank that served the accesses of *all* engines in program order would be max-plus too, but no hardware: a
 prefetch would wait for what stands before it on other engines, and run ahead of nothing.
@@ -11,6 +12,7 @@ prefetch would wait for what stands before it on other engines, and run ahead of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
@@ -37,4 +39,19 @@ def share(machine: Machine, level: Literal["l3", "l2"], user: User) -> Fraction 
     else:
         asked["streamer"] = machine.bandwidth["streamer"]
         asked["vector"] = machine.vector.bytes_per_cycle or PORTS * machine.vector.lanes
-    return Fraction(served * asked[user], sum(asked.values()))
+    most = fair(served, list(asked.values()))
+    return served - sum(min(most, n) for other, n in asked.items() if other != user)
+
+
+def fair(served: int, asked: Sequence[int]) -> Fraction:
+    """What nobody gets more than where all ask for so much; of what is served there is enough else.
+
+    >>> str(fair(256, [64, 128, 192])), str(fair(512, [64, 128, 192]))
+    ('96', '320')
+    """
+    left = Fraction(served)
+    for turn, n in enumerate(sorted(asked)):
+        if left <= n * (len(asked) - turn):
+            return left / (len(asked) - turn)
+        left -= n
+    return left + max(asked)
