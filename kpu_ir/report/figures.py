@@ -93,8 +93,8 @@ class Summary:
       ``together``.
     * ``area_mm2``: of the machine, by part (docs/area.md). ``power_w``: energy over seconds (``dynamic``, external
       memory's too), and ``leakage``; ``leakage_w``: that by part. ``standby_w``: watts of external memory's
-      ``refresh`` and ``background``, which ``energy_pj`` has for ``seconds``. ``power_peak_w``: of a hundred equal parts of the run the one that draws
-      most, each kernel's energy spread evenly over its span.
+      ``refresh`` and ``background``, which ``energy_pj`` has for ``seconds``. ``power_peak_w``: of a
+      hundred equal parts of the run the one that draws most, each kernel's energy spread evenly over its span.
     * ``max_rel_error``: max |got - expected| / max |expected| of each output, the worst. Where the model
       has floats shorter than f32 what is expected is exact (float64), ``short_type`` is the shortest,
       ``error_steps`` the error in steps of it at the largest value, and ``rounding_steps`` that of rounding the exact

@@ -40,11 +40,11 @@ def power_of_calls(
     calls: Sequence[CallTiming], cycles: int, machine: Machine, windows: int = WINDOWS
 ) -> PowerTrace:
     """Power window by window without stepping: the energy of each kernel call is spread evenly over its
-    span. Peaks within a kernel are not seen."""
+    span, what memory needs to stand by over the run. Peaks within a kernel are not seen."""
     width = max(1, cycles) / windows
-    spent = [0.0] * windows
+    spent = [energy({}, machine, cycles).total / windows] * windows
     for call in calls:
-        joules = energy(call.counts, machine).total
+        joules = energy(call.counts, machine, 0).total
         begin, end = call.start, max(call.end, call.start + 1)
         first = min(windows - 1, int(begin / width))
         last = min(windows - 1, int((end - 1e-9) / width))
