@@ -40,7 +40,7 @@ def share(machine: Machine, level: Literal["l3", "l2"], user: User) -> Fraction 
         asked["streamer"] = machine.bandwidth["streamer"]
         asked["vector"] = machine.vector.bytes_per_cycle or PORTS * machine.vector.lanes
     most = fair(served, list(asked.values()))
-    return served - sum(min(most, n) for other, n in asked.items() if other != user)
+    return served - sum((min(most, n) for other, n in asked.items() if other != user), Fraction(0))
 
 
 def fair(served: int, asked: Sequence[int]) -> Fraction:
