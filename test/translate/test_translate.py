@@ -259,3 +259,55 @@ def test_queues_that_wait_for_each_other_are_an_error(digits):
 
 def test_to_object_is_plain_data(digits):
     assert json.loads(json.dumps(to_object(digits))) == to_object(digits)
+
+
+SMALL = """
+func.func @copy(%x: memref<8x8xf32>, %y: memref<8x8xf32>) {
+  dma.program {
+    dma.ring @a, 2 x <4x8xf32, l3> at 0
+    tile.for %i = 0 to 8 step 4 {
+      %t = dma.fetch %x[%i, 0] into @a : memref<8x8xf32> -> !tile.tile<4x8xf32, l3>
+      dma.write %t, %y[%i, 0] : !tile.tile<4x8xf32, l3> -> memref<8x8xf32>
+    }
+  }
+  func.return
+}
+"""
+JUNK = st.sampled_from(
+    [None, True, -1, 10**30, 1.5, "", "x", "dense_resource<", [], [[]], {}, {"a": 1}]
+)
+
+
+@pytest.fixture(scope="module")
+def small_text() -> str:
+    from kpu_ir.registry import context
+    from kpu_ir.text.parsing import parse_module
+
+    return as_json(kpu_ir.compile(parse_module(SMALL, "small", context())))
+
+
+@drawing(60, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_whatever_is_changed_is_one_error(data, small_text):
+    """Any value anywhere, or a line of the IR without a piece: a ``KpuError`` that names the file."""
+    given = json.loads(small_text)
+    here, path = given, []
+    while isinstance(here, dict | list) and here and (not path or data.draw(st.integers(0, 5))):
+        keys = sorted(here) if isinstance(here, dict) else range(len(here))
+        path.append((here, data.draw(st.sampled_from(list(keys)))))
+        here = here[path[-1][1]]
+    parent, key = path[-1]
+    was = parent[key]
+    if isinstance(was, str) and data.draw(st.booleans()):
+        begin, end = sorted(data.draw(st.integers(0, len(was))) for _ in "be")
+        parent[key] = was[:begin] + was[end:]
+    else:
+        parent[key] = data.draw(JUNK)
+    if parent[key] == was and type(parent[key]) is type(was):
+        return
+    try:
+        from_object(given, {}, "changed.json")
+    except KpuError as e:
+        assert (e.where or "").startswith("changed.json")
+    else:  # what nothing else in the file follows from: energies, names, places
+        assert path[0][1] in ("source", "machine", "places", "ir")
