@@ -75,7 +75,7 @@ class DeviceLike(Protocol):
         """A stream."""
         ...
 
-    def resident(self, program: Program, share: int) -> Timed:
+    def resident(self, again: Callable[[], Program], share: int) -> Timed:
         """A program's plans, in a share of the chip."""
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from kpu_ir.runtime.allocator import Allocator, Stamp, joined
 from kpu_ir.runtime.base import Request, here
 from kpu_ir.runtime.engines import Engines
 from kpu_ir.runtime.moves import copy_program, fill_program
-from kpu_ir.runtime.resident import Resident, pinned_steps
+from kpu_ir.runtime.resident import Resident, Together, disjoint, pinned_steps
 from kpu_ir.runtime.stream import Stream
 from kpu_ir.runtime.timeline import Timeline, Work
 from kpu_ir.sim.program.plan import Step
@@ -37,7 +37,7 @@ class Core:
         self.find_races, self.debug, self.stepped, self.tracing = races, debug, stepped, trace
         self.external = Allocator("external memory", machine.external.bytes)
         self.engine_times = Engines(machine)
-        self.timeline = Timeline(self.engine_times, trace)
+        self.timeline = Timeline(self.engine_times, trace, self.pair)
         self.now = 0
         """Where the host is: it goes on when it waits."""
         self.host_stamp: dict[int, int] = {}
@@ -47,6 +47,7 @@ class Core:
         self._residents: list[Resident] = []
         self._pinned: list[Step] = []
         self._moves: dict[tuple[str, int, int], Resident] = {}
+        self._pairs: dict[tuple[int, int], tuple[Resident, Resident, Together | None]] = {}
 
     def release(self, allocation: Allocation, after: Stamp) -> None:
         """Take memory back."""
@@ -56,20 +57,33 @@ class Core:
         if not self.debug:
             allocation.data = np.empty(0, np.uint8)
 
-    def resident(self, program: Program, share: int) -> Resident:
-        """A program's plans, in a share of the chip."""
+    def resident(self, again: Callable[[], Program], share: int) -> Resident:
+        """A program's plans, in a share of the chip; ``again`` reads it."""
         l3, l2 = self.share_machine.l3.bytes * share, self.share_machine.l2.bytes * share
-        found = Resident(program, self.engine_times, l3, l2, not self.stepped, self.tracing)
-        pinned = pinned_steps(program)
+        found = Resident(again, self.engine_times, l3, l2, not self.stepped, self.tracing)
+        pinned = pinned_steps(found.program)
         if pinned:  # engines are told apart that were alike, for all programs
             self.timeline.settle()
             self._pinned += pinned
+            self._pairs.clear()
             for resident in self._residents:
                 resident.prepare(self._pinned)
         if self._pinned:
             found.prepare(self._pinned)
         self._residents.append(found)
         return found
+
+    def pair(self, first: Any, second: Any) -> Together | None:
+        """Two launches as one, where they do not meet on chip."""
+        if not isinstance(first, Resident) or not isinstance(second, Resident):
+            return None
+        key = id(first), id(second)
+        if key not in self._pairs:
+            if len(self._pairs) >= MOST_MOVES:
+                self._pairs.clear()
+            apart = disjoint(first, second, self.engine_times)
+            self._pairs[key] = (first, second, Together(first, second) if apart else None)
+        return self._pairs[key][2]
 
     def copier(self, size: int, share: int) -> Resident:
         """What a copy within external memory takes."""
@@ -86,7 +100,7 @@ class Core:
                 old = self._moves.pop(next(iter(self._moves)))
                 self._residents.remove(old)
             make = copy_program if kind == "copy" else fill_program
-            self._moves[key] = self.resident(make(size, self.share_machine), share)
+            self._moves[key] = self.resident(lambda: make(size, self.share_machine), share)
         return self._moves[key]
 
     def work(

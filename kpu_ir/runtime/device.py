@@ -19,7 +19,7 @@ from kpu_ir.runtime.base import AnyStream, here
 from kpu_ir.runtime.buffers import Buffer, HostBuffer, View
 from kpu_ir.runtime.core import Core
 from kpu_ir.runtime.interleavings import check_orders
-from kpu_ir.runtime.loaded import LoadedProgram, weight_bytes
+from kpu_ir.runtime.loaded import LoadedProgram, read_again, weight_bytes
 from kpu_ir.runtime.profile import RuntimeProfile
 from kpu_ir.runtime.resources import EngineHandle, Memory, on_chip
 from kpu_ir.runtime.stream import Event, Stream
@@ -173,7 +173,7 @@ class Device(Core):
                 hint="device.compile(model) compiles for it",
             )
         name = Path(program.source).stem if program.source else "program"
-        resident = self.resident(program.program, stream.share)
+        resident = self.resident(lambda: read_again(program), stream.share)
         found = LoadedProgram(name, program, resident, stream.share, self)
         weights = weight_bytes(program.program)
         if weights.size:

@@ -17,7 +17,7 @@ from kpu_ir.runtime.base import AnyStream, Array, DeviceLike, Request
 from kpu_ir.runtime.buffers import View
 from kpu_ir.runtime.requests import overlap
 from kpu_ir.runtime.timeline import Timed
-from kpu_ir.sim.program.program import Port, Program, program_of
+from kpu_ir.sim.program.program import Port, Program, load_program, program_of
 from kpu_ir.sim.values.values import ValueModel
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.lines import a_kind, allowed
@@ -169,14 +169,23 @@ class LoadedProgram(Kernel):
                 if isinstance(f, FuncOp) and f.sym_name.data == name
             )
             hints = [a.name_hint for a in func.body.block.args]
-            alone = program_of(plan, hints, self.program.machine)
-            resident = self.device.resident(alone, self.share)
+            number, machine = self.kernels.index(name), self.program.machine
+            alone = program_of(plan, hints, machine)
+            resident = self.device.resident(
+                lambda: program_of(read_again(self.compiled).plans[number], hints, machine),
+                self.share,
+            )
             self._kernels[name] = Kernel(f"@{name}", alone, resident, self.share, self.device)
         return self._kernels[name]
 
     def close(self, *, stream: AnyStream) -> None:
         """Give its weights and workspaces back."""
         self.device.unload(self, stream)
+
+
+def read_again(compiled: Compiled) -> Program:
+    """The program of a compiled one, of which nothing is shared with it."""
+    return load_program(compiled.stages["dma"], compiled.machine)
 
 
 def weight_bytes(program: Program) -> Array:

@@ -45,7 +45,7 @@ def round_trip(compiled: Compiled) -> RoundTrip:
     ends = [0]
     copies_in = [LinkCopy(port_bytes(p), True, machine, p.name) for p in of.inputs]
     copies_out = [LinkCopy(port_bytes(p), False, machine, p.name) for p in of.outputs]
-    parts: tuple[list[Timed], ...] = ([*copies_in], [Resident(of, engines)], [*copies_out])
+    parts: tuple[list[Timed], ...] = ([*copies_in], [Resident(lambda: of, engines)], [*copies_out])
     for part in parts:
         for step in part:
             end = step.time(engines, end).end

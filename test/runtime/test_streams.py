@@ -70,10 +70,11 @@ class Order:
         self.touched += [(key, False, op) for key in reads] + [(key, True, op) for key in writes]
 
 
-def play(steps, **options):
+def play(steps, shares=1, **options):
     """Do ``steps`` on a device and on NumPy. Yields the device, its ends, the events recorded."""
-    device = runtime.Device(MACHINE, **options)
-    streams = [device.create_stream(priority=i % 2) for i in range(4)]
+    device = runtime.Device(MACHINE, shares=shares, **options)
+    streams = [device.create_stream(priority=i // 3, share=i % shares) for i in range(4)]
+    program = PROGRAMS[shares]
     order, buffers, model, events, hosts = Order(), [], {}, [], []
     marks = []
 
@@ -126,7 +127,7 @@ def play(steps, **options):
                 attempt(s, {a}, {c}, lambda: c.copy_from(a, stream=stream))
                 model[c] = model[a]
             elif what == "launch" and c not in (a, b):
-                attempt(s, {a, b}, {c}, lambda: runtime.launch(stream, PROGRAM, a, b, c))
+                attempt(s, {a, b}, {c}, lambda: runtime.launch(stream, program, a, b, c))
                 with np.errstate(all="ignore"):
                     model[c] = model[a] * model[b] + model[a]
         elif what == "record":
@@ -149,14 +150,16 @@ def play(steps, **options):
     return device, streams, model, marks
 
 
-PROGRAM = compiled(elementwise(N), MACHINE)
+PROGRAMS = {
+    n: compiled(elementwise(N), runtime.Device(MACHINE, shares=n).share_machine) for n in (1, 2)
+}
 
 
 @drawing(8)
 @given(SEEDS)
 def test_values_order_memory_and_time(seed):
-    steps = drawn_steps(seed)
-    device, streams, model, marks = play(steps)
+    steps, shares = drawn_steps(seed), 1 + seed % 2
+    device, streams, model, marks = play(steps, shares)
     for name, engine in device.engines.items():
         assert engine.busy <= device.cycles, name
     by_stream = {}
@@ -165,7 +168,7 @@ def test_values_order_memory_and_time(seed):
             assert work.start <= work.end
             assert by_stream.get(work.stream, 0) <= work.start
             by_stream[work.stream] = work.end
-    stepped, _, _, others = play(steps, stepped=True)
+    stepped, _, _, others = play(steps, shares, stepped=True)
     assert [m.cycles for m in marks] == [m.cycles for m in others]
     assert (device.cycles, device.counts) == (stepped.cycles, stepped.counts)
     assert {n: e.busy for n, e in device.engines.items()} == {
