@@ -96,7 +96,7 @@ class _Launcher:
         numbers = (number for part in self.parts for number in part.spans)
         for number, time in zip(numbers, left.spans):
             engines.spans[number] = gate + time
-        return tuple(_later(spent, gate) for spent in left.spent)
+        return tuple(_later(spent, gate, at) for spent, at in zip(left.spent, gates))
 
     def _free(self, names: list[str], engines: Engines, gate: int) -> Freed:
         """When engines that are used alike are free. 0: nobody can tell that they ever worked."""
@@ -162,9 +162,12 @@ class _Launcher:
         return found
 
 
-def _later(spent: Spent, cycles: int) -> Spent:
+def _later(spent: Spent, cycles: int, gate: int) -> Spent:
+    """So many cycles later; it begins no earlier than its own gate."""
     moved = tuple(replace(i, begin=i.begin + cycles, end=i.end + cycles) for i in spent.intervals)
-    return replace(spent, start=spent.start + cycles, end=spent.end + cycles, intervals=moved)
+    return replace(
+        spent, start=max(gate, spent.start + cycles), end=spent.end + cycles, intervals=moved
+    )
 
 
 class Resident:
