@@ -53,7 +53,8 @@ class Row:
     ``nodes``: types and names of all nodes inside, in order. ``kernels``: the functions that compute
     it; ``cycles``: what their calls add to the run, as in a profile (two layers of one kernel both have
     them). ``max_abs_error``: max |got - expected|; ``max_rel_error``: that over max |expected|.
-    ``differs``: whether it is above the tolerance.
+    ``differs``: whether it is above the tolerance. ``unequal``: the share of a tensor of whole numbers whose
+    elements are not equal; None for floats.
     """
 
     number: int
@@ -66,6 +67,7 @@ class Row:
     max_abs_error: float
     max_rel_error: float
     differs: bool
+    unequal: float | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class Comparison:
                 words(some(r.kernels)),
                 f"{r.cycles:,}",
                 f"{r.max_abs_error:.3g}",
-                f"{r.max_rel_error:.3g}",
+                f"{r.max_rel_error:.3g}" if r.unequal is None else told(r.unequal),
                 ("differs first" if r is first else "differs") if r.differs else "",
                 style="bold red" if r is first else None,
             )
@@ -165,6 +167,18 @@ def some(names: Sequence[str]) -> str:
     more = len(names) - KERNELS_NAMED
     words = " ".join(names[: KERNELS_NAMED if more > 1 else None])
     return f"{words} +{more}" if more > 1 else words
+
+
+def unequal(got: Array, want: Array) -> float | None:
+    """The share of whole numbers that are not equal; None for floats."""
+    if want.dtype.kind not in "iub":
+        return None
+    return float(np.mean(got.astype(np.int64) != want.astype(np.int64))) if want.size else 0.0
+
+
+def told(share: float) -> str:
+    """A share of elements that are not equal, in words."""
+    return f"{100 * share:.3g} % unequal" if share else "equal"
 
 
 def oracle() -> Any:
@@ -406,6 +420,7 @@ class _Layers:
                     absolute,
                     relative,
                     relative > tolerance,
+                    unequal(got.reshape(-1), want),
                 )
             )
 

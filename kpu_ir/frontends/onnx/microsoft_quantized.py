@@ -354,6 +354,9 @@ def gather_block_quantized(node: Node) -> Tensor:
         raise KpuError(
             f"scales of shape {scales.shape} do not fit blocks of {block}: expected {tuple(counts)}"
         )
+    known = node.known(1)
+    if known is not None and ((known < -data.shape[gather]) | (known >= data.shape[gather])).any():
+        raise KpuError(f"an index is outside the {data.shape[gather]} rows of the table")
     indices = node.value(1)
     parts: list[Value] = [graph.gather(graph.constant(_bytes(data)), indices, gather)]
     extent = data.shape[axis]
