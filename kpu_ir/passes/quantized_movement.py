@@ -89,9 +89,13 @@ class MoveStored(RewritePattern):
                 result_types=[result],
                 properties=op.properties.copy(),
             )
-        kind = tensor_type(op.results[0]).element_type
-        after = kernel.DequantizeOp(new.results[0], before.scale, before.zero, kind)
-        put(rewriter, op, new, after)
+        kind, scale = tensor_type(op.results[0]).element_type, before.scale
+        made: list[Operation] = [new]
+        if len(tensor_type(scale).get_shape()) > len(result.get_shape()):  # dimensions are gone
+            made.append(one := kernel.ReshapeOp(scale, (1,)))
+            scale = one.result
+        after = kernel.DequantizeOp(new.results[0], scale, before.zero, kind)
+        put(rewriter, op, *made, after)
 
     def moves(self, op: Operation, before: kernel.DequantizeOp) -> bool:
         """Whether it does the same to stored numbers."""
