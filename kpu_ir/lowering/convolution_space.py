@@ -20,6 +20,7 @@ from kpu_ir.lowering.space import (
     ceildiv,
     folds,
     grid,
+    packed,
     sides,
     slot,
     spans,
@@ -33,7 +34,8 @@ class ConvolutionProblem:
     """A convolution in plain integers: of ``images`` by ``groups`` planes each, ``channels`` of an
     image of ``height`` by ``width`` to ``out_channels`` of ``out_height`` by ``out_width``.
 
-    Element sizes in bytes; ``weight_bytes`` of all weights, ``extra_bytes`` of what the epilogue
+    Bytes of an element of the image and of the result, bits of a weight; ``weight_bytes`` of all
+    weights, ``extra_bytes`` of what the epilogue
     reads, by ``extras`` operands. ``folded``: rows that no window touches lie beside the others.
     ``drain``: cycles in which the vector engine takes one row of results through the epilogue; ``add``:
     through the addition of a partial sum.
@@ -50,6 +52,7 @@ class ConvolutionProblem:
     out_width: int
     window: Window
     size: int
+    weight_bits: int
     out_size: int
     macs_per_pe: int
     weight_bytes: int
@@ -91,7 +94,7 @@ def _slots(p: ConvolutionProblem, tiles: list[Column]) -> tuple[Any, Any, Any]:
     toc, th, tw, tc = tiles
     high, wide = spans(p.window, th, tw)
     return (
-        slot(toc * tc * p.window.taps * p.size),
+        slot(packed(toc * tc * p.window.taps, p.weight_bits)),
         slot(tc * high * wide * p.size),
         slot(toc * th * tw * p.out_size),
     )
@@ -209,7 +212,7 @@ def _space(p: ConvolutionProblem, machine: Machine, flow: str, tiles: list[Colum
     # Short runs and descriptors keep external memory busy for longer than its bytes do.
     begin, high = machine.dma.setup + machine.control.issue, spans(w, th, 1)[0]
     across, line = spans(w, 1, tw)[1], np.minimum(spans(w, 1, tw)[1], p.width)
-    run_w = np.where(tc == p.channels, toc * tc, tc) * w.taps * p.size
+    run_w = packed(np.where(tc == p.channels, toc * tc, tc) * w.taps, p.weight_bits)
     run_x = np.where(across >= p.width, np.minimum(high, hin) * line, line) * p.size
     run_out = np.where(tw == p.out_width, th * tw, tw) * p.out_size
     busy = sum(

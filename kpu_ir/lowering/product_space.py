@@ -22,6 +22,7 @@ from kpu_ir.lowering.space import (
     ceildiv,
     folds,
     grid,
+    packed,
     sides,
     slot,
 )
@@ -30,8 +31,8 @@ from kpu_ir.machine import Machine
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A product of ``batch`` times m x k by k x n; element sizes in bytes, k-values a PE takes in
-    one cycle.
+    """A product of ``batch`` times m x k by k x n; ``bits`` of an element of each operand, bytes of a
+    result's, k-values a PE takes in one cycle.
 
     ``shared``: products that share the left operand; ``n`` counts the columns of all of them, a tile
     is in one. ``drain``: cycles in which the vector engine takes one row of results through the epilogue;
@@ -44,7 +45,7 @@ class Problem:
     m: int
     n: int
     k: int
-    size: int
+    bits: tuple[int, int]
     out_size: int
     macs_per_pe: int
     extra_bytes: int = 0
@@ -109,7 +110,7 @@ class Slots(NamedTuple):
     ) -> Slots:
         """Those of tiles; ``outer_n``: whether columns are the outer loop."""
         tm, tn, tk = tile
-        lhs, rhs = slot(tm * tk * p.size), slot(tk * tn * p.size)
+        lhs, rhs = slot(packed(tm * tk, p.bits[0])), slot(packed(tk * tn, p.bits[1]))
         across, over_k = p.shared * unroll, ceildiv(p.k, tk)
         all_lhs = lhs * over_k * np.where(outer_n, ceildiv(p.m, tm), 1)
         all_rhs = rhs * over_k * np.where(outer_n, across, ceildiv(p.n, tn))
@@ -164,14 +165,15 @@ class _Rows:
     unroll: Any = 1
 
     def space(
-        self, p: Problem, flows: Sequence[str], machine: Machine, packed: bool = False
+        self, p: Problem, flows: Sequence[str], machine: Machine, panels: bool = False
     ) -> list[Space]:
-        """They with their bounds, in each of several dataflows; with weights that are ``packed`` in
-        panels."""
+        """They with their bounds, in each of several dataflows; with weights that are packed in
+        ``panels``."""
         tm, tn, tk = self.tile
         outer_m = self.outer_n == 0
         over_m, over_n, cut = ceildiv(p.m, tm), ceildiv(p.n, tn * self.unroll), tk < p.k
-        lhs, rhs = p.batch * p.m * p.k * p.size, p.batch * p.k * p.n * p.size
+        lhs = packed(p.batch * p.m * p.k, p.bits[0])
+        rhs = packed(p.batch * p.k * p.n, p.bits[1])
         # An operand that depends on the inner loop, or on k inside both, comes again in each trip of
         # its free loop.
         lhs_again = np.where(cut | ~outer_m, ceildiv(over_n, p.shared), 1)
@@ -185,7 +187,8 @@ class _Rows:
         least = np.maximum(ceildiv(external, wide), ceildiv(inward + out, narrow))
         rows, columns = machine.fabric.rows, machine.fabric.columns
         high, across = np.minimum(tm, p.m), np.minimum(tn, p.n)
-        loads, result = (high + across) * np.minimum(tk, p.k) * p.size, high * across * p.out_size
+        loads = packed((high * p.bits[0] + across * p.bits[1]) * np.minimum(tk, p.k), 1)
+        result = high * across * p.out_size
         ends = machine.external.latency + loads // wide + loads // narrow + 2 * rows + columns
         ends = ends + result // wide + result // narrow
         # The array waits while each result is moved out; with several, it works on another.
@@ -193,7 +196,7 @@ class _Rows:
         wait = p.batch * over_m * ceildiv(p.n, tn) * (result // narrow + 2 * rows + columns)
         ends = ends + np.where(alone, wait, 0) + self._warm_up(p, machine)
         again = np.where(self.lhs, 1, lhs_again), np.where(self.rhs, 1, rhs_again)
-        busy = np.maximum(least, self._memory(p, machine, *again, packed))
+        busy = np.maximum(least, self._memory(p, machine, *again, panels))
         steps = p.batch * over_m * ceildiv(p.n, tn) * ceildiv(p.k, tk) * machine.control.issue
         found: list[Space] = []
         for flow in flows:
@@ -210,20 +213,20 @@ class _Rows:
         return found
 
     def _memory(
-        self, p: Problem, machine: Machine, lhs_again: Any, rhs_again: Any, packed: bool
+        self, p: Problem, machine: Machine, lhs_again: Any, rhs_again: Any, panels: bool
     ) -> Any:
         """About how long external memory is busy, with the runs and the descriptors of each tile."""
         tm, tn, tk = (np.minimum(t, n) for t, n in zip(self.tile, (p.m, p.n // p.shared, p.k)))
         wide, begin = machine.bandwidth["dma"], machine.dma.setup + machine.control.issue
         total: Any = ceildiv(p.extra_bytes, wide)
-        for rows, row, columns, column, size, again, turned, together in (
-            (p.m, tm, p.k, tk, p.size, lhs_again, p.transposed[0], False),
-            (p.k, tk, p.n, tn, p.size, rhs_again, p.transposed[1], packed),
-            (p.m, tm, p.n, tn, p.out_size, 1, False, False),
+        for rows, row, columns, column, bits, again, turned, together in (
+            (p.m, tm, p.k, tk, p.bits[0], lhs_again, p.transposed[0], False),
+            (p.k, tk, p.n, tn, p.bits[1], rhs_again, p.transposed[1], panels),
+            (p.m, tm, p.n, tn, 8 * p.out_size, 1, False, False),
         ):
             outer, inner, whole = (column, row, rows) if turned else (row, column, columns)
-            run = np.where((inner == whole) | together, outer * inner, inner) * size
-            moved = p.batch * rows * columns * size * again
+            run = packed(np.where((inner == whole) | together, outer * inner, inner), bits)
+            moved = packed(p.batch * rows * columns, bits) * again
             tiles = p.batch * ceildiv(rows, row) * ceildiv(columns, column) * again
             total = total + moved * stretch(machine, run) / wide + tiles * begin
         return total.astype(p.kind)
@@ -237,9 +240,13 @@ class _Rows:
         outer, inner = np.where(nm, tn, tm), np.where(nm, tm, tn)
         width = np.where(nm, p.m, p.n)
         inside, outside = np.where(nm, self.rhs, self.lhs), np.where(nm, self.lhs, self.rhs)
-        line = p.k * p.size
-        block = (outer + inner) * line // wide - outer * inner * p.k // macs
-        trip = (outer + width) * line // wide - outer * width * p.k // macs
+        first, other = (np.where(nm, *bits) for bits in (p.bits[::-1], p.bits))
+        block = (
+            packed((outer * first + inner * other) * p.k, 1) // wide - outer * inner * p.k // macs
+        )
+        trip = (
+            packed((outer * first + width * other) * p.k, 1) // wide - outer * width * p.k // macs
+        )
         block = np.where((inside > 0) | (tk >= p.k), block, 0)
         return np.maximum(0, np.maximum(block, np.where(outside > 0, trip, 0)))
 
@@ -281,9 +288,9 @@ def _with_packed(p: Problem, space: Space, machine: Machine) -> Space:
     )  # fmt: skip
     parts: list[Space] = []
     for number, flow in enumerate(FLOWS):
-        (packed,) = schedules.space(p, (flow,), machine, packed=True)
-        better = (some.field("dataflow") == number) & (packed.guess < PACKED * some.guess)
-        parts.append(packed.at(better))
+        (beside,) = schedules.space(p, (flow,), machine, panels=True)
+        better = (some.field("dataflow") == number) & (beside.guess < PACKED * some.guess)
+        parts.append(beside.at(better))
     if not any(len(part) for part in parts):
         return space
     for part, layout in ((space, ""), *((part, "packed") for part in parts)):
@@ -368,7 +375,7 @@ def buffered(p: Problem, machine: Machine, tile: Tiles, lhs_stays: int, rhs_stay
     memory, and results as late as loads run ahead of the array (where their slots allow it)."""
     tm, tn, tk = tile
     wide, narrow = machine.bandwidth["dma"], machine.bandwidth["mover"]
-    lhs, rhs = tm * tk * p.size, tk * tn * p.size
+    lhs, rhs = packed(tm * tk, p.bits[0]), packed(tk * tn, p.bits[1])
     streamed = (0 if lhs_stays else lhs) + (0 if rhs_stays else rhs)
     macs = machine.fabric.rows * machine.fabric.columns * p.macs_per_pe
     step = np.maximum(1, np.maximum(tm * tn * tk // macs, streamed // wide))

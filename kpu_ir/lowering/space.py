@@ -38,6 +38,11 @@ def ceildiv(a: Any, b: Any) -> Any:
     return -(-a // b)
 
 
+def packed(count: Any, bits: int) -> Any:
+    """Bytes of so many elements of so many bits, one behind the other."""
+    return ceildiv(count * bits, 8)
+
+
 def slot(bytes: Any) -> Any:
     """Bytes of the slots that tiles of so many take."""
     return ceildiv(bytes, 64) * 64

@@ -8,7 +8,7 @@ from math import prod
 
 from xdsl.context import Context
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.dialects.builtin import AnyFloat, ModuleOp, StringAttr
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Block, Operation, SSAValue
 from xdsl.passes import ModulePass
@@ -82,6 +82,8 @@ def attention_of(op: Operation) -> list[Operation]:
     if not before or op.axis.value.data != rank - 1:
         return []
     scores = before[0]
+    if not of_one_type(scores) or not of_floats(scores):
+        return []
     casts: list[Operation] = []
     value = op.result
     while (user := only_user(value)) is not None and is_cast(user):
@@ -89,7 +91,7 @@ def attention_of(op: Operation) -> list[Operation]:
         value = user.results[0]
     if not isinstance(user, kernel.MatmulOp) or user.a is not value or user.transpose_a:
         return []
-    if len(user.result.type.get_shape()) != rank:
+    if not of_one_type(user) or not of_floats(user) or len(user.result.type.get_shape()) != rank:
         return []
     after = epilogue_of(user)
     inside = [*before, op, *casts, user, *after]
@@ -97,6 +99,17 @@ def attention_of(op: Operation) -> list[Operation]:
     back = [out] if isinstance(out, kernel.TransposeOp) else []
     views = [*transposed(scores.operands[0]), *transposed(scores.operands[1])]
     return [*views, *transposed(user.b), *inside, *back]
+
+
+def of_one_type(op: Operation) -> bool:
+    """Whether a product's operands have one type: programs of two products want that."""
+    a, b = (tensor_type(v).element_type for v in op.operands)
+    return a == b
+
+
+def of_floats(op: Operation) -> bool:
+    """Whether a product is of floats."""
+    return isinstance(tensor_type(op.operands[0]).element_type, AnyFloat)
 
 
 def back_to_back(op: Operation) -> list[Operation]:
@@ -109,6 +122,8 @@ def back_to_back(op: Operation) -> list[Operation]:
     if not isinstance(second, kernel.MatmulOp) or second.a is not value or second.transpose_a:
         return []
     if any(tensor_type(v).get_shape() == () for m in middle for v in m.operands):
+        return []
+    if not (of_one_type(op) and of_one_type(second)):
         return []
     return [op, *middle, second, *epilogue_of(second)]
 

@@ -129,14 +129,14 @@ class BackToBack:
         row = ceildiv(machine.fabric.columns, machine.vector.lanes)
         macs = machine.fabric.macs.get(multiplied_as(self.x.kind), 1)
         size, out = (max(1, bits_of(k) // 8) for k in (self.x.kind, self.results[0][1]))
-        simple = row * interval["add"]
+        simple, bits = row * interval["add"], (8 * size, 8 * size)
         return (
             Problem(
-                1, m, h, d, size, size, macs, 0, max(1, row * work(self.middle)), simple,
+                1, m, h, d, bits, size, macs, 0, max(1, row * work(self.middle)), simple,
                 sum_size=self.sums[0].size,
             ),
             Problem(
-                1, m, e, h, size, out, macs, 0, max(1, row * work(self.after)), simple,
+                1, m, e, h, bits, out, macs, 0, max(1, row * work(self.after)), simple,
                 sum_size=self.sums[1].size,
             ),
         )  # fmt: skip
@@ -161,7 +161,7 @@ class BackToBack:
         block, tm, tj, tn, tk, lhs, rhs, outer_n = (c[fits] for c in columns)
         array = array_cycles(one, Tiles(tm, tj, tk), "os", machine)
         array = array + array_cycles(two, Tiles(tm, tn, tj), "os", machine)
-        over_h, size = ceildiv(h, tj), one.size
+        over_h, size = ceildiv(h, tj), one.bits[0] // 8
         weights, result = (d + e) * h * size, m * e * two.out_size
         moved = m * d * np.where(lhs, 1, over_h) * size + weights * ceildiv(m, block) + result
         inward = m * d * np.where(lhs == L2, 1, over_h) * size
@@ -204,7 +204,7 @@ class BackToBack:
         for i, level in enumerate((L3, L2)):
             for size, kept, place in rings:
                 slots = np.where((kept > 0) & (place == level), kept, 2)
-                used[i] = used[i] + slot(size * one.size) * slots
+                used[i] = used[i] + slot(size * one.bits[0] // 8) * slots
             kept = (rhs == L3) if level == L3 else (rhs != L3)
             used[i] = used[i] + sums * np.where((tj < h) & kept, rows * across, 2) + out
         return used

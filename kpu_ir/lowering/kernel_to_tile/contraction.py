@@ -119,7 +119,7 @@ class Contraction:
 
     def problem(self, machine: Machine) -> Problem:
         """The product in plain integers, for the search."""
-        element, out = self.arguments[self.lhs][1], self.results[0][1]
+        out = self.results[0][1]
         extra = sum(
             prod(shape) * bits_of(kind) // 8
             for shape, kind in map(self.arguments.__getitem__, self.extra)
@@ -129,7 +129,7 @@ class Contraction:
         work = interval_of(self.epilogue.block if self.epilogue else None, interval)
         return Problem(
             *self.extents,
-            max(1, bits_of(element) // 8),
+            (bits_of(self.arguments[self.lhs][1]), bits_of(self.arguments[self.rhs][1])),
             max(1, bits_of(out) // 8),
             machine.fabric.macs.get(self.multiplier, 1),
             extra,

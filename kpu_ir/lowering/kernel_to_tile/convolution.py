@@ -19,7 +19,7 @@ from kpu_ir.lowering.kernel_to_tile.bodies import epilogue_region, outside_input
 from kpu_ir.lowering.kernel_to_tile.contraction import DATAFLOWS, Contraction, Sums
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned
-from kpu_ir.lowering.space import Space, ceildiv
+from kpu_ir.lowering.space import Space, ceildiv, packed
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Index, Tensor, Tile
 from kpu_ir.nest.writing import Nest
@@ -141,7 +141,7 @@ class Convolution:
         images, *groups, _, _, _ = self.results[0][0]
         _, oc, oh, ow, c = self.extents
         weights, element = self.arguments[self.weights]
-        size = max(1, bits_of(element) // 8)
+        bits, size = bits_of(element), max(1, bits_of(self.arguments[self.input][1]) // 8)
         extra = [
             prod(shape) * bits_of(kind) // 8
             for shape, kind in map(self.arguments.__getitem__, self.extra)
@@ -152,9 +152,9 @@ class Convolution:
         work = interval_of(self.epilogue.block if self.epilogue else None, interval)
         multiplier = multiplied_as(element, self.arguments[self.input][1])
         return ConvolutionProblem(
-            images, prod(groups), c, height, width, oc, oh, ow, self.window, size,
+            images, prod(groups), c, height, width, oc, oh, ow, self.window, size, bits,
             max(1, bits_of(self.results[0][1]) // 8), machine.fabric.macs.get(multiplier, 1),
-            prod(weights) * size, sum(extra), len(extra), self.folded,
+            packed(prod(weights), bits), sum(extra), len(extra), self.folded,
             max(1, row * work), row * interval["add"], self.sums.size,
         )  # fmt: skip
 

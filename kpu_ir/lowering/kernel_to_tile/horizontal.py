@@ -128,10 +128,11 @@ class HorizontalFusion:
             sum(interval_of(op.body.block, interval) for op in b.maps) for b in self.branches
         )
         count = len(self.branches)
-        size = max(1, bits_of(self.lhs.kind) // 8)
+        kinds = self.lhs.kind, self.branches[0].rhs.kind
         out = max(1, min(bits_of(kind) for _, kind in self.results) // 8)
         return Problem(
-            1, m, n * count, k, size, out, machine.fabric.macs.get(multiplied_as(self.lhs.kind), 1), 0,
+            1, m, n * count, k, (bits_of(kinds[0]), bits_of(kinds[1])), out,
+            machine.fabric.macs.get(multiplied_as(*kinds), 1), 0,
             max(1, row * work), row * interval["add"], count,
             max(b.sums.size for b in self.branches),
         )  # fmt: skip
