@@ -3,6 +3,8 @@
 import dataclasses
 from pathlib import Path
 
+import ml_dtypes
+import numpy as np
 import pytest
 from draws import drawing
 from hypothesis import given
@@ -118,7 +120,15 @@ def quantized():
     return g.module()
 
 
+def weights():
+    g = Graph()
+    w = np.random.default_rng(0).integers(-8, 8, (512, 256)).astype(ml_dtypes.int4)
+    g.output("y", g.input("x", (4, 512), "f16") @ g.constant(w))
+    return g.module()
+
+
 PROGRAMS |= {
+    "weights": weights,
     "columns": lambda: softmax(200, 100, axis=0),
     "rows": lambda: softmax(60, 16, axis=1),
     "transpose": transposed,
@@ -158,6 +168,8 @@ COSTS_TURNED = [
     ("l2.banks", 1, "small", False),
     ("l2.bank_bytes_per_cycle", 2, "relu", False),
     ("l1.latency", 100, "small", False),
+    ("streamer.convert_elements", 4, "weights", False),
+    ("streamer.converts", "false", "weights", False),
     ("vector.latency.simple", 100, "rows", False),
     ("vector.latency.special", 100, "rows", False),
     ("vector.latency.divide", 100, "rows", False),
@@ -257,10 +269,10 @@ def test_the_clock_changes_seconds_only():
 @pytest.mark.parametrize(
     "setting",
     ["external", "activation", "l3", "l2", "l1", "vector", "vector.multiply", "mac.f32", "refresh",
-     "background"],
+     "background", "convert"],
 )  # fmt: skip
 def test_the_energy_table_changes_energy(setting):
-    timing = timed(PROGRAMS["gelu"](), HONEST)
+    timing = timed(PROGRAMS["weights" if setting == "convert" else "gelu"](), HONEST)
     dear = HONEST.with_settings([f"energy.{setting}=100000.0"])
     before, after = (energy(timing.counts, m, timing.cycles) for m in (HONEST, dear))
     assert after.total > before.total
@@ -338,7 +350,17 @@ def test_every_number_of_the_machine_is_turned_above():
     }
     turned |= {
         f"energy.{s}"
-        for s in ("external", "activation", "refresh", "background", "l3", "l2", "l1", "mac.f32")
+        for s in (
+            "external",
+            "activation",
+            "refresh",
+            "background",
+            "l3",
+            "l2",
+            "l1",
+            "mac.f32",
+            "convert",
+        )
     } | {f"energy.vector.{name}" for name in CLASSES}
 
     def leaves(value, path=""):

@@ -20,6 +20,7 @@ COSTS: dict[str, dict[str, int]] = {
     "ports": {"vector.bytes_per_cycle": 0},
     "pipeline": {f"vector.latency.{name}": 0 for name in CLASSES},
     "casts": {"vector.initiation_interval.cast": 0},
+    "widening": {"streamer.convert_elements": 0},
     "begin": {"vector.issue": 0},
     "issue": {"control.issue": 0},
     "sync": {"control.sync": 0},

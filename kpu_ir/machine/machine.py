@@ -259,7 +259,14 @@ def _may_be_zero() -> frozenset[str]:
     found |= {
         f"external.{key}" for key in ("latency", "activate_interval", "row_cycle", "row_miss")
     }
-    return frozenset(found | {"vector.initiation_interval.requantize", "host.latency"})
+    return frozenset(
+        found
+        | {
+            "vector.initiation_interval.requantize",
+            "host.latency",
+            "streamer.convert_elements",
+        }
+    )
 
 
 TYPE_NAME = re.compile(r"bf16|[fi]\d+(E\d+M\d+\w*)?|[su]i\d+")

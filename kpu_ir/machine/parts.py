@@ -185,6 +185,11 @@ class Streamer:
 
     bytes_per_cycle: int = 128
     """Of all together, per base cycle."""
+    converts: bool = True
+    """Whether they widen operands of a shorter type than the product's (i4 weights by f16) as these
+    enter the array; else the vector engine does, in L2, and the array waits."""
+    convert_elements: int = 64
+    """Elements that they widen per base cycle; 0: as many as enter the array."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,3 +268,5 @@ class EnergyTable:
         }
     )  # fmt: skip
     """One operation of one lane, pJ, by class; a number sets all of them."""
+    convert: float = 0.05
+    """An element widened on its way into the array, pJ."""

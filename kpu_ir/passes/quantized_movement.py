@@ -24,8 +24,9 @@ from kpu_ir.passes.kernel_convolution import known
 from kpu_ir.passes.kernel_fold import constant_of, put
 from kpu_ir.passes.quantized_maps import known_zero
 from kpu_ir.scalar import formulas
-from kpu_ir.scalar.quantization import dequantized
+from kpu_ir.scalar.quantization import dequantized, limits
 from kpu_ir.scalar.tracing import trace
+from kpu_ir.support.types import dense_of, dtype_of
 
 
 def count(value: SSAValue) -> int:
@@ -236,6 +237,31 @@ class ReluStored(RewritePattern):
         put(rewriter, op, new, after)
 
 
+class ZeroIntoStored(RewritePattern):
+    """``dequantize(constant, s, z)`` --> ``dequantize(constant - z, s)``, where the differences fit the
+    signed type of as many bits: u4 around 8, u8 around 128."""
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: kernel.DequantizeOp, rewriter: PatternRewriter) -> None:
+        """Products need no sums of rows then."""
+        kind = tensor_type(op.source).element_type
+        if op.zero is None or not isa(kind, IntegerType) or kind.bitwidth > 8:
+            return
+        stored, zero = known(op.source), known(op.zero)
+        if stored is None or zero is None or not stored.size:
+            return
+        if any(b > 1 and n > 1 for b, n in zip(op.blocks, parameter_shape(op))):
+            return
+        whole = stored.astype(np.int32) - zero.astype(np.int32)
+        signed = IntegerType(kind.bitwidth)
+        low, high = limits(signed)
+        if whole.min() < low or whole.max() > high:
+            return
+        made = kernel.ConstantOp(dense_of(whole.astype(dtype_of(signed))))
+        after = kernel.DequantizeOp(made.result, op.scale, None, op.result.type.element_type)
+        put(rewriter, op, made, after)
+
+
 class StoredAgain(RewritePattern):
     """``quantize(dequantize(q, s, z), s, z)`` --> ``q``, of a positive scale.
 
@@ -307,4 +333,10 @@ def inlined(body: Block, arguments: Sequence[SSAValue], into: Block) -> SSAValue
     return values.get(last.operands[0], last.operands[0])
 
 
-PATTERNS: tuple[type[RewritePattern], ...] = (MoveStored, ConcatStored, ReluStored, StoredAgain)
+PATTERNS: tuple[type[RewritePattern], ...] = (
+    MoveStored,
+    ConcatStored,
+    ReluStored,
+    ZeroIntoStored,
+    StoredAgain,
+)

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import IntegerType, f32, i32
+from xdsl.dialects.builtin import AnyFloat, IntegerType, f32, i32
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.rewriter import Rewriter
 from xdsl.utils.hints import isa
@@ -61,6 +61,16 @@ class _Written:
         body, element = trace(formula, [tensor_type(v).element_type for v in values])
         return self.add(kernel.MapOp(values, body, kind or element))
 
+    def replace(self, swallowed: Sequence[Operation], result: SSAValue) -> None:
+        """Put them where the last of the old operations stands."""
+        final, name = swallowed[-1], swallowed[-1].results[0].name_hint
+        Rewriter.replace_op(final, self.made, [result])
+        for one in self.made:  # xDSL calls all of them what only the last one is
+            one.results[0].name_hint = name if one.results[0] is result else None
+        for one in reversed(swallowed[:-1]):
+            one.detach()
+            one.erase()
+
 
 @dataclass(frozen=True)
 class _Factor:
@@ -84,10 +94,10 @@ class _Factor:
         return found is None or bool(found.any())
 
 
-def dequantized(value: SSAValue) -> kernel.DequantizeOp | None:
+def dequantized(value: SSAValue, real: Attribute = f32) -> kernel.DequantizeOp | None:
     """What makes real numbers of integers that the array multiplies."""
     op = value.owner
-    if not isinstance(op, kernel.DequantizeOp) or op.result.type.element_type != f32:  # pyright: ignore
+    if not isinstance(op, kernel.DequantizeOp) or op.result.type.element_type != real:
         return None
     kind = tensor_type(op.source).element_type
     return op if isa(kind, IntegerType) and 1 < kind.bitwidth <= 8 else None
@@ -99,10 +109,12 @@ def full(value: SSAValue, rank: int) -> tuple[int, ...]:
     return (1,) * (rank - len(shape)) + tuple(shape)
 
 
-def factor(value: SSAValue, along: int, free: int, place: int, rank: int) -> _Factor | None:
+def factor(
+    value: SSAValue, along: int, free: int, place: int, rank: int, real: Attribute = f32
+) -> _Factor | None:
     """An operand of a product of ``rank`` dimensions, whose dimension ``free`` is the product's
     ``place``; None where its scale changes along ``along``, or with the batch."""
-    op = dequantized(value)
+    op = dequantized(value, real)
     if op is None:
         return None
     own = len(tensor_type(value).get_shape())
@@ -120,7 +132,7 @@ def rewrite(op: kernel.MatmulOp | kernel.ConvOp) -> bool:
     """Put the integer product, and what follows it, in the place of ``op``; whether that could be."""
     written = _Written(op)
     rank = len(tensor_type(op.result).get_shape())
-    if tensor_type(op.result).element_type != f32:
+    if isinstance(op, kernel.ConvOp) and tensor_type(op.result).element_type != f32:
         return False
     if isinstance(op, kernel.MatmulOp):
         flip_a, flip_b = bool(op.transpose_a), bool(op.transpose_b)
@@ -128,6 +140,8 @@ def rewrite(op: kernel.MatmulOp | kernel.ConvOp) -> bool:
         a = factor(op.a, ra - 1 - flip_a, ra - 2 + flip_a, rank - 2, rank)
         b = factor(op.b, rb - 2 + flip_b, rb - 1 - flip_b, rank - 1, rank)
         if a is None or b is None:
+            return _weights_alone(op, rb - 2 + flip_b, rb - 1 - flip_b, written)
+        if tensor_type(op.result).element_type != f32:
             return False
         k = tensor_type(op.a).get_shape()[ra - 1 - flip_a]
         sums = _product(op, a, b, k, rank, written)
@@ -140,6 +154,27 @@ def rewrite(op: kernel.MatmulOp | kernel.ConvOp) -> bool:
             return False
         sums = found
     _Ending(op, sums, _scale(a, b, written), written).write()
+    return True
+
+
+def _weights_alone(op: kernel.MatmulOp, along: int, free: int, written: _Written) -> bool:
+    """Floats by stored weights of a scale a column: widened where they enter the array, scaled where the
+    sums leave it."""
+    real, rank = tensor_type(op.a).element_type, len(tensor_type(op.result).get_shape())
+    b = factor(op.b, along, free, rank - 1, rank, real)
+    result = op.result.type.element_type
+    if b is None or b.shifted or not isinstance(real, AnyFloat) or real.bitwidth > 32:
+        return False
+    product = kernel.MatmulOp(
+        op.a,
+        b.stored,
+        transpose_a=bool(op.transpose_a),
+        transpose_b=bool(op.transpose_b),
+        element_type=f32,
+    )
+    sums, scale = written.add(product), written.add(kernel.ReshapeOp(b.op.scale, b.scale))
+    scaled = written.map(lambda s, f: (s * f.to(f32)).to(result), sums, scale)
+    written.replace([op], scaled)
     return True
 
 
@@ -278,17 +313,7 @@ class _Ending:
             swallowed += [*clamps, user]
         else:
             result = self.real()
-        self.place(swallowed, result)
-
-    def place(self, swallowed: Sequence[Operation], result: SSAValue) -> None:
-        """The new operations stand where the last of the old ones stood."""
-        final, name = swallowed[-1], swallowed[-1].results[0].name_hint
-        Rewriter.replace_op(final, self.written.made, [result])
-        for one in self.written.made:  # xDSL calls all of them what only the last one is
-            one.results[0].name_hint = name if one.results[0] is result else None
-        for one in reversed(swallowed[:-1]):
-            one.detach()
-            one.erase()
+        self.written.replace(swallowed, result)
 
     def bias(self, product: SSAValue) -> kernel.MapOp | None:
         """The map that adds a bias, stored in the product's units, to it; its numbers are added here."""

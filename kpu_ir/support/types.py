@@ -173,6 +173,8 @@ def elided(kind: Attribute) -> DenseResourceAttr:
 def dense_of(array: Array) -> DenseIntOrFPElementsAttr:
     """A constant of the values of an array."""
     kind = cast(Any, tensor_type_of(array))
+    if array.dtype.name in ("int4", "int2"):  # xDSL reads the sign from the whole byte
+        array = array.astype(np.int8)
     return DenseIntOrFPElementsAttr(kind, BytesAttr(bytes_of(array)))
 
 

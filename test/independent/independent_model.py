@@ -532,8 +532,9 @@ class Model:
         into = node.into if ends or node.sums is None else node.sums
         out = r.packed(into.ring.bits, (count, m, n))
         sums = r.packed(self.sum_bits(node), (count, m, n))
+        short = [multiplier(t.element) != element for t in (node.lhs, node.rhs)]
         p = price.product_price(
-            self.m, node.dataflow.short, element, bits, count, m, n, k, not begins, block, out, sums,
+            self.m, node.dataflow.short, element, bits, short, count, m, n, k, not begins, block, out, sums,
             self.bytes(extra),
         )  # fmt: skip
         operands, apart = [node.lhs, node.rhs, *extra], ends and node.sums is not None

@@ -374,9 +374,9 @@ def passes(flow, R, C, m, k, n, g, chained, d) -> Fold:
 
 
 def product_price(
-    machine: M, flow, element, bits, batch, m, n, k, adds, block, out_bytes, sum_bytes, extra
+    machine: M, flow, element, bits, short, batch, m, n, k, adds, block, out_bytes, sum_bytes, extra
 ) -> Price:
-    """``bits``: of an element of each operand. ``out_bytes``, ``sum_bytes``: of the batch's result, and of its
+    """``bits``: of an element of each operand; ``short``: which are widened to be multiplied. ``out_bytes``, ``sum_bytes``: of the batch's result, and of its
     partial sums; ``extra``: bytes that the epilogue reads."""
     fabric, vector, l2 = machine["fabric"], machine["vector"], machine["l2"]
     intervals, outputs = vector["initiation_interval"], batch * m * n
@@ -394,6 +394,21 @@ def product_price(
         return on_tiles(
             machine, read, out_bytes, work, depth + vector["latency"]["multiply"], counts
         )
+    unit, lanes = machine["streamer"]["converts"], vector["lanes"]
+    first_widened, own_counts = 0, {}
+    if not unit and any(short):
+        # The vector engine writes them in the product's type; the array waits.
+        wide, each = max(bits), max(1, intervals["convert"] + intervals["cast"])
+        counted = [c for c, s in zip((batch * m * k, batch * k * n), short) if s]
+        first_widened = vector["issue"] + sum(up(c, lanes) * each for c in counted)
+        ops_of = {c: 1 for c in ("convert", "cast") if intervals[c]}
+        own_counts = lane_ops(ops_of, sum(counted))
+        own_counts["l2.read"] = sum(
+            up(b * c, 8) for b, c, s in zip(bits, (batch * m * k, batch * k * n), short) if s
+        )
+        own_counts["l2.write"] = sum(up(wide * c, 8) for c in counted)
+        left, right = (lambda count, of=of: up(of * count, 8)
+                       for of in (wide if s else b for b, s in zip(bits, short)))  # fmt: skip
     R, C, g = fabric["rows"], fabric["columns"], fabric["macs"][element]
     per_row, deep = up(C, vector["lanes"]), R * g
     blocks = [k] if flow == "os" else [min(deep, k - at) for at in range(0, k, deep)]
@@ -426,6 +441,12 @@ def product_price(
     streamed = batch * (sa + sb)
     rates = [Fraction(machine["streamer"]["bytes_per_cycle"]), dealt(machine, "l2", "streamer")]
     S = ceil(streamed / min(r for r in rates if r))
+    again = {"os": (over_n, over_m), "ws": (over_n, 1), "is": (1, over_m)}[flow]
+    entering = batch * sum(
+        s * count * times for s, count, times in zip(short, (m * k, k * n), again)
+    )
+    if unit and machine["streamer"]["convert_elements"]:
+        S = max(S, up(entering, machine["streamer"]["convert_elements"]))
     # Operands that come late.
     entered, until = first.entered, before + (last.folds - 1) * last.interval + last.entered
     late = max(0, S - until, up(S, folds) - entered)
@@ -455,4 +476,13 @@ def product_price(
     ready = latency + 2 * l2["latency"] + machine["l1"]["latency"] + depth
     if sums:
         ready += vector["latency"]["add"]
+    if unit and entering:
+        counts["converts"] = entering
+    if first_widened:
+        late = first_widened
+        holds = [(name, a if name == "fabric" else a + late, b + late) for name, a, b in holds]
+        ends = [b for name, _, b in holds if name == "vector"]
+        holds = [h for h in holds if h[0] != "vector"] + [("vector", 0, max([late, *ends]))]
+        counts = {key: counts.get(key, 0) + own_counts.get(key, 0) for key in counts | own_counts}
+        return Price(holds, ready + late, latency + late, counts)
     return Price(holds, ready, latency, counts)

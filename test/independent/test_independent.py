@@ -105,6 +105,22 @@ def test_it_imports_nothing_of_the_simulator():
         assert "kpu_ir.sim" not in text.split('"""', 2)[2]
 
 
+@pytest.mark.parametrize("settings", ["converts=false", "convert_elements=8", "convert_elements=0"])
+@pytest.mark.parametrize("kinds", [("f16", "int4"), ("i8", "int4"), ("f32", "int8")])
+def test_operands_that_are_widened_agree(kinds, settings):
+    import ml_dtypes
+    import numpy as np
+
+    g = Graph()
+    dtype = {"int4": ml_dtypes.int4, "int8": np.int8}[kinds[1]]
+    g.output("y", g.input("x", (20, 100), kinds[0]) @ g.constant(np.ones((100, 40), dtype)))
+    machine = Machine.preset("default").with_settings([f"streamer.{settings}"])
+    for flow in ("os", "ws", "is"):
+        schedule = Schedule(tile=(16, 16, 100), dataflow=flow)
+        module = lower(g.module(), machine, Options(search="none", schedule=schedule))["dma"]
+        compare(load_program(module, machine), module)
+
+
 @pytest.mark.parametrize("preset", ["ideal", "default"])
 def test_a_whole_network_agrees(preset):
     machine = Machine.preset(preset)

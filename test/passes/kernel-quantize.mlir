@@ -87,3 +87,21 @@ func.func @blocks(%p: tensor<4x8xi8>, %q: tensor<8x2xi8>, %t: tensor<2x2xf32>) -
   %c = kernel.matmul %x, %w : (tensor<4x8xf32>, tensor<8x2xf32>) -> tensor<4x2xf32>
   func.return %c : tensor<4x2xf32>
 }
+
+// -----
+
+// Weights alone: they stay stored, around 8 as i4, and sums are scaled where they leave the array.
+// CHECK-LABEL: @weights
+// CHECK:         %[[Q:.*]] = kernel.constant dense<-3> : tensor<8x2xi4>
+// CHECK:         %[[C:.*]] = kernel.matmul %x, %[[Q]] : (tensor<4x8xf16>, tensor<8x2xi4>) -> tensor<4x2xf32>
+// CHECK:         kernel.map %[[C]], %{{.*}} : (tensor<4x2xf32>, tensor<1x2xf16>) -> tensor<4x2xf16>
+// CHECK:           arith.mulf %{{.*}}, %{{.*}} : f32
+// CHECK-NEXT:      arith.truncf
+func.func @weights(%x: tensor<4x8xf16>) -> tensor<4x2xf16> {
+  %q = kernel.constant dense<5> : tensor<8x2xui4>
+  %z = kernel.constant dense<8> : tensor<1xui4>
+  %s = kernel.constant dense<[[0.5, 0.25]]> : tensor<1x2xf16>
+  %w = kernel.dequantize %q scale %s zero %z : tensor<8x2xui4>, tensor<1x2xf16>, tensor<1xui4> -> tensor<8x2xf16>
+  %y = kernel.matmul %x, %w : (tensor<4x8xf16>, tensor<8x2xf16>) -> tensor<4x2xf16>
+  func.return %y : tensor<4x2xf16>
+}

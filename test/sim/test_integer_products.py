@@ -1,4 +1,4 @@
-"""Products of short integers are NumPy's, bit for bit: shapes, signs, widths and schedules drawn, at all levels.
+"""Products of short integers, and of floats by them, are NumPy's, bit for bit: shapes, signs, widths and schedules drawn, at all levels.
 
 What stands around a quantized image is its zero point, not 0.
 """
@@ -44,11 +44,14 @@ def product(draw: Any, rng: np.random.Generator) -> tuple[Graph, dict[str, Any],
     batch = (draw(st.integers(2, 3)),) if draw(st.booleans()) else ()
     shared = bool(batch) and draw(st.booleans())
     of_a, of_b = draw(st.sampled_from(SHORT)), draw(st.sampled_from(SHORT))
-    turned = draw(st.booleans())
+    turned, real = draw(st.booleans()), draw(st.sampled_from([None, None, np.float16, np.float32]))
     a = drawn(of_a, (*batch, m, k), rng)
+    if real is not None:  # whole floats, whose sums f32 holds: by weights that are widened
+        of_a, a = real, (a.astype(np.int32) % 16).astype(real)
     b = drawn(of_b, ((), batch)[not shared] + ((n, k) if turned else (k, n)), rng)
     g = Graph()
-    y = g.matmul(g.input("x", a.shape, of_a), g.constant(b), transpose_b=turned, dtype=np.int32)
+    sums = np.int32 if real is None else np.float32
+    y = g.matmul(g.input("x", a.shape, of_a), g.constant(b), transpose_b=turned, dtype=sums)
     g.output("y", y)
     wide = b.astype(np.int64)
     return g, {"x": a}, a.astype(np.int64) @ (wide.swapaxes(-1, -2) if turned else wide)

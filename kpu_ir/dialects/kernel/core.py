@@ -141,7 +141,8 @@ class MatmulOp(KernelOperation):
 
     ``transpose_a`` and ``transpose_b`` say that an operand's last two dimensions are stored the
     other way round. The result's element type is the accumulator's: f16 and bf16 give themselves or
-    f32, i8 gives i32. Integers of different signs and widths (ui8 by i8, i8 by i4) give i32.
+    f32, i8 gives i32. Integers of different signs and widths (ui8 by i8, i8 by i4) give i32. Floats by integers of
+    up to 8 bits (weights that are widened where they enter the array) give floats.
 
     ```mlir
     %c = kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
@@ -200,7 +201,9 @@ class MatmulOp(KernelOperation):
         if shape is None:
             raise VerifyException(f"{self.name}: batch dimensions do not broadcast: {texts}")
         expect_shape(self, shape, self.result)
-        self.verify_accumulator(left.element_type, self.result.type.element_type)
+        kinds = (left.element_type, right.element_type)
+        source = next((k for k in kinds if isinstance(k, AnyFloat)), kinds[0])
+        self.verify_accumulator(source, self.result.type.element_type)
 
     def verify_accumulator(self, source: Attribute, accumulator: Attribute) -> None:
         """Floats add up in floats and integers in integers, at least as wide."""

@@ -99,7 +99,7 @@ class Matmul(IRDLOperation):
         )
         verify_matmul(self, lhs, rhs, out, self.window)
         sums = out if self.sums is None else SSAValue.get(self.sums, type=TileType).type
-        verify_sums(self, lhs, sums, out, bool(self.over) or self.sums is not None)
+        verify_sums(self, (lhs, rhs), sums, out, bool(self.over) or self.sums is not None)
         kind = None if self.sums is None else sums.element_type
         verify_epilogue(self, out, self.extra, self.epilogue, kind)
 
@@ -279,14 +279,18 @@ def verify_matmul(
             raise VerifyException(f"{op.name}: batch extents differ: {a}, {b}, {c}")
 
 
-def verify_sums(op: Operation, lhs: TileType, sums: TileType, out: TileType, stand: bool) -> None:
+def verify_sums(
+    op: Operation, factors: Sequence[TileType], sums: TileType, out: TileType, stand: bool
+) -> None:
     """Floats add up to floats, integers to integers; where partial sums ``stand`` in a tile, its
     elements have 32 bits at least."""
     kind = sums.element_type
     if (sums.get_shape(), sums.level) != (out.get_shape(), out.level):
         raise VerifyException(f"{op.name}: sums have the result's shape, in l2, got {sums}")
-    if isinstance(lhs.element_type, AnyFloat) != isinstance(kind, AnyFloat) and sums != out:
-        raise VerifyException(f"{op.name}: {lhs.element_type} does not add up to {kind}")
+    floats = any(isinstance(t.element_type, AnyFloat) for t in factors)
+    if floats != isinstance(kind, AnyFloat) and sums != out:
+        what = " by ".join(str(t.element_type) for t in factors)
+        raise VerifyException(f"{op.name}: {what} does not add up to {kind}")
     if stand and accumulator_type(kind) != kind:
         raise VerifyException(
             f"{op.name}: partial sums of {kind} stand in {accumulator_type(kind)} (`sums`)"

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from xdsl.dialects.builtin import AnyFloat, IntegerType, i32
 from xdsl.ir import Attribute, Operation
+from xdsl.utils.hints import isa
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import broadcast_shapes, shape_text
@@ -115,12 +117,12 @@ class Operations(ABC):
         """NumPy's matrix product, vectors included; ``dtype`` is the accumulator's, if another (integers
         of two types add up in i32)."""
         b = self.value(b, a.element_type)
-        mixed = a.element_type != b.element_type
-        if mixed and not all(
-            bits_of(v.element_type) <= 16 and v.dtype.kind in "iuV" for v in (a, b)
-        ):
-            raise KpuError(f"matmul of {a.element_type} and {b.element_type}: convert one of them")
-        dtype = np.int32 if mixed and dtype is None else dtype
+        if a.element_type != b.element_type:
+            usual = _sums_of(a.element_type, b.element_type)
+            if usual is None:
+                kinds = f"{a.element_type} and {b.element_type}"
+                raise KpuError(f"matmul of {kinds}: convert one of them")
+            dtype = usual if dtype is None else dtype
         x, y = (
             self.reshape(a, (1, *a.shape)) if len(a.shape) == 1 else a,
             self.reshape(b, (*b.shape, 1)) if len(b.shape) == 1 else b,
@@ -163,6 +165,16 @@ class Operations(ABC):
                 f"{tuple(axes or ())} is not an order of the {rank} dimensions of {value!r}"
             )
         return self.insert(kernel.TransposeOp(value.ssa, wanted))
+
+
+def _sums_of(a: Attribute, b: Attribute) -> Attribute | None:
+    """What products of two types add up in: i32 of short integers, the float of a float by weights of
+    up to 8 bits; None where that is no product."""
+    floats = [kind for kind in (a, b) if isinstance(kind, AnyFloat)]
+    short = [kind for kind in (a, b) if isa(kind, IntegerType) and kind.bitwidth > 1]
+    if len(floats) == len(short) == 1 and bits_of(short[0]) <= 8:
+        return floats[0]
+    return i32 if len(short) == 2 and max(map(bits_of, short)) <= 16 else None
 
 
 def _array(value: Any) -> Array:

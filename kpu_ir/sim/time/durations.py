@@ -51,16 +51,57 @@ from kpu_ir.sim.time.vector import (
     window_cost,
 )
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import bits_of, multiplied_as
 
 __all__ = ["Cost", "begins_later", "cost"]
+
+
+def _widened(step: Matmul) -> tuple[bool, bool]:
+    """Which operands are of a shorter type than they are multiplied as."""
+    left, right = (multiplied_as(kind) != step.multiplier for kind in step.elements)
+    return left, right
+
+
+def _converted(step: Matmul, machine: Machine) -> int:
+    """Elements that are widened on their way into the array, each time that they enter."""
+    rows, columns = machine.fabric.rows, machine.fabric.columns
+    m, n, k = step.m, step.n, step.k
+    over_n = 1 if step.dataflow == "is" else ceil_div(n, columns)
+    over_m = {"os": ceil_div(m, rows), "ws": 1, "is": ceil_div(m, columns)}[step.dataflow]
+    left, right = _widened(step)
+    return step.batch * (left * m * k * over_n + right * k * n * over_m)
+
+
+def _widening(step: Matmul, machine: Machine) -> tuple[int, dict[str, int]]:
+    """Cycles in which the vector engine widens operands before a product, and what that counts, where
+    the streamers do not."""
+    left, right = _widened(step)
+    if machine.streamer.converts or not (left or right):
+        return 0, {}
+    m, n, k = step.m, step.n, step.k
+    intervals = machine.vector.initiation_interval
+    cycles, elements, read, written = 0, 0, 0, 0
+    for kind, count, short in zip(step.elements, (m * k, k * n), (left, right)):
+        if short:
+            wide = step.elements[kind is step.elements[0]]
+            each = max(1, intervals["convert"] + intervals["cast"])
+            cycles += ceil_div(step.batch * count, machine.vector.lanes) * each
+            elements += step.batch * count
+            read += element_bytes(kind, step.batch * count)
+            written += element_bytes(wide, step.batch * count)
+    classes = Counter({name: 1 for name in ("convert", "cast") if intervals[name]})
+    counts = {"l2.read": read, "l2.write": written, **lane_ops(classes, elements)}
+    return machine.vector.issue + cycles, counts
 
 
 def _streamed(step: Matmul, machine: Machine) -> tuple[int, int]:
     """Bytes from L2 to L1, and from L1 into the array, of one product of the batch."""
     rows, columns = machine.fabric.rows, machine.fabric.columns
     m, n, k = step.m, step.n, step.k
-
     left, right = step.elements
+    if not machine.streamer.converts:
+        left, right = (max(step.elements, key=bits_of) if short else kind
+                       for kind, short in zip(step.elements, _widened(step)))  # fmt: skip
 
     strip = machine.l1.bytes // 4
     lhs, rhs = element_bytes(left, m * k), element_bytes(right, k * n)
@@ -134,6 +175,9 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
     streamed, into_array = _streamed(step, machine)
     rates = (Fraction(machine.streamer.bytes_per_cycle), share(machine, "l2", "streamer"))
     streaming = ceil(step.batch * streamed / min(rate for rate in rates if rate))
+    converted = _converted(step, machine) if machine.streamer.converts else 0
+    if machine.streamer.convert_elements:
+        streaming = max(streaming, ceil_div(converted, machine.streamer.convert_elements))
     late = held_back(streaming, folds, entered, last_operand)
     latency, west = occupancy + tail + late, west + late
     occupancy = max(occupancy, streaming) if fabric.chained else latency
@@ -154,7 +198,21 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
     latency += 2 * machine.l2.latency + machine.l1.latency + body.depth
     if sums:
         latency += machine.vector.latency["add"]
-    return Cost(tuple(holds), latency, counts)
+    if converted:
+        counts["converts"] = converted
+    spent = Cost(tuple(holds), latency, counts)
+    before, more = _widening(step, machine)
+    return _after_widening(spent, before, more) if before else spent
+
+
+def _after_widening(spent: Cost, cycles: int, more: dict[str, int]) -> Cost:
+    """A product that waits until the vector engine has widened its operands."""
+    later = begins_later(spent, cycles)
+    ends = [h.end for h in later.holds if h.engine == "vector"]
+    holds = [h for h in later.holds if h.engine != "vector"]
+    holds.append(Hold("vector", 0, max([cycles, *ends])))
+    counts = {k: spent.counts.get(k, 0) + more.get(k, 0) for k in spent.counts | more}
+    return replace(later, holds=tuple(holds), counts=counts)
 
 
 def cost(step: Step, machine: Machine) -> Cost | None:

@@ -26,7 +26,7 @@ def energy(counts: Mapping[str, int], machine: Machine, cycles: int) -> Energy:
     per row activated, per multiply-accumulate by type, per lane operation by class; and what external
     memory needs in so many ``cycles``, whatever is done. A multiply-accumulate of the vector engine
     needs what one of the array does; of a type that the array does not multiply, what a
-    multiplication of a lane does.
+    multiplication of a lane does. An operand widened on its way into the array is counted with them.
     """
     table = machine.energy
     moved = counts.get("external.burst", 0) + counts.get("instructions", 0)
@@ -37,6 +37,7 @@ def energy(counts: Mapping[str, int], machine: Machine, cycles: int) -> Energy:
     prefixes = ("macs.", "vector_macs.")
     macs = [(k.split(".")[1], n) for k, n in counts.items() if k.startswith(prefixes)]
     parts["mac"] = sum(table.mac.get(kind, table.vector["multiply"]) * n for kind, n in macs)
+    parts["mac"] += table.convert * counts.get("converts", 0)
     lanes = ((kind, counts.get(f"lane_ops.{kind}", 0)) for kind in table.vector)
     parts["vector"] = sum(table.vector[kind] * n for kind, n in lanes)
     seconds = machine.seconds(cycles)
