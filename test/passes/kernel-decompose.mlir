@@ -131,7 +131,7 @@ func.func @attention(%q: tensor<1x4x2x8xf16>, %k: tensor<1x2x3x8xf16>) -> tensor
 // CHECK:           math.roundeven
 // CHECK:         %[[Q:.*]] = kernel.reshape %{{.*}} : tensor<2x4x4xi8> -> tensor<8x4xi8>
 // CHECK:         kernel.map %[[Q]], %t, %z : (tensor<8x4xi8>, tensor<1xf32>, tensor<1xi8>) -> tensor<8x4xf32>
-// CHECK:           arith.subi
+// CHECK:           arith.subf
 // CHECK:           arith.mulf
 func.func @quantized(%x: tensor<8x4xf32>, %s: tensor<2x4xf32>, %t: tensor<1xf32>, %z: tensor<1xi8>) -> tensor<8x4xf32> {
   %q = kernel.quantize %x scale %s : tensor<8x4xf32>, tensor<2x4xf32> -> tensor<8x4xi8>

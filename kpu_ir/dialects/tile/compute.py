@@ -289,7 +289,7 @@ def verify_sums(
         raise VerifyException(f"{op.name}: sums have the result's shape, in l2, got {sums}")
     floats = any(isinstance(t.element_type, AnyFloat) for t in factors)
     if floats != isinstance(kind, AnyFloat) and sums != out:
-        what = " by ".join(str(t.element_type) for t in factors)
+        what = " by ".join(dict.fromkeys(str(t.element_type) for t in factors))
         raise VerifyException(f"{op.name}: {what} does not add up to {kind}")
     if stand and accumulator_type(kind) != kind:
         raise VerifyException(
