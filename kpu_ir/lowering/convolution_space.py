@@ -157,15 +157,15 @@ def _space(p: ConvolutionProblem, machine: Machine, flow: str, tiles: list[Colum
     stand = (over_c > 1) | (flow != "os")
     sums = np.where(stand, slot(toc * th * tw * p.sum_size), 0)
 
-    def bytes_at(level: int, out_depth: int) -> Any:
-        held = w_slot * np.where(lhs == level, held_w, 2) + out_slot * out_depth
-        held = held + (sums if level == L2 else 0)
+    def operands_at(level: int) -> Any:
+        held = w_slot * np.where(lhs == level, held_w, 2)
         return held + x_slot * np.where(rhs == level, held_x, 2)
 
     beside = p.extras * 2 * toc * 64
+    in_l2, in_l3 = operands_at(L2) + sums + beside, operands_at(L3) + beside
     fits = {
-        depth: (bytes_at(L2, depth) + beside <= machine.l2.bytes)
-        & (bytes_at(L3, depth) + beside <= machine.l3.bytes)
+        depth: (in_l2 + out_slot * depth <= machine.l2.bytes)
+        & (in_l3 + out_slot * depth <= machine.l3.bytes)
         for depth in (4, 2, 1)
     }
     # A result leaves some steps late, and its slot with it: where each step makes one, more slots.
@@ -176,7 +176,7 @@ def _space(p: ConvolutionProblem, machine: Machine, flow: str, tiles: list[Colum
     def each(column: Any) -> Column:
         return np.broadcast_to(column, sound.shape)[tile, variant]
 
-    in_l3 = each(bytes_at(L3, 4))
+    in_l3 = each(in_l3 + out_slot * 4 - beside)
     plane = summed(lambda t: np.minimum(spans(w, t, 1)[0], hin), p.out_height, th)
     line = summed(lambda t: np.minimum(spans(w, 1, t)[1], p.width), p.out_width, tw)
     image = each(lead * p.channels * plane * line * p.size)

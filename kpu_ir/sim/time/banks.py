@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 from kpu_ir.machine import Machine
@@ -39,8 +40,15 @@ def share(machine: Machine, level: Literal["l3", "l2"], user: User) -> Fraction 
     else:
         asked["streamer"] = machine.bandwidth["streamer"]
         asked["vector"] = machine.vector.bytes_per_cycle or PORTS * machine.vector.lanes
-    most = fair(served, list(asked.values()))
-    return served - sum((min(most, n) for other, n in asked.items() if other != user), Fraction(0))
+    return _left(served, tuple(asked.values()), list(asked).index(user))
+
+
+@lru_cache(1 << 10)
+def _left(served: int, asked: tuple[int, ...], user: int) -> Fraction:
+    """What the others leave to one; every operation asks for it."""
+    most = fair(served, asked)
+    others = (n for i, n in enumerate(asked) if i != user)
+    return Fraction(served) - sum(min(most, n) for n in others)
 
 
 def fair(served: int, asked: Sequence[int]) -> Fraction:

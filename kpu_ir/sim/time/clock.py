@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kpu_ir.machine import Machine
 from kpu_ir.sim.program.plan import Fetch, Move, Put, Step, Write, carrier, place
@@ -29,8 +29,7 @@ class Engine:
     channels: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """An engine, from ``begin`` to ``end`` cycles after an operation's start."""
 
     engine: Engine
@@ -124,10 +123,10 @@ def engines_for(step: Step, spent: Cost, engines: list[Engine]) -> list[Held]:
     """The engines that a step holds; the first is the one that it runs on."""
     channels = step.channels if isinstance(step, Fetch | Move | Put | Write) else None
     return [
-        Held(e, hold.begin, hold.end)
-        for hold in spent.holds
+        Held(e, begin, end)
+        for kind, begin, end in spent.holds
         for e in engines
-        if e.kind == hold.engine and (channels is None or e.channels[0] in channels)
+        if e.kind == kind and (channels is None or e.channels[0] in channels)
     ]
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(NamedTuple):
     """An operation has an engine from ``begin`` to ``end`` cycles after its start."""
 
     engine: str
@@ -40,6 +41,6 @@ class Cost:
         return next((h.end for h in self.holds if h.engine == "drain"), self.occupancy)
 
 
-def ceil_div(a: int, b: int) -> int:
+def ceil_div(a: int, b: int | Fraction) -> int:
     """The least integer that is no less than a / b."""
-    return -(-a // b)
+    return -(-a * b.denominator // b.numerator)

@@ -16,8 +16,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from fractions import Fraction
-from math import ceil
 from typing import cast
 
 from kpu_ir.machine import Machine
@@ -173,8 +171,8 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
             lines = t.folds * (fabric.rows if step.dataflow == "os" else t.stream)
             vector += repeat * lines * per_row * interval
     streamed, into_array = _streamed(step, machine)
-    rates = (Fraction(machine.streamer.bytes_per_cycle), share(machine, "l2", "streamer"))
-    streaming = ceil(step.batch * streamed / min(rate for rate in rates if rate))
+    rates = (machine.streamer.bytes_per_cycle, share(machine, "l2", "streamer"))
+    streaming = ceil_div(step.batch * streamed, min(rate for rate in rates if rate))
     converted = _converted(step, machine) if machine.streamer.converts else 0
     if machine.streamer.convert_elements:
         streaming = max(streaming, ceil_div(converted, machine.streamer.convert_elements))

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from fractions import Fraction
-from math import ceil
 
 from xdsl.dialects import arith
 from xdsl.ir import Block, SSAValue
@@ -72,7 +70,7 @@ def _on_tiles(
     """An operation of ``work`` cycles, on tiles in L2, of which so many bytes are read and written."""
     for rate in (machine.vector.bytes_per_cycle, share(machine, "l2", "vector")):
         if rate:
-            work = max(work, ceil((read + written) / Fraction(rate)))
+            work = max(work, ceil_div(read + written, rate))
     cycles = machine.vector.issue + work
     counts = {"l2.read": read, "l2.write": written, **operations}
     latency = cycles + depth + 2 * machine.l2.latency
