@@ -18,9 +18,10 @@ class Fabric:
     columns: int = 16
     """PEs from west to east."""
     macs: dict[str, int] = field(
-        default_factory=lambda: {"f32": 1, "f16": 2, "bf16": 2, "i8": 4, "i4": 8}
+        default_factory=lambda: {"f32": 1, "f16": 2, "bf16": 2, "f8": 4, "i8": 4, "i4": 8}
     )
-    """Multiply-accumulates that one PE does in one cycle, by operand type."""
+    """Multiply-accumulates that one PE does in one cycle, by operand type: the wider one's, whatever the
+    signs; ``f8`` is all floats of 8 bits."""
     chained: bool = True
     """Whether folds overlap: with a second accumulator in each PE, the next fold streams in while
     the last one drains."""
@@ -257,7 +258,14 @@ class EnergyTable:
     l1: float = 0.25
     """A byte read from or written to L1, pJ."""
     mac: dict[str, float] = field(
-        default_factory=lambda: {"f32": 0.8, "f16": 0.4, "bf16": 0.4, "i8": 0.25, "i4": 0.15}
+        default_factory=lambda: {
+            "f32": 0.8,
+            "f16": 0.4,
+            "bf16": 0.4,
+            "f8": 0.25,
+            "i8": 0.25,
+            "i4": 0.15,
+        }  # fmt: skip
     )
     """A multiply-accumulate, pJ, by operand type."""
     vector: dict[str, float] = field(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import AnyFloat, IntegerType, i32
+from xdsl.dialects.builtin import AnyFloat, IntegerType, f32, i32
 from xdsl.ir import Attribute, Operation
 from xdsl.utils.hints import isa
 
@@ -172,6 +172,8 @@ def _sums_of(a: Attribute, b: Attribute) -> Attribute | None:
     up to 8 bits; None where that is no product."""
     floats = [kind for kind in (a, b) if isinstance(kind, AnyFloat)]
     short = [kind for kind in (a, b) if isa(kind, IntegerType) and kind.bitwidth > 1]
+    if len(floats) == 2 and max(map(bits_of, floats)) == 8:
+        return f32
     if len(floats) == len(short) == 1 and bits_of(short[0]) <= 8:
         return floats[0]
     return i32 if len(short) == 2 and max(map(bits_of, short)) <= 16 else None
