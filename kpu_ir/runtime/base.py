@@ -105,6 +105,7 @@ class Request:
     """An operation that a stream may do, once or (captured) again and again.
 
     ``run`` does it to values. ``waits``: the host waits for it. ``size``: bytes that it moves.
+    ``prepare`` sees to what it needs in a stream.
     """
 
     what: str
@@ -114,6 +115,7 @@ class Request:
     timed: Timed
     waits: bool = False
     size: int = 0
+    prepare: Callable[[AnyStream], None] | None = None
 
     def __str__(self) -> str:
         return f"{self.what} of {self.size:,} bytes" if self.size else self.what

@@ -197,7 +197,7 @@ class Device(Core):
     def workspace(self, program: LoadedProgram, size: int, stream: AnyStream) -> None:
         """See that a program has room for its temporaries in a stream."""
         if not isinstance(stream, Stream):
-            return  # captured: each launch of the graph sees to it
+            return
         key = id(program), stream.index
         if size and key not in self._workspaces:
             label = f"workspace of {program.name}"
@@ -207,9 +207,9 @@ class Device(Core):
 
     def sync(self) -> None:
         """The host waits for everything."""
-        for stream in self.streams:
-            if not stream.closed:
-                stream.sync()
+        for stream in self.streams:  # closed ones too
+            stream.mark(event := Event(self))
+            event.sync()
 
     @property
     def cycles(self) -> int:

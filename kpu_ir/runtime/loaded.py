@@ -63,7 +63,6 @@ class Kernel:
                 hint="load it for this stream: device.load(program, stream=stream)",
             )
         bound = self._bound(args, named)
-        self._prepare(stream)
         reads = tuple(bound[p.name] for p in self.program.inputs)
         writes = tuple(bound[p.name] for p in self.program.outputs)
         for read in reads:
@@ -82,7 +81,8 @@ class Kernel:
             for name, result in self._values.run(given).items():
                 taken[name][...] = result
 
-        return Request(f"launch of {self.name}", reads, writes, run, self.resident)
+        what = f"launch of {self.name}"
+        return Request(what, reads, writes, run, self.resident, prepare=self._prepare)
 
     def _prepare(self, stream: AnyStream) -> None:
         """What there is to do before a launch."""

@@ -55,6 +55,8 @@ class _Part:
     outputs: list[str]
     program: LoadedProgram | None
     host: Callable[[Mapping[str, Array]], dict[str, Array]] | None
+    nodes: tuple[str, ...] = ()
+    """What runs on the host."""
 
 
 @for_people
@@ -148,7 +150,9 @@ class Session:
         for part in segments(model):
             if part.on_host:
                 self.fallback += part.nodes
-                self.parts.append(_Part(part.inputs, part.outputs, None, _on_host(part)))
+                self.parts.append(
+                    _Part(part.inputs, part.outputs, None, _on_host(part), part.nodes)
+                )
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / f"{part.model.graph.name}.onnx"
@@ -234,6 +238,8 @@ class Session:
         """One part: what it makes, on its side."""
         if part.program is None:
             assert part.host is not None
+            for node in part.nodes:
+                self.device.timeline.totals.row(f"on the host: {node}").count += 1
             return part.host({name: self._there(values[name]) for name in part.inputs})
         ports = [(p.name, p.type) for p in part.program.program.inputs]
         arrays = {n: v for n, v in values.items() if n in dict(ports) and not isinstance(v, View)}

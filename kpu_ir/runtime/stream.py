@@ -88,9 +88,13 @@ class Stream(AnyStream):
         found = Event(self.device) if event is None else event
         if found.device is not self.device:
             raise KpuError("this event is another device's")
-        found.works, found.issued = tuple(self.frontier), self.device.now
-        found.stamp = joined((self.stamp, self.device.host_stamp))
+        self.mark(found)
         return found
+
+    def mark(self, event: Event) -> None:
+        """Let an event be where the stream is."""
+        event.works, event.issued = tuple(self.frontier), self.device.now
+        event.stamp = joined((self.stamp, self.device.host_stamp))
 
     def wait(self, other: Event | Stream) -> None:
         """What follows here comes after ``other``: an event, or all that is in a stream now."""
@@ -133,6 +137,8 @@ class Stream(AnyStream):
         raises."""
         self.check()
         device, where, what = self.device, here(), str(request)
+        if request.prepare is not None:
+            request.prepare(self)
         stamp = self._next()
         for view in (*request.reads, *request.writes):
             view.allocation.check(device, what)

@@ -84,6 +84,10 @@ class Totals:
     by: dict[str, Row] = field(default_factory=dict[str, "Row"])
     """The same for each kind of operation."""
 
+    def row(self, what: str) -> Row:
+        """Those of one kind."""
+        return self.by.setdefault(what, Row(what))
+
 
 Ends = dict[int, Spent]
 """What operations took, by their numbers."""
@@ -147,7 +151,7 @@ class Timeline:
         totals.cycles = max(totals.cycles, work.end)
         if work.timed is not None:
             totals.operations += 1
-            row = totals.by.setdefault(work.what, Row(work.what))
+            row = totals.row(work.what)
             row.count, row.bytes = row.count + 1, row.bytes + work.size
             row.cycles += work.end - work.start
 

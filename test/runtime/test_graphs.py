@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from small_programs import compiled, elementwise, network, product
+from small_programs import compiled, elementwise, network, product, wide
 
 from kpu_ir import KpuError, Machine, runtime
 from kpu_ir.registry import context
+from kpu_ir.runtime.loaded import workspace_bytes
 from kpu_ir.sim.time.model import TimeModel
 from kpu_ir.text.parsing import parse_module
 
@@ -55,6 +56,25 @@ def test_a_graph_does_what_its_operations_do_and_takes_their_time(d, s):
         s.sync()
         assert d.now - began == took
         np.testing.assert_allclose(np.asarray(outside), scale * np.asarray(b) + scale, rtol=1e-6)
+
+
+def test_a_closed_streams_operations_are_waited_for_and_workspaces_are_taken(d, s):
+    program, (x, w, y) = loaded(d, s, wide())
+    other = d.create_stream()
+    other.wait(s)
+    builder = other.create_graph_builder().begin_building()
+    runtime.launch(builder, program, x, w, y)
+    graph = builder.end_building().complete()
+    used = d.external.in_use
+    graph.launch(other)
+    size = d.external.in_use - used
+    graph.launch(other)
+    assert d.external.in_use == used + size
+    assert size == -(-workspace_bytes(program.program) // 64) * 64 > 0
+    other.close()
+    d.sync()
+    assert d.now == d.cycles
+    assert np.asarray(y).shape == (1024,)
 
 
 def test_branches_run_beside_each_other(d, s):

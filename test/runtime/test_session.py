@@ -71,6 +71,9 @@ def test_a_session_gives_what_onnxruntimes_gives(strange, x, tmp_path, capsys):
     assert ours.get_providers() == providers
     if strange:
         assert "'middle' (Det)" in said
+        rows = {row.what: row for row in ours.device.profile().rows}
+        assert rows["on the host: 'middle' (Det)"].count == 4
+        assert rows["copy device to host"].bytes == ours.device.counts["host.write"]
         host = ours.device.counts["host.write"]
         ours.run(["sum"], {"x": x})  # h3 leaves the device, sum too
         assert ours.device.counts["host.write"] - host == 4 * SIZE * SIZE + 4

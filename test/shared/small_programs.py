@@ -28,5 +28,13 @@ def network(n=32):
     return g
 
 
+def wide(n=1024):
+    """Two kernels with a tensor between them that L3 does not hold."""
+    g = Graph()
+    x = g.input("x", (n, 512))
+    g.output("y", (x.softmax(-1) @ g.input("w", (512, 512))).mean(-1))
+    return g
+
+
 def compiled(graph, machine=None):
     return compile(graph, machine or Machine.preset("default"), search="none", cache=False)
