@@ -7,6 +7,7 @@ its error, and none sees another's memory. ``python models/make.py`` makes those
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from kpu_ir.bench.measure import least_seconds, no_cache
+from kpu_ir.bench.measure import no_cache
 from kpu_ir.bench.table import Column, Table, share, times, whole
 from kpu_ir.bench.workloads import ROOT
 from kpu_ir.machine import Machine
@@ -134,23 +135,35 @@ def measure(path: Path, machine: Machine, options: Options) -> dict[str, Any]:
     row["counted_ratio"] = timing.cycles / counted if counted else None
     summary = compiled.summary()
     row |= _work(summary)
-    row["time_seconds"] = least_seconds(_timer(compiled), 3)
     began = time.perf_counter()
     outputs = compiled(inputs)
     row["first_values_seconds"] = time.perf_counter() - began
-    row["values_seconds"] = least_seconds(lambda: compiled(inputs), 2)
     row["memory_bytes"] = peak_memory() - before
     session = _session(path)
     expected = _expected(session, inputs)
     row["error"] = max(
         differences({name: outputs[name]}, {name: value})[1] for name, value in expected.items()
     )
-    row["oracle_seconds"] = least_seconds(lambda: session.run(None, dict(inputs)), 5)
+    row["values_seconds"], row["time_seconds"], row["oracle_seconds"] = in_turn(
+        [lambda: compiled(inputs), _timer(compiled), lambda: session.run(None, dict(inputs))], 7
+    )
     row["wall_ratio"] = (row["values_seconds"] + row["time_seconds"]) / row["oracle_seconds"]
     cases = path.with_suffix(".cases.npz")
     if cases.is_file():
         row["meaning"] = meaning(path.stem, _arrays(cases), compiled, session)
     return row
+
+
+def in_turn(runs: Sequence[Callable[[], object]], times: int) -> list[float]:
+    """The least seconds of each of ``runs``, made in turn so that all see the same machine: this
+    thread's on the processor, to which nothing is added while others have it."""
+    least = [math.inf] * len(runs)
+    for _ in range(times):
+        for i, run in enumerate(runs):
+            began = time.thread_time()
+            run()
+            least[i] = min(least[i], time.thread_time() - began)
+    return least
 
 
 def _timer(compiled: Compiled) -> Callable[[], object]:
@@ -318,7 +331,7 @@ NOTES = (
     "*error*: the largest difference from onnxruntime's output, of its largest value. *bound*: the sum over the "
     "kernels, as fused, of the largest of the array's work at peak, each of its tensors moved once at the external "
     "bandwidth, and the vector engine's work. *wall*: values and time of a compiled program, over onnxruntime on one "
-    "thread.",
+    "thread; seconds on the processor, the least of seven runs, made in turn.",
     "*compile*: from the file, with no schedule known; *again*: with those that the first compile found. *memory*: "
     "what compiling and running added to the process at most, beside the size of the weights. *coverage*: "
     "multiply-accumulates simulated, of those that the model's operators have: more where a resize becomes a "

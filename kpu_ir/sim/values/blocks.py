@@ -152,11 +152,15 @@ def _by_channels(
     oh, ow = positions
     image = np.ascontiguousarray(x.transpose(1, 2, 0))
     across = None if w is None else np.ascontiguousarray(w.T)
-    total, term = (np.empty((oh, ow, len(x)), x.dtype) for _ in range(2))
-    for tap in range(window.taps):
-        i, j = tap // kw * dh, tap % kw * dw
-        seen = image[i : i + (oh - 1) * sh + 1 : sh, j : j + (ow - 1) * sw + 1 : sw]
-        _add(combine, total, term, seen, None if across is None else across[tap], tap == 0)
+
+    def taps() -> Iterator[tuple[Array, Array | None]]:
+        for tap in range(window.taps):
+            i, j = tap // kw * dh, tap % kw * dw
+            below, beside = i + (oh - 1) * sh + 1, j + (ow - 1) * sw + 1
+            yield image[i:below:sh, j:beside:sw], None if across is None else across[tap]
+
+    total = np.empty((oh, ow, len(x)), x.dtype)
+    _combine(combine, taps(), total, (...,))
     return total.transpose(2, 0, 1)
 
 
@@ -174,34 +178,51 @@ def _by_positions(
     row = -(-width // sw)
     length = (oh - 1) * row + ow
     planes: dict[tuple[int, int], Array] = {}
-    total, term = (np.zeros((n, oh * row), x.dtype) for _ in range(2))
-    for tap in range(window.taps):
-        (down, top), (right, left) = divmod(tap // kw * dh, sh), divmod(tap % kw * dw, sw)
+
+    def plane(top: int, left: int) -> Array:
         if (top, left) not in planes:
-            plane = x[:, top::sh, left::sw]
-            if plane.shape[2] < row:
-                where = tuple(slice(0, extent) for extent in plane.shape)
-                plane = padded(plane, where, (*plane.shape[:2], row), 0)
-            planes[top, left] = plane.reshape(n, -1)
-        begin = down * row + right
-        seen = planes[top, left][:, begin : begin + length]
-        _add(combine, total, term, seen, None if w is None else w[:, tap, None], tap == 0)
+            rows = x[:, top::sh, left::sw]
+            if rows.shape[2] < row:
+                where = tuple(slice(0, extent) for extent in rows.shape)
+                rows = padded(rows, where, (*rows.shape[:2], row), 0)
+            planes[top, left] = rows.reshape(n, -1)
+        return planes[top, left]
+
+    def taps() -> Iterator[tuple[Array, Array | None]]:
+        for tap in range(window.taps):
+            (down, top), (right, left) = divmod(tap // kw * dh, sh), divmod(tap % kw * dw, sw)
+            begin = down * row + right
+            seen = plane(top, left)[:, begin : begin + length]
+            yield seen, None if w is None else w[:, tap, None]
+
+    total = np.empty((n, oh * row), x.dtype)
+    total[:, length:] = 0
+    _combine(combine, taps(), total, (slice(None), slice(0, length)))
     return total.reshape(n, oh, row)[:, :, :ow]
 
 
-def _add(
-    combine: np.ufunc, total: Array, term: Array, seen: Array, w: Array | None, first: bool
+def _combine(
+    combine: np.ufunc,
+    taps: Iterator[tuple[Array, Array | None]],
+    total: Array,
+    within: tuple[Any, ...],
 ) -> None:
-    """A tap of a window: what it sees, times its weights, combined with the taps before it."""
-    within = tuple(slice(0, n) for n in seen.shape)
-    if w is None and first:
-        total[within] = seen
-    elif w is None:
-        combine(total[within], seen, out=total[within])
-    else:
-        np.multiply(seen, w, out=(total if first else term)[within])
-        if not first:
-            combine(total, term, out=total)  # in one piece, what lies between rows included
+    """What the taps of a window see, each times its weights, combined in ``total[within]``; what is
+    around that is lost."""
+    into = total[within]
+    seen, w = next(taps)
+    if w is None:
+        np.copyto(into, seen)
+        for seen, _ in taps:
+            combine(into, seen, out=into)
+        return
+    np.multiply(seen, w, out=into)
+    term = total.copy()  # dense like it: one loop for all of both
+    part = term[within]
+    for seen, w in taps:
+        assert w is not None
+        np.multiply(seen, w, out=part)
+        combine(total, term, out=total)
 
 
 def reduced(
@@ -227,8 +248,10 @@ def part_of(x: Array, axis: int, part: slice) -> Array:
 
 def blocked(body: Body, operands: Sequence[Array], out: Array) -> Array:
     """``body`` of operands that broadcast, into ``out``, block by block along one dimension."""
-    shape = np.broadcast_shapes(*[x.shape for x in operands])
-    if shape != out.shape:
+    shape = out.shape
+    if not any(x.shape == shape for x in operands) and (
+        np.broadcast_shapes(*[x.shape for x in operands]) != shape
+    ):
         out[...] = stored(body(*operands), out.dtype)
         return out
     axis = next((axis for axis, extent in enumerate(shape) if extent > 1), None)

@@ -73,9 +73,10 @@ class PlainRunner(Runner):
     def takes(self, arguments: Sequence[int], masks: Sequence[Array | None]) -> bool:
         """Whether a call's arguments are as the proof assumes: all that is read is there, and what
         is written is nothing else."""
-        return all(masks[arguments[b]] is None for b in self.read) and all(
-            arguments.count(arguments[b]) == 1 for b in self.written
-        )
+        for b in self.read:
+            if masks[arguments[b]] is not None:
+                return False
+        return all(arguments.count(arguments[b]) == 1 for b in self.written)
 
     def run(self, buffers: Sequence[Array]) -> dict[int, Array]:
         """Run on external buffers shaped as the parameters, of a call that ``takes``; the tensors
