@@ -356,3 +356,60 @@ def test_an_unknown_operation_is_named():
         compile_body(block)
     with pytest.raises(KpuError, match=r"scf\.if"):
         op_classes(block)
+
+
+BOUNDS = """%x: f32 |
+  %low = arith.constant 0.0 : f32
+  %high = arith.constant 6.0 : f32
+  %a = arith.maximumf {first} : f32
+  %b = arith.minimumf {second} : f32
+  func.return %b : f32"""
+
+
+@pytest.mark.parametrize("first", ["%x, %low", "%low, %x"])
+@pytest.mark.parametrize("second", ["%a, %high", "%high, %a", "%a, %x", "%a, %a"])
+def test_constant_bounds(first: str, second: str) -> None:
+    """One call for both, where only the second reads the first; what is no number stays none."""
+    x = np.array([-np.inf, -1, -0.0, 0.5, 6, 7, np.inf, np.nan], np.float32)
+    a = np.maximum(x, np.float32(0))
+    other = {"%high": np.float32(6), "%x": x, "%a": a}
+    left, right = second.split(", ")
+    expected = np.minimum(other[left], other[right])
+    text = BOUNDS.format(first=first, second=second)
+    f = compile_body(body(text))
+    np.testing.assert_array_equal(f(x), expected)
+    assert x[1] == -1
+    out = np.zeros_like(x)
+    assert f(x, out=out) is out
+    np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(f(x, out=x), expected)
+
+
+def test_crossed_bounds() -> None:
+    """A lower bound above the upper one: the later of the two decides."""
+    for ops, last in (("maximumf minimumf", 1.0), ("minimumf maximumf", 2.0)):
+        lower, upper = ("%two", "%one") if ops.startswith("max") else ("%one", "%two")
+        one, two = ops.split()
+        f = compile_body(
+            body(
+                "%x: f32 | %one = arith.constant 1.0 : f32\n %two = arith.constant 2.0 : f32\n"
+                f" %a = arith.{one} %x, {lower} : f32\n %b = arith.{two} %a, {upper} : f32\n"
+                " func.return %b : f32"
+            )
+        )
+        assert f(np.array([0, 1.5, 3], np.float32)).tolist() == [last] * 3
+
+
+def test_a_result_goes_where_it_is_asked_to() -> None:
+    """Of another type, broadcast, or nothing but an argument."""
+    x, y = np.arange(3, dtype=np.float32), np.ones((2, 1), np.float32)
+    add = compile_body(
+        body("%x: f32, %y: f32 | %z = arith.addf %x, %y : f32\n func.return %z : f32")
+    )
+    for kind in (np.float32, np.float64, np.float16):
+        out = np.empty((2, 3), kind)
+        assert add(x, y, out=out) is out
+        np.testing.assert_array_equal(out, [[1, 2, 3], [1, 2, 3]])
+    out = np.empty((2, 3), np.float32)
+    compile_body(body("%x: f32, %y: f32 | func.return %x : f32"))(x, y, out=out)
+    np.testing.assert_array_equal(out, [[0, 1, 2], [0, 1, 2]])

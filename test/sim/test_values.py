@@ -8,11 +8,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from kpu_ir import Graph, Machine
+from kpu_ir.dialects.tile import Window
 from kpu_ir.pipeline import lower
 from kpu_ir.program.options import Options
 from kpu_ir.registry import context
 from kpu_ir.sim.program.plan import Matmul, steps
 from kpu_ir.sim.program.program import Program, load_program
+from kpu_ir.sim.values.blocks import COMBINE, channels_of, weighted, windows
 from kpu_ir.sim.values.proof import proven
 from kpu_ir.sim.values.values import ValueModel
 from kpu_ir.sim.values.wide import loops, widen
@@ -114,7 +116,7 @@ def test_a_product_is_one_step():
 def test_a_convolution_is_one_step(stride: int, groups: int):
     """Rows that overlap or leave gaps, and padding on some sides only."""
     g = Graph()
-    x = g.input("x", (1, 64, 61, 67))
+    x = g.input("x", (1, 64, 37, 35))
     rng = np.random.default_rng(0)
     for kernel in (3, 1):
         weights = rng.standard_normal((64, 64 // groups, kernel, kernel)).astype(np.float32)
@@ -130,6 +132,7 @@ def test_a_convolution_is_one_step(stride: int, groups: int):
     g.output("y", x)
     program = compiled(g)
     assert [proven(p) for p in program.plans] == [True] * len(program.plans)
+    assert all(loops(p.body) for p in program.plans)
     assert [loops(widen(p)) for p in program.plans] == [0] * len(program.plans)
     same(program)
 
@@ -235,3 +238,54 @@ func.func private @k(%a: memref<4x8xf32>, %b: memref<8x4xf32>, %c: memref<8x4xf3
     (got,) = ValueModel(program).run({"a": a, "b": b}).values()
     np.testing.assert_allclose(got, np.concatenate([a[:, :4] @ b[:4], a @ b]), rtol=1e-5, atol=1e-6)
     same(program)
+
+
+WINDOWS = {
+    "many channels": (1, 70, 6, 7),
+    "many positions": (1, 3, 23, 40),
+    "one position": (1, 5, 4, 3),
+}
+
+
+@pytest.mark.parametrize("kind", ["max", "min", "add", "mul"])
+@pytest.mark.parametrize("shape", list(WINDOWS.values()), ids=list(WINDOWS))
+def test_windows_of_single_channels(kind: str, shape: tuple[int, ...]):
+    """Whichever of channels and positions are more, with strides and dilations that leave edges."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0.5, 2, shape).astype(np.float32)
+    for kernel, strides, dilations in [
+        ((3, 3), (1, 1), (1, 1)),
+        ((2, 3), (3, 2), (1, 1)),
+        ((2, 1), (1, 2), (3, 1)),
+    ]:
+        window = Window(kernel, strides, dilations)
+        view = windows(x, window)
+        weights = rng.standard_normal((shape[1], *kernel)).astype(np.float32)
+        for w in (None, weights):
+            terms = view if w is None else view * w[..., None, None]
+            expected = COMBINE[kind].reduce(terms.reshape(shape[1], -1, *view.shape[-2:]), axis=1)
+            got = np.full(expected.shape, np.nan, np.float32)
+            parts = list(weighted(kind, channels_of(x), window, w, got))
+            assert parts[-1].stop == shape[1]
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_tensor_that_is_handed_on_is_nobody_elses():
+    """What a kernel gives is a new array: not an input, and none that a later run changes."""
+    g = Graph()
+    x = g.input("x", (40, 50))
+    y = x.relu()
+    g.output("y", y)
+    g.output("z", (y @ g.constant(np.ones((50, 3), np.float32))).relu())
+    model = ValueModel(compiled(g))
+    rng = np.random.default_rng(0)
+    one, two = (rng.standard_normal((40, 50)).astype(np.float32) for _ in range(2))
+    first = model.run({"x": one})
+    before = {name: value.copy() for name, value in first.items()}
+    second = model.run({"x": two})
+    for name, value in first.items():
+        assert not np.shares_memory(value, one)
+        assert not np.shares_memory(value, second[name])
+        np.testing.assert_array_equal(value, before[name])
+    first["y"][...] = -1
+    np.testing.assert_array_equal(model.run({"x": one})["z"], before["z"])
