@@ -402,3 +402,40 @@ def test_more_of_a_cost_is_never_faster(program):
         spared = HONEST.without([cost])
         if cost != "interleaving":  # without it runs are dealt out as evenly as can be, or split
             assert time_program(load_program(module, spared)).cycles <= before, cost
+
+
+BETTER = {
+    "external.latency": (336, 224, 112, 56),
+    "external.refresh_cycles": (1680, 840, 420, 0),
+    "external.row_cycle": (488, 244, 122, 61),
+    "external.banks": (4, 8, 16, 32),
+    "dma.bytes_per_cycle": (4, 8, 12, 16),
+    "dma.setup": (40, 20, 10, 0),
+    "dma.run_cycles": (32, 16, 8, 0),
+    "dma.outstanding": (16, 32, 64, 128),
+    "l3.tile_bytes_per_cycle": (8, 16, 32, 64),
+    "l3.latency": (8, 4, 2, 0),
+    "mover.channels": (1, 2, 4, 8),
+    "mover.bytes_per_cycle": (8, 10, 12, 16),
+    "mover.transpose_elements": (4, 8, 16, 32),
+    "l2.bank_bytes_per_cycle": (8, 16, 32, 64),
+    "l2.latency": (8, 4, 2, 0),
+    "streamer.bytes_per_cycle": (32, 64, 128, 256),
+    "fabric.macs.f32": (1, 2, 4, 8),
+    "vector.lanes": (8, 12, 16, 32),
+    "vector.bytes_per_cycle": (48, 96, 192, 384),
+    "vector.latency.simple": (16, 8, 4, 0),
+    "control.issue": (8, 4, 2, 0),
+    "control.sync": (40, 20, 10, 0),
+    "control.memory_bytes": (64, 256, 1024, 16384),
+}
+"""From worse to better."""
+
+
+@pytest.mark.parametrize("program", ["columns", "gather", "gelu", "thin", "transpose"])
+def test_a_better_machine_is_never_slower_for_a_program_as_it_is(program):
+    module = lower(PROGRAMS[program](), HONEST, Options(search="none"))["dma"]
+    for key, values in BETTER.items():
+        machines = [HONEST.with_settings({key: value}) for value in values]
+        cycles = [time_program(load_program(module, machine)).cycles for machine in machines]
+        assert cycles == sorted(cycles, reverse=True), (key, cycles)

@@ -71,6 +71,8 @@ def parser() -> argparse.ArgumentParser:
     sub = command("costs", "what bursts, set-up, latencies, ... add to each workload",
                   searches=False)  # fmt: skip
     sub.add_argument("names", nargs="*", metavar="WORKLOAD", help="which (default: all)")
+    sub = command("validate", "what others measured, beside the model (docs/validation.md)")
+    sub.add_argument("--only", choices=["memory", "accelerators"], help="one of both")
     sub = command("audit", "chosen schedules against those that chance finds", searches=False)
     sub.add_argument("names", nargs="*", metavar="KERNEL", help="which (default: all)")
     sub.add_argument("--draws", type=int, default=2500,
@@ -195,6 +197,11 @@ def tables(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
             if args.draws < 1:
                 raise KpuError(f"--draws must be positive, got {args.draws}")
             return [audit_table(args.names, setting, args.draws, args.exhaustive)]
+        case "validate":
+            from kpu_ir.bench.validate import memory_table, published_table
+
+            found = [memory_table(setting.machine)] if args.only != "accelerators" else []
+            return [*found, published_table(setting)] if args.only != "memory" else found
         case "costs":
             from kpu_ir.bench.costs import costs_table
 

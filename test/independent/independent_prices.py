@@ -122,7 +122,7 @@ def channel_time(run: Run, x: M, channels: int, rate: int) -> tuple[Fraction, in
     interval = max(Fraction(x["activate_interval"]), x["row_cycle"] / busy_banks)
     time = max(data, rows / channels * interval)
     if run.scattered:
-        wait = x["row_miss"] - max(Fraction(0), queue - piece) / (8 * rate)
+        wait = x["row_miss"] - max(Fraction(0), queue / piece - 1) * time / pieces
         time += pieces * min(each, Fraction(groups)) / x["banks"] * max(Fraction(0), wait)
     return time, moved, ceil(rows), pieces
 

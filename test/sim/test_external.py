@@ -9,6 +9,7 @@ from bank_model import busy
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kpu_ir.bench.validate import MEASURED, pattern
 from kpu_ir.machine import Machine
 from kpu_ir.machine.costs import COSTS
 from kpu_ir.machine.settings import flat
@@ -19,22 +20,13 @@ from kpu_ir.sim.time.runs import Runs, entered, runs_of
 MEMORY = Machine.preset("default").external
 RATE = 8
 
-# Share of one channel's 16 GB/s, from a cycle-level DRAM simulator (Ramulator 2.1: LPDDR5 timings, XOR bank hash,
-# FR-FCFS, all-bank refresh), by contiguous bytes. None: one run.
-MEASURED = {
-    "random": {32: 0.37, 128: 0.61, 512: 0.81, 1024: 0.83, 4096: 0.90},
-    "16 KiB": {32: 0.37, 128: 0.64, 512: 0.86, 1024: 0.94},
-    "sequential": {1 << 20: 0.94},
+SIZES = {
+    "random": (32, 128, 512, 1024, 4096),
+    "16 KiB": (32, 128, 512, 1024),
+    "sequential": (1 << 20,),
 }
-CASES = [(kind, size) for kind, sizes in MEASURED.items() for size in sizes]
-
-
-def pattern(kind: str, size: int, count: int = 512) -> Runs:
-    if kind == "random":
-        return Runs(8 * size, ((count, 8 * 32),), 0, 8 * 32, scattered=True)
-    if kind == "sequential":
-        return Runs(8 * size)
-    return Runs(8 * size, ((count, 8 * 16384),), 0, 8 * 16384)
+"""Of contiguous bytes; the others of ``MEASURED`` are told, good or bad, by ``kpu-bench validate``."""
+CASES = [(kind, size) for kind, sizes in SIZES.items() for size in sizes]
 
 
 def share(runs: Runs, cycles: float, refresh: bool) -> float:

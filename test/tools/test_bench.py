@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kpu_ir.bench import baseline, measure, programs
+from kpu_ir.bench import baseline, measure, programs, validate
 from kpu_ir.bench.table import Column, Table, share, whole
 from kpu_ir.bench.workloads import Shape, matmul, outlined, room_for
 from kpu_ir.lowering.schedule import Schedule
@@ -321,3 +321,21 @@ def test_costs(capsys: pytest.CaptureFixture[str]) -> None:
     assert row["spared"] < min(row["searched"], row["recorded"])
     assert row["costs"]["descriptors"] > row["costs"]["sync"] > 0
     assert "no workload" in refused(capsys, "costs", "matmul 63")
+
+
+def test_validation(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was measured of external memory beside the model; published networks have their published work."""
+    (table,) = printed(capsys, "validate", "--only", "memory")["tables"]
+    off = {(row["pattern"], row["bytes"]): row["off"] for row in table["rows"]}
+    assert abs(off["random", 4096]) <= 5
+    assert len(off) == 31
+    work = {"AlexNet": 0.666e9, "VGG-16": 15.3e9, "ResNet-50": 4.1e9}  # as the papers say
+    for case in validate.PUBLISHED:
+        macs = sum(layer.times * layer.macs for layer in case.layers)
+        assert macs == pytest.approx(work[case.network.partition(",")[0]], rel=0.01)
+    layer = validate.Layer(8, 6, 16, 3)
+    small = validate.Published("gemmini", "one", [replace(layer, times=2)], "i8", 1, 1e4, "")
+    (row,) = validate.published_table(measure.Setting(IDEAL), [small]).rows
+    assert row["model"] % 2 == 0
+    assert row["utilization"] == 2 * layer.macs / 256 / row["model"]
+    assert row["error"] == row["model"] / 1e4 - 1

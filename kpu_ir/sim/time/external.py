@@ -48,7 +48,7 @@ def load(runs: Runs, memory: External, channels: int, rate: int) -> Load:
     interval = max(Fraction(memory.activate_interval), memory.row_cycle / reached)
     busy = max(data, rows / channels * interval)
     if runs.scattered:
-        behind = max(Fraction(0), queue - piece) / (8 * rate)  # what else is in the queue
+        behind = max(Fraction(0), queue / piece - 1) * busy / pieces  # what else is in the queue
         miss = max(Fraction(0), memory.row_miss - behind)
         busy += pieces * min(each, Fraction(memory.bank_groups)) / memory.banks * miss
     return Load(busy, moved, ceil(rows), pieces)
