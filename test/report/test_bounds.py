@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kpu_ir import KpuError, Machine, Options
 from kpu_ir.pipeline import lower
-from kpu_ir.report.summary import bounds, compulsory_bytes
+from kpu_ir.report.summary import bounds
 from kpu_ir.sim.program.program import load_program
 from kpu_ir.sim.time.model import time_program
 
