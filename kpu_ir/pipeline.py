@@ -27,6 +27,7 @@ from kpu_ir.passes.kernel_fuse_elementwise import KernelFuseElementwisePass
 from kpu_ir.passes.kernel_fusion_candidates import KernelFusionCandidatesPass
 from kpu_ir.passes.kernel_layers import LAYER, KernelInlinePass
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
+from kpu_ir.passes.kernel_precision import KernelPrecisionPass
 from kpu_ir.passes.kernel_quantize import KernelQuantizePass
 from kpu_ir.passes.set_machine import SetMachinePass
 from kpu_ir.program.cache import through
@@ -57,6 +58,7 @@ def passes(options: Options, at: Stage = "kernel", outlined: bool = False) -> li
     steps: list[ModulePass] = [SetMachinePass(), KernelInlinePass()]
     if at == "kernel" and not outlined:
         steps += [KernelQuantizePass(mode=options.quantize), KernelCanonicalizePass()]
+        steps.append(KernelPrecisionPass(type=options.precision))
         # One schedule for every product leaves nothing to choose between.
         by_cost = options.fuse == "full" and given is None
         if by_cost:

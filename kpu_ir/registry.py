@@ -37,6 +37,7 @@ PASSES = {
     "set-machine": "kpu_ir.passes.set_machine:SetMachinePass",
     "linalg-to-kernel": "kpu_ir.frontends.linalg:LinalgToKernelPass",
     "kernel-quantize": "kpu_ir.passes.kernel_quantize:KernelQuantizePass",
+    "kernel-precision": "kpu_ir.passes.kernel_precision:KernelPrecisionPass",
     "kernel-canonicalize": "kpu_ir.passes.kernel_canonicalize:KernelCanonicalizePass",
     "kernel-decompose": "kpu_ir.passes.kernel_decompose:KernelDecomposePass",
     "kernel-fold": "kpu_ir.passes.kernel_fold:KernelFoldPass",

@@ -265,7 +265,7 @@ class EnergyTable:
             "f8": 0.25,
             "i8": 0.25,
             "i4": 0.15,
-        }  # fmt: skip
+        }
     )
     """A multiply-accumulate, pJ, by operand type."""
     vector: dict[str, float] = field(

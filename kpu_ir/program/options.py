@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Fuse = Literal["none", "epilogue", "full"]
 Quantize = Literal["fold", "off"]
+Precision = Literal["f32", "f16", "bf16"]
 Progress = Callable[[str], None]
 """What is told of each step of compiling."""
 
@@ -27,19 +28,22 @@ class Options:
     what is between products on chip where the simulator says that it pays (``tuning/fusion.py``).
     ``search``: ``none`` takes default schedules, ``quick`` and ``full`` try candidates in the
     simulator. ``quantize``: ``fold`` computes on stored integers what stands between dequantize and
-    quantize, ``off`` in floats, as the model has it. Raises ``KpuError`` for a value that is none of these.
+    quantize, ``off`` in floats, as the model has it. ``precision``: what the
+    model's f32 becomes, inputs and outputs apart. Raises ``KpuError`` for a value that is none of these.
     """
 
     fuse: Fuse = "full"
     search: SearchEffort = "quick"
     objective: Objective = "cycles"
     quantize: Quantize = "fold"
+    precision: Precision = "f32"
     schedule: Schedule | None = None
     """One schedule for every product, instead of a choice; nothing but epilogues is fused then."""
 
     def __post_init__(self) -> None:
         kinds = {
             "fuse": Fuse, "search": SearchEffort, "objective": Objective, "quantize": Quantize,
+            "precision": Precision,
         }  # fmt: skip
         for name, kind in kinds.items():
             value, known = getattr(self, name), get_args(kind)

@@ -62,7 +62,7 @@ def progress(quiet: bool) -> Generator[Callable[[str], None]]:
 
 def check_level(args: argparse.Namespace, at: Stage) -> None:
     """Refuse options for stages that the module has behind it."""
-    for option in ("fuse", "search", "objective", "quantize", "schedule"):
+    for option in ("fuse", "search", "objective", "quantize", "precision", "schedule"):
         if at != "kernel" and getattr(args, option):
             raise KpuError(f"--{option} does nothing for {at} IR: its schedule is fixed")
 
@@ -119,7 +119,7 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
     fixed = fixed_of(args.fixed) if args.fixed else {}
     if fixed and ir:
         raise KpuError("--input does nothing for IR", args.file, "give all inputs: --inputs F.npz")
-    names = ("fuse", "search", "objective", "quantize")
+    names = ("fuse", "search", "objective", "quantize", "precision")
     options = Options(**{name: getattr(args, name) for name in names if getattr(args, name)})
     if args.schedule is not None:
         from kpu_ir.lowering.schedule import Schedule
@@ -488,8 +488,12 @@ def simulate(
     seconds = time.perf_counter() - began
     error = None
     if inputs is not None and compiled.has_reference:
+        from kpu_ir.support.types import element_type_named
+
         say("computing the reference")
         short = shortest_float(compiled.stages["kernel"])
+        if short is None and compiled.options.precision != "f32":  # the reference is the model's
+            short = element_type_named(compiled.options.precision)
         exact = {} if short is None else {"exact": True}
         error = error_of(outputs, compiled.reference(inputs, **exact), short)
     return summarise(compiled, timing, seconds, error, args.command), outputs

@@ -74,6 +74,8 @@ def parser() -> argparse.ArgumentParser:
            choices=["cycles", "bytes", "energy", "edp"])  # fmt: skip
     option("--quantize", "what stands between dequantize and quantize: computed on the stored integers (fold), or in "
            "floats as the model has it (off; default: fold)", choices=["fold", "off"])  # fmt: skip
+    option("--precision", "compile a model of f32 in this type; sums stay f32 (default: f32)",
+           choices=["f32", "f16", "bf16"])  # fmt: skip
     option("--schedule", "one schedule for every product, as 'tile=64,64,64 dataflow=ws' (the options of "
            "kernel-to-tile) or a JSON object", metavar="KEY=VALUE...")  # fmt: skip
     return p
@@ -173,7 +175,7 @@ def check_options(args: argparse.Namespace) -> None:
     if args.file.endswith(".kpu"):
         flags = {"settings": "set", "fixed": "input"}
         for option in ("machine", "settings", "without", "shape", "fixed", "fuse", "search", "objective",
-                       "quantize", "schedule", "no_cache"):  # fmt: skip
+                       "quantize", "precision", "schedule", "no_cache"):  # fmt: skip
             if getattr(args, option):
                 flag = flags.get(option, option.replace("_", "-"))
                 raise KpuError(
