@@ -60,12 +60,12 @@ def merged(programs, machine):
     return replace(whole, buffers=tuple(buffers), plans=tuple(plans), calls=tuple(calls))
 
 
-GRAPHS = [lambda: product(64, 64), lambda: product(48, 128), lambda: elementwise(4096)]
+GRAPHS = [lambda: product(64, 64), lambda: product(48, 128), lambda: elementwise(4096), network]
 
 
 @pytest.mark.parametrize("name", MACHINES)
 @drawing(3)
-@given(st.lists(st.integers(0, 2), min_size=2, max_size=2), st.booleans())
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=2), st.booleans())
 def test_two_streams_take_no_more_than_one_kernel_behind_the_other(name, which, stepped):
     machine = MACHINES[name]
     device = runtime.Device(machine, shares=2, stepped=stepped)
