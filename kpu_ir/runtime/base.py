@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -79,8 +79,8 @@ class DeviceLike(Protocol):
         """A program's plans, in a share of the chip."""
         ...
 
-    def workspace(self, program: Any, size: int, stream: AnyStream) -> None:
-        """See that a program has room for its temporaries in a stream."""
+    def workspace(self, program: Any, size: int, stream: AnyStream) -> Sequence[RegionLike]:
+        """The room for a program's temporaries in a stream."""
         ...
 
     def unload(self, program: Any, stream: AnyStream) -> None:
@@ -105,7 +105,7 @@ class Request:
     """An operation that a stream may do, once or (captured) again and again.
 
     ``run`` does it to values. ``waits``: the host waits for it. ``size``: bytes that it moves.
-    ``prepare`` sees to what it needs in a stream.
+    ``prepare`` sees to what it needs in a stream besides, and yields what of that it writes.
     """
 
     what: str
@@ -115,7 +115,7 @@ class Request:
     timed: Timed
     waits: bool = False
     size: int = 0
-    prepare: Callable[[AnyStream], None] | None = None
+    prepare: Callable[[AnyStream], Sequence[RegionLike]] | None = None
 
     def __str__(self) -> str:
         return f"{self.what} of {self.size:,} bytes" if self.size else self.what

@@ -194,14 +194,15 @@ class Device(Core):
                 buffer.close(stream=stream)
         self.forget(program.resident)
 
-    def workspace(self, program: LoadedProgram, size: int, stream: AnyStream) -> None:
-        """See that a program has room for its temporaries in a stream."""
-        if not isinstance(stream, Stream):
-            return
+    def workspace(self, program: LoadedProgram, size: int, stream: AnyStream) -> tuple[View, ...]:
+        """The room for a program's temporaries in a stream."""
+        if not size or not isinstance(stream, Stream):
+            return ()
         key = id(program), stream.index
-        if size and key not in self._workspaces:
+        if key not in self._workspaces:
             label = f"workspace of {program.name}"
             self._workspaces[key] = self.allocate(size, stream=stream, label=label)
+        return (self._workspaces[key],)
 
     # -- time -------------------------------------------------------------------------------------
 

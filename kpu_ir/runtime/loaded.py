@@ -13,7 +13,7 @@ from kpu_ir.frontends.python.calls import for_people
 from kpu_ir.program.compiled import Compiled
 from kpu_ir.program.inputs import type_text
 from kpu_ir.runtime.allocation import Region
-from kpu_ir.runtime.base import AnyStream, Array, DeviceLike, Request
+from kpu_ir.runtime.base import AnyStream, Array, DeviceLike, RegionLike, Request
 from kpu_ir.runtime.buffers import View
 from kpu_ir.runtime.requests import overlap
 from kpu_ir.runtime.timeline import Timed
@@ -65,11 +65,12 @@ class Kernel:
         bound = self._bound(args, named)
         reads = tuple(bound[p.name] for p in self.program.inputs)
         writes = tuple(bound[p.name] for p in self.program.outputs)
-        for read in reads:
-            for write in writes:
-                if overlap(read, write):
+        for number, write in enumerate(writes):
+            for other in (*reads, *writes[:number]):
+                if overlap(other, write):
+                    does = "reads" if other in reads else "writes"
                     raise KpuError(
-                        f"{self.name} would write over what it reads: {write.allocation}",
+                        f"{self.name} would write over what it {does}: {write.allocation}",
                         hint="give the output a buffer of its own",
                     )
         given = {p.name: self._elements(bound[p.name], p) for p in self.program.inputs}
@@ -82,10 +83,16 @@ class Kernel:
                 taken[name][...] = result
 
         what = f"launch of {self.name}"
+        reads = (*reads, *self._constants())
         return Request(what, reads, writes, run, self.resident, prepare=self._prepare)
 
-    def _prepare(self, stream: AnyStream) -> None:
-        """What there is to do before a launch."""
+    def _prepare(self, stream: AnyStream) -> Sequence[RegionLike]:
+        """What a launch writes besides its arguments."""
+        return ()
+
+    def _constants(self) -> tuple[View, ...]:
+        """What it reads besides."""
+        return ()
 
     def _bound(self, args: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Region]:
         names = [p.name for p in self.ports]
@@ -146,8 +153,11 @@ class LoadedProgram(Kernel):
         self._size = workspace_bytes(self.program)
         self._kernels: dict[str, Kernel] = {}
 
-    def _prepare(self, stream: AnyStream) -> None:
-        self.device.workspace(self, self._size, stream)
+    def _prepare(self, stream: AnyStream) -> Sequence[RegionLike]:
+        return self.device.workspace(self, self._size, stream)
+
+    def _constants(self) -> tuple[View, ...]:
+        return () if self.weights is None else (self.weights,)
 
     @property
     def kernels(self) -> tuple[str, ...]:

@@ -137,19 +137,18 @@ class Stream(AnyStream):
         raises."""
         self.check()
         device, where, what = self.device, here(), str(request)
-        if request.prepare is not None:
-            request.prepare(self)
-        stamp = self._next()
+        more = request.prepare(self) if request.prepare else ()
+        stamp, touched = self._next(), ((request.reads, False), ((*request.writes, *more), True))
         for view in (*request.reads, *request.writes):
             view.allocation.check(device, what)
-        for views, writes in ((request.reads, False), (request.writes, True)):
+        for views, writes in touched:
             for view in views:
                 self._check_races(view.allocation, view.offset, view.end, writes, stamp, what)
         for view in request.reads:
             if not view.allocation.written.all_of(view.offset, view.end):
                 raise KpuError(f"{what} reads what nothing has written: {view.allocation}")
         request.run()
-        for views, writes in ((request.reads, False), (request.writes, True)):
+        for views, writes in touched:
             for view in views:
                 access = Access(
                     view.offset,

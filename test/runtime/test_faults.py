@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from draws import MANY as DRAWS
-from small_programs import compiled, elementwise, product
+from small_programs import compiled, elementwise, network, product
 
 from kpu_ir import Graph, KpuError, runtime
 
@@ -128,6 +128,14 @@ def output_over_an_input(d, s):
     runtime.launch(s, PROGRAM, a, b, a)
 
 
+def weights_that_are_still_on_their_way(d, s):
+    x = d.array(np.ones((32, 32), np.float32), stream=s)
+    y, program, other = d.empty((32, 32), stream=s), compiled(network()), d.create_stream()
+    other.wait(s)
+    loaded = d.load(program, stream=s)
+    runtime.launch(other, loaded, x, y)
+
+
 def program_of_another_machine(d, s):
     d.load(compiled(product(), runtime.Device("ideal").machine), stream=s)
 
@@ -194,6 +202,7 @@ FAULTS = {
     argument_that_there_is_not: "no argument 'z'",
     argument_too_many: "takes 3 arguments, got 4",
     output_over_an_input: "write over what it reads",
+    weights_that_are_still_on_their_way: "a race on weights of program of 8,192 bytes",
     program_of_another_machine: "compiled for ideal, and a stream has default",
     launch_of_something_else: "a program or a kernel, got a Graph",
     no_stream: "stream must be",
