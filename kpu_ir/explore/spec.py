@@ -36,7 +36,7 @@ LARGEST_FILE = 1 << 22
 class Proxy:
     """A cheap look at each point before it is evaluated: with this search, ``keep`` of them go on."""
 
-    search: Literal["none", "quick"] = "none"
+    search: Literal["none", "ranked", "quick"] = "none"
     keep: float = 0.5
 
 
@@ -314,8 +314,8 @@ class _Reader:
                 if key not in ("search", "keep"):
                     raise KpuError(f"a proxy has no '{key}'", hint="keys: search, keep")
             search, keep = given.get("search", "none"), given.get("keep", 0.5)
-            if search not in ("none", "quick"):
-                raise KpuError(f"a proxy's search is none or quick, got {search!r:.40}")
+            if search not in ("none", "ranked", "quick"):
+                raise KpuError(f"a proxy's search is none, ranked or quick, got {search!r:.40}")
             if isinstance(keep, bool) or not isinstance(keep, int | float) or not 0 < keep <= 1:
                 raise KpuError("'keep' is the share that goes on, above 0 and up to 1")
             return Proxy(search, float(keep))

@@ -27,9 +27,10 @@ class Options:
     ``fuse``: ``epilogue`` puts elementwise functions onto what they follow, ``full`` also keeps
     what is between products on chip where the simulator says that it pays (``tuning/fusion.py``).
     ``search``: ``none`` takes default schedules, ``quick`` and ``full`` try candidates in the
-    simulator. ``quantize``: ``fold`` computes on stored integers what stands between dequantize and
-    quantize, ``off`` in floats, as the model has it. ``precision``: what the
-    model's f32 becomes, inputs and outputs apart. Raises ``KpuError`` for a value that is none of these.
+    simulator, ``ranked`` the first few in a learned order (for sweeps and first looks).
+    ``quantize``: ``fold`` computes on stored integers what stands between dequantize and quantize,
+    ``off`` in floats, as the model has it. ``precision``: what the model's f32 becomes, inputs and
+    outputs apart. Raises ``KpuError`` for a value that is none of these.
     """
 
     fuse: Fuse = "full"

@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--set", action="append", default=[], dest="settings",
                              metavar="KEY=VALUE", help="change one value of the machine")  # fmt: skip
         if searches:
-            sub.add_argument("--search", choices=["none", "quick", "full"], default="quick",
+            sub.add_argument("--search", choices=["none", "ranked", "quick", "full"], default="quick",
                              help="how long to look for schedules (default: quick)")  # fmt: skip
             sub.add_argument("--objective", choices=["cycles", "bytes", "energy", "edp"],
                              default="cycles", help="what schedules are chosen by")  # fmt: skip
@@ -79,6 +79,12 @@ def parser() -> argparse.ArgumentParser:
                      help="schedules that are drawn for each (default: 2500)")  # fmt: skip
     sub.add_argument("--exhaustive", action="store_true",
                      help="against every candidate of a kernel's space instead")  # fmt: skip
+    sub = command("train-ranking", "the learned order of search=ranked, from timed candidates",
+                  searches=False)  # fmt: skip
+    sub.add_argument("--kernels", type=int, default=500, help="that are drawn (default: 500)")
+    sub.add_argument("--seed", type=int, action="append", metavar="N",
+                     help="of the draws; more than one: so many kernels of each (default: 1 and 3)")  # fmt: skip
+    sub.add_argument("--out", default=None, metavar="FILE", help="write the trees here (.npz)")
     sub = command("monotone", "whether a better machine is ever slower", searches=False)
     sub.add_argument("names", nargs="*", metavar="KERNEL", help="which (default: all)")
     sub.add_argument(
@@ -187,6 +193,11 @@ def tables(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
             return depth(args, setting)
         case "speed":
             return [measure.speed_table(setting)]
+        case "train-ranking":
+            from kpu_ir.bench.train_ranking import ranking_table
+
+            out = Path(args.out) if args.out else None
+            return [ranking_table(args.kernels, args.seed or (1, 3), setting, out)]
         case "monotone":
             from kpu_ir.bench.monotone import monotone_table
 

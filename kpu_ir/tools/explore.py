@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
                          help=".onnx, .mlir, or a workload of kpu-bench, as 'matmul 256'")  # fmt: skip
         sub.add_argument("--shape", action="append", default=[], metavar="NAME=1x128",
                          help="the shape of an input, of every model that has it")  # fmt: skip
-        sub.add_argument("--search", choices=["none", "quick", "full"], default="quick",
+        sub.add_argument("--search", choices=["none", "ranked", "quick", "full"], default="quick",
                          help="how long to look for schedules (default: quick)")  # fmt: skip
 
     def machine(sub: argparse.ArgumentParser) -> None:

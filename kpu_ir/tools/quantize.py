@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
            action="store_true")  # fmt: skip
     option("--machine", "with --report: a preset or a TOML file (default: 'default')")
     option("--search", "with --report: how schedules are chosen (default: none)",
-           choices=["none", "quick", "full"])  # fmt: skip
+           choices=["none", "ranked", "quick", "full"])  # fmt: skip
     return p
 
 

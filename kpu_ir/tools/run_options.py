@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     option("--fuse", "which kernels become one (default: full, where it pays)",
            choices=["none", "epilogue", "full"])  # fmt: skip
     option("--search", "how long to look for schedules (default: quick)",
-           choices=["none", "quick", "full"])  # fmt: skip
+           choices=["none", "ranked", "quick", "full"])  # fmt: skip
     option("--objective", "what schedules are chosen by (default: cycles)",
            choices=["cycles", "bytes", "energy", "edp"])  # fmt: skip
     option("--quantize", "what stands between dequantize and quantize: computed on the stored integers (fold), or in "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp, UnitAttr
@@ -15,7 +14,7 @@ from kpu_ir.passes.kernel_fuse_elementwise import APART
 from kpu_ir.passes.kernel_fusion_candidates import KernelFusionCandidatesPass
 from kpu_ir.tuning.choose import separate, weigh
 from kpu_ir.tuning.fusion import decide, unfused
-from kpu_ir.tuning.objective import Objective
+from kpu_ir.tuning.objective import Objective, SearchEffort
 from kpu_ir.tuning.session import session
 from kpu_ir.tuning.whole import Whole, replace_by
 
@@ -42,7 +41,7 @@ class KernelFuseByCostPass(ModulePass):
     name = "kernel-fuse-by-cost"
     report: bool = False
     """Print a remark on stderr for every group, and for every pair that is not one."""
-    search: Literal["none", "quick", "full"] = "quick"
+    search: SearchEffort = "quick"
     """How long schedules are looked for, for either way."""
     objective: Objective = "cycles"
     """What must be better."""

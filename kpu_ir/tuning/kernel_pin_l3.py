@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import Literal
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -12,7 +11,7 @@ from xdsl.passes import ModulePass
 
 from kpu_ir.machine.attr import machine_of
 from kpu_ir.tuning.choose import kernels_of, look_ahead, weigh
-from kpu_ir.tuning.objective import Objective
+from kpu_ir.tuning.objective import Objective, SearchEffort
 from kpu_ir.tuning.session import session
 from kpu_ir.tuning.whole import Whole
 
@@ -40,7 +39,7 @@ class KernelPinL3Pass(ModulePass):
     name = "kernel-pin-l3"
     report: bool = False
     """Print a remark on stderr for every tensor that was weighed."""
-    search: Literal["none", "quick", "full"] = "quick"
+    search: SearchEffort = "quick"
     """How long schedules are looked for."""
     objective: Objective = "cycles"
     """What must be better."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
@@ -15,7 +14,7 @@ from kpu_ir.lowering.schedule import ATTRIBUTE
 from kpu_ir.machine.attr import machine_of
 from kpu_ir.text.places import at_call
 from kpu_ir.tuning.choose import chooser, kernels_of, look_ahead, weigh
-from kpu_ir.tuning.objective import Objective
+from kpu_ir.tuning.objective import Objective, SearchEffort
 from kpu_ir.tuning.session import session
 
 
@@ -37,7 +36,7 @@ class KernelSchedulePass(ModulePass):
     """
 
     name = "kernel-schedule"
-    search: Literal["none", "quick", "full"] = "quick"
+    search: SearchEffort = "quick"
     """How long schedules are looked for; ``none`` takes the default ones."""
     objective: Objective = "cycles"
     """What they are chosen by."""

@@ -3,6 +3,7 @@
 from typing import Literal
 
 Objective = Literal["cycles", "bytes", "energy", "edp"]
-Effort = Literal["quick", "full"]
-SearchEffort = Literal["none", "quick", "full"]
-"""How long schedules are looked for; ``none`` takes the default ones."""
+Effort = Literal["ranked", "quick", "full"]
+SearchEffort = Literal["none", "ranked", "quick", "full"]
+"""How long schedules are looked for; ``none`` takes the default ones, ``ranked`` times a few in a
+learned order."""

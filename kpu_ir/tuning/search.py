@@ -32,10 +32,11 @@ from kpu_ir.tuning.budget import divided
 from kpu_ir.tuning.cache import Cache, cache_path
 from kpu_ir.tuning.moves import Moves
 from kpu_ir.tuning.objective import Effort, Objective
+from kpu_ir.tuning.ranking import Trees, different, ranked, shipped
 from kpu_ir.tuning.score import digest_of, fits, score, space_of, time_schedule
 from kpu_ir.tuning.session import current, session
 
-BUDGET: dict[str, int] = {"quick": 72, "full": 1500}
+BUDGET: dict[str, int] = {"ranked": 8, "quick": 72, "full": 1500}
 """How many schedules are simulated at most. They come in one order, of which a larger budget tries
 more: it never chooses worse."""
 
@@ -45,8 +46,11 @@ POOL: dict[str, int] = {"os": 24, "ws": 4, "is": 4}
 LEAN = 8
 """How many of those that promise as much and move less are simulated besides."""
 
-PINNED_BUDGET: dict[str, int] = {"quick": 18, "full": 200}
+PINNED_BUDGET: dict[str, int] = {"ranked": 8, "quick": 18, "full": 200}
 """How many schedules are simulated for a kernel that leaves a part of L3 to tensors."""
+
+RANKED = 6
+"""How many a ranked search takes of the learned order, before it varies the best one's rings."""
 
 LEAST = 6
 """So many are simulated of each kernel, however small its part of the whole is."""
@@ -61,7 +65,7 @@ CLIMBS, NEIGHBOURS = 2, 8
 """How often the search goes on from the best to candidates near it, and how many are simulated each
 time."""
 
-NEAR: dict[str, float] = {"quick": 1.01, "full": 0.0}
+NEAR: dict[str, float] = {"ranked": 1.01, "quick": 1.01, "full": 0.0}
 """A result that is no further from the bound than this is good enough."""
 
 STALE = 1.001
@@ -72,7 +76,7 @@ RINGS: dict[str, Sequence[int]] = {
 }  # fmt: skip
 """By how much depths and the pipeline offset are changed."""
 
-TIE = {"quick": 0.0045, "full": 0.0}
+TIE = {"ranked": 0.0045, "quick": 0.0045, "full": 0.0}
 """Results whose first figures differ by no more than this share are a tie, which goes to the smaller
 second figure: half a percent of the cycles is not worth twice the bytes."""
 
@@ -89,6 +93,8 @@ class Search:
     effort: Effort = "quick"
     cache: Cache | None = None
     tried: int = 0
+    trees: Trees | None = None
+    """By which ``ranked`` orders candidates; None: those of the package."""
 
     def __post_init__(self) -> None:
         opened = current()
@@ -102,6 +108,8 @@ class Search:
         by = self.divided(func)
         part = f" 1/{by}" if by > 1 else ""
         found = f"{digest_of(func, self.machine)} {self.objective} {self.effort}{part}"
+        if self.effort == "ranked":
+            found += f" {shipped().digest}"
         if self.objective in ("cycles", "bytes"):
             return found
         prices = json.dumps(self.machine.to_dict()["energy"])
@@ -169,11 +177,29 @@ class Search:
         try:
             if beside:
                 self._beside_pinned(tried, plain or default, default)
+            elif self.effort == "ranked":
+                self._ranked(tried, default)
             else:
                 self._trials(tried, default)
         except _SpentError:
             pass
         return tried.chosen(TIE[self.effort]) if tried.results else default
+
+    def _ranked(self, tried: _Tried, default: Schedule) -> None:
+        """The candidates that come first in the learned order, the default where none of them fits, and
+        the best one's rings."""
+        space = tried.space
+        order = ranked(space, tried.strategy.kind, self.machine, self.trees)
+        if self.objective != "cycles":
+            order = np.arange(len(space))
+        for i in different(space, order, 4 * RANKED):  # not all of them may fit
+            tried.run(space.schedule(i))
+            if len(tried.results) == RANKED:
+                break
+        if not tried.results:
+            tried.run(default)
+        if tried.results:
+            tried.rings(tried.best)
 
     def _trials(self, tried: _Tried, default: Schedule) -> None:
         """Candidates in the order of trial: the most promising and what is near the best of them;
