@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, repeat
 from math import prod
 from typing import Any
 
@@ -75,30 +76,19 @@ def _kernel(kernel: Object, first: Mapping[int, int]) -> Iterator[str]:
         )
     rings = {r["name"]: r for r in kernel["rings"]}
     for engine, queue in kernel["queues"].items():
-        leaders = _leaders(queue, kernel)
         yield ""
-        if leaders is not None:
-            yield f"  .engine {engine} follows {' and '.join(leaders)}"
-            continue
         yield f"  .engine {engine}"
         yield from _queue(queue, kernel, rings, engine, first, 0)
-
-
-def _leaders(queue: Sequence[Object], kernel: Object) -> list[str] | None:
-    """The engines whose instructions an engine shares, if it has none of its own."""
-    found: dict[str, None] = {}
-    for item in queue:
-        if "do" in item:
-            inner = _leaders(item["do"], kernel)
-            if inner is None:
-                return None
-            found |= dict.fromkeys(inner)
-        elif "run" in item:
-            return None
-        else:
-            operation = kernel["operations"][item["with"]]
-            found[kernel["kinds"][operation["kind"]]["holds"][0][0]] = None
-    return list(found)
+    followers = {
+        (name, kind["holds"][0][0])
+        for kind in kernel["kinds"]
+        for name, _, _ in kind["holds"]
+        if name not in kernel["queues"]
+    }
+    if followers:
+        yield ""
+    for name, leader in sorted(followers):
+        yield f"  .engine {name} follows {leader}"
 
 
 def _queue(
@@ -134,7 +124,7 @@ def _instruction(
     item: Object, number: int, operation: Object, kind: Object, kernel: Object,
     rings: Mapping[str, Object],
 ) -> str:  # fmt: skip
-    slots = iter(item["slots"])
+    slots = chain(item.get("slots", ()), repeat(0))
 
     def tile(name: str) -> str:
         if name[0] == "%":

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Any
 
 from kpu_ir.support.errors import KpuError
@@ -137,6 +138,7 @@ class Executor:
             engine: _instructions(items, self.operations[kernel["name"]], [])
             for engine, items in kernel["queues"].items()
         }
+        self.queued = set(queues)
         heads: dict[str, Issued] = {}
         for engine in list(queues):
             self._next(engine, queues, heads)
@@ -148,7 +150,8 @@ class Executor:
                     now = heads[engine]
                     self._issue(now)
                     for name, _, _ in now.operation["holds"]:
-                        self._next(name, queues, heads)
+                        if name in queues:
+                            self._next(name, queues, heads)
                     if self.most is not None and self.executed >= self.most:
                         return
             if not moved:
@@ -169,14 +172,17 @@ class Executor:
         own, *others = head.operation["holds"]
         return (
             own[0] == engine
-            and all(o[0] in heads and heads[o[0]].number == head.number for o in others)
+            and all(
+                name not in self.queued or (name in heads and heads[name].number == head.number)
+                for name, _, _ in others
+            )
             and all(self.accesses[what] >= count for what, count in head.after)
         )
 
     def _issue(self, now: Issued) -> None:
         op = now.operation
         names = [*op["reads"], *([op["sums"]] if "sums" in op else []), op["into"]]
-        slots = iter(now.slots)
+        slots = chain(now.slots, repeat(0))
         touched = [
             self.places[n][0] if n[0] == "%" else self.places[n][next(slots) % len(self.places[n])]
             for n in names
@@ -198,11 +204,12 @@ class Executor:
                 )
             into.ready = into.free = done
         else:
-            if op["keeps"]:
+            if op.get("keeps"):
                 reads[0].free = max(reads[0].free, end)
-            into.ready = done if op["fills"] else max(into.ready, done)
-            if op["fills"]:
-                into.free = done
+            if op.get("fills", True):
+                into.ready = into.free = done
+            else:
+                into.ready = max(into.ready, done)
         own = op["holds"][0][0]
         for name in names:
             what = self.counted.get(name, name)
@@ -221,7 +228,7 @@ class Executor:
             start = max(start, into.ready)
         for name, begin, _ in op["holds"]:
             start = max(start, self.clocks[name].free - begin)
-        if op.get("turn") is not None:
+        if "turn" in op:
             reading = op["op"] == "fetch"
             for name, _, _ in op["holds"]:
                 clock = self.clocks[name]

@@ -161,7 +161,9 @@ def _items(
             row["at"] = [formula(o, loops) for o in item.offsets]
         names = [_name(r, kernel.plan) for r in touched(operation)]
         depths = [rings[n] for n in names if n in rings]
-        row["slots"] = [formula(_modulo(s, d), loops) for s, d in zip(item.slots, depths)]
+        slots = [formula(_modulo(s, d), loops) for s, d in zip(item.slots, depths)]
+        if any(slots):
+            row["slots"] = slots
         if item.waits:
             row["after"] = {f"{w.what} {w.engine}": formula(w.count, loops) for w in item.waits}
         if item.fresh:
@@ -213,10 +215,11 @@ def _kind(o: Operation, machine: Machine) -> dict[str, Any]:
         if o.cost.release != o.cost.occupancy:
             out["release"] = o.cost.release
         return out
-    out["keeps"], out["fills"] = bool(wire.marks), wire.fills
+    out |= ({"keeps": True} if wire.marks else {}) | ({} if wire.fills else {"fills": False})
     if isinstance(step, Fetch | Move | Put | Write) and carrier(step) == "dma":
         memory, reading = machine.external, isinstance(step, Fetch)
-        out["turn"] = memory.write_to_read if reading else memory.read_to_write
+        if turn := memory.write_to_read if reading else memory.read_to_write:
+            out["turn"] = turn
     return out
 
 
@@ -236,7 +239,9 @@ def _meaning(o: Operation) -> dict[str, Any]:
                 out |= {"low": list(step.low), "fill": _number(step.fill)}
             return out
         case Move():
-            return {"bytes": step.bytes, "block": list(step.block), "order": list(step.permutation)}
+            turned = step.permutation != tuple(range(len(step.block)))
+            more = {"block": list(step.block), "order": list(step.permutation)} if turned else {}
+            return {"bytes": step.bytes, **more}
         case Matmul():
             out = {
                 "dataflow": step.dataflow,

@@ -47,7 +47,8 @@ MOST_ITEMS = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A plan as queues, by engine. ``instructions``: bytes of its program that come once a call."""
+    """A plan as queues, by engine; one that only shares the instructions of one other has none.
+    ``instructions``: bytes of its program that come once a call."""
 
     plan: Plan
     instructions: int
@@ -82,7 +83,9 @@ def _kernel(wiring: Wiring, machine: Machine, engines: list[Engine]) -> Kernel:
     queues: dict[str, tuple[Item, ...]] = {}
     for engine in engines:
         leads = {o.number: o.held[0].engine is engine for o in table.values() if _holds(o, engine)}
-        queues[engine.name] = queue_of(items, leads)
+        leaders = {o.held[0].engine.name for o in table.values() if o.number in leads}
+        if len(leaders) > 1 or engine.name in leaders:
+            queues[engine.name] = queue_of(items, leads)
     operations = tuple(table.values())
     size = program_bytes(wiring.steps, machine)
     once = size if size <= machine.control.memory_bytes else 0

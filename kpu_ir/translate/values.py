@@ -127,8 +127,9 @@ class _Data:
         return out
 
     def move(self, op: Object, arrays: list[Array], at: Any, into: Place, dtype: Any) -> Array:
-        block = arrays[0][tuple(slice(a, a + n) for a, n in zip(at, op["block"]))]
-        return block.transpose(op["order"])
+        extents = op.get("block", op["extents"])
+        block = arrays[0][tuple(slice(a, a + n) for a, n in zip(at, extents))]
+        return block.transpose(op["order"]) if "order" in op else block
 
     def put(self, op: Object, arrays: list[Array], at: Any, into: Place, dtype: Any) -> Array:
         return arrays[0]
