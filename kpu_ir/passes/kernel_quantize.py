@@ -23,6 +23,7 @@ from kpu_ir.passes.kernel_fold import FoldConstants, FoldReshape
 from kpu_ir.passes.quantized_maps import check_scale
 from kpu_ir.passes.quantized_movement import PATTERNS, DequantizeIntoMap
 from kpu_ir.passes.quantized_products import rewrite
+from kpu_ir.passes.quantized_weights import weights_alone
 
 Quantize = Literal["fold", "off"]
 
@@ -70,7 +71,8 @@ class KernelQuantizePass(ModulePass):
             return
         move(op)
         for one in [o for o in op.walk() if isinstance(o, kernel.MatmulOp | kernel.ConvOp)]:
-            rewrite(one)
+            if not rewrite(one) and isinstance(one, kernel.MatmulOp):
+                weights_alone(one)
         move(op)
         for region in op.regions:
             PatternRewriteWalker(DequantizeIntoMap(), post_walk_func=region_dce).rewrite_region(

@@ -250,9 +250,9 @@ class ZeroIntoStored(RewritePattern):
         stored, zero = known(op.source), known(op.zero)
         if stored is None or zero is None or not stored.size:
             return
-        if any(b > 1 and n > 1 for b, n in zip(op.blocks, parameter_shape(op))):
-            return
-        whole = stored.astype(np.int32) - zero.astype(np.int32)
+        from kpu_ir.interpreters.kernel_quantized import spread
+
+        whole = stored.astype(np.int32) - spread(zero, stored.shape).astype(np.int32)
         signed = IntegerType(kind.bitwidth)
         low, high = limits(signed)
         if whole.min() < low or whole.max() > high:

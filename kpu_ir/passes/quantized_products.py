@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects import arith
-from xdsl.dialects.builtin import AnyFloat, IntegerType, f32, i32
+from xdsl.dialects.builtin import IntegerType, f32, i32
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.rewriter import Rewriter
 from xdsl.utils.hints import isa
@@ -40,7 +40,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass
-class _Written:
+class Written:
     """Operations that take a product's place, in order."""
 
     anchor: Operation
@@ -130,7 +130,7 @@ def factor(
 
 def rewrite(op: kernel.MatmulOp | kernel.ConvOp) -> bool:
     """Put the integer product, and what follows it, in the place of ``op``; whether that could be."""
-    written = _Written(op)
+    written = Written(op)
     rank = len(tensor_type(op.result).get_shape())
     if isinstance(op, kernel.ConvOp) and tensor_type(op.result).element_type != f32:
         return False
@@ -140,7 +140,7 @@ def rewrite(op: kernel.MatmulOp | kernel.ConvOp) -> bool:
         a = factor(op.a, ra - 1 - flip_a, ra - 2 + flip_a, rank - 2, rank)
         b = factor(op.b, rb - 2 + flip_b, rb - 1 - flip_b, rank - 1, rank)
         if a is None or b is None:
-            return _weights_alone(op, rb - 2 + flip_b, rb - 1 - flip_b, written)
+            return False
         if tensor_type(op.result).element_type != f32:
             return False
         k = tensor_type(op.a).get_shape()[ra - 1 - flip_a]
@@ -154,27 +154,6 @@ def rewrite(op: kernel.MatmulOp | kernel.ConvOp) -> bool:
             return False
         sums = found
     _Ending(op, sums, _scale(a, b, written), written).write()
-    return True
-
-
-def _weights_alone(op: kernel.MatmulOp, along: int, free: int, written: _Written) -> bool:
-    """Floats by stored weights of a scale a column: widened where they enter the array, scaled where the
-    sums leave it."""
-    real, rank = tensor_type(op.a).element_type, len(tensor_type(op.result).get_shape())
-    b = factor(op.b, along, free, rank - 1, rank, real)
-    result = op.result.type.element_type
-    if b is None or b.shifted or not isinstance(real, AnyFloat) or real.bitwidth > 32:
-        return False
-    product = kernel.MatmulOp(
-        op.a,
-        b.stored,
-        transpose_a=bool(op.transpose_a),
-        transpose_b=bool(op.transpose_b),
-        element_type=f32,
-    )
-    sums, scale = written.add(product), written.add(kernel.ReshapeOp(b.op.scale, b.scale))
-    scaled = written.map(lambda s, f: (s * f.to(f32)).to(result), sums, scale)
-    written.replace([op], scaled)
     return True
 
 
@@ -194,7 +173,7 @@ class _Sums:
 
 
 def _product(
-    op: kernel.MatmulOp, a: _Factor, b: _Factor, k: int, rank: int, written: _Written
+    op: kernel.MatmulOp, a: _Factor, b: _Factor, k: int, rank: int, written: Written
 ) -> _Sums:
     product = kernel.MatmulOp(
         a.stored,
@@ -225,7 +204,7 @@ def _product(
     return sums
 
 
-def _summed(value: SSAValue, axis: int, turned: bool, rank: int, written: _Written) -> SSAValue:
+def _summed(value: SSAValue, axis: int, turned: bool, rank: int, written: Written) -> SSAValue:
     """Sums of stored numbers along one of their last two dimensions, as i32, in the product's shape."""
     own = len(tensor_type(value).get_shape())
     data = known(value)
@@ -240,7 +219,7 @@ def _summed(value: SSAValue, axis: int, turned: bool, rank: int, written: _Writt
     return total
 
 
-def _convolution(op: kernel.ConvOp, x: _Factor, w: _Factor, written: _Written) -> _Sums | None:
+def _convolution(op: kernel.ConvOp, x: _Factor, w: _Factor, written: Written) -> _Sums | None:
     """With zero points of the image alone; it must be known where the image is padded."""
     zero = stored_zero(x.op)
     if w.shifted or (zero is None and any((*op.low_pair, *op.high_pair))):
@@ -274,7 +253,7 @@ def _convolution(op: kernel.ConvOp, x: _Factor, w: _Factor, written: _Written) -
     return sums
 
 
-def _scale(a: _Factor, b: _Factor, written: _Written) -> SSAValue:
+def _scale(a: _Factor, b: _Factor, written: Written) -> SSAValue:
     """``sa sb``, in f32."""
     one, other = known(a.op.scale), known(b.op.scale)
     if one is not None and other is not None:
@@ -291,7 +270,7 @@ class _Ending:
     op: Operation
     sums: _Sums
     scale: SSAValue
-    written: _Written
+    written: Written
 
     def write(self) -> None:
         """Put all in the place of the product, and of what it takes in."""

@@ -6,7 +6,9 @@ The sum is exact, times f32((sa sb) / sy), half to even, then the zero point, th
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
+import pytest
 from draws import drawing
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
@@ -110,3 +112,46 @@ def test_what_moves_and_what_adds():
     between = [b for b in program.program.buffers if b.kind == "temporary"]
     assert between
     assert all(b.type.element_type.bitwidth == 8 for b in between)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(("real", "bytes_"), [("f16", False), ("f32", False), ("f32", True)])
+def test_weights_in_blocks(real, bytes_, turned):
+    """Weights of 4 bits in blocks of 32 along k: they are read as 4 bits, and added up in f32, or i32."""
+    rng = np.random.default_rng(2)
+    k, n, rows = 128, 48, 2
+    g = Graph()
+    x = g.input("x", (1, rows, k), real)
+    stored = rng.integers(0, 16, (n, k) if turned else (k, n))
+    scale = (rng.random((n, k // 32) if turned else (k // 32, n)) * 0.1).astype(np.float16)
+    q = g.constant(stored.astype(ml_dtypes.uint4))
+    w = g.dequantize(q, scale, 8, dtype=real)
+    a = x
+    if bytes_:
+        step = g.map(lambda v: v * (1 / 127), g.reduce("max", abs(x), [2]))
+        a = g.dequantize(g.quantize(x, step), step)
+    g.output("y", g.matmul(a, w, transpose_b=turned))
+    given_x = {"x": rng.standard_normal((1, rows, k)).astype(x.dtype)}
+    program = kpu_ir.compile(g, search="none")
+    counts = program.time().counts
+    assert counts["macs.i8" if bytes_ else f"macs.{real}"] == rows * k * n
+    assert counts["converts"]
+    real_x = given_x["x"].astype(np.float64)
+    if bytes_:
+        steps = np.abs(given_x["x"]).max(2, keepdims=True) * np.float32(1 / 127)
+        real_x = np.rint(given_x["x"] / steps).astype(np.float64) * steps
+    each = scale.astype(np.float64).repeat(32, 1 if turned else 0) * (stored - 8.0)
+    exact = real_x @ (each.T if turned else each)
+    error = np.abs(program(given_x)["y"] - exact).max() / np.abs(exact).max()
+    assert error < (1e-3 if real == "f16" else 1e-6)
+
+
+def test_weights_in_blocks_by_many_rows():
+    """The sums of blocks would be more bytes than the weights save: these are dequantized."""
+    g = Graph()
+    q = g.constant(np.ones((128, 16), np.int8))
+    w = g.dequantize(q, np.full((4, 16), 0.5, np.float32))
+    g.output("y", g.input("x", (64, 128)) @ w)
+    program = kpu_ir.compile(g, search="none")
+    assert "converts" not in program.time().counts
+    np.testing.assert_array_equal(program(x=np.ones((64, 128), np.float32))["y"], 64.0)
