@@ -281,3 +281,9 @@ def test_bad_weights_of_a_few_bits():
     refused("the weights are 96 bytes: 6 rows", one, a, {"b": b[:, :, :8], "s": scales(12)})
     refused("11 scales for 6 rows of 2 blocks", one, a, {"b": b, "s": scales(11)})
     refused("K is 64, and input 0", one, {"a": normal(3, 60)}, {"b": b, "s": scales(12)})
+
+
+def test_one_scale_of_one_element_needs_no_axis():
+    """onnxruntime's tool writes such scales for vectors, and leaves the axis at 1."""
+    one = node("DequantizeLinear", "q s", "y")
+    equal(one, {"q": bytes_of(I8, 4)}, {"s": np.array([0.5], F)})

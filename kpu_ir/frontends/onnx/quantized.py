@@ -125,7 +125,7 @@ def parameter(
 
 def _axis(node: Node, rank: int) -> int:
     axis = node.integer("axis", 1)
-    if rank and not -rank <= axis < rank and node.shape(1):
+    if rank and not -rank <= axis < rank and math.prod(node.shape(1)) != 1:
         raise KpuError(f"axis {axis} is outside the rank {rank}")
     return axis + rank * (axis < 0)
 
