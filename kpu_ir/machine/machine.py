@@ -263,6 +263,7 @@ def _may_be_zero() -> frozenset[str]:
         found
         | {
             "vector.initiation_interval.requantize",
+            "vector.table_segments",
             "host.latency",
             "streamer.convert_elements",
         }

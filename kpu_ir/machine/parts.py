@@ -58,6 +58,9 @@ class Vector:
     latency: dict[str, int] = field(default_factory=lambda: by_class(4, 12, 12, 2, 8))
     """Cycles from a group's operands to its result, beyond its interval (the depth of the
     pipeline), by class."""
+    table_segments: int = 0
+    """Functions (exp, log, tanh, erf, sine) are lines between so many values of a table, and what they cost is
+    said by ``initiation_interval.special``; 0: they are exact to rounding."""
     issue: int = 4
     """Cycles to begin an operation on a tile, besides those of its elements."""
     bytes_per_cycle: int = 192

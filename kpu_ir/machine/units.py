@@ -10,6 +10,7 @@ UNITS = {
     "vector.lanes": "elements",
     "vector.initiation_interval": "cycles",
     "vector.latency": "cycles",
+    "vector.table_segments": "",
     "vector.issue": "cycles",
     "vector.bytes_per_cycle": "bytes / cycle",
     "external.bytes": "bytes",

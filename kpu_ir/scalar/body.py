@@ -26,6 +26,7 @@ from xdsl.traits import IsTerminator
 from xdsl.utils.hints import isa
 
 from kpu_ir.scalar.ops import ALLOCATING, BOOLEAN, FREE, IN_PLACE, PRICES, erf
+from kpu_ir.scalar.tables import TABULATED, tabulated
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array, dtype_of, stored
 
@@ -57,12 +58,15 @@ def unknown(op: Operation) -> KpuError:
     )
 
 
-def compile_body(block: Block, precision: type[np.floating[Any]] | None = None) -> Body:
+def compile_body(
+    block: Block, precision: type[np.floating[Any]] | None = None, segments: int = 0
+) -> Body:
     """A function of one array an argument of ``block`` that returns what the block yields.
 
-    With ``precision`` all floats are computed and returned in that type.
+    With ``precision`` all floats are computed and returned in that type; with ``segments`` functions
+    are those of tables of so many (``tables``).
     """
-    return _Compiler(block, precision).compile()
+    return _Compiler(block, precision, segments).compile()
 
 
 @dataclass(frozen=True)
@@ -126,8 +130,10 @@ class _Value:
 class _Compiler:
     """Writes the source of one function."""
 
-    def __init__(self, block: Block, precision: type[np.floating[Any]] | None) -> None:
-        self.block = block
+    def __init__(
+        self, block: Block, precision: type[np.floating[Any]] | None, segments: int
+    ) -> None:
+        self.block, self.segments = block, segments
         self.precision = None if precision is None else np.dtype(precision)
         self.lines: list[str] = []
         self.globals: dict[str, Any] = {"np": np}
@@ -241,7 +247,10 @@ class _Compiler:
         booleans = all(v.dtype.kind == "b" for v in operands)
         if booleans and op.name in BOOLEAN:
             return f"{self.bind(BOOLEAN[op.name])}({texts})"
-        function = erf() if op.name == "math.erf" else IN_PLACE.get(op.name)
+        if self.segments and op.name in TABULATED:
+            function = tabulated(op.name, self.segments)
+        else:
+            function = erf() if op.name == "math.erf" else IN_PLACE.get(op.name)
         clip = self.clips.get(op)
         if clip is not None:
             function, narrow = np.clip, self.narrow(op.results[0].type).type

@@ -66,14 +66,15 @@ def dtype_named(element: str) -> np.dtype[Any]:
 
 
 @lru_cache(maxsize=1 << 10)
-def _body(text: str) -> Body:
-    return compile_body(Parser(context(), text).parse_region().block)
+def _body(text: str, segments: int) -> Body:
+    return compile_body(Parser(context(), text).parse_region().block, segments=segments)
 
 
 class _Data:
     """The operations of one program."""
 
     def __init__(self, program: Object) -> None:
+        self.segments: int = program["machine"]["vector"].get("table_segments", 0)
         self.kinds: dict[tuple[str, str], np.dtype[Any]] = {
             (k["name"], r["name"]): shape_of(r["type"])[1]
             for k in program["kernels"]
@@ -155,11 +156,11 @@ class _Data:
             c = before.reshape(c.shape) + c
         c = c.astype(total, copy=False)
         if "epilogue" in op:
-            c = _body(op["epilogue"])(c, *extra)
+            c = _body(op["epilogue"], self.segments)(c, *extra)
         return c
 
     def map(self, op: Object, arrays: list[Array], at: Any, into: Place, dtype: Any) -> Array:
-        return _body(op["body"])(*arrays)
+        return _body(op["body"], self.segments)(*arrays)
 
     def reduce(self, op: Object, arrays: list[Array], at: Any, into: Place, dtype: Any) -> Array:
         combine, wide = COMBINE[op["reduction"]], accumulator_dtype(dtype)
@@ -193,7 +194,7 @@ class _Data:
         assert total is not None
         result = total.reshape(op["extents"])
         if "epilogue" in op:
-            result = _body(op["epilogue"])(result.astype(total_type), *extra)
+            result = _body(op["epilogue"], self.segments)(result.astype(total_type), *extra)
         return result
 
 

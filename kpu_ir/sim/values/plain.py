@@ -12,7 +12,6 @@ from typing import cast
 
 import numpy as np
 
-from kpu_ir.scalar.body import compile_body
 from kpu_ir.scalar.rows import row_function
 from kpu_ir.sim.program.plan import (
     Acquire,
@@ -53,9 +52,9 @@ from kpu_ir.support.types import dtype_of, fill_of, stored
 class PlainRunner(Runner):
     """The closures of a plan's ``body``, as ``widen`` gives it."""
 
-    def __init__(self, plan: Plan, body: Sequence[Node]) -> None:
+    def __init__(self, plan: Plan, body: Sequence[Node], segments: int) -> None:
         """Make the closures of ``body``; ``plan`` is what it was widened from."""
-        super().__init__(plan)
+        super().__init__(plan, segments)
         self.dtypes = {r: dtype_of(ring.element) for r, ring in rings_of(plan).items()}
         self.parameters = plan.parameters
         self.registers: list[Array] = [np.empty(0)] * plan.values
@@ -199,7 +198,7 @@ class PlainRunner(Runner):
         registers, lhs, rhs, into = self.registers, step.lhs, step.rhs, step.into
         extra, accumulate, extents = step.extra, step.accumulate, step.extents
         sums, dtype = step.sums, dtype_of(step.sum_element)
-        epilogue = compile_body(step.epilogue) if step.epilogue else None
+        epilogue = self._body(step.epilogue) if step.epilogue else None
         window, kept = step.window, dtype_of(step.out_element)
 
         def run() -> None:
@@ -218,7 +217,7 @@ class PlainRunner(Runner):
 
     def _map(self, step: Map) -> Run:
         registers, inputs, into = self.registers, step.operands, step.into
-        body, extents, dtype = compile_body(step.body), step.extents, self.dtypes[step.into]
+        body, extents, dtype = self._body(step.body), step.extents, self.dtypes[step.into]
 
         def run() -> None:
             registers[into] = blocked(
@@ -254,7 +253,7 @@ class PlainRunner(Runner):
         weights, extra, extents = step.weights, step.extra, step.extents
         window, kind, kept = step.window, step.kind, self.dtypes[step.into]
         dtype = dtype_of(step.sum_element)
-        epilogue = compile_body(step.epilogue) if step.epilogue else None
+        epilogue = self._body(step.epilogue) if step.epilogue else None
         assert product(extents[:-3]) == 1
 
         def run() -> None:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from xdsl.ir import Block
 
+from kpu_ir.scalar.body import Body, compile_body
 from kpu_ir.sim.program.plan import Affine, Fetch, Loop, Node, Plan, Step, place
 from kpu_ir.support.errors import KpuError
 
@@ -18,14 +20,19 @@ Run = Callable[[], None]
 class Runner:
     """The closures of a plan; ``at`` is where its loops stand, ``buffers`` what it is called on."""
 
-    def __init__(self, plan: Plan) -> None:
-        """For calls of ``plan``."""
+    def __init__(self, plan: Plan, segments: int) -> None:
+        """For calls of ``plan``; functions have tables of so many ``segments``, or are exact with 0."""
+        self.segments = segments
         self.at = [0] * plan.variables
         self.buffers: list[Array] = []
 
     def _step(self, step: Step) -> Run:
         """The closure of one operation."""
         raise NotImplementedError
+
+    def _body(self, block: Block) -> Body:
+        """A scalar body, with the functions that the machine has."""
+        return compile_body(block, segments=self.segments)
 
     def _block(self, nodes: Sequence[Node]) -> Run:
         runs = [self._loop(n) if isinstance(n, Loop) else self._step(n) for n in nodes]

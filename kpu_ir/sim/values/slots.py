@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from kpu_ir.machine import Machine
-from kpu_ir.scalar.body import compile_body
 from kpu_ir.scalar.rows import row_function
 from kpu_ir.sim.program.plan import (
     Acquire,
@@ -48,7 +47,8 @@ class Memory:
     """The bytes of the chip."""
 
     def __init__(self, machine: Machine) -> None:
-        """All that ``machine`` has."""
+        """All that ``machine`` has, and how its functions are computed."""
+        self.segments = machine.vector.table_segments
         self.bytes = {
             "l3": np.empty(machine.l3.bytes * SPREAD, np.uint8),
             "l2": np.empty(machine.l2.bytes * SPREAD, np.uint8),
@@ -65,7 +65,7 @@ class SlotRunner(Runner):
 
     def __init__(self, plan: Plan, memory: Memory) -> None:
         """Make the closures of ``plan``, whose rings are in ``memory``."""
-        super().__init__(plan)
+        super().__init__(plan, memory.segments)
         self.memory = memory
         self.views: list[Array] = [np.empty(0)] * plan.values
         self.slot = [0] * plan.values
@@ -327,7 +327,7 @@ class SlotRunner(Runner):
         into, extents = self._into(step.into, step.extents), step.extents
         accumulate, apart = step.accumulate, step.apart
         sums = self._reader(step, step.sums) if apart else None
-        epilogue = compile_body(step.epilogue) if step.epilogue else None
+        epilogue = self._body(step.epilogue) if step.epilogue else None
         kept, dtype = dtype_of(step.out_element), dtype_of(step.sum_element)
         window = step.window
 
@@ -348,7 +348,7 @@ class SlotRunner(Runner):
 
     def _map(self, step: Map) -> Run:
         inputs = [self._reader(step, r) for r in step.operands]
-        body = compile_body(step.body)
+        body = self._body(step.body)
         into = self._into(step.into, step.extents)
 
         def run() -> None:
@@ -392,7 +392,7 @@ class SlotRunner(Runner):
         weights = None if step.weights is None else self._reader(step, step.weights)
         extra = [self._reader(step, r) for r in step.extra]
         into, combine = self._into(step.into, extents), COMBINE[step.kind]
-        epilogue = compile_body(step.epilogue) if step.epilogue else None
+        epilogue = self._body(step.epilogue) if step.epilogue else None
         rows, columns = step.window.kernel
         window = step.window
         dtype, kept = dtype_of(step.sum_element), dtype_of(self.ring_of[step.into].element)

@@ -129,7 +129,9 @@ class ValueModel:
     def _plain(self, plan: Plan) -> PlainRunner | None:
         """The plan on plain values, where that is proven to be the same."""
         if plan.name not in self.plain:
-            self.plain[plan.name] = PlainRunner(plan, widen(plan)) if proven(plan) else None
+            self.plain[plan.name] = (
+                PlainRunner(plan, widen(plan), self.memory.segments) if proven(plan) else None
+            )
         return self.plain[plan.name]
 
 
