@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kpu_ir.support.lines import shortened
@@ -47,7 +47,7 @@ class KernelRow:
     call moves the latest end of all calls before it. ``bound_by``: the largest of its own bounds and
     the vector engine's work; ``roofline_fraction``: that over its span. ``io_bound_bytes``: what any
     order of its multiply-accumulates must move past the memories of the chip; None unless it is one
-    product.
+    product. ``types``: its multiply-accumulates by the type that is multiplied.
     """
 
     label: str
@@ -63,6 +63,7 @@ class KernelRow:
     roofline_fraction: float
     busy: dict[str, int]
     io_bound_bytes: int | None
+    types: dict[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True, repr=False)

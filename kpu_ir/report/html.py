@@ -168,7 +168,7 @@ def kernels(s: Summary, timing: Timing) -> str:
         return [
             (str(n + 1), n + 1), (k.label, k.label), (f"{k.cycles:,}", k.cycles),
             (percent(k.cycles, s.cycles), k.cycles), (f"{k.start:,}", k.start),
-            (f"{k.end:,}", k.end), (f"{k.macs:,}", k.macs),
+            (f"{k.end:,}", k.end), (" ".join([f"{k.macs:,}", *k.types]), k.macs),
             (f"{100 * k.roofline_fraction:.1f} %", k.roofline_fraction),
             (NAMES[k.bound_by], NAMES[k.bound_by]), (size(k.external_bytes), k.external_bytes),
             (scaled(k.energy_pj / 1e6, "J"), k.energy_pj),

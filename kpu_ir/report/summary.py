@@ -41,6 +41,16 @@ def vector_macs(counts: Mapping[str, int]) -> int:
     return sum(n for k, n in counts.items() if k.startswith("vector_macs."))
 
 
+def macs_by_type(counts: Mapping[str, int]) -> dict[str, int]:
+    """Multiply-accumulates, of the array and of the vector engine, by the type that is multiplied."""
+    found: dict[str, int] = {}
+    for key, n in counts.items():
+        where, _, kind = key.partition(".")
+        if where in ("macs", "vector_macs"):
+            found[kind] = found.get(kind, 0) + n
+    return found
+
+
 def all_macs(counts: Mapping[str, int]) -> int:
     """Multiply-accumulates, whoever did them."""
     return sum(macs_of(counts).values()) + vector_macs(counts)
@@ -212,6 +222,7 @@ def kernel_row(call: CallTiming, cycles: int, plan: Plan, machine: Machine) -> K
         limits[binding] / span if span else 0.0,
         call.busy,
         io_bound_bytes(plan, macs, machine),
+        macs_by_type(call.counts),
     )
 
 

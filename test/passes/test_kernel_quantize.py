@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import kpu_ir
 from kpu_ir import Graph
 from kpu_ir.interpreters.kernel import evaluate
+from kpu_ir.report.summary import summarise
 
 DRAWS = drawing(8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
@@ -155,3 +156,14 @@ def test_weights_in_blocks_by_many_rows():
     program = kpu_ir.compile(g, search="none")
     assert "converts" not in program.time().counts
     np.testing.assert_array_equal(program(x=np.ones((64, 128), np.float32))["y"], 64.0)
+
+
+def test_the_report_says_in_which_type_each_kernel_multiplies():
+    g = Graph()
+    x = g.dequantize(g.quantize(g.input("x", (16, 64)), 0.1), 0.1)
+    y = x @ g.dequantize(g.constant(np.ones((64, 32), np.int8)), 0.1)
+    g.output("y", y.softmax(1) @ g.constant(np.ones((32, 8), np.float32)))
+    program = kpu_ir.compile(g, search="none")
+    rows = summarise(program, program.time(), 0.0).kernels
+    types = [row.types for row in rows if row.types]
+    assert types == [{"i8": 16 * 64 * 32}, {"f32": 16 * 32 * 8}]
