@@ -11,193 +11,19 @@ from __future__ import annotations
 import argparse
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from common import SEED, export, folder, need
-from onnx import helper, numpy_helper
+from quantized_agree import print_agreement
+from quantized_forms import FORMS, Arrays, Form, first, ours, session
 
 from kpu_ir.frontends.onnx import import_onnx
-from kpu_ir.integrations.onnxruntime import oracle
-from kpu_ir.integrations.quantize import calibration_of, quantize
+from kpu_ir.integrations.quantize import calibration_of
 from kpu_ir.interpreters.kernel import evaluate
-
-Arrays = Mapping[str, Any]
-Form = Callable[[Path, Arrays, Path], None]
-"""Writes a form of a model, calibrated with data, to another path."""
-
-
-# -- forms ----------------------------------------------------------------------------------------
-
-
-def ours(**settings: Any) -> Form:
-    """By ``kpu-quantize``."""
-
-    def make(path: Path, data: Arrays, target: Path) -> None:
-        static = settings.get("activations", "u8") in ("u8", "i8") and not settings.get("per_token")
-        quantize(path, target, data if static else None, **settings)
-
-    return make
-
-
-def with_operators(path: Path, data: Arrays, target: Path) -> None:
-    """QLinearConv and the like: onnxruntime's QOperator format."""
-    package: Any = need("onnxruntime.quantization", "onnxruntime")
-    items = iter(calibration_of(onnx.load(path), data))
-    reader = type("Reader", (), {"get_next": lambda self: next(items, None)})()
-    package.quantize_static(
-        path, target, reader, quant_format=package.QuantFormat.QOperator, per_channel=True,
-        activation_type=package.QuantType.QUInt8, weight_type=package.QuantType.QInt8,
-    )  # fmt: skip
-
-
-def dynamic(path: Path, data: Arrays, target: Path) -> None:
-    """Steps of each tensor's own range, found as the model runs."""
-    package: Any = need("onnxruntime.quantization", "onnxruntime")
-    package.quantize_dynamic(path, target, per_channel=True, weight_type=package.QuantType.QInt8)
-
-
-FORMS: dict[str, Form] = {
-    "qdq": ours(),
-    "qoperator": with_operators,
-    "dynamic": dynamic,
-    "per token": ours(per_token=True, activations="i8"),
-    "i4 weights": ours(weights="i4", activations="none"),
-}
-
-
-# -- agreement ------------------------------------------------------------------------------------
-
-
-def session(model: Any, outputs: Sequence[str] = ()) -> Any:
-    """onnxruntime, without what it computes otherwise than is written."""
-    runtime = oracle()
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    there = {o.name for o in model.graph.output}
-    added = [n for n in outputs if n not in there]
-    model.graph.output.extend(helper.make_empty_tensor_value_info(n) for n in added)
-    data = model.SerializeToString()
-    if added:
-        del model.graph.output[-len(added) :]
-    return runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-
-
-@dataclass
-class Count:
-    """Results of one operator: nodes, elements, how many differ and by how much at most."""
-
-    nodes: int = 0
-    elements: int = 0
-    differ: int = 0
-    most: float = 0.0
-    integer: bool = True
-
-
-STEP = 1e-5
-"""Of a float result's largest value: what another order of additions stays below."""
-
-
-def agreement(model: Any, inputs: Arrays) -> dict[str, Count]:
-    """Each node by itself, fed with what onnxruntime feeds it, by operator."""
-    nodes = [n for n in model.graph.node if n.op_type != "Constant"]
-    constants = {t.name: t for t in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type == "Constant":
-            value = numpy_helper.to_array(node.attribute[0].t)
-            constants[node.output[0]] = numpy_helper.from_array(value, node.output[0])
-    names = [name for node in nodes for name in node.output if name]
-    given = {i.name for i in model.graph.input}
-    fed = {n: np.asarray(v) for n, v in inputs.items() if n in given}
-    tensors = dict(zip(names, session(model, names).run(names, fed)))
-    known = {**tensors, **fed}
-    counts: dict[str, Count] = {}
-    for node in nodes:
-        wanted = [np.asarray(tensors[name]) for name in node.output if name]
-        got = alone(model, node, known, constants)
-        count = counts.setdefault(node.op_type, Count())
-        count.nodes += 1
-        for a, b in zip(got, wanted):
-            different(count, a, b)
-    return counts
-
-
-def alone(model: Any, node: Any, known: Arrays, constants: Mapping[str, Any]) -> list[Any]:
-    """A node's results by the meaning of ``kernel``."""
-    read = [n for n in dict.fromkeys(node.input) if n]
-    feeds = {n: np.asarray(known[n]) for n in read if n not in constants}
-    integers = {n for n in feeds if feeds[n].dtype == np.int64}  # shapes, mostly
-    infos = [
-        helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape)
-        for n, v in feeds.items()
-    ]
-    graph = helper.make_graph(
-        [node], "one", infos, [helper.make_empty_tensor_value_info(n) for n in node.output if n],
-        [constants[n] for n in read if n in constants],
-    )  # fmt: skip
-    made = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-    module = import_onnx(made, constants={n: feeds[n] for n in integers})
-    return list(evaluate(module, {n: v for n, v in feeds.items() if n not in integers}))
-
-
-def different(count: Count, got: Any, wanted: Any) -> None:
-    """Add what differs: whole numbers that are not equal, floats beyond rounding."""
-    assert got.shape == wanted.shape, (got.shape, wanted.shape)
-    apart = np.abs(got.astype(np.float64) - wanted.astype(np.float64))
-    count.elements += apart.size
-    if wanted.dtype.kind in "iub":
-        count.differ += int((apart > 0).sum())
-        count.most = max(count.most, float(apart.max(initial=0)))
-        return
-    count.integer = False
-    largest = float(np.abs(wanted).max(initial=0, where=np.isfinite(wanted))) or 1.0
-    apart = np.where(got == wanted, 0.0, apart) / largest  # infinities, too
-    count.differ += int((apart > STEP).sum())
-    count.most = max(count.most, float(np.nanmax(apart, initial=0)))
-
-
-def print_agreement(names: Sequence[str], forms: Sequence[str]) -> None:
-    """Rows: model, form, operator, and what differs."""
-    print("| model | form | operator | nodes | elements | differ | at most |")
-    print("|---|---|---|---|---|---|---|")
-    for name, form, path in written(names, forms):
-        inputs = first(folder() / f"{name}.npz")
-        for op, c in agreement(onnx.load(path), inputs).items():
-            most = f"{c.most:.0f}" if c.integer else f"{c.most:.1g} of largest"
-            share = f"{c.differ:,}" + (
-                f" ({100 * c.differ / c.elements:.4f} %)" if c.differ else ""
-            )
-            print(f"| {name} | {form} | {op} | {c.nodes} | {c.elements:,} | {share} | {most} |")
-
-
-def first(path: Path) -> dict[str, Any]:
-    """The arrays of a file."""
-    with np.load(path) as file:
-        return dict(file)
-
-
-def written(names: Sequence[str], forms: Sequence[str]) -> Iterator[tuple[str, str, Path]]:
-    """The forms of reference models, in files as long as they are looked at."""
-    for name in names:
-        path, cases = folder() / f"{name}.onnx", folder() / f"{name}.cases.npz"
-        data = first(cases if cases.exists() else path.with_suffix(".npz"))
-        for form in forms:
-            with tempfile.TemporaryDirectory() as temporary:
-                target = Path(temporary, f"{name}.onnx")
-                try:
-                    FORMS[form](path, data, target)
-                except Exception as error:
-                    print(f"| {name} | {form} | not made: {str(error).splitlines()[0]} | | | | |")
-                    continue
-                yield name, form, target
-
-
-# -- accuracy -------------------------------------------------------------------------------------
 
 
 def outputs_of(path: Path, inputs: Arrays) -> Any:
