@@ -213,6 +213,33 @@ def embedding(rows: int, width: int, count: int) -> ModuleOp:
     return g.module()
 
 
+def quantized_matmul(shape: Shape) -> ModuleOp:
+    """A product of bytes, requantized."""
+    g = Graph()
+    a = g.dequantize(g.input("a", (shape.m, shape.k), "i8"), 0.02)
+    b = g.dequantize(g.input("b", (shape.k, shape.n), "i8"), 0.01)
+    g.output("y", g.quantize(a @ b, 0.5))
+    return g.module()
+
+
+def quantized_conv(channels: int, out: int, side: int, groups: int = 1) -> ModuleOp:
+    """A 3 x 3 convolution of unsigned bytes by signed ones, requantized."""
+    g = Graph()
+    x = g.dequantize(g.input("x", (1, channels, side, side), "ui8"), 0.02)
+    w = g.dequantize(g.input("w", (out, channels // groups, 3, 3), "i8"), 0.01)
+    y = g.conv(x, w, low=(1, 1), high=(1, 1), groups=groups)
+    g.output("y", g.quantize(y, 0.5, dtype="ui8"))
+    return g.module()
+
+
+def packed_weights(shape: Shape) -> ModuleOp:
+    """A product of f16 by weights of 4 bits that have a scale a column."""
+    g = Graph()
+    w = g.dequantize(g.input("w", (shape.k, shape.n), "i4"), g.input("s", (1, shape.n), "f16"))
+    g.output("y", g.input("x", (shape.m, shape.k), "f16") @ w)
+    return g.module()
+
+
 def digits() -> ModuleOp:
     """The trained network of examples/."""
     return read(DATA / "digits_mlp.onnx", {})
@@ -250,6 +277,10 @@ WORKLOADS: Mapping[str, Callable[[], ModuleOp]] = {
     "products back to back 128x64-256-64": lambda: grouped(chain((64, 256, 64), 128, same, Value.relu)),
     "projections 512x768 of one input": lambda: projections(512, 768),
     "embedding 1000x768 128": lambda: embedding(1000, 768, 128),
+    "i8 matmul 1024": lambda: quantized_matmul(Shape.parse("1024")),
+    "i8 conv 64x64x56x56 3x3": lambda: quantized_conv(64, 64, 56),
+    "i8 depthwise 144x56x56 3x3": lambda: quantized_conv(144, 144, 56, 144),
+    "i4 weights, f16, 1x4096x4096": lambda: packed_weights(Shape.parse("1x4096x4096")),
 }  # fmt: skip
 """The canonical workloads by name (MxNxK of a product)."""
 

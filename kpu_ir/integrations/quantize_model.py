@@ -41,7 +41,7 @@ class Settings:
             value, known = getattr(self, name), get_args(kind)
             if value not in known:
                 raise KpuError(f"{name} cannot be {value!r}", hint=allowed(value, known))
-        if self.block is not None and not 16 <= self.block <= 256:
+        if self.block and not 16 <= self.block <= 256:
             raise KpuError(f"blocks of {self.block} weights", hint="16 to 256 share a scale")
         if self.per_token and self.activations in ("f16", "none"):
             raise KpuError(f"rows of activations in {self.activations} have no steps")

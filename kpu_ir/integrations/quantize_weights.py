@@ -151,7 +151,8 @@ class _Rewriting:
             return ""
         if self.settings.per_token and not self._in_rows(node):
             return "its left operand is transposed"
-        block = self.settings.block or (DEFAULT_BLOCK if self.bits == 4 else 0)
+        given = self.settings.block
+        block = (DEFAULT_BLOCK if self.bits == 4 else 0) if given is None else given
         if block and weights.shape[1 - out] % block:
             raise KpuError(
                 f"blocks of {block} do not divide its {weights.shape[1 - out]} rows of weights",

@@ -30,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
            metavar="F.npz")  # fmt: skip
     option("--weights", "around 0, per output channel (default: i8)", choices=get_args(Weights),
            default="i8")  # fmt: skip
-    option("--block", "weights that share a scale along k, 16 to 256 (default: 32 for i4)",
+    option("--block", "weights that share a scale along k, 16 to 256; 0: all of an output channel (default: 32 for "
+           "i4, else 0)",
            metavar="N")  # fmt: skip
     option("--activations", "u8 around a zero point or i8 around 0, by calibration; f16 or none: "
            "weights alone (default: u8, with --per-token i8)", choices=get_args(Activations))  # fmt: skip
