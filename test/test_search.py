@@ -18,12 +18,14 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.passes.kernel_outline import KernelOutlinePass
 from kpu_ir.registry import context
 from kpu_ir.sim.time.io_bound import io_lower_bound
+from kpu_ir.support.errors import KpuError
 from kpu_ir.text.parsing import parse_module
 from kpu_ir.tuning import workers
 from kpu_ir.tuning.cache import Cache
 from kpu_ir.tuning.choose import prepare
 from kpu_ir.tuning.score import time_schedule
 from kpu_ir.tuning.search import BUDGET, Search
+from kpu_ir.tuning.session import session
 
 MACHINE = Machine.preset("default")
 
@@ -289,3 +291,14 @@ def test_workers_end_with_their_parent(number):
             return
         time.sleep(0.05)
     pytest.fail(f"still there: {left}")
+
+
+def test_an_error_that_is_remembered_holds_no_frames() -> None:
+    """A schedule that does not fit is refused again, and what was known where it was first is free."""
+    func, strategy = kernel_of(product(2048, 2048, 2048))
+    with session(disk=False) as shared:
+        for _ in range(2):
+            with pytest.raises(KpuError, match="need"):
+                time_schedule(func, strategy, Schedule(tile=(2048, 2048, 2048)), MACHINE)
+        (error,) = shared.unfit.values()
+    assert error.__traceback__ is None

@@ -22,6 +22,11 @@ class KpuError(Exception):
         self.where = where
         self.hint = hint
 
+    def anew(self) -> KpuError:
+        """The same, not yet raised. Whoever remembers an error keeps this: one that was raised holds
+        the frames that it went through, and so all that was known in them."""
+        return KpuError(self.message, self.where, self.hint)
+
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         hint = f"\n  hint: {self.hint}" if self.hint else ""

@@ -113,9 +113,9 @@ def time_schedule(
         try:
             known = shared.times[kernel, schedule] = model.timed(schedule, machine, room)
         except KpuError as e:
-            known = shared.unfit[kernel, schedule, room] = e
+            known = shared.unfit[kernel, schedule, room] = e.anew()
     if isinstance(known, KpuError):
-        raise known
+        raise known.anew()
     timing, taken = known
     if taken > room:
         name = func.sym_name.data

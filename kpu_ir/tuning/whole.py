@@ -54,10 +54,10 @@ class Whole:
                 try:
                     known = self._timed(outlined)
                 except KpuError as e:
-                    known = e
+                    known = e.anew()
                 here.wholes[key] = known
         if isinstance(known, KpuError):
-            raise known
+            raise known.anew()
         return known
 
     def _timed(self, outlined: ModuleOp) -> Cost:
