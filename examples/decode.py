@@ -217,12 +217,12 @@ class Generated:
 
 
 def on_device(
-    path: str, config: Decoder, start: Any, machine: Any = "default", search: str = "none"
+    path: str, config: Decoder, start: Any, machine: Any = "default", **options: Any
 ) -> Generated:
-    """Capture all steps as a graph, launch it, and count."""
+    """Capture all steps as a graph, launch it, and count. ``options``: as ``compile`` takes them."""
     device = runtime.Device(machine)
     stream = device.create_stream()
-    compiled = device.compile(path, search=search)
+    compiled = device.compile(path, **options)
     program = device.load(compiled, stream=stream)
     names = [p.name for p in compiled.program.inputs][2:]
     caches = {n: device.empty((config.room, *config.row), stream=stream) for n in names}
@@ -277,7 +277,7 @@ def main(kind: str = "llama", batch: str = "1") -> None:
     model, path = step_model(config), f"{kind}-step.onnx"
     onnx.save(model, path)
     start = np.arange(config.batch) + 1
-    found = on_device(path, config, start)
+    found = on_device(path, config, start, search="none")
     same = (found.tokens == by_onnxruntime(model, config, start)).all()
     print(
         f"{kind}, batch {config.batch}: {config.tokens} tokens each, "

@@ -106,14 +106,14 @@ class Session:
     @located
     def __init__(
         self,
-        model: str | Path | Compiled,
+        model: Any,
         device: Device | None = None,
         *,
         fallback: Literal["host"] | None = None,
         providers: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
-        """``model``: a path, or a program that was compiled for the device. ``options``: as ``compile``
+        """``model``: what ``compile`` takes, or a program that was compiled for the device. ``options``: as ``compile``
         takes them. Raises ``KpuError`` for a model that does not load; with ``fallback="host"`` nodes
         that we lack run on the host. ``providers``: the same in ONNX Runtime's words (``PROVIDERS``)."""
         if providers is not None:
@@ -141,6 +141,8 @@ class Session:
             self._inputs = [(p.name, _type(p.type)) for p in inputs]
             self._outputs = [(p.name, _type(p.type)) for p in outputs]
             return
+        if not isinstance(model, str | Path) or Path(model).suffix != ".onnx":
+            raise KpuError("a fallback is for the file of an ONNX model", hint="leave it out")
         self._in_parts(model, options)
 
     def _in_parts(self, path: str | Path, options: Mapping[str, Any]) -> None:

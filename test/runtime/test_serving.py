@@ -34,11 +34,11 @@ def test_a_batch_takes_what_the_device_takes():
 @pytest.mark.parametrize("load", [0.3, 0.7])
 def test_one_at_a_time_waits_as_pollaczek_and_khinchine_say(load):
     service = service_seconds(PROGRAM)
-    (row,) = runtime.arrivals(PROGRAM, rate=load / service, requests=100_000).rows
+    (row,) = runtime.arrivals(PROGRAM, rate=load / service, requests=30_000).rows
     waiting = load * service / (2 * (1 - load))  # M/D/1
-    assert row.latencies.mean() == pytest.approx(service + waiting, rel=0.03)
+    assert row.latencies.mean() == pytest.approx(service + waiting, rel=0.05)
     assert row.utilization == pytest.approx(load, rel=0.02)
-    assert row.busy == pytest.approx(100_000 * service)
+    assert row.busy == pytest.approx(30_000 * service)
 
 
 def test_little_holds():

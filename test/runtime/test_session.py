@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kpu_ir import KpuError, runtime
+from kpu_ir import Graph, KpuError, runtime
 
 ort = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
@@ -120,6 +120,7 @@ def test_names_that_there_are_not(x, tmp_path):
         lambda: ours.run(None, {"x": x[:3]}),
         lambda: runtime.Session(ours.parts[0].program.compiled, fallback="gpu"),
         lambda: runtime.Session(ours.parts[0].program.compiled, providers=["CPU"]),
+        lambda: runtime.Session(Graph(), fallback="host"),
     ):
         with pytest.raises(KpuError):
             wrong()
