@@ -120,6 +120,21 @@ def test_weights_and_rows(rows: Path, settings: Any, tolerance: float):
     close(rows, made.model, ROWS, tolerance)
 
 
+def test_a_head_that_is_the_embedding_turned(tmp_path: Path):
+    nodes = [
+        node("Gather", "e i", "g", "rows"),
+        node("Transpose", "e", "t", "turn", perm=[1, 0]),
+        node("MatMul", "g t", "y", "head"),
+    ]
+    made = model(nodes, {"i": np.array([3, 1])}, {"e": normal(40, 64)}, opset=20)
+    path = written(tmp_path / "tied.onnx", made)
+    found = quantize(path, activations="none", weights="i4")
+    assert found.layers == ("head",)
+    assert "Transpose" not in {n.op_type for n in found.model.graph.node}
+    (expected,), (got,) = (onnxruntime_says(m, {"i": [3, 1]}) for m in (made, found.model))
+    assert 0 < abs(got - expected).max() < 0.2 * abs(expected).max()
+
+
 def test_steps_of_weights():
     weights = normal(64, 6)
     weights[:32, 0] = 0

@@ -120,9 +120,19 @@ class _Rewriting:
         self.settings = settings
         self.bits = 4 if settings.weights == "i4" else 8
         self.weights = {t.name: t for t in model.graph.initializer}
+        self.turned = {
+            n.output[0]: self.weights[n.input[0]]
+            for n in model.graph.node
+            if n.op_type == "Transpose"
+            and len(getattr(self.weights.get(n.input[0]), "dims", ())) == 2
+            and all(list(a.ints) == [1, 0] for a in n.attribute)
+        }
+        """Matrices that are stored the other way round, as an embedding that is a head too."""
         self.before: dict[str, list[NodeProto]] = {}
         """What stands before a node, by its name."""
         self.after: dict[str, list[NodeProto]] = {}
+        self.made: set[str] = set()
+        """Weights that are dequantized."""
         self.rows: dict[str, str] = {}
         """Activations in steps of their rows, by what they were."""
         self.shapes = {v.name: len(v.type.tensor_type.shape.dim) for v in _typed(model)}
@@ -131,17 +141,23 @@ class _Rewriting:
         """Whether a node multiplies by weights."""
         if node.op_type not in ("MatMul", "Gemm", "Conv") or len(node.input) < 2:
             return False
-        weights = self.weights.get(node.input[1])
+        name = node.input[1]
+        weights = self.weights.get(name, self.turned.get(name))
         return weights is not None and len(weights.dims) >= 2 and weights.data_type in (1, 10)
+
+    def array(self, name: str) -> Array:
+        """Weights by name."""
+        from onnx import numpy_helper
+
+        if name in self.turned:
+            return numpy_helper.to_array(self.turned[name]).T
+        return numpy_helper.to_array(self.weights[name])
 
     def layer(self, node: NodeProto) -> str:
         """Quantize a node's weights, and its rows if they are asked for. Why not, if that cannot be."""
-        from onnx import numpy_helper
-
-        tensor = self.weights[node.input[1]]
-        if node.op_type == "MatMul" and len(tensor.dims) != 2:
+        weights = self.array(node.input[1])
+        if node.op_type == "MatMul" and weights.ndim != 2:
             return "its weights are several matrices"
-        weights = numpy_helper.to_array(tensor)
         turned = any(a.name == "transB" and a.i for a in node.attribute)
         out = 0 if node.op_type == "Conv" or turned else 1
         if node.op_type == "Conv":
@@ -169,7 +185,7 @@ class _Rewriting:
 
         name = node.input[1]
         made = f"{name}_dequantized"
-        if made not in self.weights:
+        if made not in self.made:
             if block:
                 stored, scale = blocked(weights, 1 - out, block, self.bits)
                 more: dict[str, Any] = {"axis": 1 - out, "block_size": block}
@@ -186,7 +202,7 @@ class _Rewriting:
             ]
             self.graph.initializer.extend(tensors)
             self._put(node, helper.make_node("DequantizeLinear", list(parts), [made], made, **more))
-            self.weights[made] = self.weights[name]
+            self.made.add(made)
         node.input[1] = made
 
     def _in_rows(self, node: NodeProto) -> bool:
@@ -213,9 +229,8 @@ class _Rewriting:
             self._put(node, helper.make_node(op, inputs, [made], made, **attributes))
             return made
 
-        columns = self.weights[node.input[1]].dims
         turned = any(a.name == "transB" and a.i for a in node.attribute)
-        width = columns[1] if turned else columns[0]
+        width = self.array(node.input[1]).shape[turned]
         matrix = self.shapes.get(name) == 2
         shape = constant("rows_shape", np.array([-1, width], np.int64))
         rows = name if matrix else put("Reshape", [name, shape], "rows")
@@ -242,6 +257,8 @@ class _Rewriting:
         nodes = [n for node in self.graph.node for n in (*self.before.get(node.name, ()), node)]
         given = {t.name for t in self.graph.initializer} | {i.name for i in self.graph.input}
         nodes = sort_nodes(nodes, given)  # a converter may leave another order
+        read = {name for node in nodes for name in node.input} | {o.name for o in self.graph.output}
+        nodes = [n for n in nodes if n.output[0] not in self.turned or n.output[0] in read]
         kept = [type(n).FromString(n.SerializeToString()) for n in nodes]
         del self.graph.node[:]
         self.graph.node.extend(kept)
