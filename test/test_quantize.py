@@ -130,7 +130,8 @@ def test_a_head_that_is_the_embedding_turned(tmp_path: Path):
     path = written(tmp_path / "tied.onnx", made)
     found = quantize(path, activations="none", weights="i4")
     assert found.layers == ("head",)
-    assert "Transpose" not in {n.op_type for n in found.model.graph.node}
+    turned = [n for n in found.model.graph.node if n.op_type == "Transpose"]
+    assert len(turned) == 1  # of what is dequantized: rows of memory stay rows
     (expected,), (got,) = (onnxruntime_says(m, {"i": [3, 1]}) for m in (made, found.model))
     assert 0 < abs(got - expected).max() < 0.2 * abs(expected).max()
 

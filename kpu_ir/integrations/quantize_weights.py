@@ -130,7 +130,6 @@ class _Rewriting:
         """Matrices that are stored the other way round, as an embedding that is a head too."""
         self.before: dict[str, list[NodeProto]] = {}
         """What stands before a node, by its name."""
-        self.after: dict[str, list[NodeProto]] = {}
         self.made: set[str] = set()
         """Weights that are dequantized."""
         self.rows: dict[str, str] = {}
@@ -179,11 +178,14 @@ class _Rewriting:
         return ""
 
     def _store(self, node: NodeProto, weights: Array, out: int, block: int) -> None:
-        """Stored integers and their scales in the place of weights."""
+        """Stored integers and their scales in the place of weights. What is stored the other way round
+        stays so: its rows are rows of memory."""
         import ml_dtypes
         from onnx import helper, numpy_helper
 
         name = node.input[1]
+        turned = name in self.turned
+        weights, out = (weights.T, 1 - out) if turned else (weights, out)
         made = f"{name}_dequantized"
         if made not in self.made:
             if block:
@@ -201,7 +203,10 @@ class _Rewriting:
                 numpy_helper.from_array(np.ascontiguousarray(a), n) for n, a in parts.items()
             ]
             self.graph.initializer.extend(tensors)
-            self._put(node, helper.make_node("DequantizeLinear", list(parts), [made], made, **more))
+            one = f"{made}_rows" if turned else made
+            self._put(node, helper.make_node("DequantizeLinear", list(parts), [one], one, **more))
+            if turned:
+                self._put(node, helper.make_node("Transpose", [one], [made], made, perm=[1, 0]))
             self.made.add(made)
         node.input[1] = made
 
