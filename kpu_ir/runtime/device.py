@@ -14,7 +14,7 @@ from kpu_ir.machine import Machine
 from kpu_ir.pipeline import compile as compiled
 from kpu_ir.program.compiled import Compiled
 from kpu_ir.runtime.allocation import Allocation
-from kpu_ir.runtime.allocator import Allocator
+from kpu_ir.runtime.allocator import Allocator, joined
 from kpu_ir.runtime.base import AnyStream, here
 from kpu_ir.runtime.buffers import Buffer, HostBuffer, View
 from kpu_ir.runtime.core import Core
@@ -62,7 +62,8 @@ class MemoryResource:
         if self.closed:
             raise KpuError(f"{self!r} was closed at {self.closed}")
         self.closed = here()
-        self.device.external.release(self.allocator.base, {})
+        after = joined(span.after for span in self.allocator.free)
+        self.device.external.release(self.allocator.base, after)
 
 
 @for_people

@@ -186,3 +186,18 @@ def test_values_order_memory_and_time(seed):
 def test_every_other_legal_order_gives_the_same_values(seed):
     device, *_ = play(drawn_steps(seed), debug=True)
     device.check_interleavings(4)
+
+
+def test_what_a_pool_gave_back_is_waited_for_by_who_gets_it():
+    device = runtime.Device(MACHINE)
+    one, two = device.create_stream(), device.create_stream()
+    pool = device.memory_resource.reserve(device.external.capacity)
+    buffer = pool.allocate(1 << 16, stream=one)
+    buffer.copy_from(np.ones(1 << 16, np.uint8), stream=one)  # on another engine than a fill
+    buffer.close(stream=one)
+    pool.close()
+    copied = one.record().cycles
+    device.allocate(1 << 16, stream=two).fill(2, stream=two)
+    (fill,) = two.record().check()
+    device.sync()
+    assert fill.start >= copied  # it is the same memory
