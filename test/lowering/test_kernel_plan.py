@@ -96,14 +96,14 @@ def test_the_search_s_way_is_that_through_ir(data):
             expected = figures(through_ir)
             assert figures(lambda: kernel.program(schedule, machine)) == expected
             shared(draw, kernel, schedule, machine, expected)
-            with_other_rooms(draw, func, strategy, schedule, machine)
+        with_other_rooms(draw, func, strategy, schedule, machine)
 
 
 def with_other_rooms(draw, func, strategy: TilingStrategy, schedule: Schedule, machine) -> None:
     """Within a session a schedule is simulated once, whatever is left of L3 to its kernel: each fits,
     and takes what it takes, as without the session."""
     with session(disk=False):
-        for _ in range(3):
+        for _ in range(2):
             other = func.clone()
             room = machine.l3.bytes * draw(st.integers(1, 16)) // 16
             other.attributes[L3_BYTES] = IntegerAttr(room, i64)
