@@ -14,10 +14,11 @@ from typing import Any
 from xdsl.dialects.builtin import ModuleOp
 
 from kpu_ir.bench.workloads import WORKLOADS, Shape, matmul
-from kpu_ir.explore.precision import TYPES, retyped
 from kpu_ir.frontends.read import read
+from kpu_ir.passes.kernel_precision import SHORT, KernelPrecisionPass, Precision
 from kpu_ir.pipeline import module_of
 from kpu_ir.program.keys import file_digests
+from kpu_ir.registry import context
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import read_bytes
 from kpu_ir.support.lines import a_kind, allowed
@@ -39,7 +40,7 @@ class Workload:
     source: str
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     weight: float = 1.0
-    precision: str = "f32"
+    precision: Precision = "f32"
 
     @staticmethod
     def of(given: Mapping[str, Any], folder: Path) -> Workload:
@@ -63,9 +64,9 @@ class Workload:
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < 1e12:
             raise KpuError(f"'weight' is a positive number, got {weight!r:.40}")
         precision = given.get("precision", "f32")
-        if precision not in ("f32", *TYPES):
+        if precision not in ("f32", *SHORT):
             raise KpuError(
-                f"'precision' is f32, {' or '.join(TYPES)}, got {precision!r:.40}",
+                f"'precision' is f32, {' or '.join(SHORT)}, got {precision!r:.40}",
                 hint="a quantized model says so itself: kpu-quantize makes one",
             )
         name = given.get("name", Path(source).stem if kind == "file" else source)
@@ -143,9 +144,12 @@ Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 @lru_cache(maxsize=16)
-def _module(kind: str, source: str, shapes: Shapes, precision: str) -> ModuleOp:
+def _module(kind: str, source: str, shapes: Shapes, precision: Precision) -> ModuleOp:
     module = _as_it_is(kind, source, shapes)
-    return module if precision == "f32" else retyped(module, precision)
+    if precision != "f32":
+        module = module.clone()
+        KernelPrecisionPass(type=precision, ports=True).apply(context(), module)
+    return module
 
 
 @lru_cache(maxsize=16)

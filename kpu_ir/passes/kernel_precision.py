@@ -37,7 +37,7 @@ SHORT: dict[str, AnyFloat] = {"f16": Float16Type(), "bf16": BFloat16Type()}
 @dataclass(frozen=True)
 class KernelPrecisionPass(ModulePass):
     """Tensors of f32 in another float type: weights are rounded when the model is compiled, inputs and
-    outputs of the program stay f32.
+    outputs of the program stay f32, unless its ``ports`` are asked for.
 
     Before, with ``type=bf16``:
     ```mlir
@@ -63,6 +63,8 @@ class KernelPrecisionPass(ModulePass):
     name = "kernel-precision"
     type: Precision = "f32"
     """What f32 becomes; ``f32``: nothing changes."""
+    ports: bool = False
+    """Whether inputs and outputs become it as well."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Convert every function."""
@@ -70,7 +72,7 @@ class KernelPrecisionPass(ModulePass):
             return
         for func in op.ops:
             if isinstance(func, FuncOp) and not func.is_declaration:
-                _Conversion(SHORT[self.type]).function(func)
+                _Conversion(SHORT[self.type], self.ports).function(func)
 
 
 def is_f32(value: SSAValue) -> bool:
@@ -90,31 +92,47 @@ def of_integers(op: Operation) -> bool:
 
 @dataclass(frozen=True)
 class _Conversion:
-    """All of a function's tensors of f32 in ``kind``."""
+    """All of a function's tensors of f32 in ``kind``; those that enter and leave with ``ports``."""
 
     kind: AnyFloat
+    ports: bool = False
 
     def function(self, func: FuncOp) -> None:
-        """Arguments are rounded where they enter, results widened where they leave."""
+        """Arguments are rounded where they enter, results widened where they leave; or both are short."""
         block = func.body.block
-        first = block.first_op
-        assert first is not None
         for argument in [a for a in block.args if is_f32(a)]:
-            rounded = self.cast(argument, self.kind, InsertPoint.before(first))
-            argument.replace_uses_with_if(
-                rounded, lambda use, cast=rounded.owner: use.operation is not cast
-            )
+            if self.ports:
+                self.shorten(argument)
+            else:
+                self.enter(argument, block)
         operations = [o for o in func.walk() if isinstance(o, kernel.KernelOperation)]
         for op in operations:
             self.results(op)
         for op in operations:
             if isinstance(op, kernel.MapOp):
                 self.body(op)
+        if self.ports:
+            func.update_function_type()
+            return
         for op in [o for o in func.walk() if isinstance(o, ReturnOp)]:
             kinds = func.function_type.outputs.data
             for i, (value, kind) in enumerate(zip(op.operands, kinds)):
                 if value.type != kind:
                     op.operands[i] = self.cast(value, f32, InsertPoint.before(op))
+
+    def enter(self, argument: SSAValue, block: Block) -> None:
+        """A map rounds it before all that reads it."""
+        first = block.first_op
+        assert first is not None
+        rounded = self.cast(argument, self.kind, InsertPoint.before(first))
+        argument.replace_uses_with_if(
+            rounded, lambda use, cast=rounded.owner: use.operation is not cast
+        )
+
+    def shorten(self, value: SSAValue) -> None:
+        """It has the short type from now on."""
+        shape = tensor_type(value).get_shape()
+        Rewriter.replace_value_with_new_type(value, TensorType(self.kind, shape))
 
     def cast(self, value: SSAValue, kind: Any, at: InsertPoint) -> SSAValue:
         """A map that converts."""
@@ -133,8 +151,7 @@ class _Conversion:
             op.properties["value"] = self.constant(op.value)
         for value in op.results:
             if is_f32(value):
-                shape = tensor_type(value).get_shape()
-                Rewriter.replace_value_with_new_type(value, TensorType(self.kind, shape))
+                self.shorten(value)
 
     def constant(self, value: Any) -> Any:
         """A tensor that is known, rounded; what is beyond the type's range becomes its end."""

@@ -5,6 +5,9 @@ import pytest
 
 import kpu_ir
 from kpu_ir import Graph, KpuError
+from kpu_ir.passes.kernel_precision import KernelPrecisionPass
+from kpu_ir.registry import context
+from kpu_ir.support.types import dtype_of, element_type_named
 
 
 def network() -> Graph:
@@ -36,6 +39,20 @@ def test_a_network_in_a_shorter_type(precision, step):
     counts = short.time().counts
     assert counts[f"macs.{precision}"] == whole.time().counts["macs.f32"]
     assert "macs.f32" not in counts
+
+
+@pytest.mark.parametrize(("precision", "step"), [("f16", 2.0**-11), ("bf16", 2.0**-8)])
+def test_ports_of_the_shorter_type(precision, step):
+    """Results are those of f32 ports, rounded once more at either end."""
+    module = network().module()
+    KernelPrecisionPass(type=precision, ports=True).apply(context(), module)
+    short, within = kpu_ir.compile(module), kpu_ir.compile(network(), precision=precision)
+    dtype = dtype_of(element_type_named(precision))
+    x = np.random.default_rng(1).standard_normal((1, 4, 8, 8)).astype(dtype)
+    got, expected = short({"x": x})["y"], within({"x": x.astype(np.float32)})["y"]
+    assert got.dtype == dtype
+    difference = np.abs(got.astype(np.float32) - expected).max()
+    assert difference <= 4 * step * np.abs(expected).max()
 
 
 def test_an_unknown_precision():

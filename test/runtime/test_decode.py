@@ -32,4 +32,4 @@ def test_tokens_are_onnxruntimes_and_the_cache_stays(llama, batch, tokens, tmp_p
     assert found.cache_bytes == 2 * layers * tokens * 4 * np.prod(config.row)
     assert (found.to_device, found.to_host) == (8 * batch, 8 * batch * tokens)
     assert found.tokens_per_second == batch * tokens / (found.cycles / 2e9)
-    assert found.joules_per_token > 0
+    assert 0 < found.joules_per_token < 1e-3  # a small network: microjoules
