@@ -167,6 +167,14 @@ class _Sums:
         default_factory=list[tuple[Callable[..., Scalar], list[SSAValue]]]
     )
 
+    def subtract(self, zero: SSAValue, total: SSAValue, written: Written) -> None:
+        """Zero points times sums; one zero point for all makes a row or a column of numbers, once."""
+        if count(zero) == 1:
+            product = written.map(lambda z, t: z.to(i32) * t, zero, total)
+            self.terms.append((lambda t: t, [product]))
+        else:
+            self.terms.append((lambda z, t: z.to(i32) * t, [zero, total]))
+
     def add(self, array: Array) -> None:
         """What is known."""
         self.shift = array if self.shift is None else self.shift + array
@@ -191,7 +199,7 @@ def _product(
             sums.add(-zero.astype(np.int32).reshape(a.zero) * of_b)
         else:
             point = written.add(kernel.ReshapeOp(a.op.zero, a.zero))
-            sums.terms.append((lambda z, c: z.to(i32) * c, [point, total]))
+            sums.subtract(point, total, written)
     if b.shifted:
         assert b.op.zero is not None
         total = _summed(a.stored, -2 if op.transpose_a else -1, bool(op.transpose_a), rank, written)
@@ -200,7 +208,7 @@ def _product(
             assert a.op.zero is not None
             of_a = written.add(kernel.ReshapeOp(a.op.zero, a.zero))
             total = written.map(lambda s, z: s - z.to(i32) * k, total, of_a)
-        sums.terms.append((lambda z, r: z.to(i32) * r, [point, total]))
+        sums.subtract(point, total, written)
     return sums
 
 
