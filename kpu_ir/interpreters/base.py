@@ -16,6 +16,7 @@ from xdsl.utils.exceptions import DiagnosticException, InterpretationError
 from kpu_ir.dialects import kernel
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array, accumulator_dtype, dtype_of
+from kpu_ir.text.places import place_of
 
 Precision = type[np.floating[Any]] | None
 """What floats are computed in; None for each in its own type."""
@@ -59,6 +60,16 @@ def dtype_in(kind: Attribute, precision: Precision) -> np.dtype[Any]:
 def wide(array: Array) -> Array:
     """Short floats in f32, in which they are added up; anything else as it is."""
     return array.astype(accumulator_dtype(array.dtype), copy=False)
+
+
+def taken(op: Operation, table: Array, indices: Array, axis: int) -> Array:
+    """The slices of ``table`` that ``indices`` name; negative ones count from the end. Raises
+    ``KpuError`` at ``op`` for one that is not there."""
+    extent = table.shape[axis]
+    for one in map(int, (indices.min(), indices.max()) if indices.size else ()):
+        if not -extent <= one < extent:
+            raise KpuError(f"index {one} into {extent} rows", place_of(op))
+    return np.take(table, indices, axis=axis)
 
 
 def function_named(module: ModuleOp, name: str) -> FuncOp:

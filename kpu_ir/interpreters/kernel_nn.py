@@ -12,7 +12,7 @@ from xdsl.interpreter import Interpreter, PythonValues, impl, register_impls
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel.movement import numbers
 from kpu_ir.dialects.kernel.window import WindowOperation
-from kpu_ir.interpreters.base import COMBINE, ArrayFunctions, wide
+from kpu_ir.interpreters.base import COMBINE, ArrayFunctions, taken, wide
 from kpu_ir.interpreters.kernel_core import product
 from kpu_ir.scalar.rows import scan
 from kpu_ir.support.types import Array
@@ -102,9 +102,10 @@ class NetworkFunctions(ArrayFunctions):
     def gather(
         self, interpreter: Interpreter, op: kernel.GatherOp, args: PythonValues
     ) -> PythonValues:
-        """NumPy's take; negative indices count from the end."""
+        """NumPy's take; negative indices count from the end. Raises ``KpuError`` for one that is not
+        there."""
         table, indices = args
-        return (np.take(table, indices, axis=op.axis.value.data),)
+        return (taken(op, table, indices, op.axis.value.data),)
 
     @impl(kernel.SliceOp)
     def slice_(

@@ -23,7 +23,7 @@ from xdsl.ir import Block, Operation, Region, SSAValue
 
 from kpu_ir.dialects import tile
 from kpu_ir.interpreters.arguments import Inputs, arguments_of
-from kpu_ir.interpreters.base import COMBINE, ArrayFunctions, call, function_named, wide
+from kpu_ir.interpreters.base import COMBINE, ArrayFunctions, call, function_named, taken, wide
 from kpu_ir.scalar.body import compile_body
 from kpu_ir.scalar.rows import row_function
 from kpu_ir.support.errors import KpuError
@@ -183,7 +183,7 @@ class TileFunctions(ArrayFunctions):
             return (Room(),)
         if plan.by is not None:
             (rows,) = interpreter.get_values((plan.by,))
-            source = np.take(source, rows, axis=1, mode="wrap")
+            source = taken(op, source, rows, 1)
         if plan.padding:
             fill = fill_of(plan.fill, source.dtype)
             source = np.pad(source, plan.padding, constant_values=fill)

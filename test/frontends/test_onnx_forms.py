@@ -442,6 +442,39 @@ def test_what_contradicts_itself(case: str):
     assert caught.value.where == f"node 'n' ({wrong.op_type})"
 
 
+OUTSIDE = {
+    "Gather": ("x i", [0, 5], 5, {"axis": 1}),
+    "GatherElements": ("x i", [[[0]], [[-4]]], -4, {"axis": 1}),
+    "GatherND": ("x i", [[0, 1], [1, 3]], 3, {}),
+    "ScatterElements": ("x i u", [[[0]], [[7]]], 7, {"axis": 1}),
+    "ScatterND": ("x i u", [[1, -4]], -4, {}),
+}
+"""What an operator reads, its indices of a tensor of 2x3x4; the index outside of its second dimension."""
+
+
+@pytest.mark.parametrize("known", ["i u", "i u x"])
+@pytest.mark.parametrize("kind", OUTSIDE)
+def test_known_indices_outside(kind: str, known: str):
+    """They name the node and the index, whether or not all is known; those from the end count."""
+    reads, at, bad, attributes = OUTSIDE[kind]
+    indices = np.array(at)
+    one = node(kind, reads, "y", "n", **attributes)
+    u = np.ones((1, 4) if kind == "ScatterND" else indices.shape, np.float32)
+    values = {"x": X, "i": indices, "u": u}
+
+    def imported(indices: Any) -> Any:
+        values["i"] = indices
+        constants = {n: v for n, v in values.items() if n in known.split() and n in reads}
+        inputs = {n: v for n, v in values.items() if n in reads and n not in constants}
+        return import_onnx(model([one], inputs, constants, opset=18))
+
+    words = f"index {bad} is outside the extent 3 of dimension 1"
+    with pytest.raises(KpuError, match=words) as caught:
+        imported(indices)
+    assert caught.value.where == f"node 'n' ({kind})"
+    imported(np.where(indices == bad, -3, indices))
+
+
 # What old exporters wrote step by step
 
 

@@ -32,3 +32,10 @@
 // RUN: kpu-opt %S/data/syntax.mlir --parsing-diagnostics | filecheck %s --check-prefix DIAGNOSTIC-SYNTAX
 // DIAGNOSTIC:        kernel.reshape: expected a result of 8 elements
 // DIAGNOSTIC-SYNTAX: Operation func.retrn is not registered
+
+// An index that is not there is said where it stands.
+// RUN: not kpu-opt %S/data/gather.mlir -p kernel-fold 2>&1 | filecheck %s --check-prefix GATHER
+// GATHER:      kpu-opt: error: {{.*}}gather.mlir:4:3: index 7 into 3 rows
+// GATHER-NEXT:   %y = kernel.gather
+// GATHER-NEXT:   ^
+// GATHER-NOT:  Traceback

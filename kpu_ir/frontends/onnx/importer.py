@@ -39,6 +39,7 @@ from kpu_ir.frontends.onnx.declared import (
 from kpu_ir.frontends.onnx.diagnosis import check_nodes, check_versions, infer, slim
 from kpu_ir.frontends.onnx.folding import fold, may_fold
 from kpu_ir.frontends.onnx.functions import Function, function_of, has_function
+from kpu_ir.frontends.onnx.indices import check_indices
 from kpu_ir.frontends.onnx.load import not_text, onnx_package, read_model, read_sparse
 from kpu_ir.frontends.onnx.node import OPERATORS, Constants, Node, Tensor, node_text
 from kpu_ir.frontends.onnx.order import (
@@ -304,6 +305,8 @@ class _Importer:
             np.zeros(v.shape, v.dtype) if isinstance(v, Value) and 0 in v.shape else v
             for v in inputs
         ]
+        version = self.versions.get(proto.domain, 1)
+        check_indices(Node(proto, inputs, version, self.constants))
         given = [v for v in inputs if v is not None]
         arrays = [v for v in given if isinstance(v, np.ndarray)]
         if given and len(arrays) == len(given) and not proto.domain and not graphs_of(proto):
@@ -314,7 +317,6 @@ class _Importer:
                 except KpuError:
                     if not written:  # else: a form that only our own function knows
                         raise
-        version = self.versions.get(proto.domain, 1)
         if handler is not None:
             result = handler(Node(proto, inputs, version, self.constants))
             return [result] if isinstance(result, Value | np.ndarray) else result

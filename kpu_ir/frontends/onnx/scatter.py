@@ -168,8 +168,6 @@ def scatter_nd(node: Node) -> Tensor:
     places: Tensor
     if known is not None:
         wrapped = np.where(known < 0, known + np.array(led), known).reshape(-1, depth)
-        if (wrapped < 0).any() or (wrapped >= np.array(led)).any():
-            raise KpuError(f"indices that are outside the shape {shape}")
         places = np.ravel_multi_index(tuple(wrapped.T), led).astype(np.int64)
     else:
         places = graph.reshape(places_of(node, node.value(1), led), (count,))
@@ -193,8 +191,6 @@ def scatter_elements(node: Node) -> Tensor:
     known = node.known(1)
     if known is not None:
         known = np.where(known < 0, known + shape[axis], known)
-        if known.size and not (0 <= known.min() and known.max() < shape[axis]):
-            raise KpuError(f"indices that are outside the {shape[axis]} of dimension {axis}")
         where = np.indices(inner, sparse=True)
         flat = np.ravel_multi_index(
             tuple(np.broadcast_to(known if a == axis else where[a], inner) for a in range(rank)),

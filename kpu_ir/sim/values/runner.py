@@ -111,4 +111,4 @@ def chosen(step: Fetch, table: Array, index: Array, where: tuple[slice, ...]) ->
         raise KpuError(
             f"an index of {index.min()} to {index.max()} into {extent} rows", place(step.op)
         )
-    return table[(first, index, *rest)]
+    return table[(first, index.astype(np.intp, copy=False), *rest)]  # NumPy takes no i4
