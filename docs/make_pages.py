@@ -6,6 +6,7 @@ machine's keys with their units. ``test/docs/test_pages.py`` holds them equal to
 
 from __future__ import annotations
 
+import argparse
 import ast
 import inspect
 import itertools
@@ -257,6 +258,7 @@ def pages() -> dict[str, str]:
 
 def main() -> None:
     """Write the pages."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text)

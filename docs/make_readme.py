@@ -7,6 +7,7 @@ docs/models.md has them. ``test/test_readme.py`` holds them equal.
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -120,6 +121,7 @@ def filled(text: str) -> str:
 
 def main() -> None:
     """Rewrite README.md."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["KPU_IR_CACHE"] = folder
         README.write_text(filled(README.read_text()))

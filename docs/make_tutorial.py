@@ -7,6 +7,7 @@ and what they print follows them. A block below ``<!-- file: NAME -->`` is a fil
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import re
@@ -86,6 +87,7 @@ def filled(text: str) -> str:
 
 def main() -> None:
     """Rewrite docs/tutorial.md."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     text = PAGE.read_text()
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         os.environ["KPU_IR_CACHE"] = str(Path(folder) / "cache")
