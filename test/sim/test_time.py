@@ -172,11 +172,12 @@ def test_a_long_loop_is_stepped_a_few_times(trips):
     assert timing.busy["dma"] == -(-256 // IDEAL.bandwidth["dma"]) * trips
 
 
-def test_a_model_is_gone_without_the_collector():
-    """A search makes thousands of models while the collector is off."""
+@pytest.mark.parametrize("trips", [100, 1000])
+def test_a_model_is_gone_without_the_collector(trips: int):
+    """A search makes thousands of models while the collector is off; with a loop that jumps or not."""
     gc.disable()
     try:
-        model = TimeModel(fetches(100))
+        model = TimeModel(fetches(trips))
         model.run()
         gone = weakref.ref(model.plans["k"])
         del model

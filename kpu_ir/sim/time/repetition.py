@@ -28,9 +28,10 @@ Nothing is approximated, and a loop that does not repeat is stepped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from kpu_ir.sim.program.plan import Ring
 from kpu_ir.sim.time.state import Clock, Place, Pointer, State, Wait
 from kpu_ir.sim.time.wiring import Wire
 
@@ -136,8 +137,8 @@ class Repetition:
         trips: int,
         count: int,
         touched: Callable[[], Iterable[tuple[Wire, Sequence[int], int]]],
-        users: Callable[[int], set[int]],
-        ring_of: Callable[[int], int | None],
+        users: Mapping[int, set[int]],
+        ring_of: Mapping[int, Ring],
     ) -> None:
         """``trips`` trips of ``body``, of ``count`` operations each. ``touched`` tells them one by
         one, with their engines and how often a trip executes them; ``users`` the engines that ever
@@ -192,7 +193,7 @@ class Repetition:
                 elif wire.gate:
                     room.add((held[0], wire.target))
 
-        strange.update(ring for r in early if (ring := self.ring_of(r)) is not None)
+        strange.update(self.ring_of[r].index for r in early if r in self.ring_of)
         used = {taken[r] for _, r in marked if r in taken}
         strange.update(used & {taken[r] for r in unread})
         clocks, registers, state = self.state.clocks, self.state.registers, self.state
@@ -200,7 +201,7 @@ class Repetition:
         for ring, n in given.items():
             kind = _Turning if ring in filled | strange else _Reused
             of = state.heads[ring], state.slots[ring]
-            rings[ring] = kind(*of, n, ring in filled, self.users(ring) <= engines)
+            rings[ring] = kind(*of, n, ring in filled, self.users[ring] <= engines)
         self.turning = list(rings.values())
         self.reusing = [ring for ring in self.turning if isinstance(ring, _Reused)]
         self.watched = [ring for ring in self.turning if not isinstance(ring, _Reused)]

@@ -84,6 +84,8 @@ class TimedPlan:
         self._users: dict[int, set[int]] = {r.index: set() for r in wiring.plan.rings}
         """The engines that wait for slots of each ring, but for those of others that have bytes in
         common with it."""
+        self._waiting: dict[int, set[int]] = {}
+        """The engines that may wait for slots of each ring."""
         self._repetitions: list[Repetition] = []
         self.deepen(shared)
         self._again: dict[int, tuple[Pointer, Pointer]] = {}
@@ -116,7 +118,9 @@ class TimedPlan:
         """The rings have other depths, and others have bytes in common with ``shared``."""
         rings = self.wiring.plan.rings
         self.slots = [slot for ring in rings for slot in self.state.slots[ring.index]]
-        self._shared = shared
+        everybody = {e.index for e in self.state.engines}
+        for ring, users in self._users.items():
+            self._waiting[ring] = everybody if ring in shared else users
         for repetition in self._repetitions:
             repetition.prepared = False
 
@@ -153,7 +157,8 @@ class TimedPlan:
         if self.fast_forward and loop.trips >= TRIPS and loop.trips * count >= OPERATIONS:
             touched = partial(_touched, tree, self.wiring, self._held)
             of = self.state, self.waits, body, loop.trips, count
-            self._repetitions.append(Repetition(*of, touched, self._waiting, self._ring_of))
+            rings = self._waiting, self.wiring.ring_of
+            self._repetitions.append(Repetition(*of, touched, *rings))
             return self._repetitions[-1].run
         values = range(loop.start, loop.start + loop.trips * loop.step, loop.step)
         at, var = (self.trace.at, loop.var) if self.trace else ([0], 0)
@@ -164,16 +169,6 @@ class TimedPlan:
                     operation()
 
         return stepped
-
-    def _waiting(self, ring: int) -> set[int]:
-        """The engines that may wait for slots of a ring."""
-        if ring in self._shared:
-            return {e.index for e in self.state.engines}
-        return self._users[ring]
-
-    def _ring_of(self, register: int) -> int | None:
-        ring = self.wiring.ring_of.get(register)
-        return None if ring is None else ring.index
 
     # -- one operation ----------------------------------------------------------------------------
 
