@@ -46,6 +46,8 @@ class Run:
 
 
 def runs(shape, extents, bits, at, grain, kept=0, scattered=None) -> Run:
+    if 0 in extents:  # nothing but padding
+        return Run(0, [], at, grain, False)
     strides = [bits * prod(shape[a + 1 :]) for a in range(len(shape))]
     length, n, axis = bits, [], len(shape) - 1
     while axis >= 0:  # join trailing dimensions as long as the ones inside are whole
@@ -230,7 +232,8 @@ def body_of(block, machine: M) -> tuple[int, int, dict[str, int]]:
         own = 0
         if kind is not None:
             interval += machine["vector"]["initiation_interval"][kind]
-            own = machine["vector"]["latency"][kind]
+            if machine["vector"]["initiation_interval"][kind] or kind != "cast":
+                own = machine["vector"]["latency"][kind]
             if machine["vector"]["initiation_interval"][kind]:
                 ops[kind] = ops.get(kind, 0) + 1
         before = max((depth.get(o, 0) for o in op.operands), default=0)
@@ -354,6 +357,7 @@ class Fold:
     latency: int
     fed: tuple[int, int]
     drained: int
+    first_result: int
     entered: int
 
 
@@ -367,10 +371,12 @@ def passes(flow, R, C, m, k, n, g, chained, d) -> Fold:
         folds = up(k, R * g) * up(across, C)
         interval, one = max(T * d, R), T * d + 2 * R + C - 2
         fed, south, entered = (R, R + (T - 1) * d + 1), 2 * R + C - 2, R + (T - 1) * d + 1
+    first_result = south
     if not chained:
         interval, fed, south = one, (0, one), 0
     earlier = (folds - 1) * interval
-    return Fold(folds, T, interval, earlier + one, (fed[0], earlier + fed[1]), south, entered)
+    fed = (fed[0], earlier + fed[1])
+    return Fold(folds, T, interval, earlier + one, fed, south, first_result, entered)
 
 
 def product_price(
@@ -472,7 +478,7 @@ def product_price(
         ("drain", first.drained, latency),
     ]
     if held:
-        holds.append(("vector", first.drained, first.drained + held))
+        holds.append(("vector", first.first_result, first.first_result + held))
     ready = latency + 2 * l2["latency"] + machine["l1"]["latency"] + depth
     if sums:
         ready += vector["latency"]["add"]

@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 from draws import drawing
 from hypothesis import Phase, given
@@ -12,7 +13,7 @@ from independent_model import Model
 from kpu_ir import Graph, Machine, Options
 from kpu_ir.bench.workloads import digits, kernels, outlined
 from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule
-from kpu_ir.pipeline import lower
+from kpu_ir.pipeline import kernel_stages, lower
 from kpu_ir.sim.program.program import Program, load_program
 from kpu_ir.sim.time.model import time_program
 from kpu_ir.support.errors import KpuError
@@ -109,7 +110,6 @@ def test_it_imports_nothing_of_the_simulator():
 @pytest.mark.parametrize("kinds", [("f16", "int4"), ("i8", "int4"), ("f32", "int8")])
 def test_operands_that_are_widened_agree(kinds, settings):
     import ml_dtypes
-    import numpy as np
 
     g = Graph()
     dtype = {"int4": ml_dtypes.int4, "int8": np.int8}[kinds[1]]
@@ -126,3 +126,28 @@ def test_a_whole_network_agrees(preset):
     machine = Machine.preset(preset)
     module = lower(outlined(digits()), machine, Options(search="none"))["dma"]
     compare(load_program(module, machine), module)
+
+
+def test_an_array_that_does_not_chain_holds_the_vector_engine_from_its_first_result():
+    """From the first operand on, as it was, an epilogue waited for what ran before it on the vector engine."""
+    graph = Graph()
+    graph.output("y", graph.attention(*(graph.input(name, (2, 3, 13, 4)) for name in "qkv")))
+    machine = Machine.preset("ideal").with_settings(["fabric.chained=false"])
+    module = graph.module()
+    for stage in kernel_stages("full"):
+        stage.apply(None, module)
+    for func in kernels(module).values():
+        func.attributes[ATTRIBUTE] = Schedule(tile=(5, 8), depth=1).to_attr()
+    module = lower(module, machine, Options(search="none"))["dma"]
+    compare(load_program(module, machine), module)
+
+
+def test_casts_that_ride_on_the_data_path_have_no_latency():
+    graph = Graph()
+    graph.output("y", graph.input("x", (8, 40), "f16").softmax(-1))
+    cycles = set()
+    for depth in (0, 5):
+        machine = Machine.preset("ideal").with_settings([f"vector.latency.cast={depth}"])
+        module = lower(graph.module(), machine, Options(search="none"))["dma"]
+        cycles.add(time_program(load_program(module, machine)).cycles)
+    assert len(cycles) == 1

@@ -92,6 +92,11 @@ def test_a_loop_says_how_a_run_may_begin():
     assert runs.entered(256) == entered(96, 256, 128, 64)
 
 
+@pytest.mark.parametrize("extents", [(0, 8), (4, 0), (4, 0, 5)])
+def test_a_block_of_nothing_but_padding_has_no_runs(extents):
+    assert runs_of((10, 16, 8)[: len(extents)], extents, 32).bits == 0
+
+
 def test_no_cost_is_named_twice_and_all_are_nothing_on_an_ideal_machine():
     keys = [key for cost in COSTS.values() for key in cost]
     assert len(keys) == len(set(keys))

@@ -56,7 +56,9 @@ class ArrayTime:
     north: Window
     """The edge where the other operand of ``os``, or what stays in the PEs of ``ws``, enters."""
     south: Window
-    """The edge where results leave, and so the use that the run makes of the vector engine."""
+    """The edge where results leave."""
+    first_result: int
+    """Until the first row of results leaves: from then on the run makes use of the vector engine."""
 
     @property
     def entered(self) -> int:
@@ -123,6 +125,7 @@ def array_time(
         west, north = Window(rows, entered), Window(0, rows)
         south = Window(2 * rows + columns - 2, one_fold)
 
+    first_result = south.begin
     if not chained:
         interval = one_fold
         west = north = south = Window(0, one_fold)
@@ -138,6 +141,7 @@ def array_time(
         west=Window(west.begin, earlier + west.end),
         north=Window(north.begin, earlier + north.end),
         south=Window(south.begin, earlier + south.end),
+        first_result=first_result,
     )
 
 

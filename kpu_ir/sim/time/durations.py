@@ -145,7 +145,7 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
         interval = (add if step.accumulate or p else 0) + (epilogue if p == passes - 1 else 0)
         k = step.k if passes == 1 else min(depth, step.k - p * depth)
         groups[interval, k] += 1
-    occupancy = tail = vector = west = fed = folds = entered = last_operand = 0
+    occupancy = tail = vector = west = fed = folds = entered = last_operand = first_result = 0
     drained = -1
     for (interval, k), times in groups.items():
         drain = max(1, per_row * interval)
@@ -164,6 +164,7 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
         occupancy, tail = occupancy + repeat * t.occupancy, t.latency - t.occupancy
         if drained < 0:
             drained, fed, entered = t.south.begin, t.west.begin, t.entered
+            first_result = t.first_result
         folds += repeat * t.folds
         west = occupancy - t.occupancy + t.west.end
         last_operand = occupancy - t.occupancy + t.last_operand
@@ -192,7 +193,7 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
     }
     holds = [Hold("fabric", 0, occupancy), Hold("feed", fed, west), Hold("drain", drained, latency)]
     if vector:
-        holds.append(Hold("vector", drained, drained + vector))
+        holds.append(Hold("vector", first_result, first_result + vector))
     latency += 2 * machine.l2.latency + machine.l1.latency + body.depth
     if sums:
         latency += machine.vector.latency["add"]

@@ -72,8 +72,11 @@ def runs_of(
     """The runs of a block of ``extents`` of a dense tensor of ``shape``, elements of ``bits``.
 
     ``offsets`` say where it begins, in variables of ``loops``. Along the dimension ``scattered``
-    elements are chosen by a list. The first ``kept`` dimensions are not joined into longer runs.
+    elements are chosen by a list. The first ``kept`` dimensions are not joined into longer runs. A block
+    that is nothing but padding has no runs (``bits`` is 0).
     """
+    if 0 in extents:
+        return Runs(0)
     strides = [bits] * len(shape)
     for axis in range(len(shape) - 2, -1, -1):
         strides[axis] = strides[axis + 1] * shape[axis + 1]

@@ -48,7 +48,9 @@ def body_cost(block: Block, machine: Machine) -> Body:
         if op in inside:
             own = latency["requantize"] * isinstance(op, arith.FPToSIOp | arith.FPToUIOp)
         else:
-            own = latency[PRICES[op.name]] if op.name in PRICES else 0
+            kind = PRICES.get(op.name)
+            rides = kind == "cast" and not intervals["cast"]
+            own = latency[kind] if kind and not rides else 0
         before = max((depth.get(operand, 0) for operand in op.operands), default=0)
         depth |= dict.fromkeys(op.results, before + own)
     return Body(interval, max(depth.values(), default=0), operations)
