@@ -29,8 +29,10 @@ def convolve(
     """
     rank = len(x.shape) - 2
     if rank == 2:
-        given = {"strides": strides, "dilations": dilations, "low": low, "high": high}
-        return graph.conv(x, w, groups=groups, element_type=element_type, **given)
+        return graph.conv(
+            x, w, strides=strides, dilations=dilations, low=low, high=high,
+            groups=groups, element_type=element_type,
+        )  # fmt: skip
     more = groups, element_type
     if rank == 1:
         x, w = (graph.reshape(v, (*v.shape[:2], 1, v.shape[2])) for v in (x, w))
