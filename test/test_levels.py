@@ -25,10 +25,9 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.pinning import pin
 
 MACHINES = {name: Machine.preset(name) for name in ("default", "minimal", "large", "ideal")}
-DRAWS = drawing(
-    70,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+DRAWS = drawing(25, suppress_health_check=SLOW)
+FEW = drawing(8, suppress_health_check=SLOW)
 EXTENT = st.one_of(
     st.integers(1, 40), st.integers(1, 300), st.sampled_from([1, 16, 17, 64, 256, 300])
 )
@@ -437,7 +436,7 @@ def draw_chain(draw) -> Graph:
     return g
 
 
-@DRAWS
+@FEW
 @given(st.data())
 def test_chains_agree(data):
     """What is kept on chip between products, in blocks of every size."""

@@ -196,7 +196,7 @@ ODD = st.floats(width=32) | st.sampled_from([0.0, -0.0, float("inf"), 1e-45, 3.4
 
 
 @given(st.lists(ODD, min_size=3, max_size=3), st.floats(width=32, allow_nan=False))
-@drawing(30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@drawing(10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_value_survives(tmp_path: Path, values: list[float], scalar: float) -> None:
     """In a tensor, and in a scalar body, which is text."""
     g = Graph()

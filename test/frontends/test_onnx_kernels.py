@@ -47,7 +47,7 @@ def arranged_in_every_run(program: kpu_ir.Compiled) -> list[str]:
 # -- transposed convolutions ----------------------------------------------------------------------
 
 
-@drawing(12, phases=[Phase.generate])
+@drawing(6, phases=[Phase.generate])
 @given(st.data())
 def test_transposed_convolutions(data):
     """Windows that are no multiple of the stride, dilations, groups, output padding, one to three

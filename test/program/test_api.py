@@ -59,7 +59,7 @@ def test_a_fresh_interpreter_lists_the_api_and_helps_with_types():
     [
         ("fuse", "ful", "did you mean 'full'.*none, epilogue, full"),
         ("objective", "cycels", "did you mean 'cycles'"),
-        ("search", None, "none, quick, full"),
+        ("search", None, "none, ranked, quick, full"),
         ("schedule", {}, "Schedule"),
         ("schedule", Schedule(dataflow="wz"), "'ws'"),
         ("schedule", Schedule(tile="64"), "tile"),  # pyright: ignore[reportArgumentType]
