@@ -8,10 +8,8 @@ until none that is left could win or the budget is used up.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
 from xdsl.dialects.func import FuncOp
@@ -25,7 +23,7 @@ from kpu_ir.lowering.schedule import (
     narrowed,
     pinned_of,
 )
-from kpu_ir.lowering.space import FLOWS, L3, Column, Space
+from kpu_ir.lowering.space import FLOWS, L3
 from kpu_ir.machine import Machine
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.budget import divided
@@ -33,8 +31,9 @@ from kpu_ir.tuning.cache import Cache, cache_path
 from kpu_ir.tuning.moves import Moves
 from kpu_ir.tuning.objective import Effort, Objective
 from kpu_ir.tuning.ranking import Trees, different, ranked, shipped
-from kpu_ir.tuning.score import digest_of, fits, score, space_of, time_schedule
+from kpu_ir.tuning.score import digest_of, fits, space_of, time_schedule
 from kpu_ir.tuning.session import current, session
+from kpu_ir.tuning.tried import TIE, SpentError, Tried
 
 BUDGET: dict[str, int] = {"ranked": 8, "quick": 72, "full": 1500}
 """How many schedules are simulated at most. They come in one order, of which a larger budget tries
@@ -58,9 +57,6 @@ LEAST = 6
 REFINED = 4
 """So many of the best have their rings varied, and are gone on from to their neighbours."""
 
-AHEAD = 512
-"""So many candidates are looked at at once."""
-
 CLIMBS, NEIGHBOURS = 2, 8
 """How often the search goes on from the best to candidates near it, and how many are simulated each
 time."""
@@ -70,15 +66,6 @@ NEAR: dict[str, float] = {"ranked": 1.01, "quick": 1.01, "full": 0.0}
 
 STALE = 1.001
 """A search that improves by no more than this while it doubles what it tries is over."""
-
-RINGS: dict[str, Sequence[int]] = {
-    "defer": (3, -3), "out_depth": (2,), "depth": (1,), "l3_depth": (2,),
-}  # fmt: skip
-"""By how much depths and the pipeline offset are changed."""
-
-TIE = {"ranked": 0.0045, "quick": 0.0045, "full": 0.0}
-"""Results whose first figures differ by no more than this share are a tie, which goes to the smaller
-second figure: half a percent of the cycles is not worth twice the bytes."""
 
 
 @dataclass
@@ -173,7 +160,7 @@ class Search:
             here.bounds[digest_of(func, self.machine)] = least
         budget = (PINNED_BUDGET if beside else BUDGET)[self.effort]
         budget = max(LEAST, budget // self.divided(func))
-        tried = _Tried(func, strategy, self, space, moves, budget)
+        tried = Tried(func, strategy, self.machine, self.objective, space, moves, budget)
         try:
             if beside:
                 self._beside_pinned(tried, plain or default, default)
@@ -181,11 +168,13 @@ class Search:
                 self._ranked(tried, default)
             else:
                 self._trials(tried, default)
-        except _SpentError:
+        except SpentError:
             pass
+        finally:
+            self.tried += tried.simulated
         return tried.chosen(TIE[self.effort]) if tried.results else default
 
-    def _ranked(self, tried: _Tried, default: Schedule) -> None:
+    def _ranked(self, tried: Tried, default: Schedule) -> None:
         """The candidates that come first in the learned order, the default where none of them fits, and
         the best one's rings."""
         space = tried.space
@@ -201,7 +190,7 @@ class Search:
         if tried.results:
             tried.rings(tried.best)
 
-    def _trials(self, tried: _Tried, default: Schedule) -> None:
+    def _trials(self, tried: Tried, default: Schedule) -> None:
         """Candidates in the order of trial: the most promising and what is near the best of them;
         those that promise about as much and move less; rings and neighbours of the best; then more
         of each, for as long as there is a budget and anything to gain."""
@@ -238,19 +227,19 @@ class Search:
                 return
             share *= 2
 
-    def _settled(self, tried: _Tried) -> bool:
+    def _settled(self, tried: Tried) -> bool:
         """Whether there is little to gain: the best is near the bound of the whole space."""
         if self.objective != "cycles" or not len(tried.space):
             return False
         return tried.least[0] <= NEAR[self.effort] * int(tried.space.cycles.min())
 
-    def _stale(self, tried: _Tried) -> bool:
+    def _stale(self, tried: Tried) -> bool:
         """Whether the later half of what was tried brought next to nothing."""
         results = list(tried.results.values())
         early = min(results[: len(results) // 2 or 1])
         return self.effort == "quick" and early[0] <= STALE * tried.least[0]
 
-    def _climb(self, tried: _Tried) -> None:
+    def _climb(self, tried: Tried) -> None:
         """Go to candidates near the best, which differ in one extent of the tile or in the order, for
         as long as that helps and a gap to the bound is left."""
         space = tried.space
@@ -273,7 +262,7 @@ class Search:
             plain.attributes.pop(name, None)
         return self.known(plain, strategy)
 
-    def _beside_pinned(self, tried: _Tried, known: Schedule, default: Schedule) -> None:
+    def _beside_pinned(self, tried: Tried, known: Schedule, default: Schedule) -> None:
         """The best of a few schedules beside tensors that stand in L3: those like the one that the
         kernel has without them, and the most promising. The bounds count external bytes of all
         tensors, and do not hold here."""
@@ -291,132 +280,3 @@ class Search:
         if tried.results:
             tried.rings(tried.best)
             tried.walk(tried.best)
-
-
-class _SpentError(Exception):
-    """The budget is used up."""
-
-
-@dataclass
-class _Tried:
-    """What has been simulated of one kernel, of a space in the order of trial."""
-
-    func: FuncOp
-    strategy: TilingStrategy
-    search: Search
-    space: Space
-    moves: Moves
-    budget: int
-    close: float = 1.0
-    """What promises less than this share of the best is not chased."""
-    results: dict[Schedule, tuple[float, float]] = field(
-        default_factory=dict[Schedule, tuple[float, float]]
-    )
-
-    def __post_init__(self) -> None:
-        self.known = np.zeros(len(self.space), bool)
-        self.all = ~self.known
-        self.kinds: set[object] = set()
-
-    def run(self, schedule: Schedule) -> bool:
-        """Simulate a schedule; whether it fits. Raises ``_SpentError`` where none may be simulated
-        any more."""
-        search = self.search
-        if schedule in self.results:
-            return True
-        if len(self.results) >= self.budget:
-            raise _SpentError
-        search.tried += 1
-        try:
-            timing = time_schedule(self.func, self.strategy, schedule, search.machine)
-        except KpuError:
-            return False
-        self.results[schedule] = score(timing, search.machine, search.objective)
-        return True
-
-    def leading(self, count: int) -> list[Schedule]:
-        """The best so far, each with another tile or dataflow."""
-        found: dict[object, Schedule] = {}
-        for schedule in sorted(self.results, key=self.results.__getitem__):
-            found.setdefault((schedule.tile, schedule.dataflow, schedule.layout), schedule)
-        return list(found.values())[:count]
-
-    def rings(self, s: Schedule) -> None:
-        """Vary depths and the pipeline offset of a schedule, one after the other, and keep what
-        helps."""
-        for name, by in RINGS.items():
-            for step in by:
-                changed: dict[str, Any] = {name: max(1, getattr(s, name) + step)}
-                new = replace(s, **changed)
-                if self.run(new) and self.results[new] < self.results[s]:
-                    s = new
-                    break
-
-    def walk(self, s: Schedule) -> None:
-        """Go to a neighbour that is better, until there is none."""
-        better = True
-        while better:
-            better = False
-            for new in self.moves.near(s):
-                if self.run(new) and self.results[new] < self.results[s]:
-                    s, better = new, True
-                    break
-
-    def some(self, among: Column, budget: dict[str, int]) -> None:
-        """Simulate the first of the marked that could win and were not, as many of each dataflow as
-        ``budget`` says: one of each tile and order, for where operands stay on chip matters less and
-        is varied later."""
-        space, at = self.space, 0
-        left = np.array([budget.get(flow, 0) for flow in FLOWS])
-        flows = space.field("dataflow")
-        while at < len(space):
-            part = slice(at, at + AHEAD)
-            fair = among[part] & ~self.known[part] & (left[flows[part]] > 0)
-            if self.results:
-                fair &= ~self._hopeless(part)
-            following = np.flatnonzero(fair)
-            if not len(following):
-                at += AHEAD
-                continue
-            at += int(following[0])
-            schedule = space.schedule(at)
-            kind = schedule.tile, schedule.dataflow, schedule.order, schedule.layout
-            if schedule in self.results or kind not in self.kinds:
-                if schedule not in self.results:
-                    left[flows[at]] -= self.run(schedule)
-                if schedule in self.results:  # else another of its kind may fit
-                    self.kinds.add(kind)
-                self.known[at] = True
-            at += 1
-            if not left.any():
-                return
-
-    def _hopeless(self, part: slice) -> Column:
-        """Which of a part of the space cannot win, by their bounds."""
-        cycles, bytes = self.space.cycles[part], self.space.bytes[part]
-        first, second = self.least
-        match self.search.objective:
-            case "cycles":
-                cycles = cycles * self.close
-                return (cycles > first) | ((cycles == first) & (bytes >= second))
-            case "bytes":
-                return (bytes > first) | ((bytes == first) & (cycles >= second))
-            case _:
-                return np.zeros(len(cycles), bool)
-
-    @property
-    def least(self) -> tuple[float, float]:
-        """The best result, ties apart."""
-        return min(self.results.values())
-
-    @property
-    def best(self) -> Schedule:
-        """The one to go on from."""
-        return self.chosen(TIE["quick"])
-
-    def chosen(self, tie: float) -> Schedule:
-        """Of those within a tie of the best, the one with the smallest second figure, and of these the
-        ones that leave tensors as they are; the first of equals."""
-        limit = self.least[0] * (1 + tie)
-        near = [(result, s) for s, result in self.results.items() if result[0] <= limit]
-        return min(near, key=lambda one: (one[0][1], one[1].layout == "packed", one[0][0]))[1]
