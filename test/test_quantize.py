@@ -182,6 +182,18 @@ def test_the_command_and_its_report(image: Path, capsys: pytest.CaptureFixture[s
     assert kpu_ir.load(target, search="none").cycles > 0
 
 
+@pytest.mark.parametrize("method", ["entropy", "percentile"])
+def test_calibration_prints_one_line(image: Path, method: str, capsys: pytest.CaptureFixture[str]):
+    data, target = image.with_name("data.npz"), image.with_name("made.onnx")
+    np.savez(data, x=normal(4, 1, 3, 8, 8))
+    given = [str(image), "-o", str(target), "--calibrate", str(data), "--method", method]
+    assert main(given) == 0
+    text, errors = capsys.readouterr()
+    assert text.startswith(f"{target}: 3 layers quantized")
+    assert text.count("\n") == 1
+    assert not errors
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [
@@ -191,6 +203,11 @@ def test_the_command_and_its_report(image: Path, capsys: pytest.CaptureFixture[s
         (["--calibrate", "good.npz", "--exclude", "none"], "no node is called 'none'"),
         (["--calibrate", "good.npz", "--weights", "i4"], "4 bits do not go with calibrated"),
         (["--calibrate", "good.npz", "--per-token"], "calibration data does nothing"),
+        (["--calibrate", "nan.npz"], "calibration data for input 'x' has NaNs or infinities"),
+        (["--calibrate", "inf.npz"], "calibration data for input 'x' has NaNs or infinities"),
+        (["--calibrate", "empty.npz"], "calibration data has no items"),
+        (["--per-token", "--method", "entropy"], "method 'entropy' does nothing"),
+        (["--per-token", "--activations", "u8"], "--activations u8 does nothing"),
         (["--activations", "none", "--block", "8"], "blocks of 8 weights"),
         (["--activations", "none", "--block", "64"], "blocks of 64 do not divide its 144"),
         (["--activations", "none", "--machine", "default"], "--machine does nothing"),
@@ -204,6 +221,9 @@ def test_errors_are_one_line_and_nothing_is_written(
     np.savez(folder / "wrong.npz", x=normal(4, 3, 8, 7))
     np.savez(folder / "other.npz", z=X)
     np.savez(folder / "good.npz", x=X)
+    np.savez(folder / "nan.npz", x=np.where(X == X.max(), np.nan, X))
+    np.savez(folder / "inf.npz", x=np.where(X == X.max(), np.inf, X))
+    np.savez(folder / "empty.npz", x=np.zeros((0, *X.shape), np.float32))
     target = folder / "made.onnx"
     more = [str(folder / m) if m.endswith(".npz") else m for m in more]
     assert main([str(image), "-o", str(target), *more]) == 1

@@ -167,7 +167,20 @@ def calibration_of(
         kind = element_type_of(dtype_of_input(info))
         ports.append((name, TensorType(kind, _item_shape(info, arrays[name]))))
     items = split(ports, arrays)
+    if not items:
+        raise KpuError("calibration data has no items", hint="give typical inputs")
+    for name in infos:
+        if not all(finite(item[name]) for item in items):
+            raise KpuError(
+                f"calibration data for input {name!r} has NaNs or infinities",
+                hint="ranges are found in it: check where it comes from",
+            )
     return [{n: given_value(infos[n], a) for n, a in item.items()} for item in items]
+
+
+def finite(array: Array) -> bool:
+    """Whether all of an array's numbers are finite."""
+    return array.dtype.kind in "biu" or bool(np.isfinite(array).all())
 
 
 def _arrays(given: Mapping[str, Any] | str | Path | None) -> dict[str, Array]:

@@ -45,6 +45,8 @@ class Settings:
             raise KpuError(f"blocks of {self.block} weights", hint="16 to 256 share a scale")
         if self.per_token and self.activations in ("f16", "none"):
             raise KpuError(f"rows of activations in {self.activations} have no steps")
+        if not self.static and self.method != "minmax":
+            raise KpuError(f"method {self.method!r} does nothing: no range is fixed in advance")
         if not self.static:
             return
         if self.weights == "i4":

@@ -91,7 +91,8 @@ class Report:
             ("external bytes", self.before.bytes, self.after.bytes),
             ("energy, uJ", self.before.joules * 1e6, self.after.joules * 1e6),
         ):
-            needs.add_row(name, f"{a:,.0f}", f"{b:,.0f}", f"{a / b:.2f} x" if b else "-")
+            shown = [f"{n:,.3g}" if n < 1000 else f"{n:,.0f}" for n in (a, b)]
+            needs.add_row(name, *shown, f"{a / b:.2f} x" if b else "-")
         more = [f"requantization: {self.requantization}"]
         more += [f"in floats: {words(name)} ({why})" for name, why in self.kept.items()]
         if self.noisy:

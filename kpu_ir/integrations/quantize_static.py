@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
+import warnings
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,11 +161,13 @@ def _has_product_of_activations(model: ModelProto) -> bool:
 
 @contextmanager
 def _quiet() -> Generator[None]:
-    """Without onnxruntime's advice on stderr: it is about what was decided here."""
+    """Without onnxruntime's advice and progress: they are about what was decided here."""
     logger = logging.getLogger()
     before = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with redirect_stdout(StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of a mask's infinite steps
+            yield
     finally:
         logger.setLevel(before)

@@ -19,6 +19,22 @@ from kpu_ir.runtime.requests import copy, fill
 from kpu_ir.support.errors import KpuError
 
 
+def elements(shape: Any, dtype: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """The extents and the type of an array of numbers, as a user writes them. Raises ``KpuError``."""
+    try:
+        of = np.dtype(dtype)
+    except TypeError:
+        raise KpuError(
+            f"{dtype!r:.40} is no type of numbers", hint="as 'float32', 'int8'"
+        ) from None
+    if of.hasobject or of.names or of.kind in "USMm":
+        raise KpuError(f"{of} is no type of numbers", hint="as 'float32', 'int8'")
+    extents = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+    if min(extents, default=0) < 0:
+        raise KpuError(f"an array of shape {extents}: an extent is negative")
+    return extents, of
+
+
 @for_people
 class View(Region):
     """A part of a buffer, as bytes or as elements. ``buffer.view`` makes it."""
@@ -50,12 +66,12 @@ class View(Region):
 
         Raises ``Overrun`` for a part that does not lie in it.
         """
-        of = np.dtype(np.uint8 if dtype is None else dtype)
+        extents, of = elements(shape or (), np.uint8 if dtype is None else dtype)
         left = self.nbytes - offset
-        shape = (left // of.itemsize,) if shape is None else shape
-        extents = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
+        if shape is None:
+            extents = (max(0, left) // of.itemsize,)
         size = prod(extents) * of.itemsize
-        if offset < 0 or min(extents, default=0) < 0 or size > left:
+        if offset < 0 or size > left:
             raise Overrun(
                 f"a view of {size:,} bytes from byte {offset:,} on of {self.nbytes:,}: "
                 f"{self.allocation}"

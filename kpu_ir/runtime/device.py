@@ -16,7 +16,7 @@ from kpu_ir.program.compiled import Compiled
 from kpu_ir.runtime.allocation import Allocation
 from kpu_ir.runtime.allocator import Allocator, joined
 from kpu_ir.runtime.base import AnyStream, here
-from kpu_ir.runtime.buffers import Buffer, HostBuffer, View
+from kpu_ir.runtime.buffers import Buffer, HostBuffer, View, elements
 from kpu_ir.runtime.core import Core
 from kpu_ir.runtime.interleavings import check_orders
 from kpu_ir.runtime.loaded import LoadedProgram, read_again, weight_bytes
@@ -53,6 +53,8 @@ class MemoryResource:
 
     def reserve(self, size: int, label: str = "pool") -> MemoryResource:
         """A pool: ``size`` bytes of it that only the pool's buffers are taken from."""
+        if size < 1:
+            raise KpuError(f"a pool of {size} bytes")
         return MemoryResource(self.device, self.allocator.pool(size, label, here()))
 
     def close(self) -> None:
@@ -133,24 +135,25 @@ class Device(Core):
 
     def empty(self, shape: Any, dtype: Any = "float32", *, stream: AnyStream) -> View:
         """A buffer for an array; nothing is in it yet."""
-        extents = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
-        size = prod(extents) * np.dtype(dtype).itemsize
-        return self.allocate(size, stream=stream).view(dtype, extents)
+        extents, of = elements(shape, dtype)
+        return self.allocate(prod(extents) * of.itemsize, stream=stream).view(of, extents)
 
     def array(self, values: Any, *, stream: AnyStream) -> View:
         """A buffer with the values of an array, copied over the host's link."""
-        given = np.asarray(values)
+        try:
+            given = np.asarray(values)
+        except ValueError as error:  # lists of several lengths
+            raise KpuError(f"what is copied is no array of numbers: {error}") from None
         view = self.empty(given.shape, given.dtype, stream=stream)
         view.copy_from(given, stream=stream)
         return view
 
     def pinned(self, shape: Any, dtype: Any = "float32") -> HostBuffer:
         """Pinned memory of the host, zeros."""
-        extents = (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
-        size = prod(extents) * np.dtype(dtype).itemsize
-        allocation = Allocation(self, size, "pinned memory", here())
+        extents, of = elements(shape, dtype)
+        allocation = Allocation(self, prod(extents) * of.itemsize, "pinned memory", here())
         allocation.data[:] = 0
-        return HostBuffer(allocation, dtype, extents)
+        return HostBuffer(allocation, of, extents)
 
     # -- programs ---------------------------------------------------------------------------------
 

@@ -119,8 +119,10 @@ def overlap(a: Region, b: Region) -> bool:
 def _element(value: Any, of: np.dtype[Any]) -> Array | None:
     """A number as an element, where it is one."""
     try:
-        element = np.asarray(value).astype(of)
-        kept = element.shape == () and (of.kind not in "iu" or int(element) == value)
+        with np.errstate(over="ignore"):  # a float beyond the type's largest is infinite
+            element = np.asarray(value).astype(of)
+        one = value is not None and element.shape == ()  # NumPy makes a NaN of None
+        kept = one and (of.kind not in "iu" or int(element) == value)
     except (TypeError, ValueError, OverflowError):
         return None
     return element if kept else None

@@ -23,6 +23,9 @@ from kpu_ir.support.files import path_of, writing
 
 PERCENTILES = (50, 90, 95, 99)
 
+MOST_REQUESTS = 10_000_000
+"""Their arrivals and latencies are in memory."""
+
 
 @dataclass(frozen=True)
 class Rate:
@@ -49,6 +52,8 @@ class Rate:
 
     def percentile(self, p: float) -> float:
         """The latency in seconds that ``p`` percent of the requests do not exceed."""
+        if not 0 <= p <= 100:
+            raise KpuError(f"percentiles are from 0 to 100, got {p!r:.40}")
         return float(np.percentile(self.latencies, p, method="inverted_cdf"))
 
 
@@ -123,10 +128,16 @@ def arrivals(
     """
     programs = {1: program} if isinstance(program, Compiled) else dict(program)
     rates = list(rate) if isinstance(rate, Sequence | np.ndarray) else [rate]
-    if not rates or min(rates) <= 0:
+    if not rates or not all(
+        isinstance(r, int | float | np.integer | np.floating) and 0 < r < np.inf for r in rates
+    ):
         raise KpuError(f"rates are more than 0 requests a second, got {rate!r:.40}")
-    if requests < 1 or wait_ms < 0:
-        raise KpuError("one request at least, and no negative waiting")
+    if not 1 <= requests <= MOST_REQUESTS:
+        raise KpuError(f"{requests:,} requests: 1 to {MOST_REQUESTS:,} are served")
+    if not 0 <= wait_ms < np.inf:
+        raise KpuError(f"wait_ms is a time from 0, got {wait_ms!r:.40}")
+    if seed < 0:
+        raise KpuError(f"seeds are from 0, got {seed}")
     if batch < 1 or batch > max(programs, default=0):
         raise KpuError(
             f"batches of {batch}, and the largest program serves {max(programs, default=0)}",

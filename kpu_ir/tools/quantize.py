@@ -63,6 +63,11 @@ def run(arguments: Sequence[str] | None) -> int:
     for name in ("machine", "search"):
         if getattr(args, name) and not args.report:
             raise KpuError(f"--{name} does nothing without --report")
+    if args.per_token and args.activations == "u8":
+        raise KpuError(
+            "--activations u8 does nothing with --per-token: rows are in steps around 0",
+            hint="leave it out, or --activations i8",
+        )
     if path_of(args.output).suffix != ".onnx":
         raise KpuError("expected a name that ends in .onnx", args.output)
     block = None if args.block is None else whole_number(args.block)

@@ -174,6 +174,38 @@ def host_waits_within_a_graph(d, s):
     a.copy_to(np.zeros(N, np.float32), stream=builder)
 
 
+def fill_with_nothing(d, s):
+    d.empty(4, "float32", stream=s).fill(None, stream=s)
+
+
+def no_type_of_numbers(d, s):
+    d.empty(4, "f23", stream=s)
+
+
+def objects(d, s):
+    d.empty(4, object, stream=s)
+
+
+def view_of_no_type(d, s):
+    d.allocate(64, stream=s).view("f23")
+
+
+def texts(d, s):
+    d.array("text", stream=s)
+
+
+def rows_of_several_lengths(d, s):
+    d.array([[1], [1, 2]], stream=s)
+
+
+def pinned_of_a_negative_shape(d, s):
+    d.pinned((-1,))
+
+
+def pool_of_nothing(d, s):
+    d.memory_resource.reserve(-1)
+
+
 def pool_with_buffers(d, s):
     pool = d.memory_resource.reserve(4096)
     pool.allocate(64, stream=s)
@@ -210,6 +242,14 @@ FAULTS = {
     memory_that_does_not_divide: "not divided by 3",
     copy_within_the_host: "two places of the host",
     fill_with_no_number: "300 is no int8",
+    fill_with_nothing: "None is no float32",
+    no_type_of_numbers: "'f23' is no type of numbers",
+    objects: "object is no type of numbers",
+    view_of_no_type: "'f23' is no type of numbers",
+    texts: "<U4 is no type of numbers",
+    rows_of_several_lengths: "no array of numbers",
+    pinned_of_a_negative_shape: "shape \\(-1,\\): an extent is negative",
+    pool_of_nothing: "a pool of -1 bytes",
     other_elements: "int32 to float32",
     host_waits_within_a_graph: "cannot wait within a graph",
     pool_with_buffers: "has buffers",

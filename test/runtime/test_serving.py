@@ -98,6 +98,15 @@ def test_wrong_questions():
         {"rate": 1, "requests": 0},
         {"rate": 1, "wait_ms": -1.0},
         {"rate": 1, "process": "never"},
+        {"rate": float("nan")},
+        {"rate": float("inf")},
+        {"rate": "often"},
+        {"rate": 1, "wait_ms": float("nan")},
+        {"rate": 1, "requests": 10**13},
+        {"rate": 1, "seed": -1},
     ):
         with pytest.raises(KpuError):
             runtime.arrivals(PROGRAM, **wrong)
+    (row,) = runtime.arrivals(PROGRAM, rate=1, requests=1).rows
+    with pytest.raises(KpuError, match="from 0 to 100, got 101"):
+        row.percentile(101)
