@@ -328,6 +328,14 @@ def test_kpu_run_prints_the_layers(run: Run) -> None:
     assert out.splitlines()[-1].startswith("no layer differs by more than 0.0001")
 
 
+def test_the_tolerance_is_of_the_precision(run: Run) -> None:
+    given = network(), "--compare", "--search", "none", "--precision", "bf16"
+    status, out, _ = run(*given)
+    assert status == 0
+    assert out.splitlines()[-1].startswith("no layer differs by more than 0.015625")
+    assert run(*given, "--tolerance", "1e-4")[0] == 1
+
+
 def test_kpu_run_exits_with_1_where_a_layer_differs(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xdsl.dialects.builtin import AnyFloat
+from xdsl.ir import Attribute
 
 from kpu_ir.program.compiled import Compiled
 from kpu_ir.report.precision import differences, spacing
@@ -79,14 +80,13 @@ def compare_with(
     for here, there in _paired("output", program.program.outputs, original.program.outputs, path):
         name = here.name
         absolute, relative = differences({name: outputs[name]}, {name: expected[there.name]})
-        allowed = _allowed(here) if tolerance is None else tolerance
+        allowed = allowed_in(here.type.element_type) if tolerance is None else tolerance
         found.append(Difference(name, absolute, relative, allowed))
     return Against(path, tuple(found))
 
 
-def _allowed(port: Port) -> float:
-    """What rounding explains in a type."""
-    kind = port.type.element_type
+def allowed_in(kind: Attribute) -> float:
+    """What rounding explains of the largest value of a type: 0 of integers."""
     if not isinstance(kind, AnyFloat):
         return 0.0
     return TOLERANCE if accumulator_type(kind) == kind else 2 * spacing(kind)

@@ -225,7 +225,7 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
     check_options(args)
-    if args.without:
+    if args.without is not None:
         from kpu_ir.machine.settings import spared
 
         args.settings = [*spared(args.without.split(",")), *args.settings]
@@ -419,10 +419,14 @@ def run_items(
 
 def against_onnxruntime(args: argparse.Namespace) -> int:
     """Print each layer's difference from onnxruntime's; 1 if one is above the tolerance."""
-    from kpu_ir.integrations.onnxruntime import TOLERANCE, compare, oracle
+    from kpu_ir.integrations.onnxruntime import compare, oracle
+    from kpu_ir.program.against import allowed_in
+    from kpu_ir.support.types import element_type_named
 
     oracle()  # before the compilation, which takes longer
-    tolerance = TOLERANCE if args.tolerance is None else args.tolerance
+    tolerance = args.tolerance
+    if tolerance is None:
+        tolerance = allowed_in(element_type_named(args.precision or "f32"))
     with progress(args.json) as say:
         compiled, given = obtain(args, say, wanted_of(args))
         inputs = given or random_inputs(compiled.program, args.seed or 0)

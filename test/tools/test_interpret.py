@@ -45,6 +45,17 @@ def test_files_of_arrays(file: Path) -> None:
     assert got["y"].tobytes() == expected.tobytes()
 
 
+def test_an_index_outside_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    g = Graph()
+    g.output("y", g.gather(g.input("table", (3, 4)), g.constant(np.array([0, 7]))))
+    path = tmp_path / "model.mlir"
+    path.write_text(print_module(g.module(), None))
+    assert main([str(path)]) == 1
+    error = capsys.readouterr().err
+    assert "model.mlir:4:" in error
+    assert "an index of 0 to 7 into 3 rows" in error
+
+
 def test_drawn_arguments_are_those_of_the_seed(file: Path) -> None:
     x = drawn([("x", graph().module().body.block.first_op.body.block.args[0].type)], 7)
     (expected,) = evaluate(graph().module(), x)

@@ -362,6 +362,13 @@ NAN = np.full((2, 4), np.nan, np.float32)
 CUT = ir(MAIN + "  %y = kernel.transpose %x {\n")
 UNKNOWN = ir(MAIN + "  %y = kernel.reshap %x : tensor<4x8xf32> -> tensor<4x8xf32>\n}\n")
 TYPE = MAIN + "  %y = kernel.reshape %x : tensor<4x8xf32> -> tensor<4x9xf32>\n"
+OUTSIDE = ir("""func.func @main() -> tensor<2x4xf32> {
+  %t = kernel.constant dense<1.0> : tensor<3x4xf32>
+  %i = kernel.constant dense<[0, 7]> : tensor<2xi64>
+  %y = kernel.gather %t, %i {axis = 0 : i64} : (tensor<3x4xf32>, tensor<2xi64>) -> tensor<2x4xf32>
+  func.return %y : tensor<2x4xf32>
+}
+""")
 UNEQUAL = ir(TYPE + "  func.return %x : tensor<4x8xf32>\n}\n")
 WRONG = ir(TYPE + "  func.return %y : tensor<4x8xf32>\n}\n")
 
@@ -379,6 +386,7 @@ BAD = {
     "cycle": (cyclic, ["bad.onnx", "cycle"]),
     "2^40 elements": (enormous, ["bad.onnx", "bytes", str(1 << 30)]),
     "shape of no input": (options("--shape", "z=2x4"), ["'z'", "x"]),
+    "size of no dimension": (options("--shape", "batch=4"), ["'batch'", "no dimension", "x"]),
     "shape that is none": (options("--shape", "x=2xq"), ["x=2xq", "1x128"]),
     "NaN": (inputs(x=NAN), ["in.npz", "'x'", "NaN"]),
     "missing input": (inputs(), ["in.npz", "'x' is missing", "(2, 4)"]),
@@ -391,6 +399,8 @@ BAD = {
     "no such npz": (options("--inputs", "none.npz"), ["none.npz", "no such file"]),
     "IR cut off": (CUT, ["bad.mlir:2:28", "^"]),
     "unknown operation": (UNKNOWN, ["bad.mlir:2:8", "kernel.reshap", "kernel.reshape?"]),
+    "index outside": (OUTSIDE, ["bad.mlir:4:3", "an index of 0 to 7 into 3 rows"]),
+    "no cost": (options("--without", ""), ["there is no cost ''", "refresh"]),
     "type error": (WRONG, ["bad.mlir:3:15", "tensor<4x9xf32>", "^"]),
     "verifier": (UNEQUAL, ["bad.mlir:2:3", "32", "36", "^"]),
     "undefined value": (ir(MAIN + "  func.return %z : tensor<4x8xf32>\n}\n"), ["bad.mlir", "%z"]),

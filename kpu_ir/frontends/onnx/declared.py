@@ -40,12 +40,19 @@ def input_shapes(
     """
     symbols: dict[str, int] = {}
     names = {i.name: i for i in inputs}
+    dimensions = {d.dim_param for i in inputs for d in i.type.tensor_type.shape.dim} - {""}
     for name, given in given_shapes.items():
         if name not in names:
             if len(given) != 1:
                 raise KpuError(
                     f"a shape for {name!r}, which is no input",
                     hint=f"the inputs are {', '.join(names) or 'none'}",
+                )
+            if name not in dimensions:
+                raise KpuError(
+                    f"a size for {name!r}, which is no input and no dimension of one",
+                    hint=f"the inputs are {', '.join(names) or 'none'}, "
+                    f"their named dimensions {', '.join(sorted(dimensions)) or 'none'}",
                 )
             symbols[name] = given[0]
             continue
