@@ -44,6 +44,9 @@ from kpu_ir.translate.text import body_text, handle, lines_of, module_of
 FORMAT, VERSION = "kpu-program", 1
 AGAIN = "translate the program again"
 
+LONG = 100
+"""Characters of a value that a message shows."""
+
 
 def schema() -> dict[str, Any]:
     """The JSON schema of the format (draft 2020-12)."""
@@ -326,12 +329,16 @@ def _read(given: Any, weights: Mapping[str, memoryview], where: str) -> tuple[Pr
     lines, places = given.get("ir"), given.get("places")
     if not (isinstance(lines, list) and all(isinstance(line, str) for line in lines)):
         raise KpuError("truncated: it has no 'ir', a list of lines", where, AGAIN)
+    if not isinstance(given.get("source"), str):
+        raise KpuError("it has no 'source', a text", where, AGAIN)
+    if "machine" not in given:
+        raise KpuError("it has no 'machine'", where, AGAIN)
+    if not (places is None or (isinstance(places, list) and all(map(_is_place, places)))):
+        raise KpuError("'places' are no list of [operation, place]", where, AGAIN)
     try:
         with within_limits(where):
             machine = Machine.from_dict(given["machine"])
             located = {int(n): location_of(place) for n, *place in places or ()}
-            if not isinstance(given["source"], str):
-                raise TypeError("source")
             module = module_of(lines, weights, f"{where}(ir)")
             module.attributes[ATTRIBUTE] = machine_to_attr(machine)
             for number, op in enumerate(module.walk()):
@@ -346,6 +353,10 @@ def _read(given: Any, weights: Mapping[str, memoryview], where: str) -> tuple[Pr
         inside = e.where if e.where is None or e.where.startswith(where) else f"{where}: {e.where}"
         raise KpuError(e.message, inside or where, e.hint) from None
     return program, module
+
+
+def _is_place(entry: Any) -> bool:
+    return isinstance(entry, list) and bool(entry) and isinstance(entry[0], int)
 
 
 def _differences(own: Any, given: Any, path: str) -> Iterator[str]:
@@ -365,4 +376,10 @@ def _differences(own: Any, given: Any, path: str) -> Iterator[str]:
         for i, (a, b) in enumerate(zip(own, given)):
             yield from _differences(a, b, f"{path}[{i}]")
     elif type(own) is not type(given) or own != given:
-        yield f"'{path}' is {given!r}, expected {own!r}"
+        yield f"'{path}' is {_cut(given)}, expected {_cut(own)}"
+
+
+def _cut(value: Any) -> str:
+    """A value for a message: of what is long, how it begins."""
+    text = repr(value)
+    return text if len(text) <= LONG else f"{text[:LONG]}..."

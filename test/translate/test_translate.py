@@ -189,6 +189,10 @@ WRONG = [
     (lambda o: o["kernels"][0]["kinds"][0].update(latency=1), "kinds[0].latency' is 1"),
     (lambda o: o["memory"][0].update(bytes=1), "memory[0].bytes' is 1"),
     (lambda o: o.update(places=[[0, 1]]), "cannot be read"),
+    (lambda o: o.update(places=[1]), "'places' are no list"),
+    (lambda o: o.pop("source"), "it has no 'source', a text"),
+    (lambda o: o.pop("machine"), "it has no 'machine'"),
+    (lambda o: o.update(kernels=None), "'kernels' is None, expected [{"),
 ]
 
 
@@ -199,6 +203,7 @@ def test_what_was_changed_is_refused(change, message, digits):
     with pytest.raises(KpuError) as error:
         from_object(given, {}, "changed.json")
     assert message in str(error.value)
+    assert len(str(error.value)) < 500
     assert (error.value.where or "").startswith("changed.json")
 
 
