@@ -399,7 +399,7 @@ BAD = {
     "no such npz": (options("--inputs", "none.npz"), ["none.npz", "no such file"]),
     "IR cut off": (CUT, ["bad.mlir:2:28", "^"]),
     "unknown operation": (UNKNOWN, ["bad.mlir:2:8", "kernel.reshap", "kernel.reshape?"]),
-    "index outside": (OUTSIDE, ["bad.mlir:4:3", "an index of 0 to 7 into 3 rows"]),
+    "index outside": (OUTSIDE, ["bad.mlir:4:3", "7 into 3 rows"]),
     "no cost": (options("--without", ""), ["there is no cost ''", "refresh"]),
     "type error": (WRONG, ["bad.mlir:3:15", "tensor<4x9xf32>", "^"]),
     "verifier": (UNEQUAL, ["bad.mlir:2:3", "32", "36", "^"]),
