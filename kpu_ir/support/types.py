@@ -165,6 +165,16 @@ def array_of(value: DenseIntOrFPElementsAttr | DenseResourceAttr) -> Array:
     return np.frombuffer(value.data.data, dtype).reshape(value.get_shape())
 
 
+def is_uniform(value: DenseIntOrFPElementsAttr) -> bool:
+    """Whether all elements are the same bits. xDSL's ``is_splat`` makes a Python number of each, which
+    takes gigabytes for weights."""
+    if len(value) < 2:
+        return True
+    size = len(value.data.data) // len(value)
+    elements = np.frombuffer(value.data.data, f"u{size}")
+    return bool(elements[0] == elements[-1] and (elements == elements[0]).all())
+
+
 def elided(kind: Attribute) -> DenseResourceAttr:
     """A constant of this tensor type without its values."""
     return DenseResourceAttr.from_params("elided", cast(Any, kind))

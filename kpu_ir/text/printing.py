@@ -9,6 +9,8 @@ from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, ModuleOp
 from xdsl.ir import Attribute
 from xdsl.printer import Printer
 
+from kpu_ir.support.types import is_uniform
+
 ELIDED = "elided"
 """The name of the resource that stands for values that were not printed."""
 
@@ -30,7 +32,7 @@ class ElidingPrinter(Printer):
             self.limit is not None
             and isinstance(attribute, DenseIntOrFPElementsAttr)
             and len(attribute) > self.limit
-            and not attribute.is_splat()
+            and not is_uniform(attribute)
         ):
             self.print_string(f"dense_resource<{ELIDED}> : ")
             super().print_attribute(attribute.type)

@@ -19,6 +19,7 @@ from kpu_ir.machine.attr import ATTRIBUTE
 from kpu_ir.program.saved import ConstantReader, constants_of
 from kpu_ir.registry import context
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import is_uniform
 from kpu_ir.text.parsing import STUMBLES, early_use, error_at, parse_error
 
 INLINE = 16
@@ -30,7 +31,7 @@ HANDLE = re.compile(r"dense_resource<(sha256_[0-9a-f]{64})>")
 def handle(value: DenseIntOrFPElementsAttr | DenseResourceAttr | None) -> str | None:
     """What a constant is called, if its values do not stand in the text."""
     match value:
-        case DenseIntOrFPElementsAttr() if len(value) > INLINE and not value.is_splat():
+        case DenseIntOrFPElementsAttr() if len(value) > INLINE and not is_uniform(value):
             return handle_of(value.data.data)
         case DenseResourceAttr():
             return value.resource_handle.data

@@ -48,7 +48,5 @@ def packed_weights(value: Weights, shape: Shape, width: int) -> Weights:
         return DenseResourceAttr(value.resource_handle, new)
     size = bits_of(kind) // 8
     rows, columns = shape
-    if value.is_splat():
-        return DenseIntOrFPElementsAttr(new, value.data)
     data = np.frombuffer(value.data.data, np.uint8).reshape(rows, columns // width, width * size)
     return DenseIntOrFPElementsAttr(new, BytesAttr(data.transpose(1, 0, 2).tobytes()))
