@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, gcd, prod
 
+from kpu_ir.scalar.requantize import requantizations
+
 M = dict  # a machine, or a part of it
 
 
@@ -226,19 +228,21 @@ REDUCES = {"add": "add", "mul": "multiply", "max": "compare", "min": "compare"}
 
 def body_of(block, machine: M) -> tuple[int, int, dict[str, int]]:
     """Interval, longest chain, operations by class of an xDSL block; nothing for None."""
-    interval, depth, ops = 0, {}, {}
+    vector, depth, ops = machine["vector"], {}, {}
+    intervals = vector["initiation_interval"]
+    unit = bool(intervals["requantize"]) and block is not None
+    passes = requantizations(block) if unit else []
+    ends = {op for found in passes for op in found if op.name in ("arith.fptosi", "arith.fptoui")}
+    inside = {op for found in passes for op in found} - ends
     for op in block.ops if block is not None else ():
-        kind = CLASS_OF.get(op.name.partition(".")[2])
-        own = 0
-        if kind is not None:
-            interval += machine["vector"]["initiation_interval"][kind]
-            if machine["vector"]["initiation_interval"][kind] or kind != "cast":
-                own = machine["vector"]["latency"][kind]
-            if machine["vector"]["initiation_interval"][kind]:
-                ops[kind] = ops.get(kind, 0) + 1
+        kind = "requantize" if op in ends else CLASS_OF.get(op.name.partition(".")[2])
+        priced = kind is not None and op not in inside and intervals[kind] > 0
+        if priced:
+            ops[kind] = ops.get(kind, 0) + 1
         before = max((depth.get(o, 0) for o in op.operands), default=0)
         for result in op.results:
-            depth[result] = before + own
+            depth[result] = before + (vector["latency"][kind] if priced else 0)
+    interval = sum(intervals[kind] * n for kind, n in ops.items())
     return interval, max(depth.values(), default=0), ops
 
 

@@ -30,12 +30,27 @@ SETTINGS = st.lists(
         "dma.channels=1", "dma.channels=3", "dma.bytes_per_cycle=3", "mover.channels=2", "mover.bytes_per_cycle=5",
         "streamer.bytes_per_cycle=24", "external.latency=7", "l1.buffer_bytes=2048",
         "vector.initiation_interval.special=3", "l2.banks=3", "l2.bank_bytes_per_cycle=8",
-        "l3.tile_bytes_per_cycle=8", "control.memory_bytes=256",
+        "l3.tile_bytes_per_cycle=8", "control.memory_bytes=256", "control.issue=7", "control.sync=23",
+        "external.burst_bytes=128", "external.interleave_bytes=64", "external.row_bytes=512", "external.bank_stride_bytes=256",
+        "external.write_to_read=31", "dma.outstanding=1", "mover.word_bytes=64", "mover.transpose_elements=1", "vector.bytes_per_cycle=20",
+        "vector.latency.cast=5", "vector.initiation_interval.cast=0", "vector.initiation_interval.requantize=3",
+        "streamer.converts=false", "l2.latency=7",
     ]),
     max_size=3, unique=True,
 )  # fmt: skip
 """Odd machines."""
 
+PRESETS = [
+    "default",
+    "default",
+    "ideal",
+    "minimal",
+    "large",
+    "large_l3",
+    "gemmini",
+    "eyeriss",
+    "voltra",
+]
 MOST = 20_000
 """Operations: the independent model takes each of them."""
 
@@ -57,7 +72,7 @@ def compare(program: Program, module) -> None:
 @drawing(4, phases=[Phase.generate])
 @given(st.data())
 def test_an_independent_model_agrees(data):
-    name = data.draw(st.sampled_from(["ideal", "default", "default", "minimal", "large"]))
+    name = data.draw(st.sampled_from(PRESETS))
     machine = Machine.preset(name)
     kind = data.draw(st.sampled_from(["graph", "chain", "layer"]))
     graph = getattr(levels, f"draw_{kind}")(data.draw)
@@ -70,6 +85,31 @@ def test_an_independent_model_agrees(data):
             raise
         return
     compare(program, modules[0])
+
+
+@drawing(4, phases=[Phase.generate])
+@given(st.data())
+def test_quantized_products_agree(data):
+    """Integers by their scales, with what requantizes where there is such a unit."""
+    draw, rng = data.draw, np.random.default_rng(0)
+    m, k, n = (draw(st.integers(1, 120)) for _ in range(3))
+    graph = Graph()
+    weights = rng.integers(-5, 5, (k, n)).astype(np.int8)
+    each = draw(st.booleans())  # a scale for each column
+    scale = np.full(n, 0.25, np.float32) if each else 0.25
+    x = graph.dequantize(graph.quantize(graph.input("x", (m, k)), 0.5), 0.5)
+    y = x @ graph.dequantize(graph.constant(weights), scale, axis=1 if each else None)
+    if draw(st.booleans()):
+        y = (y + graph.constant(np.ones((1, n), np.float32))).relu()
+    graph.output("y", graph.quantize(y, 0.5, zero=np.int8(3)) if draw(st.booleans()) else y)
+    try:
+        machine = Machine.preset(draw(st.sampled_from(PRESETS))).with_settings(draw(SETTINGS))
+        module = lower(graph.module(), machine, Options(search="none"))["dma"]
+    except KpuError as e:
+        if "need" not in e.message and "l1.buffer" not in e.message:
+            raise
+        return
+    compare(load_program(module, machine), module)
 
 
 def lowered(draw, graph, machine, modules):
