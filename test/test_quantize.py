@@ -120,6 +120,23 @@ def test_weights_and_rows(rows: Path, settings: Any, tolerance: float):
     close(rows, made.model, ROWS, tolerance)
 
 
+def test_rows_of_f16(tmp_path: Path):
+    """What is written is of the model's type, and a row of zeros stays zeros."""
+    x = np.where(np.arange(5)[:, None] == 2, 0, ROWS).astype(np.float16)
+    weights = (normal(64, 16) / 8).astype(np.float16)
+    path = written(
+        tmp_path / "f16.onnx", model([node("MatMul", "x w", "y", "up")], {"x": x}, {"w": weights})
+    )
+    made = quantize(path, tmp_path / "made.onnx", per_token=True)
+    (theirs,) = onnxruntime_says(made.model, {"x": x})
+    ours = kpu_ir.load(tmp_path / "made.onnx", search="none")(x=x)["y"]
+    exact = x.astype(np.float64) @ weights.astype(np.float64)
+    bound = np.abs(exact).max() * 0.02
+    assert (ours[2] == 0).all()
+    np.testing.assert_allclose(ours, exact, atol=bound)
+    np.testing.assert_allclose(ours, theirs, atol=bound / 10)
+
+
 def test_a_head_that_is_the_embedding_turned(tmp_path: Path):
     nodes = [
         node("Gather", "e i", "g", "rows"),

@@ -25,7 +25,7 @@ IR_VERSION = 10
 """Of the file: the first with numbers of 4 bits."""
 
 LEAST_STEP = 1e-12
-"""The step of a row of zeros: what is divided by it stays 0."""
+"""The step of a row of zeros: what is divided by it stays 0. Of f16, the least that there is."""
 
 
 SHRUNK = tuple(np.arange(1.0, 0.59, -0.05).tolist())
@@ -235,15 +235,17 @@ class _Rewriting:
             return made
 
         turned = any(a.name == "transB" and a.i for a in node.attribute)
-        width = self.array(node.input[1]).shape[turned]
+        weights = self.array(node.input[1])  # of the type of what they multiply
+        width, real = weights.shape[turned], weights.dtype.type
+        least = max(real(LEAST_STEP), np.finfo(real).smallest_subnormal)
         matrix = self.shapes.get(name) == 2
         shape = constant("rows_shape", np.array([-1, width], np.int64))
         rows = name if matrix else put("Reshape", [name, shape], "rows")
         largest = put("Abs", [rows], "abs")
         axes = constant("axis", np.array([1], np.int64))
         largest = put("ReduceMax", [largest, axes], "largest", keepdims=0)
-        step = put("Mul", [largest, constant("share", np.float32(1 / 127))], "share_of")
-        step = put("Max", [step, constant("least", np.float32(LEAST_STEP))], "step")
+        step = put("Mul", [largest, constant("share", real(1 / 127))], "share_of")
+        step = put("Max", [step, constant("least", least)], "step")
         stored = put(
             "QuantizeLinear", [rows, step], "stored", axis=0, output_dtype=TensorProto.INT8
         )

@@ -212,6 +212,8 @@ def test_a_shape_gives_values_to_named_dimensions(shapes: dict[str, tuple[int, .
         ({"x": (2, 4, 1)}, r"'x' has shape \?x4 in the model"),
         ({"w": (2, 4)}, "a shape for 'w', which is no input"),
         ({"x": (2, 4), "z": (3, 4)}, "dimension 'batch' is 2 elsewhere, got 3"),
+        ({"x": (2, 4), "batch": (3,)}, "dimension 'batch' is 3 elsewhere, got 2"),
+        ({"x": (2, 4), "size": (3,)}, "a size for 'size', .* no dimension of one"),
     ],
 )
 def test_shapes_that_do_not_fit(shapes: dict[str, tuple[int, ...]], message: str):

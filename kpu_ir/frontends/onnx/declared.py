@@ -41,7 +41,8 @@ def input_shapes(
     symbols: dict[str, int] = {}
     names = {i.name: i for i in inputs}
     dimensions = {d.dim_param for i in inputs for d in i.type.tensor_type.shape.dim} - {""}
-    for name, given in given_shapes.items():
+    for name in sorted(given_shapes, key=names.__contains__):  # dimensions, then inputs
+        given = given_shapes[name]
         if name not in names:
             if len(given) != 1:
                 raise KpuError(
