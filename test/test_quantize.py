@@ -10,6 +10,7 @@ import pytest
 from onnx_models import model, node, normal, onnxruntime_says
 
 import kpu_ir
+from kpu_ir import KpuError
 from kpu_ir.integrations.quantize import quantize
 from kpu_ir.integrations.quantize_report import noise
 from kpu_ir.integrations.quantize_weights import blocked, symmetric
@@ -78,6 +79,13 @@ def test_excluded_nodes_stay(image: Path):
     made = quantize(image, calibrate={"x": X}, exclude=["*ead"])
     assert made.layers == ("first", "second")
     assert made.kept == {"head": "excluded by '*ead'"}
+
+
+def test_in_python_wrong_settings_are_errors_too(image: Path):
+    assert quantize(image, per_token=True, exclude="*fir*").kept.keys() == {"first", "second"}
+    for wrong in ({"block": "32"}, {"per_token": "no"}, {"weights": "i2"}, {"method": "mean"}):
+        with pytest.raises(KpuError):
+            quantize(image, **{"activations": "none", **wrong})
 
 
 def test_a_mask_is_not_quantized(tmp_path: Path):

@@ -80,7 +80,7 @@ def quantize(
     activations: Activations = "u8",
     block: int | None = None,
     per_token: bool = False,
-    exclude: Sequence[str] = (),
+    exclude: str | Sequence[str] = (),
     method: Method = "minmax",
     progress: Callable[[str], None] = lambda stage: None,
 ) -> Quantized:
@@ -91,10 +91,11 @@ def quantize(
     tensor, or with ``per_token`` (i8) in steps of each row's largest. ``f16`` makes floats of 16 bits of all, and
     with ``none`` they stay; weights alone are quantized then.
     Weights: around 0, per output channel; ``i4`` and those with ``block`` in blocks along k.
-    ``exclude``: patterns (``*fc*``) of the names of nodes that stay as they are.
+    ``exclude``: a pattern or several (``*fc*``) of the names of nodes that stay as they are.
     Raises ``KpuError``, and writes nothing, for what cannot be quantized so.
     """
-    settings = Settings(weights, activations, block, per_token, tuple(exclude), method)
+    patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+    settings = Settings(weights, activations, block, per_token, patterns, method)
     path = path_of(model)
     if path.suffix != ".onnx":
         raise KpuError("only ONNX models are quantized", str(path))

@@ -41,6 +41,10 @@ class Settings:
             value, known = getattr(self, name), get_args(kind)
             if value not in known:
                 raise KpuError(f"{name} cannot be {value!r}", hint=allowed(value, known))
+        if not isinstance(self.block, int | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise KpuError(f"blocks of {self.block!r:.40} weights", hint="16 to 256 share a scale")
+        if not isinstance(self.per_token, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise KpuError(f"per_token is True or False, got {self.per_token!r:.40}")
         if self.block and not 16 <= self.block <= 256:
             raise KpuError(f"blocks of {self.block} weights", hint="16 to 256 share a scale")
         if self.per_token and self.activations in ("f16", "none"):

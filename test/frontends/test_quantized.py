@@ -84,6 +84,8 @@ def test_zero_points_and_blocks_that_do_not_fit() -> None:
     x = g.input("x", (4, 6))
     with pytest.raises(KpuError, match="a zero point of ui8 is from 0 to 255, got 256"):
         g.quantize(x, 1.0, 256, "ui8")
+    with pytest.raises(KpuError, match=r"a zero point of i8 is one of its numbers, got 1\.5"):
+        g.quantize(x, 1.0, 1.5, "i8")
     with pytest.raises(KpuError, match="4x4 scales do not divide 4x6 into blocks"):
         g.quantize(x, np.ones((4, 4), np.float32))
     with pytest.raises(KpuError, match="axis 2 is outside of 4x6"):

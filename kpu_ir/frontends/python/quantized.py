@@ -59,7 +59,10 @@ class Quantized(Operations):
             numbers = np.asarray(zero)
             if numbers.size and not (numbers.min() >= low and numbers.max() <= high):
                 raise KpuError(f"a zero point of {kind} is from {low:g} to {high:g}, got {zero}")
-            zero = self.constant(numbers.astype(dtype_of(kind)))
+            stored = numbers.astype(dtype_of(kind))
+            if (stored.astype(np.float64) != numbers).any():
+                raise KpuError(f"a zero point of {kind} is one of its numbers, got {zero}")
+            zero = self.constant(stored)
         return of_scale, self._along(x, zero, axis)
 
     def _along(self, x: Value, parameter: Value, axis: int | None) -> Value:
