@@ -365,6 +365,7 @@ def test_kpu_run_exits_with_1_where_a_layer_differs(
         (["--tolerance", "1"], "does nothing without --compare"),
         (["--compare", "--tolerance", "-1"], "expected a number from 0"),
         (["--compare", "--tolerance", "nan"], "expected a number from 0"),
+        (["--compare", "--tolerance", "x"], "--tolerance 'x': expected a number from 0"),
         (["--compare", "--no-values"], "--compare does nothing beside --no-values"),
         (["--compare", "--profile"], "--profile does nothing beside --compare"),
         (["--compare", "--emit", "dma"], "--compare does nothing beside --emit"),

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     option("--against", "compare the outputs with those of the program that this one was made from: "
            "a .mlir, .onnx or .kpu file", metavar="FILE")  # fmt: skip
     option("--tolerance", "with --compare, --against: of the largest value (default: 1e-4; more for "
-           "short floats, 0 for integers)", type=float)  # fmt: skip
+           "short floats, 0 for integers)")  # fmt: skip
     option("--seed", "of the random inputs (default: 0)", metavar="N")
     option("--machine", "a preset or a TOML file (default: the module's own, or 'default')")
     option("--set", "change one value of the machine, as l2.banks=4", action="append", default=[],
@@ -162,8 +162,7 @@ def check_options(args: argparse.Namespace) -> None:
     if args.tolerance is not None:
         if not (args.compare or args.against):
             raise KpuError("--tolerance does nothing without --compare or --against")
-        if not 0 <= args.tolerance < float("inf"):
-            raise KpuError(f"--tolerance {args.tolerance:g}: expected a number from 0")
+        args.tolerance = _tolerance(args.tolerance)
     if args.compare and not args.file.endswith(".onnx"):
         raise KpuError("--compare is for ONNX models", args.file, "give the .onnx file")
     if args.batch and not args.inputs:
@@ -206,6 +205,17 @@ def check_options(args: argparse.Namespace) -> None:
         other = written.setdefault(os.path.realpath(target), option)
         if other != option and (target.is_file() or not target.exists()):
             raise KpuError(f"--{other} and --{option} would write the same file", name)
+
+
+def _tolerance(text: str) -> float:
+    """The share of the largest value that ``--tolerance`` is given."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not 0 <= number < float("inf"):
+        raise KpuError(f"--tolerance '{shortened(text)}': expected a number from 0")
+    return number
 
 
 def _number(option: str, text: str, of: str = "") -> int:
