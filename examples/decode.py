@@ -273,6 +273,10 @@ def on_device(
 
 def main(kind: str = "llama", batch: str = "1") -> None:
     """Generate, compare, print."""
+    if kind not in ("llama", "gpt2") or not batch.isdecimal() or not int(batch):
+        raise SystemExit(
+            f"decode.py: error: expected llama or gpt2 and a batch, got {kind} {batch}"
+        )
     config = Decoder(kind == "llama", int(batch), groups=2 if kind == "llama" else 4)
     model, path = step_model(config), f"{kind}-step.onnx"
     onnx.save(model, path)

@@ -128,6 +128,15 @@ def test_weights_and_rows(rows: Path, settings: Any, tolerance: float):
     close(rows, made.model, ROWS, tolerance)
 
 
+def test_a_small_model_grows(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    weights = {"w": normal(16, 4)}
+    made = model([node("MatMul", "x w", "y", "up")], {"x": normal(2, 16)}, weights)
+    path, target = written(tmp_path / "small.onnx", made), tmp_path / "made.onnx"
+    assert main([str(path), "-o", str(target), "--per-token"]) == 0
+    ratio = target.stat().st_size / path.stat().st_size
+    assert f"({ratio:.2f} x more)" in capsys.readouterr().out
+
+
 def test_rows_of_f16(tmp_path: Path):
     """What is written is of the model's type, and a row of zeros stays zeros."""
     x = np.where(np.arange(5)[:, None] == 2, 0, ROWS).astype(np.float16)

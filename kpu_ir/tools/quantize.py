@@ -91,8 +91,10 @@ def run(arguments: Sequence[str] | None) -> int:
         made.save(args.output)
         console().print(found)
     sizes = [Path(path).stat().st_size for path in (args.file, args.output)]
+    ratio = sizes[0] / sizes[1]
+    change = f"{ratio:.2f} x fewer" if ratio >= 1 else f"{1 / ratio:.2f} x more"
     print(f"{args.output}: {len(made.layers)} layers quantized, {len(made.kept)} kept in floats, "
-          f"{sizes[1]:,} bytes ({sizes[0] / sizes[1]:.2f} x fewer)")  # fmt: skip
+          f"{sizes[1]:,} bytes ({change})")  # fmt: skip
     return 0
 
 
