@@ -114,8 +114,8 @@ class View(Region):
         stream.free(allocation)
 
     def _seen(self) -> Array:
-        """The elements as the host sees them. Raises ``KpuError`` while an operation on them runs that
-        the host has not waited for."""
+        """The elements as the host sees them. Raises ``KpuError`` for some that nothing has written, and
+        while an operation on them runs that the host has not waited for."""
         allocation, device = self.allocation, self.device
         allocation.check(device, "what the host reads")
         for other in allocation.accesses.races(self.offset, self.end, False, device.host_stamp):
@@ -124,6 +124,8 @@ class View(Region):
                 here(),
                 "wait for it first: stream.sync() or event.sync()",
             )
+        if not allocation.written.all_of(self.offset, self.end):
+            raise KpuError(f"the host reads what nothing has written: {allocation}", here())
         seen = self.array().view()
         seen.flags.writeable = allocation.span is None
         return seen

@@ -100,6 +100,10 @@ def reads_what_nothing_wrote(d, s):
     d.empty((N,), stream=s).copy_to(np.zeros(N, np.float32), stream=s)
 
 
+def host_reads_what_nothing_wrote(d, s):
+    np.asarray(d.empty((N,), stream=s))
+
+
 def argument_of_the_host(d, s):
     a, b, _ = vectors(d, s)
     runtime.launch(s, PROGRAM, a, b, np.ones(N, np.float32))
@@ -228,6 +232,7 @@ FAULTS = {
     race_on_a_buffer: "a race on buffer of 4,096 bytes made at .* stream 1 writes .* stream 0 .* writes",
     host_reads_too_soon: "the host reads what copy host to device",
     reads_what_nothing_wrote: "what nothing has written: buffer of 4,096 bytes made at",
+    host_reads_what_nothing_wrote: "the host reads what nothing has written: buffer of 4,096",
     argument_of_the_host: "argument 'c' is 1024 f32 in a buffer of the device",
     argument_of_another_shape: "got float32 of shape",
     argument_that_is_missing: "argument 'c' is missing",
