@@ -12,16 +12,14 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from io import StringIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from kpu_ir.report.precision import differences
-from kpu_ir.report.profile import WIDE
+from kpu_ir.report.profile import plain_text
 from kpu_ir.report.screen import console
 from kpu_ir.report.summary import advances
 from kpu_ir.report.words import plural, words
@@ -154,10 +152,7 @@ class Comparison:
         return table
 
     def __str__(self) -> str:
-        out = Console(file=StringIO(), width=WIDE, highlight=False, markup=False)
-        with out.capture() as captured:
-            out.print(self)
-        return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+        return plain_text(self)
 
     __repr__ = __str__
 

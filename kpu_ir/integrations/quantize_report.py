@@ -6,18 +6,17 @@ import math
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from kpu_ir.integrations.onnxruntime import oracle
 from kpu_ir.integrations.quantize_model import PRODUCTS, Settings, loaded, serialized
-from kpu_ir.report.profile import WIDE
+from kpu_ir.report.profile import plain_text
 from kpu_ir.report.words import words
 from kpu_ir.support.types import Array
 
@@ -100,10 +99,7 @@ class Report:
         return Group(table, Text(), needs, Text(), *(Text(line) for line in more))
 
     def __str__(self) -> str:
-        out = Console(file=StringIO(), width=WIDE, highlight=False, markup=False)
-        with out.capture() as captured:
-            out.print(self)
-        return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+        return plain_text(self)
 
     __repr__ = __str__
 

@@ -15,7 +15,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 
 from kpu_ir.report.figures import Summary
@@ -26,6 +26,14 @@ from kpu_ir.support.names import shortened
 
 WIDE = 1000
 """Columns of a text that is on no terminal: no name is broken."""
+
+
+def plain_text(shown: RenderableType) -> str:
+    """What rich shows, as text without colours; no line is folded, none ends in blanks."""
+    out = Console(file=StringIO(), width=WIDE, highlight=False, markup=False)
+    with out.capture() as captured:
+        out.print(shown)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +177,7 @@ class Profile:
         return table
 
     def __str__(self) -> str:
-        out = Console(file=StringIO(), width=WIDE, highlight=False, markup=False)
-        with out.capture() as captured:
-            out.print(self)
-        return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+        return plain_text(self)
 
     __repr__ = __str__
 
