@@ -142,5 +142,7 @@ we insert is no work, an array that we make is no compulsory byte. *programs*: h
 
 {table.markdown()}
 Small tensors are far from their bound where nothing overlaps: a transfer, a move to L2, an operation and the way
-back follow each other, each with its own first and last block.
+back follow each other, each with its own first and last block. What a machine charges beside work and bytes (set-up,
+bursts, latencies, signals between engines; `kpu-run --without`) is in the cycles and in no bound: rows without a reason
+are those.
 """
