@@ -13,6 +13,7 @@ from xdsl.ir import Attribute, Operation
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import MOVED, counters
+from kpu_ir.lowering.run_costs import stretch
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape
 from kpu_ir.lowering.space import Space, block_space
@@ -51,6 +52,20 @@ def simplified(shape: Shape, axes: Sequence[int]) -> tuple[Shape, tuple[int, ...
     return tuple(extents), tuple(sources.index(r) for r in range(len(runs)))
 
 
+def run(block: Sequence[int], shape: Sequence[int]) -> int:
+    """Elements of a block that stand one behind the other in a tensor.
+
+    >>> run((4, 2, 8), (16, 4, 8))
+    16
+    """
+    length = 1
+    for extent, whole in zip(reversed(block), reversed(shape)):
+        length *= extent
+        if extent < whole:
+            break
+    return length
+
+
 @dataclass(frozen=True)
 class Movement:
     """``out = in`` with its dimensions in another order."""
@@ -72,9 +87,17 @@ class Movement:
         return Movement(((shape, kind),), ((tuple(shape[a] for a in axes), kind),), axes)
 
     def default(self, machine: Machine, space: Space | None = None) -> Schedule:
-        """Blocks in the last dimensions of source and result."""
-        room = min(machine.l2.bytes, machine.l3.bytes) // (8 * bits_of(self.arguments[0][1]) // 8)
-        return Schedule(tile=self.block(min(room, 8192)))
+        """A block in the last dimensions of source and result: of the one that begins with the source's
+        and the one that begins with the result's, that whose runs memory moves faster."""
+        kind = self.arguments[0][1]
+        room = min(8192, min(machine.l2.bytes, machine.l3.bytes) // (8 * bits_of(kind) // 8))
+
+        def cost(block: Shape) -> float:
+            out = tuple(block[a] for a in self.axes)
+            ends = (run(block, self.arguments[0][0]), run(out, self.results[0][0]))
+            return sum(float(stretch(machine, n * bits_of(kind) / 8)) for n in ends)
+
+        return Schedule(tile=min((self.block(room), self.block(room, True)), key=cost))
 
     def candidates(self, machine: Machine) -> Space:
         """Blocks of several sizes."""
@@ -83,25 +106,27 @@ class Movement:
         blocks = (self.block(256 << n) for n in range(8))
         return block_space(shape, blocks, moved, machine)
 
-    def block(self, room: int) -> Shape:
+    def block(self, room: int, written_first: bool = False) -> Shape:
         """A block of at most about ``room`` elements, or of one run of 16.
 
         Runs of the source and of the result become about equally long, from their last dimensions
-        on; what room is left makes the source's longer, then the result's.
+        on; what room is left makes the source's longer, then the result's, or ``written_first``. Who
+        comes first has what dimensions a mover steps through.
         """
         shape = self.arguments[0][0]
         wanted = [1] * len(shape)
         read, written = tuple(range(len(shape)))[::-1], self.axes[::-1]
         side = max(16, int(room**0.5))
-        for order in (read, written):
-            run = 1
+        orders = (written, read) if written_first else (read, written)
+        for order in orders:
+            length = 1
             for axis in order:
-                if run >= side:
+                if length >= side:
                     break
-                self._widen(wanted, axis, -(-side // run))
-                run *= wanted[axis]
+                self._widen(wanted, axis, -(-side // length))
+                length *= wanted[axis]
         wanted = self._even(wanted)
-        for axis in (*read, *written):
+        for axis in (*orders[0], *orders[1]):
             self._widen(wanted, axis, wanted[axis] * room // prod(wanted))
         return tuple(self._even(wanted))
 
