@@ -317,6 +317,18 @@ def test_windows_of_single_channels(kind: str, shape: tuple[int, ...]):
             np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("kind", "nothing"), [("max", -np.inf), ("add", 0)])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_windows_of_nothing_but_padding(kind: str, nothing: float, rows: int):
+    """A dilated window steps over all of a small image."""
+    g = Graph()
+    x = g.input("x", (2, 3, rows, 1))
+    g.output("y", g.pool(kind, x, (1, 2), dilations=(1, 2), low=(0, 1), high=(0, 1), strides=(1, 2)))
+    model = ValueModel(compiled(g))
+    (y,) = model.run({"x": np.ones((2, 3, rows, 1), np.float32)}).values()
+    np.testing.assert_array_equal(y, np.full((2, 3, rows, 1), nothing, np.float32))
+
+
 def test_a_tensor_that_is_handed_on_is_nobody_elses():
     """What a kernel gives is a new array: not an input, and none that a later run changes."""
     g = Graph()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,8 @@ class Hanging:
 def channels_of(tile: Array | Hanging) -> Callable[[slice], Array]:
     """A function from some channels of a tile to these, ``n x h x w``."""
     if isinstance(tile, Hanging) and tile.x.shape[:-2] == tile.shape[:-2]:
-        x, into, image = tile.x.reshape(-1, *tile.x.shape[-2:]), tile.into[-2:], tile.shape[-2:]
+        into, image = tile.into[-2:], tile.shape[-2:]
+        x = _channels(tile.x)
 
         def some(part: slice) -> Array:
             block = x[part]
@@ -65,7 +67,12 @@ def channels_of(tile: Array | Hanging) -> Callable[[slice], Array]:
 
         return some
     array = tile.whole() if isinstance(tile, Hanging) else tile
-    return array.reshape(-1, *array.shape[-2:]).__getitem__
+    return _channels(array).__getitem__
+
+
+def _channels(x: Array) -> Array:
+    """Images one behind the other; they may be empty, where a block is nothing but padding."""
+    return x.reshape(prod(x.shape[:-2]), *x.shape[-2:])
 
 
 def windows(x: Array, window: Window) -> Array:
