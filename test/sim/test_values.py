@@ -323,7 +323,9 @@ def test_windows_of_nothing_but_padding(kind: str, nothing: float, rows: int):
     """A dilated window steps over all of a small image."""
     g = Graph()
     x = g.input("x", (2, 3, rows, 1))
-    g.output("y", g.pool(kind, x, (1, 2), dilations=(1, 2), low=(0, 1), high=(0, 1), strides=(1, 2)))
+    g.output(
+        "y", g.pool(kind, x, (1, 2), dilations=(1, 2), low=(0, 1), high=(0, 1), strides=(1, 2))
+    )
     model = ValueModel(compiled(g))
     (y,) = model.run({"x": np.ones((2, 3, rows, 1), np.float32)}).values()
     np.testing.assert_array_equal(y, np.full((2, 3, rows, 1), nothing, np.float32))
