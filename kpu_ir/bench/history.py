@@ -6,7 +6,6 @@ workload. Entries of machines with other digests are not compared: what the mach
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from kpu_ir.bench.workloads import DATA, ROOT
 from kpu_ir.machine import Machine
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import read_text, write_atomically
+from kpu_ir.support.pictures import write_picture
 
 PATH = DATA / "history.jsonl"
 LARGEST = 1 << 28
@@ -198,11 +198,4 @@ def draw(entries: Sequence[Entry], figure: str, out: Path) -> list[Path]:
     )  # fmt: skip
     axes.axhline(1, color="0.8", linewidth=0.8, zorder=0)
     picture.legend(loc="outside right upper", fontsize=7, frameon=False)
-    written: list[Path] = []
-    for kind in ("svg", "png"):
-        path, buffer = out.with_suffix(f".{kind}"), io.BytesIO()
-        plain = {"Date": None} if kind == "svg" else {}
-        picture.savefig(buffer, format=kind, dpi=120, metadata=plain)
-        write_atomically(path, buffer.getvalue())
-        written.append(path)
-    return written
+    return write_picture(picture, out, dpi=120)

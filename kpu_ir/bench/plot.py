@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
@@ -14,9 +13,7 @@ from kpu_ir.bench.workloads import WORKLOADS
 from kpu_ir.machine import Machine
 from kpu_ir.report.figures import Summary
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.files import write_atomically
-
-FORMATS = ("svg", "png")
+from kpu_ir.support.pictures import write_picture
 
 
 def roofline_table(setting: Setting) -> Table:
@@ -98,14 +95,7 @@ def draw(
         )  # fmt: skip
     key = "\n".join(f"{p['number']:>2}  {p['workload']}" for p in points)
     figure.text(1.0, 0.5, key, fontsize=9, ha="left", va="center", linespacing=1.5)
-    written: list[Path] = []
-    for kind in FORMATS:
-        path, buffer = out.with_suffix(f".{kind}"), io.BytesIO()
-        plain = {"Date": None} if kind == "svg" else {}
-        figure.savefig(buffer, format=kind, dpi=150, bbox_inches="tight", metadata=plain)
-        write_atomically(path, buffer.getvalue())
-        written.append(path)
-    return written
+    return write_picture(figure, out, dpi=150, bbox_inches="tight")
 
 
 def _groups(points: Sequence[dict[str, Any]], span: float) -> list[list[dict[str, Any]]]:

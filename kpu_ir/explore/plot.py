@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import io
 from pathlib import Path
 
 from kpu_ir.explore.study import Results
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.files import write_atomically
+from kpu_ir.support.pictures import write_picture
 
 
 def has_matplotlib() -> bool:
@@ -56,11 +55,4 @@ def draw_front(results: Results, out: Path) -> list[Path]:
     axes.grid(True, which="major", color="0.9", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.legend(frameon=False)
-    written: list[Path] = []
-    for kind in ("svg", "png"):
-        path, buffer = out.with_suffix(f".{kind}"), io.BytesIO()
-        plain = {"Date": None} if kind == "svg" else {}
-        figure.savefig(buffer, format=kind, dpi=150, metadata=plain)
-        write_atomically(path, buffer.getvalue())
-        written.append(path)
-    return written
+    return write_picture(figure, out, dpi=150)

@@ -32,16 +32,11 @@ class PadIntoConv(RewritePattern):
         low, high = numbers(pad.low), numbers(pad.high)
         if any((*low[:2], *high[:2])):
             return
-        new = kernel.ConvOp(
+        new = op.of(
             pad.source,
             op.weights,
-            strides=op.stride_pair,
-            dilations=op.dilation_pair,
             low=[a + b for a, b in zip(op.low_pair, low[2:])],
             high=[a + b for a, b in zip(op.high_pair, high[2:])],
-            groups=op.group_count,
-            fill=op.fill_value,
-            element_type=op.result.type.element_type,
         )
         put(rewriter, op, new)
 
@@ -93,16 +88,7 @@ class ScaleIntoConv(RewritePattern):
         scaled = (weights.astype(np.float64) * a[:, None, None, None]).astype(weights.dtype)
         w = kernel.ConstantOp(dense_of(scaled))
         w.result.name_hint = conv.weights.name_hint
-        new = kernel.ConvOp(
-            conv.input,
-            w.result,
-            strides=conv.stride_pair,
-            dilations=conv.dilation_pair,
-            low=conv.low_pair,
-            high=conv.high_pair,
-            groups=conv.group_count,
-            element_type=conv.result.type.element_type,
-        )
+        new = conv.of(conv.input, w.result)
         new.location = conv.location
         element = conv.result.type.element_type
         shift = dense_of(b.astype(dtype(element)).reshape(1, -1, 1, 1))

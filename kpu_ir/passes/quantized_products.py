@@ -232,17 +232,7 @@ def _convolution(op: kernel.ConvOp, x: _Factor, w: _Factor, written: Written) ->
     zero = stored_zero(x.op)
     if w.shifted or (zero is None and any((*op.low_pair, *op.high_pair))):
         return None
-    product = kernel.ConvOp(
-        x.stored,
-        w.stored,
-        strides=op.stride_pair,
-        dilations=op.dilation_pair,
-        low=op.low_pair,
-        high=op.high_pair,
-        groups=op.group_count,
-        fill=zero or 0,
-        element_type=i32,
-    )
+    product = op.of(x.stored, w.stored, fill=zero or 0, element_type=i32)
     sums = _Sums(written.add(product))
     if not x.shifted:
         return sums

@@ -182,6 +182,20 @@ class ConvOp(WindowOperation):
         """What is read around the image."""
         return 0 if self.fill is None else self.fill.value.data
 
+    def of(self, image: SSAValue, weights: SSAValue, **changed: Any) -> ConvOp:
+        """The same convolution of other operands, but for what is ``changed``: as the constructor takes
+        it."""
+        given: dict[str, Any] = {
+            "strides": self.stride_pair,
+            "dilations": self.dilation_pair,
+            "low": self.low_pair,
+            "high": self.high_pair,
+            "groups": self.group_count,
+            "fill": self.fill_value,
+            "element_type": self.result.type.element_type,
+        }
+        return ConvOp(image, weights, **{**given, **changed})
+
     def verify_kernel(self) -> None:
         """Ranks, channels and positions fit."""
         self.verify_window()
