@@ -58,7 +58,8 @@ def close(path: Path, made: Any, x: Any, tolerance: float) -> None:
     """The quantized model beside the one in a file, in onnxruntime and here."""
     (expected,) = onnxruntime_says(onnx.load(path), {"x": x})
     (there,) = onnxruntime_says(made, {"x": x})
-    assert 0 < abs(there - expected).max() < tolerance * abs(expected).max()
+    # Steps of 4 or 8 bits are far above what rounding in f32 does: below that nothing was quantized.
+    assert 1e-4 < abs(there - expected).max() / abs(expected).max() < tolerance
     target = path.with_name("quantized.onnx")
     target.write_bytes(made.SerializeToString())
     here = kpu_ir.load(target, search="none")({"x": x})["y"]
@@ -167,7 +168,7 @@ def test_a_head_that_is_the_embedding_turned(tmp_path: Path):
     turned = [n for n in found.model.graph.node if n.op_type == "Transpose"]
     assert len(turned) == 1  # of what is dequantized: rows of memory stay rows
     (expected,), (got,) = (onnxruntime_says(m, {"i": [3, 1]}) for m in (made, found.model))
-    assert 0 < abs(got - expected).max() < 0.2 * abs(expected).max()
+    assert 1e-3 < abs(got - expected).max() / abs(expected).max() < 0.2
 
 
 def test_steps_of_weights():
