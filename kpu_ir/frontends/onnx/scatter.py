@@ -266,9 +266,13 @@ def tensor_scatter(node: Node) -> Tensor:
         raise KpuError(f"an update of shape {update.shape} does not fit a cache of {shape}")
     lead, rest = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     inner = lead // shape[0]
-    circular = node.text("mode", "linear") == "circular"
+    mode = node.text("mode", "linear")
+    if mode not in ("linear", "circular"):
+        raise KpuError(f"the mode {mode!r} is neither linear nor circular")
+    circular = mode == "circular"
     begin: Value
     if node.has(2):
+        _check_begin(node, shape[0], None if circular else extent - count)
         begin = graph.broadcast(graph.reshape(node.value(2), (-1, 1)), (shape[0], inner))
         begin = graph.reshape(begin, (lead, 1))
     else:
@@ -278,9 +282,36 @@ def tensor_scatter(node: Node) -> Tensor:
     def of(b: Any, p: Any) -> Any:
         return (p - b) % extent if circular else p - b
 
-    at = graph.map(lambda b, p, n: formulas.clip(of(b, p), 0, count - 1) + n, begin, place, line)
+    def row(b: Any, p: Any, n: Any) -> Any:
+        inside = formulas.clip(of(b, p), 0, count - 1) + n
+        if circular or node.known(2) is not None or not node.has(2):
+            return inside
+        # A write that leaves the cache reads a row that no update has: an error when it runs.
+        return formulas.where((b >= 0) & (b <= extent - count), inside, lead * count)
+
+    at = graph.map(row, begin, place, line)
     seen = graph.map(lambda b, p: (of(b, p) >= 0) & (of(b, p) < count), begin, place)
     taken = graph.gather(graph.reshape(update, (lead * count, rest)), at)
     seen = graph.reshape(graph.broadcast(seen, (lead, extent)), (lead, extent, 1))
     old = graph.reshape(past, (lead, extent, rest))
     return graph.reshape(graph.map(formulas.where, seen, taken, old), shape)
+
+
+def _check_begin(node: Node, batch: int, most: int | None) -> None:
+    """Raises ``KpuError`` for ``write_indices`` that are not one whole number for each batch, or that are
+    known and outside of 0 to ``most`` (None: they wrap around)."""
+    known, begin = node.known(2), node.inputs[2]
+    assert begin is not None
+    if tuple(begin.shape) != (batch,) or begin.dtype.kind not in "iu":
+        raise KpuError(
+            f"write_indices of shape {tuple(begin.shape)} and {begin.dtype}: expected integers of "
+            f"shape ({batch},), one for each batch"
+        )
+    if known is None or most is None:
+        return
+    wrong = np.flatnonzero((known < 0) | (known > most))
+    if wrong.size:
+        raise KpuError(
+            f"write_indices[{wrong[0]}] is {known[wrong[0]]}: the update fits from 0 to {most}",
+            hint="mode 'circular' wraps around",
+        )
