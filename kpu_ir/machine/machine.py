@@ -154,7 +154,8 @@ class Machine:
     @staticmethod
     def load(name_or_path: str | Path) -> Machine:
         """A preset by name, or a TOML file by path: a whole machine, or ``base = "default"`` and
-        what differs from it.
+        what differs from it. A base that ends in ``.toml`` is a file, beside this one where its
+        path is relative.
 
         Raises ``KpuError`` that names the key that is wrong.
         """
@@ -170,7 +171,7 @@ class Machine:
         named = isinstance(name_or_path, str) and path.suffix != ".toml"
         if named and (os.path.isdir(path) or not os.path.exists(path)):
             return Machine.preset(str(name_or_path))
-        return _from_toml(read_text(path, LARGEST_FILE), str(path), path.stem)
+        return _from_file(path, ())
 
     def with_settings(self, settings: Iterable[str] | Mapping[str, Any]) -> Machine:
         """This machine with some values changed: ``["l2.banks=4"]``, ``{"l2.banks": 4}``.
@@ -315,20 +316,38 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def _from_toml(text: str, where: str, name: str) -> Machine:
+def _from_file(path: Path, above: tuple[str, ...]) -> Machine:
+    """The machine of a file, which those ``above`` it have for their base."""
+    real = os.path.realpath(path)
+    if real in above:
+        raise KpuError("'base' comes back to this file: it is a base of itself", str(path))
+    return _from_toml(read_text(path, LARGEST_FILE), str(path), path.stem, (*above, real))
+
+
+def _base(name: str, where: str, above: tuple[str, ...]) -> Machine:
+    """The machine that another one begins with: a preset, or a file beside ``where``."""
+    if not name.endswith(".toml"):
+        return Machine.preset(name)
+    if not above:
+        raise KpuError("'base' must be the name of a preset", where)
+    return _from_file(Path(where).parent / name, above)
+
+
+def _from_toml(text: str, where: str, name: str, above: tuple[str, ...] = ()) -> Machine:
+    """The machine of a text; ``above``: the files that have it for their base, and its own."""
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as e:
         raise KpuError(f"not TOML: {e}", where) from None
     base = data.pop("base", None)
     if base is not None and not isinstance(base, str):
-        raise KpuError("'base' must be the name of a preset", where)
+        raise KpuError("'base' must be the name of a preset, or the path of a TOML file", where)
     data.setdefault("name", name)
     try:
-        start = Machine.preset(base) if base else Machine()
+        start = Machine() if base is None else _base(base, where, above)
         return _consistent(_changed(start, data, ""))
     except KpuError as e:
-        raise KpuError(e.message, where, e.hint) from None
+        raise KpuError(e.message, e.where or where, e.hint) from None
 
 
 def _changed(part: Any, data: Mapping[str, Any], prefix: str) -> Any:

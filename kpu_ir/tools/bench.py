@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kpu_ir.support.errors import KpuError
+from kpu_ir.tools.guard import Parser, guarded
 
 if TYPE_CHECKING:
     from kpu_ir.bench.baseline import Baseline
@@ -30,7 +31,7 @@ ODD = ("1000", "127x513x1025", "17x4096x33", "3072x128x768", "768x128x3072")
 
 def parser() -> argparse.ArgumentParser:
     """The subcommands and their options."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         "kpu-bench", description="Measure what the machine reaches, and what the tools cost."
     )
     commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -457,40 +458,34 @@ def show(found: Sequence[Table], args: argparse.Namespace) -> None:
         table.show(out)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     """Do what the subcommand says."""
     with progress(args.json) as say:
         match args.command:
             case "baseline":
                 baseline(args, say)
-                return
+                return 0
             case "all":
                 everything(args, say)
-                return
+                return 0
             case "history":
                 found = [history(args)]
             case _:
                 found = tables(args, say)
     show(found, args)
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tool; 0, or 1 after a message on stderr."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    args = parser().parse_args(given)
-    args.line = shlex.join(["kpu-bench", *given])
-    try:
-        run(args)
-        sys.stdout.flush()
-    except KpuError as e:
-        print(f"kpu-bench: error: {e}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # who read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        print("kpu-bench: interrupted", file=sys.stderr)
-        return 130
-    return 0
+
+    def work() -> int:
+        args = parser().parse_args(given)
+        args.line = shlex.join(["kpu-bench", *given])
+        return run(args)
+
+    return guarded("kpu-bench", work)
 
 
 if __name__ == "__main__":

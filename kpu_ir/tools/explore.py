@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.names import shown
-from kpu_ir.tools.guard import guarded
+from kpu_ir.tools.guard import Parser, guarded
 
 if TYPE_CHECKING:
     from kpu_ir.bench.table import Table
@@ -28,7 +28,7 @@ COMMANDS = ("run", "evaluate", "sensitivity", "roofline", "compare")
 
 def parser() -> argparse.ArgumentParser:
     """The subcommands; a study's file alone is ``run``."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         "kpu-explore",
         description="Run workloads on many machines: kpu-explore study.toml (docs/explore.md).",
     )
@@ -327,9 +327,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = given
     if given and given[0] not in (*COMMANDS, "-h", "--help"):
         words = ["run", *given]
-    args = parser().parse_args(words)
-    args.line = shlex.join(["kpu-explore", *given])
-    return guarded("kpu-explore", lambda: run(args))
+
+    def work() -> int:
+        args = parser().parse_args(words)
+        args.line = shlex.join(["kpu-explore", *given])
+        return run(args)
+
+    return guarded("kpu-explore", work)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from kpu_ir.support.errors import KpuError, within_limits
 from kpu_ir.support.names import shown
+
+
+class Parser(argparse.ArgumentParser):
+    """Options of a command: what is wrong with them is a ``KpuError``, as all that is wrong with its
+    input. argparse's own way is all options on stderr, and exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse found."""
+        refuse(self, message)
+
+
+def refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """Raise what argparse found wrong with the options."""
+    raise KpuError(message, hint=f"{parser.prog} --help tells the options")
 
 
 def guarded(tool: str, work: Callable[[], int]) -> int:

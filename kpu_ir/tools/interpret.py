@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from xdsl.dialects.builtin import ModuleOp
@@ -19,7 +20,7 @@ from xdsl.utils.exceptions import DiagnosticException, InterpretationError, Pars
 
 from kpu_ir.registry import register_dialects
 from kpu_ir.support.errors import KpuError
-from kpu_ir.tools.guard import guarded
+from kpu_ir.tools.guard import guarded, refuse
 
 SHOWN = 64
 """Elements of an array that are printed; of a larger one its ends."""
@@ -37,6 +38,7 @@ class KpuInterpretMain(xDSLRunMain):
         """Upstream's, and where arrays come from and go to."""
         super().register_all_arguments(arg_parser)
         arg_parser.prog = "kpu-interpret"
+        arg_parser.error = partial(refuse, arg_parser)
         option: Callable[..., Any] = arg_parser.add_argument
         option("--inputs", metavar="F.npz", help="arrays by argument name (default: drawn)")
         option("--seed", type=int, help="of the drawn arguments (default: 0)")

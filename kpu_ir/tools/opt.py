@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -29,7 +30,7 @@ from kpu_ir.registry import ALIASES, PASSES, PIPELINES, pass_factory, register_d
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.lines import shortened
 from kpu_ir.support.numbers import whole_number
-from kpu_ir.tools.guard import guarded
+from kpu_ir.tools.guard import guarded, refuse
 from kpu_ir.tools.opt_help import HelpFormatter, values
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ class KpuOptMain(xDSLOptMain):
     def register_all_arguments(self, arg_parser: argparse.ArgumentParser) -> None:
         """Upstream's, and the machine."""
         super().register_all_arguments(arg_parser)
+        arg_parser.prog = "kpu-opt"
+        arg_parser.error = partial(refuse, arg_parser)
         arg_parser.formatter_class = HelpFormatter
         arg_parser.epilog = HelpFormatter.PASSES
         for action in arg_parser._actions:  # pyright: ignore[reportPrivateUsage]

@@ -10,14 +10,14 @@ from typing import Any, get_args
 
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.numbers import whole_number
-from kpu_ir.tools.guard import guarded
+from kpu_ir.tools.guard import Parser, guarded
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
     from kpu_ir.integrations.quantize_model import Activations, Method, Weights
 
-    p = argparse.ArgumentParser(
+    p = Parser(
         "kpu-quantize", description="Write a quantized copy of an ONNX model, in standard ONNX."
     )
 

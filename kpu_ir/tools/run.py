@@ -213,8 +213,14 @@ def target(args: argparse.Namespace, module: ModuleOp, given: Machine | None) ->
     """The machine that was asked for."""
     from kpu_ir.machine.attr import machine_of
 
+    machine = given or machine_of(module)
+    for cost in () if args.without is None else args.without.split(","):
+        if cost not in machine.costs:
+            what = f"machine '{machine.name}' has no such cost"
+            has = ", ".join(machine.costs) or "none"
+            raise KpuError(f"--without {cost} does nothing: {what}", hint=f"its costs: {has}")
     try:
-        return (given or machine_of(module)).with_settings(args.settings)
+        return machine.with_settings(args.settings)
     except KpuError as e:
         raise KpuError(e.message, e.where or "--set", e.hint) from None
 
@@ -506,9 +512,13 @@ def simulate(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tool; 0, or 1 after a message on stderr, or where a layer differs."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    args = parser().parse_args(given)
-    args.command = shlex.join(["kpu-run", *given])
-    return guarded("kpu-run", lambda: run(args))
+
+    def work() -> int:
+        args = parser().parse_args(given)
+        args.command = shlex.join(["kpu-run", *given])
+        return run(args)
+
+    return guarded("kpu-run", work)
 
 
 if __name__ == "__main__":

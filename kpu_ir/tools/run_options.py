@@ -12,11 +12,12 @@ from typing import Any
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.names import shortened
 from kpu_ir.support.numbers import whole_number
+from kpu_ir.tools.guard import Parser
 
 
 def parser() -> argparse.ArgumentParser:
     """The options. What has no default of its own here is None unless it was given."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         "kpu-run", description="Compile a model, simulate it with real data, compare and explain."
     )
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from kpu_ir.support.errors import KpuError
-from kpu_ir.tools.guard import guarded
+from kpu_ir.tools.guard import Parser, guarded
 
 OUT = {
     "program-to-json": "machine, memory, rings, a queue an engine, kernels, calls, as JSON",
@@ -24,7 +24,7 @@ BACK = {
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         "kpu-translate",
         description="Write a program as JSON, a listing or a table, and read it again "
         "(docs/translate.md).",

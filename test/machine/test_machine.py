@@ -164,6 +164,25 @@ def test_files(tmp_path: Path) -> None:
     assert Machine.load(file).fabric == Machine().fabric
 
 
+def test_a_base_may_be_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path is meant beside the file that names it, wherever the command runs."""
+    (tmp_path / "machines").mkdir()
+    (tmp_path / "base.toml").write_text('base = "minimal"\n[l2]\nbanks = 16\n[l3]\ntiles = 2\n')
+    file = tmp_path / "machines" / "mine.toml"
+    wanted = Machine.preset("minimal").with_settings({"l2.banks": 8, "l3.tiles": 2, "name": "mine"})
+    for base in ("../base.toml", str(tmp_path / "base.toml")):
+        file.write_text(f'base = "{base}"\n[l2]\nbanks = 8\n')
+        assert Machine.load(file) == wanted
+        monkeypatch.chdir(tmp_path)
+        assert Machine.load("machines/mine.toml") == wanted
+    (tmp_path / "base.toml").write_text("[l2]\nbnks = 16\n")
+    with pytest.raises(KpuError, match=r"base\.toml: unknown key 'l2\.bnks'"):
+        Machine.load(file)
+    (tmp_path / "base.toml").write_text('base = "machines/mine.toml"')
+    with pytest.raises(KpuError, match=r"a base of itself"):
+        Machine.load(file)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -174,6 +193,7 @@ def test_files(tmp_path: Path) -> None:
             r"mine\.toml: there is no machine 'defualt'.*did you mean 'default'",
         ),
         ("base = 3\n", r"mine\.toml: 'base' must be the name"),
+        ('base = "there.toml"\n', r"there\.toml: cannot be read: there is no such file"),
         ("l2 = 3\n", r"mine\.toml: 'l2' is a table"),
     ],
 )

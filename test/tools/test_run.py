@@ -401,6 +401,17 @@ BAD = {
     "unknown operation": (UNKNOWN, ["bad.mlir:2:8", "kernel.reshap", "kernel.reshape?"]),
     "index outside": (OUTSIDE, ["bad.mlir:4:3", "7 into 3 rows"]),
     "no cost": (options("--without", ""), ["there is no cost ''", "refresh"]),
+    "a cost that the machine has not": (
+        options("--machine", "ideal", "--without", "bursts"),
+        ["--without bursts does nothing", "'ideal'", "none"],
+    ),
+    "a base that is its own": (machine('base = "my.toml"\n'), ["my.toml", "a base of itself"]),
+    "a base that is not there": (
+        machine('base = "sub/other.toml"\n'),
+        ["sub/other.toml", "no such"],
+    ),
+    "an option that is none": (options("--fast"), ["--fast", "kpu-run --help"]),
+    "a word that is none": (options("--fuse", "all"), ["--fuse", "'all'", "epilogue"]),
     "type error": (WRONG, ["bad.mlir:3:15", "tensor<4x9xf32>", "^"]),
     "verifier": (UNEQUAL, ["bad.mlir:2:3", "32", "36", "^"]),
     "undefined value": (ir(MAIN + "  func.return %z : tensor<4x8xf32>\n}\n"), ["bad.mlir", "%z"]),
