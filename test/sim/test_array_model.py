@@ -15,6 +15,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from draws import drawing
@@ -22,6 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from kpu_ir.machine import Machine
 from kpu_ir.sim.time.array_model import Outcome, Run, simulate
 from kpu_ir.sim.time.array_timing import ArrayTime, Dataflow, array_time, held_back
 
@@ -31,7 +33,12 @@ size = st.integers(1, 9)
 # A name that hypothesis prints better than arrays: dataflow, m, k, n, macs_per_pe, drain_interval.
 Shape = tuple[Dataflow, int, int, int, int, int]
 shape = st.tuples(
-    st.sampled_from(DATAFLOWS), size, size, size, st.sampled_from((1, 1, 2, 4)), st.integers(1, 3)
+    st.sampled_from(DATAFLOWS),
+    size,
+    size,
+    size,
+    st.sampled_from((1, 1, 2, 4, 8)),
+    st.integers(1, 3),
 )
 
 
@@ -105,6 +112,106 @@ def test_products_and_cycles_of_one_run(
     assert outcome.product.dtype == dtype
     time = time_of(work, rows, columns, chained)
     assert_equal(work, (rows, columns), outcome, time, 0)
+
+
+# -- packed PEs -------------------------------------------------------------------------------------
+
+I8, U8, I4, U4 = (np.dtype(t) for t in (np.int8, np.uint8, ml_dtypes.int4, ml_dtypes.uint4))
+F8: tuple[np.dtype[Any], ...] = tuple(
+    np.dtype(t) for t in (ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2)
+)
+F16, BF16 = np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)
+MACS = Machine.preset("default").fabric.macs
+PAIRS: dict[tuple[np.dtype[Any], ...], int] = {
+    (I8, I8): MACS["i8"], (U8, I8): MACS["i8"], (U8, U8): MACS["i8"],
+    (I4, I4): MACS["i4"], (U4, I4): MACS["i4"], (F8[0], F8[0]): MACS["f8"],
+    (F8[0], F8[1]): MACS["f8"], (F16, F16): MACS["f16"], (BF16, BF16): MACS["bf16"],
+    # of two widths: at the rate of the wider type
+    (I8, I4): MACS["i8"], (U4, U8): MACS["i8"], (F16, I8): MACS["f16"], (F16, I4): MACS["f16"],
+    (BF16, F8[1]): MACS["bf16"],
+}  # fmt: skip
+"""Types of both operands, and how many of them a PE takes in one cycle."""
+
+
+def any_of(kind: np.dtype[Any], shape: tuple[int, ...], seed: int) -> NDArray[Any]:
+    """Integers of all of a type's range; of a type of floats, whole numbers that it holds."""
+    low, high = -8, 8
+    if kind in (I8, U8, I4, U4):
+        low, high = int(ml_dtypes.iinfo(kind).min), int(ml_dtypes.iinfo(kind).max)
+    return np.random.default_rng(seed).integers(low, high + 1, shape).astype(kind)
+
+
+def padded(dataflow: Dataflow, sides: tuple[int, int], m: int, k: int, n: int, g: int) -> int:
+    """The multiplications of a product whose extents are whole words of k, and whole folds."""
+    rows, columns = sides
+
+    def up(extent: int, unit: int) -> int:
+        return -(-extent // unit) * unit
+
+    match dataflow:
+        case "os":
+            return up(m, rows) * up(n, columns) * up(k, g)
+        case "ws":
+            return m * up(n, columns) * up(k, rows * g)
+        case "is":
+            return up(m, columns) * n * up(k, rows * g)
+
+
+@drawing(12)
+@given(
+    sides=st.tuples(side, side),
+    dataflow=st.sampled_from(DATAFLOWS),
+    m=size,
+    k=st.integers(1, 40),
+    n=size,
+    kinds=st.sampled_from(list(PAIRS)),
+    d=st.integers(1, 2),
+    chained=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_a_packed_array_is_exact(
+    sides: tuple[int, int],
+    dataflow: Dataflow,
+    m: int,
+    k: int,
+    n: int,
+    kinds: tuple[np.dtype[Any], ...],
+    d: int,
+    chained: bool,
+    seed: int,
+) -> None:
+    """Words of 2, 4 or 8 neighbours along k, whole or not: exact values, exact times, and every lane
+    of the last word is charged.
+    """
+    g, whole = PAIRS[kinds], kinds[0] in (I8, U8, I4, U4)
+    sums = np.int32 if whole else np.float32
+    a, b = any_of(kinds[0], (2, m, k), seed), any_of(kinds[1], (2, k, n), seed + 1)
+    (outcome,) = simulate(*sides, [Run(dataflow, a, b, g, d, sums)], chained=chained)
+    assert outcome.product.dtype == sums
+    assert np.array_equal(outcome.product, a.astype(np.int64) @ b.astype(np.int64))
+    work: Shape = (dataflow, m, k, n, g, d)
+    time = time_of(work, *sides, chained)
+    assert_equal(work, sides, outcome, time, 0)
+    assert outcome.multiplied == padded(dataflow, sides, m, k, n, g) >= m * k * n
+    assert outcome.multiplied == time.folds * time.stream * sides[0] * sides[1] * g
+
+
+@pytest.mark.parametrize(("dataflow", "g"), [("os", 8), ("ws", 4), ("is", 2), ("os", 1)])
+def test_a_word_is_charged_whole(dataflow: Dataflow, g: int) -> None:
+    """The cycles of every k up to three words and one more are those of whole words: a step each
+    (``os``), or a fold for each 2 of them, which 2 rows of PEs hold."""
+    steps: list[int] = []
+    for k in range(1, 3 * g + 2):
+        run = Run(dataflow, numbers(1, 2, k), numbers(1, k, 3), g)
+        (outcome,) = simulate(2, 3, [run])
+        assert np.array_equal(outcome.product, run.a @ run.b)
+        steps.append(outcome.drained)
+    words = [-(-k // g) for k in range(1, 3 * g + 2)]
+    one = array_time(dataflow, 2, 3, 2, 1, 3)
+    if dataflow == "os":
+        assert steps == [one.latency + w - 1 for w in words]
+    else:
+        assert steps == [one.latency + (-(-w // 2) - 1) * one.interval for w in words]
 
 
 @drawing(20)

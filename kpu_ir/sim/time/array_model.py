@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from kpu_ir.sim.time.array_timing import Dataflow
 
@@ -48,7 +48,11 @@ class Run:
     a: Array
     b: Array
     macs_per_pe: int = 1
+    """Packing g: how many neighbours along k one word of an operand holds, and one PE multiplies and
+    adds up in one cycle. The last word of a k that is no multiple of g has zeros in the lanes left."""
     drain_interval: int = 1
+    sums: DTypeLike = None
+    """The type of sums, wide enough to hold operands as well; None: the operands' own."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Outcome:
     """The end of the cycle of the last multiply-accumulate."""
     drained: int
     """The end of the cycle in which the last row (padding as well) is done."""
+    multiplied: int
+    """Multiplications of the lanes of all PEs, padding as well, for each matmul of the batch."""
 
 
 def simulate(
@@ -147,7 +153,8 @@ class _Results:
 
 def _cut(index: int, run: Run, rows: int, columns: int) -> tuple[list[_Fold], _Results]:
     g, d = run.macs_per_pe, run.drain_interval
-    a, b = run.a, run.b
+    kind = np.result_type(run.a, run.b) if run.sums is None else np.dtype(run.sums)
+    a, b = run.a.astype(kind), run.b.astype(kind)
     if run.dataflow == "is":
         a, b = b.swapaxes(1, 2), a.swapaxes(1, 2)
     stationary = run.dataflow != "os"
@@ -179,7 +186,7 @@ def _cut(index: int, run: Run, rows: int, columns: int) -> tuple[list[_Fold], _R
                     drain_interval=d,
                 )
             )
-    sums = np.zeros((m, n, batch), np.result_type(a, b))
+    sums = np.zeros((m, n, batch), kind)
     return folds, _Results(sums, np.full((m, n), -1), np.zeros((m, n), np.int64))
 
 
@@ -316,6 +323,7 @@ class _State:
         self.stationary = np.array([fold.weight_stationary for fold in folds])
         self.steps = np.array([fold.west.shape[1] for fold in folds])
         self.drain_interval = np.array([fold.drain_interval for fold in folds])
+        self.lanes = np.array([fold.west.shape[3] for fold in folds])
         self.row = np.arange(rows)[:, None]
         bubbles = np.full(columns, -1)
         self.nothing = _Words(bubbles, bubbles, np.zeros((columns, batch), dtype))
@@ -334,6 +342,7 @@ class _State:
         self.outstanding = 0  # results still to leave
         self.last_mac = np.zeros(len(folds), np.int64)  # by fold
         self.drained = np.zeros(len(folds), np.int64)
+        self.multiplied = np.zeros(len(folds), np.int64)
 
     def copy(self) -> _State:
         """A state to try things on."""
@@ -377,6 +386,7 @@ class _State:
         factor = np.where(_over(os, weight), b.data, weight)
         total = np.where(ws[..., None], passing, growing) + (a.data * factor).sum(-1)
         self.last_mac[a.fold[active]] = self.cycle + 1
+        np.add.at(self.multiplied, a.fold[active], self.lanes[a.fold[active]])
 
         # South: partial sums move on; finished sums are captured, and shifted out by columns.
         done = _Words(a.fold, np.where(os, self.row, a.step), total)
@@ -448,6 +458,7 @@ class _State:
             starts=starts,
             last_mac=int(self.last_mac[mine].max()),
             drained=int(self.drained[mine].max()),
+            multiplied=int(self.multiplied[mine].sum()),
         )
 
 
