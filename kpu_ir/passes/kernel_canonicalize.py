@@ -36,6 +36,7 @@ from kpu_ir.passes.kernel_views import (
     IdentityMovement,
     StridedSlice,
 )
+from kpu_ir.passes.quantized_sooner import QuantizeSooner
 
 
 class IdentityReshape(RewritePattern):
@@ -261,7 +262,7 @@ PATTERNS: dict[type[Operation], tuple[type[RewritePattern], ...]] = {
     kernel.PadOp: (FoldConstants, IdentityMovement),
     kernel.BroadcastOp: (FoldConstants, IdentityMovement, BroadcastIsReshape),
     kernel.GatherOp: (FoldConstants,),
-    kernel.QuantizeOp: (FoldConstants,),
+    kernel.QuantizeOp: (FoldConstants, QuantizeSooner),
     kernel.DequantizeOp: (FoldConstants,),
 }
 """What rewrites an operation, in the order in which it is tried; ``FoldEmpty`` comes first for all."""

@@ -23,6 +23,7 @@ from kpu_ir.passes.kernel_fold import FoldConstants, FoldReshape
 from kpu_ir.passes.quantized_maps import check_scale
 from kpu_ir.passes.quantized_movement import PATTERNS, DequantizeIntoMap
 from kpu_ir.passes.quantized_products import rewrite
+from kpu_ir.passes.quantized_sooner import QuantizeSooner
 from kpu_ir.passes.quantized_weights import weights_alone
 
 Quantize = Literal["fold", "off"]
@@ -85,7 +86,9 @@ class KernelQuantizePass(ModulePass):
 def move(op: ModuleOp) -> None:
     """Apply the patterns until nothing changes."""
     first = (FoldReshape(), FoldParameters(), TransposeIntoMatmul())
-    patterns = GreedyRewritePatternApplier([*first, *(kind() for kind in PATTERNS)])
+    patterns = GreedyRewritePatternApplier(
+        [*first, *(kind() for kind in PATTERNS), QuantizeSooner()]
+    )
     for region in op.regions:
         PatternRewriteWalker(patterns, post_walk_func=region_dce).rewrite_region(region)
 

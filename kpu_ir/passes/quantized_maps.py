@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, f32
 from xdsl.ir import Operation, SSAValue
 
 from kpu_ir.dialects import kernel
@@ -39,14 +39,17 @@ def in_maps(op: kernel.QuantizeOp | kernel.DequantizeOp) -> None:
         return view.result
 
     ones = (1,) * len(shape)
-    inputs = [seen(op.source, shape, block), seen(op.scale, counts, ones)]
-    number = known_zero(op)
+    step, number = known_step(op), known_zero(op)
+    inputs = [seen(op.source, shape, block)]
+    if step is None:
+        inputs.append(seen(op.scale, counts, ones))
     if op.zero is not None and number is None:
         inputs.append(seen(op.zero, counts, ones))
     kind = op.result.type.element_type
     formula = quantized if isinstance(op, kernel.QuantizeOp) else dequantized
 
-    def of_element(x: Scalar, scale: Scalar, *zero: Scalar) -> Scalar:
+    def of_element(x: Scalar, *parameters: Scalar) -> Scalar:
+        scale, *zero = parameters if step is None else (x.trace.number(step, f32), *parameters)
         return formula(x, scale, kind, *(zero or (number,)))
 
     body, _ = trace(of_element, [tensor_type(v).element_type for v in inputs])
@@ -54,6 +57,17 @@ def in_maps(op: kernel.QuantizeOp | kernel.DequantizeOp) -> None:
     if split:
         made.append(kernel.ReshapeOp(result.result, shape))
     put(op, made, made[-1].results)
+
+
+def known_step(op: kernel.QuantizeOp | kernel.DequantizeOp) -> float | None:
+    """The one scale of f32 of a whole tensor, if it is known: a constant of the body, which no program has
+    to fetch."""
+    if tensor_type(op.scale).element_count() != 1 or tensor_type(op.scale).element_type != f32:
+        return None
+    found = constant_of(op.scale)
+    if found is None or not isinstance(found.value, DenseIntOrFPElementsAttr):
+        return None
+    return float(array_of(found.value).reshape(-1)[0])
 
 
 def known_zero(op: kernel.QuantizeOp | kernel.DequantizeOp) -> int | None:

@@ -105,3 +105,45 @@ func.func @weights(%x: tensor<4x8xf16>) -> tensor<4x2xf16> {
   %y = kernel.matmul %x, %w : (tensor<4x8xf16>, tensor<8x2xf16>) -> tensor<4x2xf16>
   func.return %y : tensor<4x2xf16>
 }
+
+// -----
+
+// What is moved and then quantized is quantized where it is made, and then moved: the product's epilogue takes
+// the quantize in, and bytes are turned.
+// CHECK-LABEL: @sooner
+// CHECK:         %[[C:.*]] = kernel.matmul %p, %{{.*}} -> tensor<4x6xi32>
+// CHECK:         %[[Y:.*]] = kernel.map %[[C]], {{.*}} -> tensor<4x6xi8> {
+// CHECK:           math.roundeven
+// CHECK:         %[[V:.*]] = kernel.reshape %[[Y]] : tensor<4x6xi8> -> tensor<4x2x3xi8>
+// CHECK-NEXT:    %{{.*}} = kernel.transpose %[[V]] permutation [1, 0, 2] : tensor<4x2x3xi8> -> tensor<2x4x3xi8>
+// CHECK-NEXT:    func.return
+func.func @sooner(%p: tensor<4x8xi8>) -> tensor<2x4x3xi8> {
+  %s = kernel.constant dense<0.5> : tensor<1x1x1xf32>
+  %f = kernel.constant dense<0.5> : tensor<1xf32>
+  %q = kernel.constant dense<1> : tensor<8x6xi8>
+  %x = kernel.dequantize %p scale %f : tensor<4x8xi8>, tensor<1xf32> -> tensor<4x8xf32>
+  %w = kernel.dequantize %q scale %f : tensor<8x6xi8>, tensor<1xf32> -> tensor<8x6xf32>
+  %c = kernel.matmul %x, %w : (tensor<4x8xf32>, tensor<8x6xf32>) -> tensor<4x6xf32>
+  %v = kernel.reshape %c : tensor<4x6xf32> -> tensor<4x2x3xf32>
+  %t = kernel.transpose %v permutation [1, 0, 2] : tensor<4x2x3xf32> -> tensor<2x4x3xf32>
+  %y = kernel.quantize %t scale %s : tensor<2x4x3xf32>, tensor<1x1x1xf32> -> tensor<2x4x3xi8>
+  func.return %y : tensor<2x4x3xi8>
+}
+
+// -----
+
+// Not where something reads what is moved in floats; scales of rows pass what only adds extents of 1.
+// CHECK-LABEL: @not_sooner
+// CHECK:         %[[T:.*]] = kernel.transpose %x permutation [1, 0] : tensor<4x6xf32> -> tensor<6x4xf32>
+// CHECK-NEXT:    kernel.quantize %[[T]]
+// CHECK:         %[[R:.*]] = kernel.reshape %rows : tensor<1x4x1xf32> -> tensor<4x1xf32>
+// CHECK-NEXT:    %[[Q:.*]] = kernel.quantize %x scale %[[R]] : tensor<4x6xf32>, tensor<4x1xf32> -> tensor<4x6xi8>
+// CHECK-NEXT:    kernel.reshape %[[Q]] : tensor<4x6xi8> -> tensor<1x4x6xi8>
+func.func @not_sooner(%x: tensor<4x6xf32>, %rows: tensor<1x4x1xf32>) -> (tensor<6x4xf32>, tensor<6x4xi8>, tensor<1x4x6xi8>) {
+  %s = kernel.constant dense<0.5> : tensor<1xf32>
+  %t = kernel.transpose %x permutation [1, 0] : tensor<4x6xf32> -> tensor<6x4xf32>
+  %y = kernel.quantize %t scale %s : tensor<6x4xf32>, tensor<1xf32> -> tensor<6x4xi8>
+  %v = kernel.reshape %x : tensor<4x6xf32> -> tensor<1x4x6xf32>
+  %z = kernel.quantize %v scale %rows : tensor<1x4x6xf32>, tensor<1x4x1xf32> -> tensor<1x4x6xi8>
+  func.return %t, %y, %z : tensor<6x4xf32>, tensor<6x4xi8>, tensor<1x4x6xi8>
+}
