@@ -110,6 +110,42 @@ def test_a_mask_is_not_quantized(tmp_path: Path):
     assert {"Add", "Softmax"} <= there
 
 
+def test_attention_keeps_its_sums_in_floats(tmp_path: Path):
+    """Products read bytes; what they make is quantized only where the next product reads it, its bias is in
+    steps of the sum, and what two activations' product reads is around 0."""
+    nodes = [
+        node("MatMul", "x w", "q", "query"),
+        node("Add", "q b", "qb", "biased"),
+        node("Transpose", "qb", "k", "turn", perm=[1, 0]),
+        node("MatMul", "qb k", "s", "scores"),
+        node("Softmax", "s", "p", "soft"),
+        node("MatMul", "p qb", "y", "values"),
+    ]
+    held = {"w": normal(64, 16) / 8, "b": normal(16)}
+    path = written(tmp_path / "attention.onnx", model(nodes, {"x": ROWS}, held, ["y"]))
+    made = quantize(path, calibrate={"x": ROWS}).model
+    onnx.checker.check_model(made)
+    quantized = {n.input[0] for n in made.graph.node if n.op_type == "QuantizeLinear"}
+    assert quantized == {"x", "qb", "k", "p"}
+    known = {t.name: onnx.numpy_helper.to_array(t) for t in made.graph.initializer}
+    points = {
+        n.input[0]: known[n.input[2]] for n in made.graph.node if n.op_type == "QuantizeLinear"
+    }
+    assert {n: p.dtype.name for n, p in points.items()} == {
+        "x": "uint8", "p": "uint8", "qb": "int8", "k": "int8"
+    }  # fmt: skip
+    assert not any(points[n].any() for n in ("qb", "k", "p"))
+    (stored,) = (a for a in known.values() if a.dtype == np.int32)
+    assert stored.shape == (16,)
+    assert "b" not in known
+    close(path, made, ROWS, 0.05)
+    target = written(tmp_path / "made.onnx", made)
+    counts = kpu_ir.load(target, search="none").time().counts
+    assert counts["macs.i8"] == 5 * 16 * (64 + 5 + 5)
+    # Two programs requantize: the projection and the values' weights; neither has sums of rows to add up.
+    assert not counts.get("macs.f32", 0)
+
+
 @pytest.mark.parametrize(
     ("settings", "tolerance"),
     [

@@ -6,6 +6,7 @@ import json
 import logging
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 WIDE = 1e4
 """A range beyond which a tensor holds no values in steps of 1/255 of it, but a mask (-1e4, -3.4e38)."""
+
+LARGEST_BIAS = 2.0**30
+"""Steps of a sum beyond which a bias stays in floats: sum and bias are added in i32."""
 
 LEAST_VERSION = 13
 """Of ONNX's operators: the first with a scale for each channel."""
@@ -94,6 +98,7 @@ def quantized_statically(
                 extra_options={
                     "ActivationSymmetric": settings.activations == "i8",
                     "WeightSymmetric": True,
+                    **(_of_attention(package, model, left) if attention else {}),
                 },
             )
 
@@ -106,6 +111,8 @@ def quantized_statically(
                 left |= masked
                 run()
             result = onnx.load(made)
+            if attention:
+                store_biases(result)
         except KpuError:
             raise
         except Exception as error:  # of its own classes, and of protobuf's
@@ -119,6 +126,81 @@ def quantized_statically(
     for name in sorted(named - set(layers) - left.keys()):
         left[name] = "no operand has a range"
     return result, layers, left
+
+
+def _of_attention(package: Any, model: ModelProto, left: Mapping[str, str]) -> dict[str, Any]:
+    """Options where there is attention. A product's result is not quantized for its own sake, only where
+    another product reads it: what is between (biases, masks, softmax, GELU, residual sums) takes the sum in
+    floats, without two roundings on the way. What two activations' product reads is around 0 where it may have
+    both signs: a zero point costs sums of the other operand's rows as the model runs."""
+    makers = {name: node.op_type for node in model.graph.node for name in node.output}
+    weights = {t.name for t in model.graph.initializer}
+    around = {"quant_type": package.QuantType.QInt8, "symmetric": True}
+    overrides = {
+        name: [around]
+        for node in model.graph.node
+        if node.op_type == "MatMul"
+        and node.name not in left
+        and not weights.intersection(node.input)
+        for name in node.input
+        if name in makers and makers[name] != "Softmax"
+    }
+    return {
+        "OpTypesToExcludeOutputQuantization": list(PRODUCTS),
+        "TensorQuantOverrides": overrides,
+    }
+
+
+def store_biases(model: ModelProto) -> None:
+    """Let what is added to a product of dequantized tensors, a number a column, be stored as its sums are:
+    i32 in steps of the product of both scales, as the bias of a Conv or a Gemm is."""
+    from onnx import helper, numpy_helper
+
+    graph = model.graph
+    held = {t.name: t for t in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    users = Counter(name for node in graph.node for name in node.input)
+    given = {o.name for o in graph.output}
+    for node in list(graph.node):
+        product = next((makers[n] for n in node.input if n in makers), None)
+        if node.op_type != "Add" or product is None or product.op_type != "MatMul":
+            continue
+        result = product.output[0]
+        other = next((n for n in node.input if n != result), "")
+        operands = [makers.get(name) for name in product.input]
+        if users[result] != 1 or result in given or other not in held:
+            continue
+        scales = [_known_scale(op, held) for op in operands]
+        bias = numpy_helper.to_array(held[other])
+        if bias.ndim != 1 or bias.dtype != np.float32 or any(s is None for s in scales):
+            continue
+        one, columns = (np.asarray(s, np.float32) for s in scales)
+        step = np.broadcast_to(one.reshape(-1) * columns.reshape(-1), bias.shape) if (
+            one.size == 1 and columns.size in (1, bias.size)
+        ) else None  # fmt: skip
+        if step is None or not (step > 0).all() or (abs(bias) >= step * LARGEST_BIAS).any():
+            continue
+        names = [f"{node.name}_bias_{part}" for part in ("stored", "scale", "real")]
+        graph.initializer.extend([
+            numpy_helper.from_array(np.rint(bias / step).astype(np.int32), names[0]),
+            numpy_helper.from_array(np.ascontiguousarray(step), names[1]),
+        ])  # fmt: skip
+        real = helper.make_node("DequantizeLinear", names[:2], names[2:], names[2], axis=0)
+        graph.node.insert(list(graph.node).index(node), real)
+        node.input[list(node.input).index(other)] = names[2]
+    read = {name for node in graph.node for name in node.input} | given
+    unread = [t for t in graph.initializer if t.name not in read]
+    for tensor in unread:
+        graph.initializer.remove(tensor)
+
+
+def _known_scale(op: Any, held: Mapping[str, Any]) -> Array | None:
+    """The scale of a dequantize node, if it is known."""
+    from onnx import numpy_helper
+
+    if op is None or op.op_type != "DequantizeLinear" or op.input[1] not in held:
+        return None
+    return numpy_helper.to_array(held[op.input[1]])
 
 
 def _method(package: Any, settings: Settings) -> Any:
