@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf, prod
+from math import inf
 from typing import ClassVar
 
-import numpy as np
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute, Operation, Region, SSAValue
 
@@ -16,12 +15,14 @@ from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Reduction, Window
 from kpu_ir.lowering.kernel_to_tile.bodies import epilogue_region, outside_inputs
+from kpu_ir.lowering.pooling_space import PoolingProblem, pooling_space
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned
-from kpu_ir.lowering.space import Space, ceildiv, grid, slot, spans, summed
+from kpu_ir.lowering.space import Space
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Tensor, Tile
 from kpu_ir.nest.writing import Nest
+from kpu_ir.scalar.requantize import interval_of
 from kpu_ir.support.types import bits_of
 
 FILL = {Reduction.MAX: -inf, Reduction.MIN: inf}
@@ -99,46 +100,38 @@ class Pooling:
         """The largest block of the space that fits."""
         return (space or self.candidates(machine)).first() or Schedule(tile=(1, 1, 1))
 
-    def candidates(self, machine: Machine) -> Space:
-        """Blocks of channels and rows, of several sizes."""
+    def problem(self, machine: Machine) -> PoolingProblem:
+        """The windows in plain integers, for the search."""
         n, c, oh, ow = self.results[0][0]
-        size = max(1, bits_of(self.arguments[self.input][1]) // 8)
-        out_size = max(1, bits_of(self.results[0][1]) // 8)
-        channels = sorted({min(c, k) for k in (1, 2, 4, 8, 16, 32, 64)})
-        heights = sorted({oh, *(h for h in (1, 2, 4, 7, 8, 14, 16, 28, 56) if h < oh)})
-        widths = [ow, *(w for w in (1024, 256, 64, 16) if w < ow)]
-        tc, th, tw, depth = grid(channels, heights, widths, (2, 3))
-        high, wide = spans(self.window, th, tw)
-        x_slot, out_slot = (
-            slot(tc * high * wide * size),
-            slot(tc * th * tw * out_size),
-        )
-        slots = 2 + len(self.extra)
-        fits = (2 * x_slot + slots * out_slot <= machine.l2.bytes * 7 // 8) & (
-            3 * x_slot + slots * out_slot <= machine.l3.bytes * 7 // 8
-        )
-        tc, th, tw, depth, x_slot, out_slot = (
-            column[fits] for column in (tc, th, tw, depth, x_slot, out_slot)
-        )
         height, width = self.arguments[self.input][0][-2:]
-        rows = summed(lambda t: spans(self.window, t, 1)[0], oh, th)
-        columns = summed(lambda t: spans(self.window, 1, t)[1], ow, tw)
-        # Rows and columns that two blocks read come twice; those of the padding never do.
-        image = np.where(th < oh, rows, height) * np.where(tw < ow, columns, width)
-        moved = n * c * (image * size + oh * ow * out_size)
-        trips = n * ceildiv(c, tc) * ceildiv(oh, th) * ceildiv(ow, tw)
-        least = prod((n, c, oh, ow)) * self.window.taps // machine.vector.lanes
-        cycles = np.maximum(least, moved // machine.bandwidth["dma"])
-        ends = machine.external.latency + (x_slot + out_slot) // machine.bandwidth["dma"]
-        return Space.of(
-            (c, oh, ow),
-            cycles,
-            moved,
-            cycles + ends + least // trips,
-            (tc, th, tw),
-            l3_depth=depth,
-            defer=depth,
+        combines = "compare" if self.reduction in FILL else "add"
+        kind = "multiply" if self.weights is not None else combines
+        interval = machine.vector.initiation_interval
+        work = self.window.taps * interval[kind]
+        return PoolingProblem(
+            n,
+            c,
+            height,
+            width,
+            oh,
+            ow,
+            self.window,
+            max(1, bits_of(self.arguments[self.input][1]) // 8),
+            max(1, bits_of(self.results[0][1]) // 8),
+            work + interval_of(self.epilogue.block if self.epilogue else None, interval),
+            self._weight_bytes(),
+            len(self.extra),
         )
+
+    def _weight_bytes(self) -> int:
+        """Those of one plane."""
+        if self.weights is None:
+            return 0
+        return max(1, self.window.taps * bits_of(self.arguments[self.weights][1]) // 8)
+
+    def candidates(self, machine: Machine) -> Space:
+        """Blocks of channels, rows and columns, of several sizes."""
+        return pooling_space(self.problem(machine), machine)
 
     @cached_property
     def epilogue(self) -> Region | None:
