@@ -29,7 +29,7 @@ from kpu_ir.sim.program.plan import (
 )
 from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.clock import Held, Timing
-from kpu_ir.sim.time.durations import Cost
+from kpu_ir.sim.time.costs import Cost
 from kpu_ir.sim.time.model import Event, TimeModel
 
 

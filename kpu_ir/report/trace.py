@@ -26,7 +26,7 @@ from kpu_ir.report.origin import Origin
 from kpu_ir.report.replay import Replay, Span, describe, kind_of, loop_names
 from kpu_ir.sim.program.plan import Acquire, Fetch, Loop, Matmul, Move, Node, Ring, Write, steps
 from kpu_ir.sim.program.program import Program
-from kpu_ir.sim.time.clock import cost_at
+from kpu_ir.sim.time.prices import cost
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import writing
 from kpu_ir.support.names import shortened
@@ -261,7 +261,7 @@ def operations(nodes: Sequence[Node], machine: Machine) -> int:
     return sum(
         node.trips * operations(node.body, machine)
         if isinstance(node, Loop)
-        else cost_at(node, machine) is not None
+        else cost(node, machine) is not None
         for node in nodes
     )
 

@@ -10,7 +10,7 @@ missing; the scale (a product or a quotient) and rounding may not.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from xdsl.dialects import arith, math
 from xdsl.ir import Block, BlockArgument, Operation, OpResult, SSAValue
@@ -28,10 +28,10 @@ def requantizations(block: Block) -> list[frozenset[Operation]]:
     return [frozenset(chain | _feeding(chain, fixed)) for chain in found]
 
 
-def priced(block: Block, unit: bool) -> Counter[str]:
-    """How many operations of each class a body costs an element; where a ``unit`` requantizes, each
-    requantization is one of the class ``requantize``."""
-    classes, passes = op_classes(block), requantizations(block) if unit else []
+def priced(block: Block, passes: Sequence[frozenset[Operation]]) -> Counter[str]:
+    """How many operations of each class a body costs an element; each of the ``passes``, its
+    requantizations where a unit does them, is one of the class ``requantize``."""
+    classes = op_classes(block)
     within = Counter(PRICES[op.name] for ops in passes for op in ops if op.name in PRICES)
     return classes - within + Counter(requantize=len(passes)) if passes else classes
 
@@ -40,7 +40,7 @@ def interval_of(block: Block | None, intervals: Mapping[str, int]) -> int:
     """Cycles between two groups of lanes through a body, on a vector engine with such intervals."""
     if block is None:
         return 0
-    classes = priced(block, bool(intervals["requantize"]))
+    classes = priced(block, requantizations(block) if intervals["requantize"] else ())
     return sum(intervals[kind] * n for kind, n in classes.items())
 
 

@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from kpu_ir.dialects.tile import is_pinned
-from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Affine
 from kpu_ir.sim.program.plan import (
     Acquire,
@@ -35,6 +34,7 @@ from kpu_ir.sim.program.plan import (
 from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.clock import Engine, engines_for, engines_of
 from kpu_ir.sim.time.instructions import program_bytes
+from kpu_ir.sim.time.prices import Prices
 from kpu_ir.sim.time.timed_plan import costs_of
 from kpu_ir.sim.time.wiring import Wire, Wiring
 from kpu_ir.support.errors import KpuError
@@ -60,7 +60,8 @@ def kernels_of(program: Program) -> tuple[list[Engine], list[Kernel]]:
     """The engines of a program, and its kernels. Raises ``KpuError`` for one that is too irregular."""
     wirings = [Wiring(plan, apart=True) for plan in program.plans]
     engines = engines_of(program.machine, (s for w in wirings for s in w.steps))
-    return engines, [_kernel(w, program.machine, engines) for w in wirings]
+    prices = Prices(program.machine)
+    return engines, [_kernel(w, prices, engines) for w in wirings]
 
 
 def touched(operation: Operation) -> tuple[int, ...]:
@@ -72,9 +73,9 @@ def touched(operation: Operation) -> tuple[int, ...]:
     return (*wire.reads, *more, wire.target)
 
 
-def _kernel(wiring: Wiring, machine: Machine, engines: list[Engine]) -> Kernel:
-    table: dict[int, Operation] = {}
-    for step, wire, cost in zip(wiring.steps, wiring.wires, costs_of(wiring, machine)):
+def _kernel(wiring: Wiring, prices: Prices, engines: list[Engine]) -> Kernel:
+    machine, table = prices.machine, dict[int, Operation]()
+    for step, wire, cost in zip(wiring.steps, wiring.wires, costs_of(wiring, prices)):
         if cost is not None:
             held = tuple(engines_for(step, cost, engines))
             table[id(step)] = Operation(len(table), step, wire, cost, held)

@@ -16,6 +16,7 @@ from kpu_ir.sim.program.planner import RingCounter, plan_of
 from kpu_ir.sim.program.program import Program, check_rings, program_of
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.sim.time.model import TimeModel
+from kpu_ir.sim.time.prices import Prices
 
 SHAPES = 16
 """So many are kept."""
@@ -67,16 +68,18 @@ class KernelModel:
         return program_of(plan, [t.name for t in self.tensors], machine)
 
     def timed(
-        self, schedule: Schedule, machine: Machine, room: int | None = None
+        self, schedule: Schedule, prices: Prices, room: int | None = None
     ) -> tuple[Timing, int]:
-        """The time of the kernel alone, and the bytes of L3 that its tiles take: at most ``room``, or
-        what the function has. Schedules that differ in depths only share all but the run itself."""
+        """The time of the kernel alone on the machine of ``prices``, and the bytes of L3 that its tiles
+        take: at most ``room``, or what the function has. Schedules that differ in depths only share all
+        but the run itself."""
+        machine = prices.machine
         room = l3_bytes(self.func, machine) if room is None else room
         same = replace(schedule, depth=1, l3_depth=1, out_depth=1, defer=min(schedule.defer, 1))
         known = self.shapes.get(same)
         if known is None or known.machine is not machine:
             function = self._staged(schedule, machine, room)
-            model = TimeModel(self._alone(plan_of(function), machine))
+            model = TimeModel(self._alone(plan_of(function), machine), prices=prices)
             known = self.shapes[same] = _Shape(machine, function, model, schedule)
             if len(self.shapes) > SHAPES:
                 del self.shapes[next(iter(self.shapes))]

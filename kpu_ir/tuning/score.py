@@ -13,6 +13,7 @@ from kpu_ir.lowering.space import Space
 from kpu_ir.machine import Machine
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.sim.time.energy import energy
+from kpu_ir.sim.time.prices import Prices
 from kpu_ir.support.errors import KpuError
 from kpu_ir.text.structure import structure
 from kpu_ir.tuning.kernels import KernelModel
@@ -101,7 +102,7 @@ def time_schedule(
     """
     shared, room = current(), l3_bytes(func, machine)
     if shared is None:
-        return KernelModel.of(func, strategy).timed(schedule, machine)[0]
+        return KernelModel.of(func, strategy).timed(schedule, Prices(machine))[0]
     kernel = timed_as(func, machine)
     known = shared.times.get((kernel, schedule))
     if known is None:
@@ -111,7 +112,9 @@ def time_schedule(
         if model is None:
             model = shared.models[kernel] = KernelModel.of(func, strategy)
         try:
-            known = shared.times[kernel, schedule] = model.timed(schedule, machine, room)
+            known = shared.times[kernel, schedule] = model.timed(
+                schedule, shared.prices(machine), room
+            )
         except KpuError as e:
             known = shared.unfit[kernel, schedule, room] = e.anew()
     if isinstance(known, KpuError):

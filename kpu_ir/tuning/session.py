@@ -15,6 +15,7 @@ from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.space import Space
 from kpu_ir.machine import Machine
 from kpu_ir.sim.time.clock import Timing
+from kpu_ir.sim.time.prices import Prices
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.cache import Cache, cache_path
 from kpu_ir.tuning.choice import Choice, Cost
@@ -29,7 +30,8 @@ class Session:
     ``total``: cycles that the array works on the whole program, 0 where that is not known.
     ``times`` are with the bytes of L3 that the tiles take; what is ``unfit`` is so in so many.
     ``digests`` of functions, and of those that are ``equal``; ``models`` and ``bounds`` of cycles by
-    digest; ``spaces`` of the latest kernels; ``wholes``: what modules take. A kernel's function is
+    digest; ``spaces`` of the latest kernels; ``wholes``: what modules take;
+    ``priced``: operations, by the identity of the machine. A kernel's function is
     not changed while it is looked at.
     """
 
@@ -55,6 +57,14 @@ class Session:
     models: dict[str, KernelModel] = field(default_factory=dict[str, KernelModel])
     bounds: dict[str, int] = field(default_factory=dict[str, int])
     wholes: dict[object, Cost | KpuError] = field(default_factory=dict[object, Cost | KpuError])
+    priced: dict[int, Prices] = field(default_factory=dict[int, Prices])
+
+    def prices(self, machine: Machine) -> Prices:
+        """What operations cost on a machine."""
+        known = self.priced.get(id(machine))
+        if known is None:
+            known = self.priced[id(machine)] = Prices(machine)
+        return known
 
 
 _CURRENT: ContextVar[Session | None] = ContextVar("kpu_ir_session", default=None)

@@ -76,7 +76,9 @@ class Whole:
         pinned = {func.sym_name.data: pinned_of(func) for func in funcs}
         main = MainLowering(strategies, pinned).lower(main_of(outlined))
         place_buffers(main, self.machine)
-        return Cost.of(time_program(planned_program(main, plans, self.machine)))
+        with session(disk=False) as here:
+            prices = here.prices(self.machine)
+        return Cost.of(time_program(planned_program(main, plans, self.machine), prices=prices))
 
     def outlined(self, module: ModuleOp, mode: Mode = "epilogue") -> ModuleOp:
         """A copy of a module at the ``kernel`` level, with a function a kernel."""

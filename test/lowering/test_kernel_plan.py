@@ -17,6 +17,7 @@ from kpu_ir.pipeline import kernel_stages
 from kpu_ir.sim.program.program import kernel_program
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.sim.time.model import time_program
+from kpu_ir.sim.time.prices import Prices
 from kpu_ir.support.errors import KpuError
 from kpu_ir.tuning.kernels import KernelModel
 from kpu_ir.tuning.score import time_schedule
@@ -109,7 +110,7 @@ def with_other_rooms(draw, func, strategy: TilingStrategy, schedule: Schedule, m
             other.attributes[L3_BYTES] = IntegerAttr(room, i64)
             known = outcome(lambda f=other: time_schedule(f, strategy, schedule, machine))
             model = KernelModel.of(other, recognise(other))
-            assert known == outcome(lambda m=model: m.timed(schedule, machine)[0])
+            assert known == outcome(lambda m=model: m.timed(schedule, Prices(machine))[0])
 
 
 def outcome(make: Callable[[], Timing]) -> Timing | None:
@@ -123,7 +124,7 @@ def outcome(make: Callable[[], Timing]) -> Timing | None:
 def shared(draw, kernel: KernelModel, schedule: Schedule, machine: Machine, expected) -> None:
     """Schedules that differ in depths only share what is made of them, and none of their figures."""
     for _ in range(2):
-        assert figures(lambda: kernel.timed(schedule, machine)[0], lambda t: t) == expected
+        assert figures(lambda: kernel.timed(schedule, Prices(machine))[0], lambda t: t) == expected
         depth = st.integers(1, 12)
         bent = {name: draw(depth) for name in ("depth", "l3_depth", "out_depth", "defer")}
         schedule = dataclasses.replace(schedule, **bent)

@@ -14,8 +14,9 @@ from kpu_ir.nest.writing import Nest
 from kpu_ir.sim.program.plan import Matmul
 from kpu_ir.sim.time.array_model import Run, simulate
 from kpu_ir.sim.time.array_timing import array_time
-from kpu_ir.sim.time.durations import Cost, cost
+from kpu_ir.sim.time.costs import Cost
 from kpu_ir.sim.time.energy import energy
+from kpu_ir.sim.time.prices import cost
 from kpu_ir.sim.time.vector import combining
 from kpu_ir.support.types import accumulator_type, element_type_named, multiplied_as
 

@@ -19,8 +19,8 @@ from kpu_ir.scalar.ops import PRICES
 from kpu_ir.sim.program.plan import Matmul, Reduce
 from kpu_ir.sim.program.program import load_program
 from kpu_ir.sim.time.array_timing import array_time
-from kpu_ir.sim.time.durations import cost
 from kpu_ir.sim.time.model import time_program, trace_program
+from kpu_ir.sim.time.prices import cost
 from kpu_ir.text.parsing import parse_module
 
 MACHINE = Machine.preset("ideal")  # 16 x 16, a strip of 32 KiB: 8,192 f32

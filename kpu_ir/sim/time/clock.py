@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kpu_ir.machine import Machine
-from kpu_ir.sim.program.plan import Fetch, Move, Put, Step, Write, carrier, place
+from kpu_ir.sim.program.plan import Fetch, Move, Put, Step, Write, carrier
 from kpu_ir.sim.program.program import Program
-from kpu_ir.sim.time.durations import Cost, cost
-from kpu_ir.support.errors import KpuError
+from kpu_ir.sim.time.costs import Cost
 from kpu_ir.support.lines import shortened
 
 
@@ -166,11 +165,3 @@ class Places:
                     self.shared.setdefault(place, []).append(other[4])
                     self.shared.setdefault(other[4], []).append(place)
             living.append(span)
-
-
-def cost_at(step: Step, machine: Machine) -> Cost | None:
-    """``cost``, with the operation's place in an error that has none."""
-    try:
-        return cost(step, machine)
-    except KpuError as e:
-        raise KpuError(e.message, e.where or place(step.op), e.hint) from None

@@ -1,10 +1,16 @@
-"""What an operation costs: the engines that it holds, its latency, what it counts."""
+"""What an operation costs: the engines that it holds, its latency, what it counts; and what the cost of a
+product depends on."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
+
+from xdsl.ir import Attribute
+
+from kpu_ir.support.types import multiplied_as
 
 
 class Hold(NamedTuple):
@@ -39,6 +45,50 @@ class Cost:
     def release(self) -> int:
         """Until the operands of its epilogue are free: the array has drained."""
         return next((h.end for h in self.holds if h.engine == "drain"), self.occupancy)
+
+
+class Body(NamedTuple):
+    """What a body costs an element: cycles between groups of lanes, cycles through the pipeline, and
+    operations by class (those that ride on the data path are none)."""
+
+    interval: int
+    depth: int
+    operations: tuple[tuple[str, int], ...]
+
+    @property
+    def counter(self) -> Counter[str]:
+        """The operations, to be added to."""
+        return Counter(dict(self.operations))
+
+
+class Product(NamedTuple):
+    """All that a product's cost depends on. ``sums_apart``: partial sums have a tile of their own."""
+
+    dataflow: str
+    batch: int
+    m: int
+    n: int
+    k: int
+    accumulate: bool
+    extra_bytes: int
+    elements: tuple[Attribute, Attribute]
+    out_element: Attribute
+    sum_element: Attribute
+    sums_apart: bool
+    epilogue: Body | None
+
+    @property
+    def multiplier(self) -> str:
+        """The type that operands are multiplied as."""
+        return multiplied_as(*self.elements)
+
+
+def begins_later(spent: Cost, cycles: int) -> Cost:
+    """The cost of an operation that its own engine spends so many cycles on before."""
+    first, *others = spent.holds
+    holds = [Hold(h.engine, h.begin + cycles, h.end + cycles) for h in others]
+    own = Hold(first.engine, first.begin, first.end + cycles)
+    return Cost((own, *holds), spent.latency + cycles, spent.counts)
 
 
 def ceil_div(a: int, b: int | Fraction) -> int:

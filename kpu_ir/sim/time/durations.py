@@ -1,6 +1,6 @@
-"""How long an operation takes and what it moves: the only place that knows.
+"""How long a product takes and what it moves: the only place that knows.
 
-Everything asks ``cost``: programs, stepped or fast-forwarded, and the search. Times are in base cycles,
+Everything asks ``prices``: programs, stepped or fast-forwarded, and the search. Times are in base cycles,
 sizes in bytes. Transfers are priced in ``transfers``, the vector engine in ``vector``.
 
 A matrix product takes the array's time (``array_timing``), later where the streamers cannot bring
@@ -9,7 +9,8 @@ enter and results leave while they do, and the vector engine for as many cycles 
 works. L1 holds one strip of each operand, and one more on its way in: a strip that fits is streamed
 once and read again.
 
-Every operation begins with the cycles that its engine spends on starting it (``control.issue``).
+Every operation begins with the cycles that its engine spends on starting it (``control.issue``): ``prices``
+adds them.
 """
 
 from __future__ import annotations
@@ -21,26 +22,17 @@ from typing import cast
 from kpu_ir.machine import Machine
 from kpu_ir.sim.program.plan import (
     Acquire,
-    Fetch,
     Map,
     Matmul,
-    Move,
-    Put,
     Reduce,
     Rowwise,
-    Step,
     Windowed,
-    Write,
     element_bytes,
-    place,
 )
 from kpu_ir.sim.time.array_timing import Dataflow, array_time, held_back
 from kpu_ir.sim.time.banks import share
-from kpu_ir.sim.time.costs import Cost, Hold, ceil_div
-from kpu_ir.sim.time.transfers import transfer
+from kpu_ir.sim.time.costs import Body, Cost, Hold, Product, begins_later, ceil_div
 from kpu_ir.sim.time.vector import (
-    Body,
-    body_cost,
     lane_ops,
     map_cost,
     matmul_cost,
@@ -51,16 +43,22 @@ from kpu_ir.sim.time.vector import (
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import bits_of, multiplied_as
 
-__all__ = ["Cost", "begins_later", "cost"]
+
+def product_of(step: Matmul, epilogue: Body | None) -> Product:
+    """What a product is to a machine, on which its ``epilogue`` costs that."""
+    return Product(
+        step.dataflow, step.batch, step.m, step.n, step.k, step.accumulate, step.extra_bytes,
+        step.elements, step.out_element, step.sum_element, step.record.sums is not None, epilogue,
+    )  # fmt: skip
 
 
-def _widened(step: Matmul) -> tuple[bool, bool]:
+def _widened(step: Product) -> tuple[bool, bool]:
     """Which operands are of a shorter type than they are multiplied as."""
     left, right = (multiplied_as(kind) != step.multiplier for kind in step.elements)
     return left, right
 
 
-def _converted(step: Matmul, machine: Machine) -> int:
+def _converted(step: Product, machine: Machine) -> int:
     """Elements that are widened on their way into the array, each time that they enter."""
     rows, columns = machine.fabric.rows, machine.fabric.columns
     m, n, k = step.m, step.n, step.k
@@ -70,7 +68,7 @@ def _converted(step: Matmul, machine: Machine) -> int:
     return step.batch * (left * m * k * over_n + right * k * n * over_m)
 
 
-def _widening(step: Matmul, machine: Machine) -> tuple[int, dict[str, int]]:
+def _widening(step: Product, machine: Machine) -> tuple[int, dict[str, int]]:
     """Cycles in which the vector engine widens operands before a product, and what that counts, where
     the streamers do not."""
     left, right = _widened(step)
@@ -92,7 +90,7 @@ def _widening(step: Matmul, machine: Machine) -> tuple[int, dict[str, int]]:
     return machine.vector.issue + cycles, counts
 
 
-def _streamed(step: Matmul, machine: Machine) -> tuple[int, int]:
+def _streamed(step: Product, machine: Machine) -> tuple[int, int]:
     """Bytes from L2 to L1, and from L1 into the array, of one product of the batch."""
     rows, columns = machine.fabric.rows, machine.fabric.columns
     m, n, k = step.m, step.n, step.k
@@ -118,13 +116,14 @@ def _streamed(step: Matmul, machine: Machine) -> tuple[int, int]:
     return rhs * again + lhs, rhs * over + lhs
 
 
-def _matmul(step: Matmul, machine: Machine) -> Cost:
+def product_cost(step: Product, machine: Machine) -> Cost:
+    """What a product costs, on the array or on the vector engine."""
     fabric = machine.fabric
     kind = step.multiplier
     if kind not in fabric.macs:
         return matmul_cost(step, machine)
     per_row = ceil_div(fabric.columns, machine.vector.lanes)
-    body = body_cost(step.epilogue, machine) if step.epilogue else Body(0, 0, Counter())
+    body = step.epilogue or Body(0, 0, ())
     epilogue, add = body.interval, machine.vector.initiation_interval["add"]
     outputs = step.batch * step.m * step.n
     out_bytes = element_bytes(step.out_element, outputs)
@@ -134,11 +133,10 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
     # first of the sum add to what stands in L2; the last runs the epilogue.
     depth = fabric.rows * fabric.macs[kind]
     passes = 1 if step.dataflow == "os" else ceil_div(step.k, depth)
-    if passes > 1 and step.record.sums is None and step.sum_element != step.out_element:
+    if passes > 1 and not step.sums_apart and step.sum_element != step.out_element:
         raise KpuError(
             f"a sum of {passes} passes stands in {step.out_element}",
-            place(step.op),
-            f"give it `sums` of {step.sum_element}: partial sums are not rounded",
+            hint=f"give it `sums` of {step.sum_element}: partial sums are not rounded",
         )
     groups: Counter[tuple[int, int]] = Counter()  # (vector interval, k of the pass) -> passes
     for p in range(passes):
@@ -182,7 +180,7 @@ def _matmul(step: Matmul, machine: Machine) -> Cost:
     occupancy = max(occupancy, streaming) if fabric.chained else latency
     reads = (passes - 1 + step.accumulate) * sum_bytes + step.extra_bytes
     sums = passes - 1 + step.accumulate
-    operations = body.operations + Counter({"add": sums})
+    operations = body.counter + Counter({"add": sums})
     counts = {
         "l2.read": step.batch * streamed + reads,
         "l2.write": (passes - 1) * sum_bytes + out_bytes,
@@ -214,33 +212,11 @@ def _after_widening(spent: Cost, cycles: int, more: dict[str, int]) -> Cost:
     return replace(later, holds=tuple(holds), counts=counts)
 
 
-def cost(step: Step, machine: Machine) -> Cost | None:
-    """What one operation costs on ``machine``; None for what costs nothing.
-
-    Raises ``KpuError`` for a type or a channel that the machine does not have.
-    """
-    spent = _own(step, machine)
-    later = machine.control.issue
-    return begins_later(spent, later) if spent and later else spent
-
-
-def begins_later(spent: Cost, cycles: int) -> Cost:
-    """The cost of an operation that its own engine spends so many cycles on before."""
-    first, *others = spent.holds
-    holds = [Hold(h.engine, h.begin + cycles, h.end + cycles) for h in others]
-    own = Hold(first.engine, first.begin, first.end + cycles)
-    return replace(spent, holds=(own, *holds), latency=spent.latency + cycles)
-
-
-def _own(step: Step, machine: Machine) -> Cost | None:
-    """The cost without that of starting it."""
+def vector_operation(
+    step: Map | Reduce | Rowwise | Windowed | Acquire, machine: Machine
+) -> Cost | None:
+    """What an operation of the vector engine on tiles costs; a slot costs nothing."""
     match step:
-        case Fetch() | Move():
-            return transfer(step, machine) if step.moves else None
-        case Write() | Put():
-            return transfer(step, machine)
-        case Matmul():
-            return _matmul(step, machine)
         case Map():
             return map_cost(step, machine)
         case Reduce():

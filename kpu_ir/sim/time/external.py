@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from math import ceil
 
 from kpu_ir.machine.parts import External
@@ -31,7 +30,6 @@ class Load:
     runs: Fraction
 
 
-@lru_cache(maxsize=1 << 14)
 def load(runs: Runs, memory: External, channels: int, rate: int) -> Load:
     """What ``runs`` cost on so many channels of ``rate`` bytes a cycle."""
     burst = 8 * memory.burst_bytes

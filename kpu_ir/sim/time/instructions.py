@@ -14,8 +14,7 @@ from dataclasses import replace
 from kpu_ir.machine import Machine
 from kpu_ir.nest import records
 from kpu_ir.sim.program.plan import Step
-from kpu_ir.sim.time.costs import Cost, ceil_div
-from kpu_ir.sim.time.durations import begins_later
+from kpu_ir.sim.time.costs import Cost, begins_later, ceil_div
 
 
 def program_bytes(steps: Sequence[Step], machine: Machine) -> int:

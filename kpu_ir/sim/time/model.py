@@ -15,8 +15,9 @@ from itertools import repeat
 from kpu_ir.sim.program.plan import Step
 from kpu_ir.sim.program.program import Call, Program
 from kpu_ir.sim.time.clock import CallTiming, Held, Places, Timing, engines_of
-from kpu_ir.sim.time.durations import Cost
+from kpu_ir.sim.time.costs import Cost
 from kpu_ir.sim.time.operations import Trace
+from kpu_ir.sim.time.prices import Prices
 from kpu_ir.sim.time.state import Event, Place, Region, State, Wait
 from kpu_ir.sim.time.timed_plan import TimedPlan
 from kpu_ir.sim.time.wiring import Wiring
@@ -45,9 +46,11 @@ class TimeModel:
         tracing: bool = False,
         observer: Callable[[Event], None] | None = None,
         steps: Iterable[Step] = (),
+        prices: Prices | None = None,
     ) -> None:
         """Prepare ``program``. ``tracing`` steps and keeps every operation in ``events``, or tells
-        ``observer`` of it. ``steps``: of other programs that the same engines serve."""
+        ``observer`` of it. ``steps``: of other programs that the same engines serve. ``prices``: of its
+        machine, known from other programs."""
         self.program = program
         self.events: list[Event] = []
         if tracing and observer is None:
@@ -57,7 +60,7 @@ class TimeModel:
             program.check_count("leave out --stepped: every figure is the same")
         self.memory: dict[tuple[object, ...], _Effect] = {}
         wirings = [Wiring(plan, apart=observer is not None) for plan in program.plans]
-        machine = program.machine
+        machine, prices = program.machine, prices or Prices(program.machine)
         self.engines = engines_of(machine, (*steps, *(s for w in wirings for s in w.steps)))
         self.places = Places(program)
         registers = max((p.values + len(p.parameters) for p in program.plans), default=0)
@@ -72,7 +75,7 @@ class TimeModel:
             calls = (call.where for call in program.calls if call.plan is w.plan)
             with at_call(next(calls, None)):
                 self.plans[w.plan.name] = TimedPlan(
-                    w, self.state, machine, self.trace, self.fast_forward, self.operations, shared
+                    w, self.state, prices, self.trace, self.fast_forward, self.operations, shared
                 )
         self.causes = list(self.state.waits)
         """What engines wait for: an engine's index and a cause."""
@@ -207,9 +210,11 @@ class TimeModel:
         return Timing(cycles, busy, stalls, before, after, counts, calls, total, total - s.skipped)
 
 
-def time_program(program: Program, fast_forward: bool = True) -> Timing:
+def time_program(
+    program: Program, fast_forward: bool = True, prices: Prices | None = None
+) -> Timing:
     """Cycles of a program: fast-forwarded, or stepped operation by operation."""
-    return TimeModel(program, fast_forward).run()
+    return TimeModel(program, fast_forward, prices=prices).run()
 
 
 def trace_program(program: Program) -> tuple[TimeModel, Timing]:

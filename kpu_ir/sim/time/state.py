@@ -153,8 +153,11 @@ class State:
 
     def wait(self, engine: Engine, cause: str) -> Wait:
         """What counts an engine's waiting for one cause."""
-        new = Wait(len(self.waits), engine.name, cause)
-        return self.waits.setdefault((engine.index, cause), new)
+        key = engine.index, cause
+        known = self.waits.get(key)
+        if known is None:
+            known = self.waits[key] = Wait(len(self.waits), engine.name, cause)
+        return known
 
     def reset(self) -> None:
         """A cold machine again."""

@@ -7,13 +7,11 @@ bytes, the work, and the cycles that each engine is busy.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
-from kpu_ir.machine import Machine
 from kpu_ir.sim.program.plan import Fetch, Loop, Matmul, Step, Vector
-from kpu_ir.sim.time.clock import Engine, Held, cost_at, engines_for
-from kpu_ir.sim.time.durations import Cost
+from kpu_ir.sim.time.clock import Engine, Held, engines_for
+from kpu_ir.sim.time.costs import Cost
 from kpu_ir.sim.time.instructions import fetched_again, program_bytes
 from kpu_ir.sim.time.operations import (
     NOTHING,
@@ -25,6 +23,7 @@ from kpu_ir.sim.time.operations import (
     Use,
     Work,
 )
+from kpu_ir.sim.time.prices import Prices
 from kpu_ir.sim.time.repetition import OPERATIONS, TRIPS, Repetition
 from kpu_ir.sim.time.state import Pointer, State, Wait
 from kpu_ir.sim.time.wiring import Tree, Wire, Wiring
@@ -41,10 +40,10 @@ def _touched(
             yield from _touched(node[1], wiring, held, times * node[0].trips)
 
 
-def costs_of(wiring: Wiring, machine: Machine) -> list[Cost | None]:
+def costs_of(wiring: Wiring, prices: Prices) -> list[Cost | None]:
     """What each operation costs, with the telling of what is for another engine, and its instruction where
     that comes again; None: nothing."""
-    costs = [cost_at(step, machine) for step in wiring.steps]
+    machine, costs = prices.machine, [prices.of(step) for step in wiring.steps]
     if program_bytes(wiring.steps, machine) > machine.control.memory_bytes:
         costs = [spent and fetched_again(spent, machine) for spent in costs]
     for step, spent in zip(wiring.steps, costs):
@@ -52,7 +51,7 @@ def costs_of(wiring: Wiring, machine: Machine) -> list[Cost | None]:
             wiring.producers[wiring.ring_of[step.into].index] = spent.holds[0].engine
     sync = machine.control.sync
     return [
-        replace(spent, latency=spent.latency + sync)
+        Cost(spent.holds, spent.latency + sync, spent.counts)
         if spent and sync and wiring.tells(step)
         else spent
         for step, spent in zip(wiring.steps, costs)
@@ -67,7 +66,7 @@ class TimedPlan:
         self,
         wiring: Wiring,
         state: State,
-        machine: Machine,
+        prices: Prices,
         trace: Trace | None,
         fast_forward: bool,
         operations: list[tuple[Step, Cost, tuple[Held, ...]]],
@@ -76,7 +75,7 @@ class TimedPlan:
         """Make it, and add what it executes to the ``operations`` of the program. ``shared``: rings
         that others have bytes in common with."""
         self.name, self.wiring, self.state, self.trace = wiring.plan.name, wiring, state, trace
-        self.fast_forward, self.machine = fast_forward, machine
+        self.fast_forward, self.machine = fast_forward, prices.machine
         self.waits: list[Wait] = []
         self._make = Operations(state.queue, trace)
         self._executed = [0] * len(wiring.steps)
@@ -91,7 +90,7 @@ class TimedPlan:
         self._again: dict[int, tuple[Pointer, Pointer]] = {}
         """The ring and the register of operations that only take a slot up again."""
         self._made: list[Operation] = []
-        costs = costs_of(wiring, machine)
+        costs = costs_of(wiring, prices)
         for step, wire, spent in zip(wiring.steps, wiring.wires, costs):
             held = engines_for(step, spent, state.engines) if spent else []
             self._held.append(held)
@@ -104,8 +103,8 @@ class TimedPlan:
         self.waits = sorted({*self.waits}, key=lambda wait: wait.number)
         self.body, self.operations = self._block(wiring.body, 1)
         self.busy = {e.name: 0 for e in state.engines}
-        program = program_bytes(wiring.steps, machine)
-        fits = 0 < program <= machine.control.memory_bytes
+        program = program_bytes(wiring.steps, self.machine)
+        fits = 0 < program <= self.machine.control.memory_bytes
         self.counts: dict[str, int] = {"instructions": program} if fits else {}
         for spent, held, times in zip(costs, self._held, self._executed):
             for h in held:

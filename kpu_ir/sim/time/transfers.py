@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import ceil
+from typing import Literal, NamedTuple
 
 from kpu_ir.machine import Machine
 from kpu_ir.machine.parts import External
@@ -64,19 +65,47 @@ def runs(step: Transfer) -> tuple[Runs, ...]:
     return (runs_of(tensor.shape, extents, tensor.bits, offsets, ranges),)
 
 
-def transfer(step: Transfer, machine: Machine) -> Cost:
+class Carried(NamedTuple):
+    """All that a transfer's cost depends on: the engines that carry it and which way, bytes, channels, the
+    ``runs`` of what it accesses in part (none where the machine does not charge for them), and the
+    bits of an element where it transposes (else 0)."""
+
+    by: Literal["dma", "mover"]
+    inward: bool
+    bytes: int
+    channels: int
+    runs: tuple[Runs, ...] = ()
+    transposed: int = 0
+
+
+def carried(step: Transfer, machine: Machine) -> Carried:
+    """What a transfer is to ``machine``."""
+    if carrier(step) == "dma":
+        channels = channels_of(step, machine.dma.channels)
+        found = runs(step) if _by_runs(machine.external) or machine.dma.run_cycles else ()
+        return Carried("dma", isinstance(step, Fetch), step.bytes, channels, found)
+    mover = machine.mover
+    channels = channels_of(step, mover.channels)
+    found = runs(step) if mover.word_bytes > 1 or mover.run_cycles else ()
+    transposes = mover.transpose_elements and isinstance(step, Move) and _transposes(step)
+    bits = step.record.source.ring.bits if isinstance(step, Move) and transposes else 0
+    inward = isinstance(step, Fetch) or (isinstance(step, Move) and step.inward)
+    return Carried("mover", inward, step.bytes, channels, found, bits)
+
+
+def transfer_cost(asked: Carried, machine: Machine) -> Cost:
     """What a transfer costs."""
-    return _moved(step, machine) if carrier(step) == "mover" else _fetched(step, machine)
+    return _moved(asked, machine) if asked.by == "mover" else _fetched(asked, machine)
 
 
-def _fetched(step: Transfer, machine: Machine) -> Cost:
+def _fetched(asked: Carried, machine: Machine) -> Cost:
     """Over external memory's channels."""
-    memory, dma, reads = machine.external, machine.dma, isinstance(step, Fetch)
-    channels, size = channels_of(step, dma.channels), step.bytes
+    memory, dma, reads = machine.external, machine.dma, asked.inward
+    channels, size = asked.channels, asked.bytes
     moved, activations = size, 0
     busy: int | Fraction = ceil_div(size, channels * dma.bytes_per_cycle)
     if _by_runs(memory) or dma.run_cycles:
-        parts = [load(r, memory, channels, dma.bytes_per_cycle) for r in runs(step) if r.bits]
+        parts = [load(r, memory, channels, dma.bytes_per_cycle) for r in asked.runs if r.bits]
         busy = Fraction(size, channels * dma.bytes_per_cycle)
         if _by_runs(memory):
             busy = sum((p.cycles for p in parts), Fraction(0))
@@ -105,27 +134,25 @@ def _by_runs(memory: External) -> bool:
     return memory.burst_bytes > 1 or memory.interleave_bytes > 0 or memory.row_bytes > 0
 
 
-def _moved(step: Transfer, machine: Machine) -> Cost:
+def _moved(asked: Carried, machine: Machine) -> Cost:
     """Between L3 and L2."""
-    mover, size = machine.mover, step.bytes
-    inward = isinstance(step, Fetch) or (isinstance(step, Move) and step.inward)
-    channels = channels_of(step, mover.channels)
+    mover, size, channels = machine.mover, asked.bytes, asked.channels
     busy: int | Fraction = ceil_div(size, channels * mover.bytes_per_cycle)
     if mover.word_bytes > 1 or mover.run_cycles:
         word = 8 * mover.word_bytes
-        parts = [r for r in runs(step) if r.bits]
+        parts = [r for r in asked.runs if r.bits]
         if word > 8:
             words = sum((r.count * r.entered(word) for r in parts), Fraction(0))
             busy = words * mover.word_bytes / (channels * mover.bytes_per_cycle)
         busy = max(busy, Fraction(mover.run_cycles * sum(r.count for r in parts), channels))
-    if mover.transpose_elements and isinstance(step, Move) and _transposes(step):
-        elements = Fraction(8 * size, step.record.source.ring.bits)
+    if asked.transposed:
+        elements = Fraction(8 * size, asked.transposed)
         busy = max(busy, elements / (channels * mover.transpose_elements))
     for level in ("l3", "l2"):
         if served := share(machine, level, "mover"):
             busy = max(busy, size * mover.channels / (served * channels))
     cycles = mover.setup + max(1, ceil(busy))
-    source, target = ("l3", "l2") if inward else ("l2", "l3")
+    source, target = ("l3", "l2") if asked.inward else ("l2", "l3")
     counts = {f"{source}.read": size, f"{target}.write": size}
     latency = machine.l3.latency + machine.l2.latency
     return Cost((Hold("mover", 0, cycles),), cycles + latency, counts)

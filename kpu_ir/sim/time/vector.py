@@ -9,7 +9,6 @@ operands and results need at the ports.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 from xdsl.dialects import arith
 from xdsl.ir import Block, SSAValue
@@ -17,29 +16,19 @@ from xdsl.ir import Block, SSAValue
 from kpu_ir.machine import Machine
 from kpu_ir.scalar.ops import PRICES
 from kpu_ir.scalar.requantize import priced, requantizations
-from kpu_ir.sim.program.plan import Map, Matmul, Reduce, Rowwise, Windowed, element_bytes, product
+from kpu_ir.sim.program.plan import Map, Reduce, Rowwise, Windowed, element_bytes, product
 from kpu_ir.sim.time.banks import share
-from kpu_ir.sim.time.costs import Cost, Hold, ceil_div
+from kpu_ir.sim.time.costs import Body, Cost, Hold, Product, ceil_div
 from kpu_ir.support.types import multiplied_as
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """What a body costs an element: cycles between groups of lanes, cycles through the pipeline, and
-    operations by class (those that ride on the data path are none)."""
-
-    interval: int
-    depth: int
-    operations: Counter[str]
 
 
 def body_cost(block: Block, machine: Machine) -> Body:
     """What ``block`` costs."""
     intervals, latency = machine.vector.initiation_interval, machine.vector.latency
     passes = requantizations(block) if intervals["requantize"] else []
-    classes = priced(block, bool(intervals["requantize"]))
+    classes = priced(block, passes)
     interval = sum(intervals[kind] * n for kind, n in classes.items())
-    operations = Counter({kind: n for kind, n in classes.items() if intervals[kind]})
+    operations = tuple((kind, n) for kind, n in classes.items() if intervals[kind])
     if not any(latency.values()):
         return Body(interval, 0, operations)
     depth: dict[SSAValue, int] = {}
@@ -83,11 +72,11 @@ def map_cost(step: Map, machine: Machine) -> Cost:
     """A copy takes as long as one operation that costs a cycle."""
     body = body_cost(step.body, machine)
     work = ceil_div(step.elements, machine.vector.lanes) * max(1, body.interval)
-    operations = lane_ops(body.operations, step.elements)
+    operations = lane_ops(body.counter, step.elements)
     return _on_tiles(machine, step.read_bytes, step.written_bytes, work, body.depth, operations)
 
 
-def matmul_cost(step: Matmul, machine: Machine) -> Cost:
+def matmul_cost(step: Product, machine: Machine) -> Cost:
     """A product of a type that the array does not multiply: a multiplication and an addition for each
     element of the result and of k, in one operation as a window's tap."""
     intervals, latency = machine.vector.initiation_interval, machine.vector.latency
@@ -97,9 +86,8 @@ def matmul_cost(step: Matmul, machine: Machine) -> Cost:
     interval = intervals["multiply"] * step.k + intervals["add"] * step.accumulate
     depth, operations = latency["multiply"], Counter({"add": int(step.accumulate)})
     if step.epilogue:
-        body = body_cost(step.epilogue, machine)
-        interval, depth = interval + body.interval, depth + body.depth
-        operations += body.operations
+        interval, depth = interval + step.epilogue.interval, depth + step.epilogue.depth
+        operations += step.epilogue.counter
     # A row of the right operand is read for each row of the left one; that one comes once.
     left, right = step.elements
     operands = element_bytes(left, step.batch * step.m * step.k)
@@ -218,7 +206,7 @@ def window_cost(step: Windowed, machine: Machine) -> Cost:
     if step.epilogue:
         body = body_cost(step.epilogue, machine)
         interval, depth = interval + body.interval, depth + body.depth
-        operations += body.operations
+        operations += body.counter
     work = ceil_div(outputs, machine.vector.lanes) * interval
     counts = lane_ops(operations, outputs)
     if weighted:
