@@ -12,6 +12,7 @@ import onnx
 from common import folder, need
 from onnx import helper
 
+from kpu_ir.integrations.exact_products import exact_products
 from kpu_ir.integrations.onnxruntime import oracle
 from kpu_ir.integrations.quantize import calibration_of, quantize
 
@@ -65,7 +66,7 @@ def session(model: Any, outputs: Sequence[str] = ()) -> Any:
     there = {o.name for o in model.graph.output}
     added = [n for n in outputs if n not in there]
     model.graph.output.extend(helper.make_empty_tensor_value_info(n) for n in added)
-    data = model.SerializeToString()
+    data = exact_products(model).SerializeToString()
     if added:
         del model.graph.output[-len(added) :]
     return runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from rich.table import Table
 
+from kpu_ir.integrations.exact_products import exact_products
 from kpu_ir.report.precision import differences
 from kpu_ir.report.profile import plain_text
 from kpu_ir.report.screen import console
@@ -265,7 +266,7 @@ def _expected(
     options.add_session_config_entry(folder, str(path.parent.resolve()))
     try:
         session = runtime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            exact_products(model).SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         found = session.run(list(names), {n: _native(a) for n, a in inputs.items()})
     except Exception as error:  # its classes are its own, one for each status

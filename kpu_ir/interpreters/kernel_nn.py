@@ -39,12 +39,18 @@ class NetworkFunctions(ArrayFunctions):
         result = sums.reshape(n, o, oh, ow)
         return (result.astype(dtype, copy=False),)
 
+    def widened(self, x: Array, op: kernel.PoolOp | kernel.ReduceOp) -> Array:
+        """What elements are combined in: f32 of short floats; integers as the result has them, into
+        which longer sums would wrap alike."""
+        whole = x.dtype.kind in "iu" and op.kind_name in ("add", "mul")
+        return x.astype(self.dtype(op.result), copy=False) if whole else wide(x)
+
     @impl(kernel.PoolOp)
     def pool(self, interpreter: Interpreter, op: kernel.PoolOp, args: PythonValues) -> PythonValues:
         """The combination of the values under the window."""
         (x,) = args
         fill = lowest(x.dtype) if op.kind_name == "max" else 0
-        view = windows(op, wide(x), op.kernel_pair, fill)
+        view = windows(op, self.widened(x, op), op.kernel_pair, fill)
         result = COMBINE[op.kind_name].reduce(view, axis=(4, 5))
         return (result.astype(self.dtype(op.result), copy=False),)
 
@@ -53,7 +59,7 @@ class NetworkFunctions(ArrayFunctions):
         self, interpreter: Interpreter, op: kernel.ReduceOp, args: PythonValues
     ) -> PythonValues:
         """NumPy's ufunc.reduce with the dimensions kept."""
-        x = wide(args[0])
+        x = self.widened(args[0], op)
         result = COMBINE[op.kind_name].reduce(x, axis=op.axes_list, keepdims=True, dtype=x.dtype)
         return (np.asarray(result).astype(self.dtype(op.result), copy=False),)
 

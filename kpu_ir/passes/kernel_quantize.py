@@ -24,6 +24,7 @@ from kpu_ir.passes.quantized_maps import check_scale
 from kpu_ir.passes.quantized_movement import PATTERNS, DequantizeIntoMap
 from kpu_ir.passes.quantized_products import rewrite
 from kpu_ir.passes.quantized_sooner import QuantizeSooner
+from kpu_ir.passes.quantized_sums import rewrite_sum
 from kpu_ir.passes.quantized_weights import weights_alone
 
 Quantize = Literal["fold", "off"]
@@ -74,6 +75,8 @@ class KernelQuantizePass(ModulePass):
         for one in [o for o in op.walk() if isinstance(o, kernel.MatmulOp | kernel.ConvOp)]:
             if not rewrite(one) and isinstance(one, kernel.MatmulOp):
                 weights_alone(one)
+        for one in [o for o in op.walk() if isinstance(o, kernel.PoolOp | kernel.ReduceOp)]:
+            rewrite_sum(one)
         move(op)
         for region in op.regions:
             PatternRewriteWalker(DequantizeIntoMap(), post_walk_func=region_dce).rewrite_region(

@@ -153,12 +153,12 @@ def rewrite(op: kernel.MatmulOp | kernel.ConvOp) -> bool:
         if found is None:
             return False
         sums = found
-    _Ending(op, sums, _scale(a, b, written), written).write()
+    Ending(op, sums, _scale(a, b, written), written).write()
     return True
 
 
 @dataclass
-class _Sums:
+class Sums:
     """A product in i32, and what is added to it: what is known (``shift``), and terms that are not."""
 
     value: SSAValue
@@ -182,7 +182,7 @@ class _Sums:
 
 def _product(
     op: kernel.MatmulOp, a: _Factor, b: _Factor, k: int, rank: int, written: Written
-) -> _Sums:
+) -> Sums:
     product = kernel.MatmulOp(
         a.stored,
         b.stored,
@@ -190,7 +190,7 @@ def _product(
         transpose_b=bool(op.transpose_b),
         element_type=i32,
     )
-    sums = _Sums(written.add(product))
+    sums = Sums(written.add(product))
     if a.shifted:
         assert a.op.zero is not None
         total = _summed(b.stored, -1 if op.transpose_b else -2, bool(op.transpose_b), rank, written)
@@ -227,13 +227,13 @@ def _summed(value: SSAValue, axis: int, turned: bool, rank: int, written: Writte
     return total
 
 
-def _convolution(op: kernel.ConvOp, x: _Factor, w: _Factor, written: Written) -> _Sums | None:
+def _convolution(op: kernel.ConvOp, x: _Factor, w: _Factor, written: Written) -> Sums | None:
     """With zero points of the image alone; it must be known where the image is padded."""
     zero = stored_zero(x.op)
     if w.shifted or (zero is None and any((*op.low_pair, *op.high_pair))):
         return None
     product = op.of(x.stored, w.stored, fill=zero or 0, element_type=i32)
-    sums = _Sums(written.add(product))
+    sums = Sums(written.add(product))
     if not x.shifted:
         return sums
     weights = known(w.stored)
@@ -262,17 +262,19 @@ def _scale(a: _Factor, b: _Factor, written: Written) -> SSAValue:
 
 
 @dataclass
-class _Ending:
+class Ending:
     """What becomes of the operations after a product: a bias in its units, clamps, a quantize."""
 
     op: Operation
-    sums: _Sums
+    sums: Sums
     scale: SSAValue
     written: Written
+    before: Sequence[Operation] = ()
+    """What goes with ``op``, in order, ``op`` the last of them."""
 
     def write(self) -> None:
         """Put all in the place of the product, and of what it takes in."""
-        last, swallowed = self.op.results[0], [self.op]
+        last, swallowed = self.op.results[0], list(self.before or [self.op])
         bias = self.bias(last)
         if bias is not None:
             swallowed.append(bias)
@@ -290,6 +292,9 @@ class _Ending:
             swallowed += [*clamps, user]
         else:
             result = self.real()
+        shape = tensor_type(swallowed[-1].results[0]).get_shape()
+        if tensor_type(result).get_shape() != shape:
+            result = self.written.add(kernel.ReshapeOp(result, shape))
         self.written.replace(swallowed, result)
 
     def bias(self, product: SSAValue) -> kernel.MapOp | None:
@@ -299,6 +304,7 @@ class _Ending:
             not isinstance(user, kernel.MapOp)
             or len(user.inputs) != 2
             or user.result.type != product.type
+            or tensor_type(product).get_shape() != tensor_type(self.sums.value).get_shape()
         ):
             return None
         body = list(user.body.block.ops)
@@ -361,7 +367,7 @@ class _Ending:
     def quantized(self, op: kernel.QuantizeOp, low: float, high: float) -> SSAValue:
         """The product requantized; ``low`` and ``high``: what real numbers are clamped to before."""
         values, total = self.operands()
-        rank = len(tensor_type(self.op.results[0]).get_shape())
+        rank = len(tensor_type(self.sums.value).get_shape())
         kind = op.result.type.element_type
         factor = self.over(op.scale, rank)
         number, zero = known_zero(op), list[SSAValue]()

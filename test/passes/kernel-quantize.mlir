@@ -147,3 +147,27 @@ func.func @not_sooner(%x: tensor<4x6xf32>, %rows: tensor<1x4x1xf32>) -> (tensor<
   %z = kernel.quantize %v scale %rows : tensor<1x4x6xf32>, tensor<1x4x1xf32> -> tensor<1x4x6xi8>
   func.return %t, %y, %z : tensor<6x4xf32>, tensor<6x4xi8>, tensor<1x4x6xi8>
 }
+
+// -----
+
+// A mean of bytes: the sum of what is stored, less 16 x 3; scale, share and the result's scale are one factor.
+// CHECK-LABEL: @mean
+// CHECK:         %[[R:.*]] = kernel.reduce add %p axes [2, 3] : tensor<1x2x4x4xui8> -> tensor<1x2x1x1xi32>
+// CHECK:         %[[Z:.*]] = kernel.constant dense<-48> : tensor<1x1x1x1xi32>
+// CHECK:         %[[F:.*]] = kernel.constant dense<1.562500e-02> : tensor<1x1x1x1xf32>
+// CHECK:         kernel.map %[[R]], %[[Z]], %[[F]] : (tensor<1x2x1x1xi32>, tensor<1x1x1x1xi32>, tensor<1x1x1x1xf32>) -> tensor<1x2x1x1xui8> {
+func.func @mean(%p: tensor<1x2x4x4xui8>) -> tensor<1x2x1x1xui8> {
+  %s = kernel.constant dense<0.5> : tensor<1xf32>
+  %z = kernel.constant dense<3> : tensor<1xui8>
+  %t = kernel.constant dense<2.0> : tensor<1xf32>
+  %x = kernel.dequantize %p scale %s zero %z : tensor<1x2x4x4xui8>, tensor<1xf32>, tensor<1xui8> -> tensor<1x2x4x4xf32>
+  %r = kernel.reduce add %x axes [2, 3] : tensor<1x2x4x4xf32> -> tensor<1x2x1x1xf32>
+  %m = kernel.map %r : (tensor<1x2x1x1xf32>) -> tensor<1x2x1x1xf32> {
+  ^bb0(%a: f32):
+    %0 = arith.constant 0.0625 : f32
+    %1 = arith.mulf %a, %0 : f32
+    kernel.yield %1 : f32
+  }
+  %y = kernel.quantize %m scale %t : tensor<1x2x1x1xf32>, tensor<1xf32> -> tensor<1x2x1x1xui8>
+  func.return %y : tensor<1x2x1x1xui8>
+}

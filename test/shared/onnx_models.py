@@ -50,13 +50,15 @@ def model(
 
 
 def onnxruntime_says(made: Any, inputs: Mapping[str, Any]) -> list[Any]:
-    """The outputs, onnxruntime's optimizations off."""
+    """The outputs, onnxruntime's optimizations off, products exact on every processor."""
     runtime = pytest.importorskip("onnxruntime")
+    from kpu_ir.integrations.exact_products import exact_products
+
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = runtime.InferenceSession(
-        made.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        exact_products(made).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     return session.run(None, {n: np.asarray(v) for n, v in inputs.items()})
 

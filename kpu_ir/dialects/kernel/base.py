@@ -10,8 +10,10 @@ from xdsl.dialects.builtin import (
     DenseArrayBase,
     IndexType,
     IntegerType,
+    Signedness,
     StringAttr,
     TensorType,
+    i32,
     i64,
 )
 from xdsl.ir import Attribute, SSAValue
@@ -161,9 +163,12 @@ def expect_shape(op: IRDLOperation, expected: Sequence[int], result: SSAValue) -
 
 def expect_sums(op: IRDLOperation, kind: str, source: SSAValue, result: SSAValue) -> None:
     """The result keeps the source's element type; sums and products may also leave in that of their
-    accumulator, or from there in a shorter one."""
+    accumulator, or from there in a shorter one. Bytes without a sign may leave as i32: their sums fit."""
     expected, got = tensor_type(source).element_type, tensor_type(result).element_type
-    if kind not in ("add", "mul") or accumulator_type(expected) != accumulator_type(got):
+    kinds = accumulator_type(expected), accumulator_type(got)
+    unsigned = IntegerType(32, Signedness.UNSIGNED)
+    signed = kind == "add" and kinds[0] == unsigned != expected and got == i32
+    if kind not in ("add", "mul") or not (signed or kinds[0] == kinds[1]):
         expect_element_type(op, source, result)
 
 

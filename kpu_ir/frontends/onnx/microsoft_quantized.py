@@ -15,7 +15,7 @@ import numpy as np
 
 from kpu_ir.frontends.onnx.elementwise import apply
 from kpu_ir.frontends.onnx.node import OPERATORS, Node, Tensor, operator
-from kpu_ir.frontends.onnx.pooling import windows_of
+from kpu_ir.frontends.onnx.pooling import Windows, windows_of
 from kpu_ir.frontends.onnx.quantized import (
     F32,
     I32,
@@ -211,17 +211,24 @@ def qlinear_average_pool(node: Node) -> Tensor:
     (s, z), (sy, zy) = _parameters(node, 0, 1), _parameters(node, 0, 3, positive=True)
     x = _channels_first(node, x) if last else x
     windows = windows_of(node, x.shape[2:])
-    wide = apply(node, lambda v, z: v.to(I32) - whole(z), x, z)
-    sums = graph.pool("add", wide, windows.sizes, **windows.steps())
-    counts = windows.counts(x.shape[2:], bool(node.integer("count_include_pad", 0)))
-    counts = counts.astype(np.float32)[None, None]
-    counts = counts.reshape(-1)[:1] if np.ptp(counts) == 0 else counts
+    sums = graph.pool("add", x, windows.sizes, element_type=I32, **windows.steps())
+    include = bool(node.integer("count_include_pad", 0))
+    counts, inside = (_counts(windows, x, padding) for padding in (include, False))
+    if isinstance(z, np.ndarray) and not z.any():
+        inside = np.ones(1, np.int32)  # of no effect
 
-    def formula(v: Scalar, s: Any, n: Any, sy: Any, zy: Any) -> Scalar:
-        return rounded(v.to(F32) * s / n / sy + in_f32(zy), dtype)
+    def formula(v: Scalar, s: Any, z: Any, m: Any, n: Any, sy: Any, zy: Any) -> Scalar:
+        v = v - whole(z) * m if isinstance(z, Scalar) or z else v
+        return rounded(v.to(F32) * s / in_f32(n) / sy + in_f32(zy), dtype)
 
-    sums = apply(node, formula, sums, s, counts, sy, zy)
+    sums = apply(node, formula, sums, s, z, inside, counts, sy, zy)
     return _as_given(node, sums, last)
+
+
+def _counts(windows: Windows, x: Value, padding: bool) -> Array:
+    """How many elements are under each window: one number, or an image of them."""
+    counts = windows.counts(x.shape[2:], padding).astype(np.int32)[None, None]
+    return counts.reshape(-1)[:1] if np.ptp(counts) == 0 else counts
 
 
 @operator("QLinearGlobalAveragePool", domain=DOMAIN)
@@ -233,7 +240,7 @@ def qlinear_global_average_pool(node: Node) -> Tensor:
     axes = range(1, len(x.shape) - 1) if last else range(2, len(x.shape))
     count = math.prod(x.shape[a] for a in axes)
     factor = folded(node, lambda s, sy: s / (sy * np.float32(count).item()), s, sy)
-    sums = graph.reduce("add", graph.cast(x, np.int32), axes)
+    sums = graph.reduce("add", x, axes, element_type=I32)
 
     def formula(v: Scalar, z: Any, factor: Any, zy: Any) -> Scalar:
         return rounded((v - whole(z) * count).to(F32) * factor, dtype, zy)

@@ -14,13 +14,13 @@ from kpu_ir.frontends.onnx.convolution import padding
 from kpu_ir.frontends.onnx.declared import check_size
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.onnx.scatter import scattered
-from kpu_ir.frontends.python.layers import elements_under
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.scalar.widening import working_type
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array
+from kpu_ir.support.windows import elements_under
 
 MOST_PLACES = 1 << 10
 """Elements under a window of a pooling that says where its maxima stand."""
