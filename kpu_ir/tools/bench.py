@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PathOrNone = TypeVar("PathOrNone", Path, Path | None)
 
 SIZES = ("64", "128", "256", "512", "1024", "2048", "4096", "8192", "16384")
+BYTES = ("128", "256", "512", "1024", "2048", "4096", "8192")
 ODD = ("1000", "127x513x1025", "17x4096x33", "3072x128x768", "768x128x3072")
 
 
@@ -55,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
                          help=f"products (default: {' '.join(default)})")  # fmt: skip
 
     shapes(command("matmul", "products against peak, roofline and I/O bound"), SIZES)
+    shapes(command("quantized", "products of bytes, requantized, against peak and limit"), BYTES)
     shapes(command("tiles", "what each decision of a chosen schedule is worth"), ("512",))
     command("bandwidth", "engines by themselves, and kernels that external memory bounds")
     shapes(command("activation", "what an epilogue costs, fused and not"), ("512", "128x3072x768"))
@@ -178,6 +180,10 @@ def tables(args: argparse.Namespace, say: Callable[[str], None]) -> list[Table]:
     match args.command:
         case "matmul":
             return [measure.matmul_table(shapes, setting)]
+        case "quantized":
+            from kpu_ir.bench.quantized import quantized_table
+
+            return [quantized_table(shapes, setting)]
         case "tiles":
             return [measure.tiles_table(shape, setting) for shape in shapes]
         case "bandwidth":
@@ -388,6 +394,7 @@ SECTIONS: Sequence[tuple[str, Sequence[str]]] = (
         "matmul", f"matmul {' '.join(ODD)}", "matmul 1024 2048 --objective bytes",
         "matmul 1024 --machine large",
     )),
+    ("Products of bytes", ("quantized",)),
     ("Around a chosen schedule", ("tiles 64 512",)),
     ("Data movement", ("bandwidth",)),
     ("Epilogues", ("activation",)),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kpu_ir.bench import baseline, measure, programs, validate
+from kpu_ir.bench import baseline, measure, programs, quantized, validate
 from kpu_ir.bench.table import Column, Table, share, whole
 from kpu_ir.bench.workloads import Shape, matmul, outlined, room_for
 from kpu_ir.lowering.schedule import Schedule
@@ -96,6 +96,30 @@ def test_matmul(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "schedules by bytes" in out
     assert f"{square['io_bound_words']:,}" in out
+
+
+def test_the_limit_of_a_product_of_bytes_by_hand() -> None:
+    """128: 2,048 cycles of the array; 112 of latency; 32 lanes by 64 values of k, 4 bytes a cycle short of 32
+    by refreshes and 64 by movers; 46 registers and 256 results."""
+    byte = 1 / (32 * (1 - 420 / 7812)) + 1 / 64
+    expected = 128**3 / 1024 + 112 + 32 * 64 * byte + 46 + 256 * byte
+    assert quantized.limit(Shape(128, 128, 128), DEFAULT) == pytest.approx(expected)
+    assert quantized.padded_macs(Shape(16, 16, 5), DEFAULT, 4) == 16 * 16 * 8
+    # one row by 4096 x 4096 bytes: memory, and a fold of one row
+    row = Shape(1, 4096, 4096)
+    assert quantized.roofline(row, DEFAULT) == row.words / (32 * (1 - 420 / 7812))
+    assert quantized.limit(row, IDEAL) == row.words / 32 + 112 + 46 + (17 * 64 + 16) * (
+        1 / 32 + 1 / 64
+    )
+
+
+def test_products_of_bytes_keep_to_their_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = printed(capsys, "quantized", "33x17x50", "128", "256")["tables"][0]["rows"]
+    assert all(row["limit"] <= row["cycles"] for row in rows)
+    assert all(row["external_bytes"] >= row["compulsory_bytes"] for row in rows)
+    small, square = (row["limit_fraction"] for row in rows[1:])
+    assert square >= 0.85
+    assert 0.68 <= small < 0.85  # all of b comes first: docs/quantization.md
 
 
 def test_tiles(capsys: pytest.CaptureFixture[str]) -> None:
