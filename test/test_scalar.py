@@ -19,7 +19,7 @@ from xdsl.parser import Parser
 
 from kpu_ir.scalar.body import compile_body, op_classes
 from kpu_ir.scalar.ops import ALLOCATING, BOOLEAN, FREE, IN_PLACE, PRICES
-from kpu_ir.scalar.requantize import requantizations
+from kpu_ir.scalar.requantize import priced, requantizations
 from kpu_ir.support.errors import KpuError
 
 X = np.array([-200, -20, -3.5, -2.5, -1, -0.5, -0.0, 0, 1e-3, 0.5, 1, 1.5, 20, 200], np.float32)
@@ -319,20 +319,52 @@ TRUNCATED = """%x: f32, %s: f32 | %a = arith.mulf %x, %s : f32
     func.return %r : i32"""
 
 
+BIASED = """%x: i32, %c: i32, %s: f32 | %t = arith.addi %c, %x : i32
+    %w = arith.sitofp %t : i32 to f32
+    %a = arith.mulf %w, %s : f32
+    %b = math.roundeven %a : f32
+    %r = arith.fptosi %b : f32 to i8
+    func.return %r : i8"""
+TWO_SUMS = """%x: i32, %y: i32, %c: i32, %s: f32 | %u = arith.muli %x, %y : i32
+    %v = arith.addi %u, %c : i32
+    %t = arith.addi %v, %c : i32
+    %w = arith.sitofp %t : i32 to f32
+    %a = arith.mulf %w, %s : f32
+    %b = math.roundeven %a : f32
+    %r = arith.fptosi %b : f32 to i8
+    func.return %r : i8"""
+UNSCALED = """%x: f32 | %a = math.exp %x : f32
+    %b = math.roundeven %a : f32
+    %r = arith.fptosi %b : f32 to i8
+    func.return %r : i8"""
+
+
 @pytest.mark.parametrize(
-    ("text", "kept"),
-    [(ZERO_POINT, {}), (BY_CHANNEL, {}), (TWICE, None), (TRUNCATED, None)],
-    ids=["zero point", "by channel", "used twice", "not rounded"],
+    ("text", "beside"),
+    [
+        (ZERO_POINT, []),
+        (BY_CHANNEL, []),
+        (BIASED, []),
+        (TWO_SUMS, ["arith.muli", "arith.addi"]),
+        (UNSCALED, ["math.exp"]),
+        (TWICE, ["arith.mulf", "arith.fptosi", "arith.addi"]),
+        (TRUNCATED, None),
+    ],
+    ids=["zero point", "by channel", "biased", "two sums", "unscaled", "used twice", "not rounded"],
 )
-def test_a_requantization_is_one_pass(text, kept):
+def test_a_requantization_is_one_pass(text, beside):
+    """One bias, conversion, scale, rounding, zero point, clamp, conversion, narrowing; what is beside it is paid for."""
     block = body(text)
     passes = requantizations(block)
-    if kept is None:
+    if beside is None:
         assert not passes
         return
     (ops,) = passes
     free = {"arith.constant", "func.return"}
-    assert {op.name for op in block.ops if op not in ops} <= free
+    assert [op.name for op in block.ops if op not in ops and op.name not in free] == beside
+    paid = priced(block, unit=True)
+    assert paid == Counter(requantize=1) + Counter(PRICES[name] for name in beside)
+    assert priced(block, unit=False) == op_classes(block)
 
 
 def test_every_operation_has_a_price_and_a_meaning():

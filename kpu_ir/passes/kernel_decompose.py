@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import inf, prod
 from typing import Any
 
+import numpy as np
 from xdsl.builder import Builder
 from xdsl.context import Context
 from xdsl.dialects.builtin import (
@@ -18,6 +19,7 @@ from xdsl.dialects.builtin import (
     IntegerType,
     ModuleOp,
     TensorType,
+    f32,
     i32,
     i64,
 )
@@ -32,9 +34,13 @@ from kpu_ir.machine.attr import machine_of
 from kpu_ir.passes.kernel_build import counting, put
 from kpu_ir.passes.long_choices import split_choice
 from kpu_ir.passes.long_rows import check_chosen, has_room, scan
-from kpu_ir.passes.quantized_maps import in_maps
+from kpu_ir.passes.quantized_maps import check_scale, in_maps, known_step
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar, is_float, is_unsigned, trace
+from kpu_ir.support.types import dense_of
+
+MOST_STEPS = 2.0**60
+"""In 1, or the other way round: steps of a softmax that go into the reciprocals of its sums."""
 
 
 class _Body:
@@ -71,8 +77,25 @@ def softmax(op: kernel.SoftmaxOp, body: _Body) -> SSAValue:
         largest = body.map(lambda m: formulas.where(m == -inf, 0.0, m), largest)
     powers = body.map(lambda x, m: formulas.exp(x - m), op.source, largest)
     total = body.reduce("add", powers, axes)
-    inverse = body.map(inverse_or_zero if op.zero_if_empty else formulas.reciprocal, total)
+    step = step_behind(op)
+    of_total = inverse_or_zero if op.zero_if_empty else formulas.reciprocal
+    inverse = body.map(lambda t: of_total(t) / step if step else of_total(t), total)
     return body.map(lambda p, i: p * i, powers, inverse)
+
+
+def step_behind(op: kernel.SoftmaxOp) -> float | None:
+    """The scale by which alone a softmax is quantized, which then is 1: its rows are in steps of it already."""
+    user = op.result.get_user_of_unique_use()
+    if not isinstance(user, kernel.QuantizeOp) or tensor_type(op.result).element_type != f32:
+        return None
+    check_scale(user)
+    step = known_step(user)
+    if step is None or not MOST_STEPS**-1 < step < MOST_STEPS:
+        return None
+    one = kernel.ConstantOp(dense_of(np.ones(tensor_type(user.scale).get_shape(), np.float32)))
+    Rewriter.insert_op(one, InsertPoint.before(user))
+    user.operands[1] = one.result
+    return step
 
 
 def inverse_or_zero(total: Scalar) -> Scalar:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
-from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, f32
+from xdsl.dialects import arith
+from xdsl.dialects.builtin import DenseIntOrFPElementsAttr, FloatAttr, f32
 from xdsl.ir import Operation, SSAValue
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.passes.kernel_build import put
 from kpu_ir.passes.kernel_fold import constant_of
-from kpu_ir.scalar.quantization import dequantized, quantized
+from kpu_ir.scalar.quantization import dequantized, in_steps, quantized
 from kpu_ir.scalar.tracing import Scalar, trace
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import array_of
@@ -40,7 +42,10 @@ def in_maps(op: kernel.QuantizeOp | kernel.DequantizeOp) -> None:
 
     ones = (1,) * len(shape)
     step, number = known_step(op), known_zero(op)
-    inputs = [seen(op.source, shape, block)]
+    source = op.source
+    if isinstance(op, kernel.QuantizeOp) and step is not None:
+        source, step = halved(op, step)
+    inputs = [seen(source, shape, block)]
     if step is None:
         inputs.append(seen(op.scale, counts, ones))
     if op.zero is not None and number is None:
@@ -49,6 +54,8 @@ def in_maps(op: kernel.QuantizeOp | kernel.DequantizeOp) -> None:
     formula = quantized if isinstance(op, kernel.QuantizeOp) else dequantized
 
     def of_element(x: Scalar, *parameters: Scalar) -> Scalar:
+        if step == 1.0 and isinstance(op, kernel.QuantizeOp):
+            return in_steps(x.to(f32), kind, *(parameters or (number,)))
         scale, *zero = parameters if step is None else (x.trace.number(step, f32), *parameters)
         return formula(x, scale, kind, *(zero or (number,)))
 
@@ -68,6 +75,40 @@ def known_step(op: kernel.QuantizeOp | kernel.DequantizeOp) -> float | None:
     if found is None or not isinstance(found.value, DenseIntOrFPElementsAttr):
         return None
     return float(array_of(found.value).reshape(-1)[0])
+
+
+def halved(op: kernel.QuantizeOp, step: float) -> tuple[SSAValue, float]:
+    """What is quantized, and its step, where a factor that is a power of two leaves the source's formula for
+    the step: ``(0.5 x) y / s`` is ``x y / (2 s)`` to the last bit.
+
+    Rounding does not see a power of two; only what overflows or is denormal does, and that is an end of the
+    type, or 0, either way. The factor of GELU is one.
+    """
+    made = op.source.owner
+    if not isinstance(made, kernel.MapOp) or not op.source.has_one_use():
+        return op.source, step
+    block = made.body.block
+    last = block.last_op.operands[0].owner if block.last_op else None
+    if not isinstance(last, arith.MulfOp) or tensor_type(op.source).element_type != f32:
+        return op.source, step
+    for i, value in enumerate(last.operands):
+        inner = value.owner
+        if not isinstance(inner, arith.MulfOp) or not value.has_one_use():
+            continue
+        for j, number in enumerate(inner.operands):
+            held = number.owner
+            if not isinstance(held, arith.ConstantOp) or not isinstance(held.value, FloatAttr):
+                continue
+            factor = held.value.value.data
+            if not (2.0**-20 < factor < 2.0**20 and math.frexp(factor)[0] == 0.5):
+                continue
+            if not 2.0**-60 < step < 2.0**60:
+                continue
+            last.operands[i] = inner.operands[1 - j]
+            inner.detach()
+            inner.erase()
+            return op.source, step / factor
+    return op.source, step
 
 
 def known_zero(op: kernel.QuantizeOp | kernel.DequantizeOp) -> int | None:

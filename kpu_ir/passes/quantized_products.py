@@ -4,8 +4,9 @@ With a' = a - za and b' = b - zb, the sum of a' b' over k elements is
 
     sum(a b) - za sum(b) - zb (sum(a) - k za)
 
-and the product itself is f32(sum) (sa sb). Sums of what is known, and a bias in the units of the sum,
-are one constant that is added in i32. Where a quantize by (sy, zy) follows, with nothing or a clamp between,
+and the product itself is f32(sum) (sa sb); a number that multiplies it (scores by 1 / sqrt(d)) is part of
+the scale. Sums of what is known, and a bias in the units of the sum, are one constant that is added in i32.
+Where a quantize by (sy, zy) follows, with nothing or a clamp between,
 
     y = saturate(round(f32(sum) ((sa sb) / sy)) + zy)
 
@@ -29,8 +30,9 @@ from xdsl.utils.hints import isa
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.passes.kernel_convolution import known
+from kpu_ir.passes.quantized_behind import clamp, factor_behind
 from kpu_ir.passes.quantized_maps import known_zero
-from kpu_ir.passes.quantized_movement import clamp_ends, count, of_tensor, stored_zero
+from kpu_ir.passes.quantized_movement import count, of_tensor, stored_zero
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.quantization import limits
 from kpu_ir.scalar.tracing import Scalar, trace
@@ -279,6 +281,12 @@ class Ending:
         if bias is not None:
             swallowed.append(bias)
             last = bias.result
+        while (scaled := factor_behind(last)) is not None:
+            self.scale = self.written.map(lambda s, f=scaled[1]: s * f, self.scale) if (
+                known(self.scale) is None
+            ) else self.written.constant(self.known_scale() * np.float32(scaled[1]))  # fmt: skip
+            swallowed.append(scaled[0])
+            last = scaled[0].results[0]
         low, high = -np.inf, np.inf
         clamps: list[Operation] = []
         end = last
@@ -328,6 +336,12 @@ class Ending:
             return None
         self.sums.add(stored.reshape(shape))
         return user
+
+    def known_scale(self) -> Array:
+        """``sa sb``, where it is known."""
+        found = known(self.scale)
+        assert found is not None
+        return found.astype(np.float32)
 
     def quantizes(self, op: kernel.QuantizeOp) -> bool:
         """Whether the requantization is of one scale, to integers."""
@@ -411,20 +425,3 @@ class Ending:
             return float(np.clip(np.rint(np.float32(x) / step) + point, least, most))
 
         return stored(low), stored(high)
-
-
-def clamp(value: SSAValue) -> tuple[kernel.MapOp, float, float] | None:
-    """The only user of a value, if it is a clamp by numbers (ReLU, Clip) before a quantize that is known,
-    and its ends."""
-    user = value.get_user_of_unique_use()
-    if not isinstance(user, kernel.MapOp):
-        return None
-    ends = clamp_ends(user)
-    following = user.result.get_user_of_unique_use()
-    if ends is None or not isinstance(following, kernel.QuantizeOp | kernel.MapOp):
-        return None
-    if isinstance(following, kernel.QuantizeOp):
-        zero_known = following.zero is None or known(following.zero) is not None
-        if known(following.scale) is None or not zero_known:
-            return None
-    return user, *ends

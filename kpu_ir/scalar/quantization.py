@@ -41,10 +41,13 @@ def quantized(
     x: Scalar, scale: Scalar, kind: Attribute, zero: Scalar | float | None = None
 ) -> Scalar:
     """``saturate(round(x / scale) + zero)``."""
-    quotient = (x.to(scale.kind) / scale).to(f32)
-    if isa(kind, IntegerType):
-        quotient = formulas.round_half_even(quotient)
-    return saturated(quotient, kind, zero)
+    return in_steps((x.to(scale.kind) / scale).to(f32), kind, zero)
+
+
+def in_steps(x: Scalar, kind: Attribute, zero: Scalar | float | None = None) -> Scalar:
+    """``saturate(round(x) + zero)``, of a number of f32 that is in steps."""
+    whole = formulas.round_half_even(x) if isa(kind, IntegerType) else x
+    return saturated(whole, kind, zero)
 
 
 def dequantized(

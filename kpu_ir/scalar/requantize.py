@@ -1,10 +1,10 @@
 """Requantization in a scalar body: what an integer array's read path does in one pass.
 
-    sitofp -> x scale -> roundeven -> + zero point -> clamp -> fptosi -> trunci
+    + bias -> sitofp -> x scale -> roundeven -> + zero point -> clamp -> fptosi -> trunci
 
-Scale and zero point are constants, or operands of the body (one a channel). What is computed from
-constants on the way is computed once. Conversion at the start, zero point, clamp and narrowing may be
-missing; the scale (a product or a quotient) and rounding may not.
+Bias (of integers), scale and zero point are constants, or operands of the body (one a channel). What is
+computed from constants on the way is computed once. All but rounding and the conversion to integers may be
+missing: a scale (a product or a quotient) that is missing is 1.
 """
 
 from __future__ import annotations
@@ -65,25 +65,33 @@ def _chain(end: Operation, fixed: set[Operation]) -> set[Operation]:
     value, rounded = end.operands[0], False
     while isinstance(value, OpResult) and value.has_one_use():
         op = value.owner
-        if isinstance(op, math.RoundEvenOp) and not rounded:
+        if rounded:
+            scales = isinstance(op, arith.MulfOp | arith.DivfOp)
+            following = _through(op, fixed, isinstance(op, arith.DivfOp)) if scales else None
+            return chain if following is None else chain | {op} | _start(following, fixed)
+        if isinstance(op, math.RoundEvenOp):
             rounded, following = True, op.operands[0]
-        elif isinstance(op, (arith.AddfOp, *CLAMPS)) and not rounded:
+        elif isinstance(op, (arith.AddfOp, *CLAMPS)):
             following = _through(op, fixed)
-        elif isinstance(op, arith.MulfOp | arith.DivfOp) and rounded:
-            following = _through(op, fixed, isinstance(op, arith.DivfOp))
-            if following is None:
-                return set()
-            start = following.owner
-            if isinstance(start, arith.SIToFPOp) and following.has_one_use():
-                chain.add(start)
-            return chain | {op}
         else:
             return set()
         if following is None:
             return set()
         chain.add(op)
         value = following
-    return set()
+    return chain if rounded else set()
+
+
+def _start(value: SSAValue, fixed: set[Operation]) -> set[Operation]:
+    """What makes the number that is scaled of a sum: a conversion, and before it one bias."""
+    start = value.owner
+    if not isinstance(start, arith.SIToFPOp) or not value.has_one_use():
+        return set()
+    whole = start.operands[0]
+    bias = whole.owner
+    if isinstance(bias, arith.AddiOp) and whole.has_one_use() and _through(bias, fixed) is not None:
+        return {start, bias}
+    return {start}
 
 
 def _through(op: Operation, fixed: set[Operation], first: bool = False) -> SSAValue | None:

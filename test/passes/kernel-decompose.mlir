@@ -138,3 +138,49 @@ func.func @quantized(%x: tensor<8x4xf32>, %s: tensor<2x4xf32>, %t: tensor<1xf32>
   %y = kernel.dequantize %q scale %t zero %z : tensor<8x4xi8>, tensor<1xf32>, tensor<1xi8> -> tensor<8x4xf32>
   func.return %y : tensor<8x4xf32>
 }
+
+// -----
+
+// A softmax that is only quantized divides by the step in each row's reciprocal: no operation an element.
+// CHECK-LABEL: @softmax_in_steps
+// CHECK:         kernel.fused
+// CHECK:           arith.divf
+// CHECK:           arith.constant 2.500000e-01 : f32
+// CHECK-NEXT:      arith.divf
+// CHECK:           arith.mulf
+// CHECK:         kernel.map
+// CHECK-NEXT:    ^bb0
+// CHECK-NEXT:      math.roundeven
+// CHECK-NOT:     arith.divf
+func.func @softmax_in_steps(%x: tensor<4x8xf32>) -> tensor<4x8xui8> {
+  %s = kernel.constant dense<0.25> : tensor<1xf32>
+  %p = kernel.softmax %x {axis = 1 : i64} : tensor<4x8xf32> -> tensor<4x8xf32>
+  %q = kernel.quantize %p scale %s : tensor<4x8xf32>, tensor<1xf32> -> tensor<4x8xui8>
+  func.return %q : tensor<4x8xui8>
+}
+
+// -----
+
+// GELU's 0.5 goes into the step: x (1 + erf) / (2 x 0.5).
+// CHECK-LABEL: @half_a_step
+// CHECK:         math.erf
+// CHECK:         %[[T:.*]] = arith.addf
+// CHECK-NEXT:    %[[Y:.*]] = arith.mulf %{{.*}}, %[[T]]
+// CHECK-NEXT:    kernel.yield %[[Y]]
+// CHECK:         kernel.map
+// CHECK:           math.roundeven
+func.func @half_a_step(%x: tensor<4x8xf32>) -> tensor<4x8xi8> {
+  %s = kernel.constant dense<0.5> : tensor<1xf32>
+  %g = kernel.map %x : (tensor<4x8xf32>) -> tensor<4x8xf32> {
+  ^bb0(%a: f32):
+    %h = arith.constant 0.5 : f32
+    %one = arith.constant 1.0 : f32
+    %b = arith.mulf %h, %a : f32
+    %e = math.erf %a : f32
+    %t = arith.addf %one, %e : f32
+    %y = arith.mulf %b, %t : f32
+    kernel.yield %y : f32
+  }
+  %q = kernel.quantize %g scale %s : tensor<4x8xf32>, tensor<1xf32> -> tensor<4x8xi8>
+  func.return %q : tensor<4x8xi8>
+}
