@@ -362,9 +362,9 @@ def test_a_requantization_is_one_pass(text, beside):
     (ops,) = passes
     free = {"arith.constant", "func.return"}
     assert [op.name for op in block.ops if op not in ops and op.name not in free] == beside
-    paid = priced(block, unit=True)
+    paid = priced(block, passes)
     assert paid == Counter(requantize=1) + Counter(PRICES[name] for name in beside)
-    assert priced(block, unit=False) == op_classes(block)
+    assert priced(block, []) == op_classes(block)
 
 
 def test_every_operation_has_a_price_and_a_meaning():
