@@ -1,4 +1,5 @@
-"""Baselines: cycles, bytes and energy of the canonical workloads, in a text file under version control.
+"""Baselines: cycles, bytes and energy of the canonical workloads, and of each family in each short
+type, in a text file under version control.
 
 The file also has the schedules that the figures belong to. Checking replays them and searches for nothing, so that
 it is quick and any difference is one of lowering or simulation.
@@ -16,6 +17,7 @@ from typing import Any
 from xdsl.dialects.builtin import ModuleOp
 
 from kpu_ir.bench.table import Column, Table, change, microjoules, whole
+from kpu_ir.bench.typed_workloads import TYPED
 from kpu_ir.bench.workloads import DATA, WORKLOADS, outlined, replay, search_afresh
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.machine import Machine
@@ -32,7 +34,7 @@ ALLOWED = 0.05
 """An increase over this share needs ``--allow-regression``."""
 
 HEAD = """\
-# Canonical workloads on the {machine} machine, f32, with the schedules that the figures belong to.
+# Workloads on the {machine} machine, with the schedules that the figures belong to.
 # Written by: {update}. test/test_baselines.py replays the schedules and fails if a figure changes.
 # {origin}
 """
@@ -58,6 +60,11 @@ class Baseline:
 FIGURES = ("cycles", "external_bytes", "energy_pj")
 
 
+def workloads_of(machine: Machine) -> Mapping[str, Callable[[], ModuleOp]]:
+    """What is recorded of a machine: the canonical workloads, and of ``default`` those of short types."""
+    return {**WORKLOADS, **TYPED} if machine.name == "default" else WORKLOADS
+
+
 def update(machine: Machine) -> str:
     """The command that writes the file of a machine anew."""
     option = "" if machine.name == "default" else f"--machine {machine.name} "
@@ -73,23 +80,25 @@ def measured(module: ModuleOp, machine: Machine, schedules: Mapping[str, Schedul
 
 def check(name: str, recorded: Baseline, machine: Machine) -> Baseline:
     """The figures of a workload now, with the schedules that are recorded for it."""
-    if name not in WORKLOADS:
+    known = workloads_of(machine)
+    if name not in known:
         raise KpuError(f"there is no workload '{name}'", hint=update(machine))
     try:
-        module = outlined(WORKLOADS[name]())
+        module = outlined(known[name]())
         return measured(module, machine, recorded.schedules)
     except KpuError as e:
         raise KpuError(f"{name}: {e.message}", e.where, update(machine)) from None
 
 
 def searched(
-    machine: Machine, names: Iterable[str] = WORKLOADS, say: Say = lambda stage: None
+    machine: Machine, names: Iterable[str] = (), say: Say = lambda stage: None
 ) -> dict[str, Baseline]:
-    """The figures of all workloads, with schedules that are looked for afresh."""
+    """The figures of these workloads, or of all, with schedules that are looked for afresh."""
     found: dict[str, Baseline] = {}
-    for name in names:
+    known = workloads_of(machine)
+    for name in names or known:
         say(name)
-        module = outlined(WORKLOADS[name]())
+        module = outlined(known[name]())
         found[name] = measured(module, machine, search_afresh(module, machine))
     return found
 

@@ -232,6 +232,7 @@ def written(baselines: Mapping[str, baseline.Baseline], path: Path) -> None:
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of one baseline that holds."""
     monkeypatch.setattr(baseline, "WORKLOADS", {"a": lambda: matmul(Shape(64, 64, 64))})
+    monkeypatch.setattr(baseline, "TYPED", {})
     path = tmp_path / "b.toml"
     module = outlined(matmul(Shape(64, 64, 64)))
     written({"a": baseline.measured(module, DEFAULT, {"matmul_0": SCHEDULE})}, path)
