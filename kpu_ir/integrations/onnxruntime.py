@@ -26,6 +26,7 @@ from kpu_ir.report.summary import advances
 from kpu_ir.report.words import plural, words
 from kpu_ir.sim.program.plan import Write, steps
 from kpu_ir.sim.values.values import ValueModel
+from kpu_ir.support.convert import is_integral
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.package import __version__
 
@@ -167,7 +168,7 @@ def some(names: Sequence[str]) -> str:
 
 def unequal(got: Array, want: Array) -> float | None:
     """The share of whole numbers that are not equal; None for floats."""
-    if want.dtype.kind not in "iub":
+    if not is_integral(want.dtype):
         return None
     return float(np.mean(got.astype(np.int64) != want.astype(np.int64))) if want.size else 0.0
 
@@ -280,7 +281,7 @@ def _expected(
 
 def _native(array: Array) -> Any:
     """An array as onnxruntime takes it."""
-    if array.dtype.kind != "V":
+    if array.dtype.isbuiltin != 2:  # 2: of ml_dtypes
         return array
     raise KpuError(
         f"onnxruntime's Python interface takes no inputs of type {array.dtype}",

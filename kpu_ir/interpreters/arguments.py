@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import DictionaryAttr, IntegerType, MemRefType, StringAttr, TensorType
+from xdsl.dialects.builtin import DictionaryAttr, MemRefType, StringAttr, TensorType
 from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute
 
 from kpu_ir.interpreters.base import Precision, dtype_in
+from kpu_ir.support.convert import converted, is_integral, is_number
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array, dtype_of
 
@@ -76,12 +77,13 @@ def check_input(name: str, value: Any, kind: TensorType | MemRefType) -> Array:
         raise KpuError(
             f"input {name!r}: expected shape {_text(kind.get_shape())}, got {_text(array.shape)}"
         )
-    floats = "float" in array.dtype.name
-    if isinstance(kind.element_type, IntegerType) and floats:
-        raise KpuError(f"input {name!r}: expected {dtype}, got {array.dtype}")
-    if not floats and "int" not in array.dtype.name and array.dtype.kind != "b":
+    if array.dtype.type is not np.void and not is_number(array.dtype):
         raise KpuError(f"input {name!r}: expected numbers, got an array of {array.dtype}")
-    return array.astype(dtype, copy=False)
+    new = converted(array, dtype)
+    if new is None:
+        what = "got" if array.dtype.type is np.void else "which does not hold its values of"
+        raise KpuError(f"input {name!r}: expected {dtype}, {what} {array.dtype}")
+    return new
 
 
 def _text(shape: Sequence[int]) -> str:
@@ -95,7 +97,6 @@ def drawn(inputs: Iterable[tuple[str, Attribute]], seed: int) -> dict[str, Array
     for name, kind in inputs:
         assert isinstance(kind, TensorType | MemRefType)
         shape, dtype = tuple(kind.get_shape()), dtype_of(kind.element_type)
-        integral = dtype.kind in "iub"
-        values = rng.integers(0, 2, shape) if integral else rng.standard_normal(shape)
+        values = rng.integers(0, 2, shape) if is_integral(dtype) else rng.standard_normal(shape)
         arrays[name] = values.astype(dtype)
     return arrays

@@ -235,7 +235,7 @@ class TileFunctions(ArrayFunctions):
         arrays = [room.array for room in rooms if room.array is not None]
         if len(arrays) < len(rooms):
             return ()
-        result = np.array(self.body(op.body.block)(*arrays), _element(op.into))
+        result = stored(np.asarray(self.body(op.body.block)(*arrays)), _element(op.into))
         shapes = [_tile(v).get_shape() for v in op.inputs]
         repeated = [
             n if all(shape[axis] == 1 for shape in shapes) else got

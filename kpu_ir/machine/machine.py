@@ -318,10 +318,11 @@ def _parsed(text: str) -> Any:
 
 def _from_file(path: Path, above: tuple[str, ...]) -> Machine:
     """The machine of a file, which those ``above`` it have for their base."""
+    text = read_text(path, LARGEST_FILE)
     real = os.path.realpath(path)
     if real in above:
         raise KpuError("'base' comes back to this file: it is a base of itself", str(path))
-    return _from_toml(read_text(path, LARGEST_FILE), str(path), path.stem, (*above, real))
+    return _from_toml(text, str(path), path.stem, (*above, real))
 
 
 def _base(name: str, where: str, above: tuple[str, ...]) -> Machine:

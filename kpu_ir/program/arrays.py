@@ -85,7 +85,7 @@ class ArrayFile:
             if _claim(file) != claim:
                 raise KpuError("it was changed while it was read")
             file.seek(0)
-            return np.lib.format.read_array(file, allow_pickle=False)
+            return _read(file)
 
     @contextmanager
     def _archive(self) -> Generator[zipfile.ZipFile]:
@@ -121,8 +121,34 @@ STUMBLES = (
 """What zipfile and NumPy raise of entries that are damaged, encrypted or none."""
 
 
-def _claim(file: BinaryIO) -> Claim:
+class _Spelt:
+    """An array's bytes with a header that NumPy reads.
+
+    ``numpy.savez`` calls all types of ml_dtypes plain bytes, but ``float8_e5m2`` a float of one byte,
+    which ``numpy.load`` then refuses.
+    """
+
+    HEADERS = (10, 12)
+    """Where the text of a header begins, in formats 1 and 2."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes."""
+        begins = self.file.tell() in self.HEADERS
+        data = self.file.read(size)
+        return data.replace(b"'<f1'", b"'|V1'", 1) if begins and data[:1] == b"{" else data
+
+
+def _read(file: BinaryIO) -> Array:
+    """An array, all of it."""
+    return np.lib.format.read_array(cast(Any, _Spelt(file)), allow_pickle=False)
+
+
+def _claim(of: BinaryIO) -> Claim:
     """The header of an array."""
+    file: Any = _Spelt(of)
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)
@@ -155,7 +181,7 @@ def read_array(path: str | Path) -> Array:
             if claim.bytes > held:
                 raise ValueError(f"it claims {claim.bytes:,} bytes, and holds {held:,}")
             file.seek(0)
-            return np.lib.format.read_array(file, allow_pickle=False)
+            return _read(file)
         except STUMBLES as e:
             raise KpuError(
                 f"cannot be read: {e}", str(path), "numpy.save writes .npy files"
@@ -170,11 +196,14 @@ def check_names(names: Mapping[str, Any], path: str) -> None:
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, Any]) -> None:
-    """An .npz file, whole or not at all."""
+    """An .npz file, whole or not at all. Types that NumPy has not are bytes in it."""
     check_names(arrays, str(path))
     with writing(path) as stream:
         # savez takes the name 'file' for itself; a device cannot go back, which zipfile copes with.
         with zipfile.ZipFile(stream, "w") as file:
             for name, array in arrays.items():
                 with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+                    array = np.asanyarray(array)
+                    if array.dtype.isbuiltin == 2:  # what NumPy would call it, it may not read
+                        array = array.view(f"V{array.dtype.itemsize}")
+                    np.lib.format.write_array(entry, array, allow_pickle=False)

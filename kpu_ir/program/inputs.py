@@ -11,6 +11,7 @@ from xdsl.dialects.func import FuncOp
 
 from kpu_ir.dialects.kernel import shape_text
 from kpu_ir.sim.program.program import port_names
+from kpu_ir.support.convert import converted, is_integral, is_number
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.lines import a_kind, allowed
 from kpu_ir.support.types import Array, dtype_of
@@ -82,13 +83,17 @@ def _checked(name: str, type: ShapedType, inputs: Mapping[str, Any], nan: bool) 
             f"input '{name}': expected shape {shape}, got {array.shape}",
             hint="reshape the array, or compile for its shape",
         )
-    if array.dtype.kind not in "biufV" or array.dtype.fields:
+    new = converted(array, dtype)
+    if new is None and not is_number(array.dtype):
         raise KpuError(f"input '{name}': expected {dtype}, got {array.dtype}")
-    if array.dtype != dtype:
-        array = _converted(name, array, dtype)
-    if not nan and dtype.kind in "fV" and np.isnan(array.astype(np.float32)).any():
+    if new is None:
+        raise KpuError(
+            f"input '{name}': expected {dtype}, and its {array.dtype} values do not fit in it",
+            hint=f"convert it: array.astype('{dtype}')",
+        )
+    if not nan and not is_integral(dtype) and np.isnan(new.astype(np.float32)).any():
         raise KpuError(f"input '{name}' has NaNs", hint="check where the data comes from")
-    return array
+    return new
 
 
 def as_array(name: str, value: Any, wanted: str) -> Array:
@@ -99,21 +104,3 @@ def as_array(name: str, value: Any, wanted: str) -> Array:
         raise KpuError(
             f"input '{name}' is no array: {e}", hint=f"give an array: {wanted}"
         ) from None
-
-
-def _converted(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
-    """Another type's array, if each value survives: whole numbers exactly, others rounded."""
-    if array.dtype.type is np.void:  # the bytes of a type of ml_dtypes, as .npz files have them
-        if array.dtype.itemsize != dtype.itemsize or dtype.kind not in "Vf":
-            raise KpuError(f"input '{name}': expected {dtype}, got {array.dtype}")
-        return array.view(dtype)
-    with np.errstate(all="ignore"):
-        new = array.astype(dtype)
-        kept = bool((new.astype(array.dtype) == array).all())
-        finite = bool((np.isfinite(new.astype(np.float64)) == np.isfinite(array)).all())
-    if (not kept and (array.dtype.kind != "f" or dtype.kind in "biu")) or not finite:
-        raise KpuError(
-            f"input '{name}': expected {dtype}, and its {array.dtype} values do not fit in it",
-            hint=f"convert it: array.astype('{dtype}')",
-        )
-    return new

@@ -16,6 +16,7 @@ from xdsl.dialects.builtin import AnyFloat, ModuleOp, TensorType
 from xdsl.ir import Attribute
 
 from kpu_ir.report.figures import Error
+from kpu_ir.support.convert import is_integral
 from kpu_ir.support.types import Array, accumulator_type, dtype_of
 
 
@@ -58,7 +59,7 @@ def error_of(
     steps = rounding = 0.0
     for name, want in expected.items():
         have = got[name]
-        if have.dtype.kind in "iub":
+        if is_integral(have.dtype):
             continue
         with np.errstate(over="ignore"):
             once = want.astype(have.dtype)

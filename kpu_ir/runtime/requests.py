@@ -10,6 +10,7 @@ import numpy as np
 from kpu_ir.runtime.allocation import Overrun, Region
 from kpu_ir.runtime.base import AnyStream, Array, Request
 from kpu_ir.runtime.link import LinkCopy
+from kpu_ir.support.convert import is_integral
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.lines import a_kind
 
@@ -122,7 +123,7 @@ def _element(value: Any, of: np.dtype[Any]) -> Array | None:
         with np.errstate(over="ignore"):  # a float beyond the type's largest is infinite
             element = np.asarray(value).astype(of)
         one = value is not None and element.shape == ()  # NumPy makes a NaN of None
-        kept = one and (of.kind not in "iu" or int(element) == value)
+        kept = one and (not is_integral(of) or of.kind == "b" or int(element) == value)
     except (TypeError, ValueError, OverflowError):
         return None
     return element if kept else None

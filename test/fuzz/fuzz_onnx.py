@@ -133,7 +133,7 @@ def change_list(message: Any, field: Any, every: list[Any], rng: random.Random) 
     if not values or what == "add":
         if composite:
             alike = [m for m in every if m.DESCRIPTOR.name == field.message_type.name]
-            values.add().CopyFrom(rng.choice(alike)) if alike else values.add()
+            values.add().CopyFrom(copied(rng.choice(alike))) if alike else values.add()
         else:
             values.append(drawn(field, field.default_value or None, every, rng))
         return
@@ -145,9 +145,7 @@ def change_list(message: Any, field: Any, every: list[Any], rng: random.Random) 
     elif what == "swap":
         j = rng.randrange(len(values))
         if composite:
-            first, second = type(values[i])(), type(values[i])()
-            first.CopyFrom(values[i])
-            second.CopyFrom(values[j])
+            first, second = copied(values[i]), copied(values[j])
             values[i].CopyFrom(second)
             values[j].CopyFrom(first)
         else:
@@ -156,6 +154,14 @@ def change_list(message: Any, field: Any, every: list[Any], rng: random.Random) 
         change(values[i], rng)
     else:
         values[i] = drawn(field, values[i], every, rng)
+
+
+def copied(message: Any) -> Any:
+    """A message of its own. Protobuf breaks down over one that is copied into a part of itself, as a
+    node into its own subgraph."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
 
 
 def drawn(field: Any, old: Any, every: list[Any], rng: random.Random) -> Any:

@@ -39,3 +39,20 @@ def test_changed_programs_get_past_their_checksums() -> None:
     path = saved.folder().file("p.kpu", saved.sealed(header, {**parts, "dma": b"nonsense"}))
     with pytest.raises(saved.KpuError, match="its dma IR cannot be read"):
         saved.kpu_ir.open(path)
+
+
+def test_models_that_stand_in_themselves_are_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node is put into its own subgraph, which ended the process once."""
+    import random
+
+    import onnx
+
+    target = importlib.import_module("fuzz_onnx")
+    monkeypatch.setattr(harness, "mutated", lambda data, size: data)
+    model = onnx.ModelProto()
+    inner = model.graph.node.add(op_type="If").attribute.add(name="then_branch")
+    inner.g.node.add(op_type="Relu")
+    nodes, field = inner.g.node, inner.g.DESCRIPTOR.fields_by_name["node"]
+    for seed in range(400):
+        target.change_list(inner.g, field, list(target.messages(model)), random.Random(seed))
+    assert len(nodes) > 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kpu_ir.dialects.kernel import shape_text
+from kpu_ir.support.convert import converted, is_number
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array
 
@@ -161,15 +162,12 @@ def given_value(info: ValueInfoProto, value: Array) -> Array:
     Raises ``KpuError`` where it does not fit.
     """
     wanted = dtype_of_input(info)
-    if value.dtype != wanted:
-        if value.dtype.kind not in "biuf":
-            raise KpuError(f"input {info.name!r}: expected numbers of {wanted}, got {value.dtype}")
-        with np.errstate(all="ignore"):
-            cast = value.astype(wanted)
-            kept = cast.astype(np.float64) == value.astype(np.float64)
-        if wanted.kind in "biu" and not kept.all():
-            raise KpuError(f"input {info.name!r}: expected {wanted}, which its value does not fit")
-        value = cast
+    new = converted(value, wanted)
+    if new is None and not is_number(value.dtype):
+        raise KpuError(f"input {info.name!r}: expected numbers of {wanted}, got {value.dtype}")
+    if new is None:
+        raise KpuError(f"input {info.name!r}: expected {wanted}, which its value does not fit")
+    value = new
     kind = info.type.tensor_type
     extents = [extent(d, {}) for d in kind.shape.dim]
     if value.size == 1 and kind.HasField("shape"):

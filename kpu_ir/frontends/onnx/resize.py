@@ -10,6 +10,7 @@ import numpy as np
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.python.layers import dimension
 from kpu_ir.frontends.python.value import Value
+from kpu_ir.support.convert import is_integral
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array
 
@@ -128,7 +129,7 @@ def interpolation(
 def weighted(node: Node, x: Value, axis: int, weights: Array, shift: Array) -> Value:
     """A product with the weights along a dimension, and what they add."""
     graph, shape = node.graph, x.shape
-    if x.dtype.kind in "iub":
+    if is_integral(x.dtype):
         raise KpuError("interpolation of integers is not supported")
     before, after = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     size, count = weights.shape
