@@ -112,6 +112,37 @@ def test_quantized_products_agree(data):
     compare(load_program(module, machine), module)
 
 
+SHORT = [
+    ("i8", "i8", np.int32), ("ui8", "i8", np.int32), ("i4", "i4", np.int32), ("ui4", "i4", np.int32),
+    ("i8", "i4", np.int32), ("i4", "ui8", np.int32), ("f8E4M3FN", "f8E5M2", np.float32), ("f8E5M2", "f8E5M2", np.float32),
+    ("f16", "f16", np.float16), ("bf16", "bf16", np.float32), ("f16", "i4", np.float16), ("bf16", "i8", np.float32),
+    ("f32", "i4", np.float32),
+]  # fmt: skip
+"""Types of operands, and of the result."""
+
+
+@drawing(4, phases=[Phase.generate])
+@given(st.data())
+def test_products_of_short_types_agree(data):
+    """Of one type or of two, k no multiple of what a PE takes, each dataflow, batches."""
+    draw = data.draw
+    m, k, n = draw(st.integers(1, 70)), draw(st.integers(1, 300)), draw(st.integers(1, 70))
+    left, right, result = draw(st.sampled_from(SHORT))
+    batch = (draw(st.integers(2, 3)),) if draw(st.booleans()) else ()
+    graph = Graph()
+    a, b = graph.input("a", (*batch, m, k), left), graph.input("b", (*batch, k, n), right)
+    graph.output("y", graph.matmul(a, b, dtype=result))
+    modules = []
+    try:
+        machine = Machine.preset(draw(st.sampled_from(PRESETS))).with_settings(draw(SETTINGS))
+        program = lowered(draw, graph, machine, modules)
+    except KpuError as e:
+        if not any(word in e.message for word in ("need", "l1.buffer", "rounded")):
+            raise
+        return
+    compare(program, modules[0])
+
+
 def lowered(draw, graph, machine, modules):
     """``levels.lowered``, and the module that its program was loaded from."""
     load = levels.load_program

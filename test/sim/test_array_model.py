@@ -128,7 +128,7 @@ PAIRS: dict[tuple[np.dtype[Any], ...], int] = {
     (F8[0], F8[1]): MACS["f8"], (F16, F16): MACS["f16"], (BF16, BF16): MACS["bf16"],
     # of two widths: at the rate of the wider type
     (I8, I4): MACS["i8"], (U4, U8): MACS["i8"], (F16, I8): MACS["f16"], (F16, I4): MACS["f16"],
-    (BF16, F8[1]): MACS["bf16"],
+    (BF16, U8): MACS["bf16"],
 }  # fmt: skip
 """Types of both operands, and how many of them a PE takes in one cycle."""
 
