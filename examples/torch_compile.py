@@ -21,7 +21,7 @@ def run(title: str, model: nn.Module, x: torch.Tensor, **options: Any) -> float:
     with torch.no_grad():
         difference = (compiled(x) - model(x)).abs().max().item()
 
-    from kpu_ir.integrations import torch as torch_backend
+    from kpu_ir.integrations import torch_compile as torch_backend
 
     print(f"{title}: {tuple(x.shape)}, largest difference from eager {difference:.2e}")
     for program in torch_backend.programs(compiled):

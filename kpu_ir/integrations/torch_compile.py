@@ -44,6 +44,8 @@ except ImportError:
         "the backend of torch.compile needs PyTorch", hint="pip install 'kpu-ir[torch]'"
     ) from None
 
+from kpu_ir.integrations.torch_quantized import formula_of
+
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
@@ -236,7 +238,8 @@ class _Run(torch.fx.Interpreter):
     """Runs a graph node by node, with plain operations for those that the exporter does not know."""
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
-        return super().call_function(_PLAIN[target] if target in _PLAIN else target, args, kwargs)
+        plain = _PLAIN.get(target) or formula_of(target) or target
+        return super().call_function(plain, args, kwargs)
 
 
 def _attention(
@@ -425,7 +428,7 @@ def _reason(error: BaseException) -> str:
 
 def _layer(node: NodeProto) -> str:
     """A node's name: that of its module, and its own."""
-    own = node.name.removeprefix("node_")
+    own = re.sub("^_symbolic", node.op_type, node.name.removeprefix("node_"))
     scopes = {entry.key: entry.value for entry in node.metadata_props}.get(
         "pkg.torch.onnx.name_scopes"
     )

@@ -230,11 +230,16 @@ def _summed(value: SSAValue, axis: int, turned: bool, rank: int, written: Writte
 
 
 def _convolution(op: kernel.ConvOp, x: _Factor, w: _Factor, written: Written) -> Sums | None:
-    """With zero points of the image alone; it must be known where the image is padded."""
+    """With zero points of the image alone."""
     zero = stored_zero(x.op)
-    if w.shifted or (zero is None and any((*op.low_pair, *op.high_pair))):
+    if w.shifted:
         return None
-    product = op.of(x.stored, w.stored, fill=zero or 0, element_type=i32)
+    image, more = x.stored, dict[str, Any](fill=zero or 0)
+    if zero is None and any((*op.low_pair, *op.high_pair)):
+        assert x.op.zero is not None
+        image = _surrounded(op, image, x.op.zero, written)
+        more |= {"low": (0, 0), "high": (0, 0)}
+    product = op.of(image, w.stored, element_type=i32, **more)
     sums = Sums(written.add(product))
     if not x.shifted:
         return sums
@@ -251,6 +256,17 @@ def _convolution(op: kernel.ConvOp, x: _Factor, w: _Factor, written: Written) ->
     point = written.add(kernel.ReshapeOp(x.op.zero, (1, 1, 1, 1)))
     sums.terms.append((lambda z, c: z.to(i32) * c, [point, total]))
     return sums
+
+
+def _surrounded(op: kernel.ConvOp, image: SSAValue, zero: SSAValue, written: Written) -> SSAValue:
+    """The image of a convolution with its padding: a zero point that only the device knows."""
+    low, high = ([0, 0, *pair] for pair in (op.low_pair, op.high_pair))
+    inside = np.ones((1, 1, *tensor_type(image).get_shape()[2:]), np.bool_)
+    seen = written.constant(np.pad(inside, list(zip(low, high))))
+    point = written.add(kernel.ReshapeOp(zero, (1, 1, 1, 1)))
+    return written.map(
+        formulas.where, seen, written.add(kernel.PadOp(image, low, high, 0.0)), point
+    )
 
 
 def _scale(a: _Factor, b: _Factor, written: Written) -> SSAValue:

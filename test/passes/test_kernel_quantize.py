@@ -167,3 +167,26 @@ def test_the_report_says_in_which_type_each_kernel_multiplies():
     rows = summarise(program, program.time(), 0.0).kernels
     types = [row.types for row in rows if row.types]
     assert types == [{"i8": 16 * 64 * 32}, {"f32": 16 * 32 * 8}]
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_padding_around_a_zero_point_that_only_the_device_knows(groups):
+    rng, g = np.random.default_rng(0), Graph()
+    q = rng.integers(-128, 128, (1, 4, 6, 5)).astype(np.int8)
+    w = rng.integers(-128, 128, (4, 4 // groups, 3, 3)).astype(np.int8)
+    s, z = g.input("s", (1,), np.float32), g.input("z", (1,), np.int8)
+    x = g.dequantize(g.input("q", q.shape, q.dtype), s, z)
+    weights = g.dequantize(g.constant(w), np.float32(0.01))
+    g.output("y", g.conv(x, weights, low=(1, 0), high=(0, 2), groups=groups))
+    program = kpu_ir.compile(g, search="none")
+    counts = program.time().counts
+    assert counts.get("macs.i8", 0) + counts.get("vector_macs.i8", 0)
+    assert not counts.get("macs.f32", 0) + counts.get("vector_macs.f32", 0)
+    padded = np.pad(q.astype(np.int64) + 7, ((0, 0), (0, 0), (1, 0), (0, 2)))
+    seen = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+    seen = seen.reshape(1, groups, 4 // groups, *seen.shape[2:])
+    filters = w.astype(np.int64).reshape(groups, 4 // groups, 4 // groups, 3, 3)
+    sums = np.einsum("ngcyxij,gocij->ngoyx", seen, filters).reshape(1, 4, 5, 5)
+    scale = np.float32(0.05) * np.float32(0.01)
+    got = program(q=q, s=np.array([0.05], np.float32), z=np.array([-7], np.int8))["y"]
+    np.testing.assert_array_equal(got, sums.astype(np.float32) * scale)
