@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
-import torch.ao.quantization.fx._decomposed  # noqa: E402
+pytest.importorskip("torch.ao.quantization.fx._decomposed")  # which names the operations
 
 from kpu_ir.integrations import torch_compile as torch_backend  # noqa: E402
 
