@@ -46,7 +46,7 @@ def reached(runs: Runs, machine: Machine) -> float:
     """The share of one channel's rate, refreshes included, that the model gives."""
     memory, rate = machine.external, machine.dma.bytes_per_cycle
     left = 1 - memory.refresh_cycles / memory.refresh_interval if memory.refresh_interval else 1.0
-    return left * runs.count * runs.bits / 8 / float(load(runs, memory, 1, rate).cycles) / rate
+    return left * runs.number * runs.bits / 8 / float(load(runs, memory, 1, rate).cycles) / rate
 
 
 def memory_table(machine: Machine) -> Table:

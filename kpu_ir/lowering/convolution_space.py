@@ -174,7 +174,8 @@ def _space(p: ConvolutionProblem, machine: Machine, flow: str, tiles: list[Colum
     out_depth = out_depth[tile, variant]
 
     def each(column: Any) -> Column:
-        return np.broadcast_to(column, sound.shape)[tile, variant]
+        column = np.broadcast_to(column, (len(sound), column.shape[1]))
+        return column[tile, 0] if column.shape[1] == 1 else column[tile, variant]
 
     in_l3 = each(in_l3 + out_slot * 4 - beside)
     plane = summed(lambda t: np.minimum(spans(w, t, 1)[0], hin), p.out_height, th)
@@ -216,7 +217,7 @@ def _space(p: ConvolutionProblem, machine: Machine, flow: str, tiles: list[Colum
     run_x = np.where(across >= p.width, np.minimum(high, hin) * line, line) * p.size
     run_out = np.where(tw == p.out_width, th * tw, tw) * p.out_size
     busy = sum(
-        moved * stretch(machine, each(run)) / wide + fetches * begin
+        moved * each(stretch(machine, run)) / wide + fetches * begin
         for moved, run, fetches in (
             (weights, run_w, fetches_w), (images, run_x, fetches_x), (out, run_out, blocks)
         )

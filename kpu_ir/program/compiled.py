@@ -22,7 +22,6 @@ from kpu_ir.program.saved import read_saved, save
 from kpu_ir.program.stages import Stage, lacks_values
 from kpu_ir.registry import context
 from kpu_ir.report.figures import Summary
-from kpu_ir.report.profile import Profile
 from kpu_ir.report.summary import summarise
 from kpu_ir.sim.program.program import Port, Program
 from kpu_ir.sim.time.clock import Timing
@@ -36,6 +35,7 @@ from kpu_ir.text.printing import print_module
 from kpu_ir.tuning.choice import Choice
 
 if TYPE_CHECKING:
+    from kpu_ir.report.profile import Profile
     from kpu_ir.sim.values.values import ValueModel
 
 

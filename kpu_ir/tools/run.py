@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.garbage import uncollected
 from kpu_ir.support.names import shown
 from kpu_ir.tools.guard import guarded
 from kpu_ir.tools.run_options import check_options, fixed_of, parser, shapes_of
@@ -244,7 +245,8 @@ def run(args: argparse.Namespace) -> int:
             tell(args, kept)
             return 0
     with progress(args.json) as say:
-        compiled, given = obtain(args, say, wanted)
+        with uncollected(kept=True):
+            compiled, given = obtain(args, say, wanted)
         if args.emit:
             limit = None if args.elide == "none" else 16 if args.elide is None else args.elide
             print(compiled.ir(args.emit, limit), end="")

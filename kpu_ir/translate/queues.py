@@ -75,7 +75,9 @@ def touched(operation: Operation) -> tuple[int, ...]:
 
 def _kernel(wiring: Wiring, prices: Prices, engines: list[Engine]) -> Kernel:
     machine, table = prices.machine, dict[int, Operation]()
-    for step, wire, cost in zip(wiring.steps, wiring.wires, costs_of(wiring, prices)):
+    size = program_bytes(wiring.steps, machine)
+    costs = costs_of(wiring, prices, size)
+    for step, wire, cost in zip(wiring.steps, wiring.wires, costs):
         if cost is not None:
             held = tuple(engines_for(step, cost, engines))
             table[id(step)] = Operation(len(table), step, wire, cost, held)
@@ -88,7 +90,6 @@ def _kernel(wiring: Wiring, prices: Prices, engines: list[Engine]) -> Kernel:
         if len(leaders) > 1 or engine.name in leaders:
             queues[engine.name] = queue_of(items, leads)
     operations = tuple(table.values())
-    size = program_bytes(wiring.steps, machine)
     once = size if size <= machine.control.memory_bytes else 0
     return Kernel(wiring.plan, once, operations, queues)
 

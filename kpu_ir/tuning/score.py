@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 
 from xdsl.dialects.func import FuncOp
@@ -18,7 +17,7 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.text.structure import structure
 from kpu_ir.tuning.kernels import KernelModel
 from kpu_ir.tuning.objective import Objective
-from kpu_ir.tuning.seen import seen_by
+from kpu_ir.tuning.seen import hidden_from, seen
 from kpu_ir.tuning.session import current
 
 SPACES = 32
@@ -56,22 +55,29 @@ def timed_as(func: FuncOp, machine: Machine) -> str:
     the machine it sees. A schedule that fits takes no more time in a smaller part of L3."""
     shared = current()
     if shared is None:
-        return _digest(func, machine)
+        return _digest(func, _text(func), seen(machine, hidden_from(func, machine)))
     known = shared.digests.get(id(func))
     if known is None or known[0] is not func or known[1] is not machine:
-        # Printing is slow: functions that are equal are printed once.
+        # Printing is slow: functions that do the same are printed once, and what they see once.
         block = func.body.block
-        key = id(machine), structure(list(block.ops), block.args), func.attributes.get(PINNED)
-        equal = shared.equal.get(key)
-        if equal is None:
-            equal = shared.equal[key] = func, machine, _digest(func, machine)
-        known = shared.digests[id(func)] = func, machine, equal[2]
+        what = structure(list(block.ops), block.args)
+        text = shared.texts.get(what)
+        if text is None:
+            text = shared.texts[what] = _text(func)
+        hidden = hidden_from(func, machine)
+        see = shared.seen.get((id(machine), hidden))
+        if see is None:
+            see = shared.seen[id(machine), hidden] = machine, seen(machine, hidden)
+        known = shared.digests[id(func)] = func, machine, _digest(func, text, see[1])
     return known[2]
 
 
-def _digest(func: FuncOp, machine: Machine) -> str:
-    parts = [str(func.function_type), *(str(op) for op in func.body.block.ops)]
-    parts += [str(func.attributes.get(PINNED)), json.dumps(seen_by(func, machine))]
+def _text(func: FuncOp) -> str:
+    return "\n".join([str(func.function_type), *(str(op) for op in func.body.block.ops)])
+
+
+def _digest(func: FuncOp, text: str, machine: str) -> str:
+    parts = text, str(func.attributes.get(PINNED)), machine
     return sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import json
 
 from xdsl.dialects.func import FuncOp
 
@@ -23,10 +23,14 @@ WITHOUT_ARRAY = frozenset(
 """Operations that the vector engine and the movers do alone."""
 
 
-def seen_by(func: FuncOp, machine: Machine) -> dict[str, Any]:
-    """The parts of a machine that the time of a kernel with a schedule may depend on."""
-    hidden = PRICES
+def hidden_from(func: FuncOp, machine: Machine) -> tuple[str, ...]:
+    """The parts of a machine that the time of a kernel with a schedule does not depend on."""
     names = {op.name for op in func.walk() if op.name.startswith("kernel.")}
     if names and names <= WITHOUT_ARRAY:
-        hidden += ARRAY if machine.l2.bank_bytes_per_cycle else (*ARRAY, "streamer")
-    return {key: value for key, value in machine.to_dict().items() if key not in hidden}
+        return PRICES + (ARRAY if machine.l2.bank_bytes_per_cycle else (*ARRAY, "streamer"))
+    return PRICES
+
+
+def seen(machine: Machine, hidden: tuple[str, ...]) -> str:
+    """The other parts, as text."""
+    return json.dumps({key: v for key, v in machine.to_dict().items() if key not in hidden})

@@ -3,7 +3,6 @@ of kernels, so that nothing is asked twice."""
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Generator, Hashable
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +16,7 @@ from kpu_ir.machine import Machine
 from kpu_ir.sim.time.clock import Timing
 from kpu_ir.sim.time.prices import Prices
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.garbage import uncollected
 from kpu_ir.tuning.cache import Cache, cache_path
 from kpu_ir.tuning.choice import Choice, Cost
 from kpu_ir.tuning.kernels import KernelModel
@@ -29,10 +29,10 @@ class Session:
 
     ``total``: cycles that the array works on the whole program, 0 where that is not known.
     ``times`` are with the bytes of L3 that the tiles take; what is ``unfit`` is so in so many.
-    ``digests`` of functions, and of those that are ``equal``; ``models`` and ``bounds`` of cycles by
-    digest; ``spaces`` of the latest kernels; ``wholes``: what modules take;
-    ``priced``: operations, by the identity of the machine. A kernel's function is
-    not changed while it is looked at.
+    ``digests`` of functions, of their ``texts`` and of what they have ``seen`` of machines; ``models`` and
+    ``bounds`` of cycles by digest; ``spaces`` of the latest kernels; ``wholes``: what modules take;
+    ``priced``: operations, by the identity of the machine. A kernel's function is not changed while it
+    is looked at.
     """
 
     cache: Cache
@@ -48,8 +48,9 @@ class Session:
     digests: dict[int, tuple[FuncOp, Machine, str]] = field(
         default_factory=dict[int, tuple[FuncOp, Machine, str]]
     )
-    equal: dict[Hashable, tuple[FuncOp, Machine, str]] = field(
-        default_factory=dict[Hashable, tuple[FuncOp, Machine, str]]
+    texts: dict[Hashable, str] = field(default_factory=dict[Hashable, str])
+    seen: dict[tuple[int, tuple[str, ...]], tuple[Machine, str]] = field(
+        default_factory=dict[tuple[int, tuple[str, ...]], tuple[Machine, str]]
     )
     spaces: dict[Hashable, tuple[Machine, Space]] = field(
         default_factory=dict[Hashable, tuple[Machine, Space]]
@@ -80,19 +81,17 @@ def session(disk: bool = True) -> Generator[Session]:
     """Share what is found within; one that is opened inside another is that one.
 
     At the end the cache is written, once. Without ``disk`` nothing is read or written. Garbage is
-    not collected meanwhile: a compilation makes objects by the hundred thousand and keeps most.
+    not looked for meanwhile.
     """
     outer = _CURRENT.get()
     if outer is not None:
         yield outer
         return
     opened = Session(Cache.load(cache_path()) if disk else Cache())
-    token, collecting = _CURRENT.set(opened), gc.isenabled()
-    gc.disable()
+    token = _CURRENT.set(opened)
     try:
-        yield opened
+        with uncollected():
+            yield opened
     finally:
-        if collecting:
-            gc.enable()
         _CURRENT.reset(token)
         opened.cache.save()

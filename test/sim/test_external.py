@@ -31,7 +31,7 @@ CASES = [(kind, size) for kind, sizes in SIZES.items() for size in sizes]
 
 def share(runs: Runs, cycles: float, refresh: bool) -> float:
     left = 1 - MEMORY.refresh_cycles / MEMORY.refresh_interval if refresh else 1.0
-    return left * runs.count * runs.bits / 8 / cycles / RATE
+    return left * runs.number * runs.bits / 8 / cycles / RATE
 
 
 @pytest.mark.parametrize(("kind", "size"), CASES)
@@ -46,9 +46,9 @@ def test_a_model_of_banks_agrees(kind, size):
     """A second reading, burst by burst."""
     runs, draw = pattern(kind, size), random.Random(1)
     if kind == "random":
-        starts = [32 * draw.randrange(1 << 25) for _ in range(runs.count)]
+        starts = [32 * draw.randrange(1 << 25) for _ in range(runs.number)]
     else:
-        starts = [16384 * i for i in range(runs.count)]
+        starts = [16384 * i for i in range(runs.number)]
     bursts = [a + 32 * i for a in starts for i in range(size // 32)][: 1 << 12]
     formula = share(runs, float(load(runs, MEMORY, 1, RATE).cycles), refresh=False)
     counted = len(bursts) * 32 / RATE / busy(bursts, MEMORY, RATE)
@@ -81,14 +81,14 @@ def test_runs_are_those_of_the_block(data):
     found = {runs.offset}
     for n, pitch in runs.counts:
         found = {start + i * pitch for start in found for i in range(n)}
-    assert runs.count * runs.bits == bits * len(elements)
+    assert runs.number * runs.bits == bits * len(elements)
     assert {bits * b for b in begins} <= found  # runs that touch may be told apart
 
 
 def test_a_loop_says_how_a_run_may_begin():
     offsets = (Affine(0, ((0, 1),)), Affine(4, ((1, 1),)))
     runs = runs_of((64, 100), (1, 3), 32, offsets, [range(0, 64), range(0, 100, 10)])
-    assert (runs.bits, runs.count, runs.offset, runs.grain) == (96, 1, 128, 320)
+    assert (runs.bits, runs.number, runs.offset, runs.grain) == (96, 1, 128, 320)
     assert runs.entered(256) == entered(96, 256, 128, 64)
 
 

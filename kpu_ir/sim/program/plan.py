@@ -436,6 +436,9 @@ def _finished(record: records.Matmul | records.Windowed) -> Attribute:
 
 
 Vector = Map | Reduce | Rowwise | Windowed
+TRANSFERS = (Fetch, Move, Put, Write)
+FILLINGS = (Fetch, Move, Acquire)
+"""Kinds of steps: tuples, for to ask for a union makes it anew each time."""
 Step = Fetch | Move | Acquire | Put | Matmul | Vector | Write
 Node = Loop | Step
 

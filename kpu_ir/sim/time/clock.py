@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from kpu_ir.machine import Machine
-from kpu_ir.sim.program.plan import Fetch, Move, Put, Step, Write, carrier
+from kpu_ir.sim.program.plan import TRANSFERS, Step, carrier
 from kpu_ir.sim.program.program import Program
 from kpu_ir.sim.time.costs import Cost
 from kpu_ir.support.lines import shortened
@@ -102,7 +102,7 @@ def engines_of(machine: Machine, steps: Iterable[Step]) -> list[Engine]:
     alike."""
     used: dict[str, set[tuple[int, ...]]] = {"dma": set(), "mover": set()}
     for step in steps:
-        if isinstance(step, Fetch | Move | Put | Write) and step.channels is not None:
+        if isinstance(step, TRANSFERS) and step.channels is not None:
             used[carrier(step)].add(step.channels)
     found: list[Engine] = []
     for kind, count in (("dma", machine.dma.channels), ("mover", machine.mover.channels)):
@@ -120,7 +120,7 @@ def engines_of(machine: Machine, steps: Iterable[Step]) -> list[Engine]:
 
 def engines_for(step: Step, spent: Cost, engines: list[Engine]) -> list[Held]:
     """The engines that a step holds; the first is the one that it runs on."""
-    channels = step.channels if isinstance(step, Fetch | Move | Put | Write) else None
+    channels = step.channels if isinstance(step, TRANSFERS) else None
     return [
         Held(e, begin, end)
         for kind, begin, end in spent.holds
@@ -142,20 +142,26 @@ class Places:
         self.rings: dict[int, range] = {}
         self.tensors = 0
         """The place of the first tensor."""
-        spans: list[tuple[str, int, int, str, int]] = []  # level, begin, end, owner, place
         for plan in program.plans:
             for ring in plan.rings:
                 slots = range(self.tensors, self.tensors + ring.depth)
                 self.rings[ring.index], self.tensors = slots, slots.stop
-                for i, slot in enumerate(slots):
-                    begin = ring.address + i * ring.slot_bytes
-                    spans.append((ring.level, begin, begin + ring.slot_bytes, plan.name, slot))
         self.count = self.tensors + len(program.buffers)
         self.pinned = {b.index for b in program.buffers if b.level == "l3"}
+        self.shared: dict[int, list[int]] = {}
+        if len(program.plans) > 1 or self.pinned:  # a kernel's rings stand beside each other
+            self._share(program)
+
+    def _share(self, program: Program) -> None:
+        spans: list[tuple[str, int, int, str, int]] = []  # level, begin, end, owner, place
+        for plan in program.plans:
+            for ring in plan.rings:
+                for i, slot in enumerate(self.rings[ring.index]):
+                    begin = ring.address + i * ring.slot_bytes
+                    spans.append((ring.level, begin, begin + ring.slot_bytes, plan.name, slot))
         for index in self.pinned:
             b = program.buffers[index]
             spans.append((b.level, b.address, b.address + b.bytes, "", self.tensors + index))
-        self.shared: dict[int, list[int]] = {}
         living: list[tuple[str, int, int, str, int]] = []
         for span in sorted(spans):
             level, begin, _, owner, place = span

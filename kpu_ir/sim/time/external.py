@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 
 from kpu_ir.machine.parts import External
@@ -33,7 +34,7 @@ class Load:
 def load(runs: Runs, memory: External, channels: int, rate: int) -> Load:
     """What ``runs`` cost on so many channels of ``rate`` bytes a cycle."""
     burst = 8 * memory.burst_bytes
-    bursts = runs.count * (runs.entered(burst) if burst > 8 else Fraction(runs.bits, 8))
+    bursts = runs.number * (runs.entered(burst) if burst > 8 else Fraction(runs.bits, 8))
     moved = ceil(bursts) * memory.burst_bytes
     piece, pieces, share = _spread(runs, memory, channels)
     data = max(bursts / channels, bursts * share) * burst / (8 * rate)
@@ -42,7 +43,8 @@ def load(runs: Runs, memory: External, channels: int, rate: int) -> Load:
     rows = _rows(runs, memory, channels, piece)
     each = Fraction(max(1, round(256 * rows / (channels * pieces))), 256)  # it gets powers
     queue = 8 * memory.queue_bytes
-    reached = _banks_reached(memory.banks, each, queue / piece)
+    held = min(Fraction(64), max(Fraction(1), Fraction(round(8 * queue / piece), 8)))
+    reached = _banks_reached(memory.banks, each, held)
     interval = max(Fraction(memory.activate_interval), memory.row_cycle / reached)
     busy = max(data, rows / channels * interval)
     if runs.scattered:
@@ -52,11 +54,11 @@ def load(runs: Runs, memory: External, channels: int, rate: int) -> Load:
     return Load(busy, moved, ceil(rows), pieces)
 
 
+@lru_cache(1 << 12)
 def _banks_reached(banks: int, each: Fraction, held: Fraction) -> Fraction:
     """How many different banks are busy, where the controller sees ``held`` runs (at least one) at a time
     and each of them needs so many; a hash spreads runs over banks as chance would."""
     free = 1 - min(Fraction(1), each / banks)
-    held = min(Fraction(64), max(Fraction(1), Fraction(round(8 * held), 8)))
     whole = int(held)
     missed = Fraction(1)
     for _ in range(whole):
@@ -67,7 +69,7 @@ def _banks_reached(banks: int, each: Fraction, held: Fraction) -> Fraction:
 def _spread(runs: Runs, memory: External, channels: int) -> tuple[Fraction, Fraction, Fraction]:
     """How runs meet the channels: the bits of one channel's piece of a run, the pieces that the
     busiest channel gets, and its share of all bits."""
-    count, unit = runs.count, 8 * memory.interleave_bytes
+    count, unit = runs.number, 8 * memory.interleave_bytes
     if not unit:  # as even as can be: whole runs where there are enough
         met = max(1, channels // max(1, count))
         return (

@@ -19,9 +19,10 @@ from kpu_ir.sim.time.costs import Cost, begins_later, ceil_div
 
 def program_bytes(steps: Sequence[Step], machine: Machine) -> int:
     """Of the function that these operations are of; 0 of none."""
-    if not steps:
+    each = machine.control.instruction_bytes
+    if not (steps and each):
         return 0
-    return machine.control.instruction_bytes * _count(steps[0].record.function.body)
+    return each * _count(steps[0].record.function.body)
 
 
 def fetched_again(spent: Cost, machine: Machine) -> Cost:

@@ -128,7 +128,7 @@ class TimeModel:
             register.place = tensor
         for ring in call.plan.rings:
             s.heads[ring.index].place = s.slots[ring.index][-1]
-        for place in (*plan.slots, *tensors):
+        for place in (*plan.slots, *tensors) if self.sharing else ():
             for other in self.sharing.get(place, ()):
                 if other.free > place.free:
                     place.free = other.free

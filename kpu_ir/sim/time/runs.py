@@ -9,10 +9,10 @@ multiples of ``grain``. A tensor begins at a multiple of 64 bytes (``BASE``), an
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from math import gcd, prod
+from typing import NamedTuple
 
 from kpu_ir.nest.records import Affine, Shape
 
@@ -20,8 +20,7 @@ BASE = 64 * 8
 """Bits: a tensor, and a slot, begin at a multiple of them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Runs:
+class Runs(NamedTuple):
     """Runs of ``bits`` each. ``counts``: how many stand beside each other, and how many bits lie from
     one to the next, from the inside outwards. ``scattered``: where they stand depends on data."""
 
@@ -32,7 +31,7 @@ class Runs:
     scattered: bool = False
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
         """How many there are."""
         return prod(n for n, _ in self.counts)
 

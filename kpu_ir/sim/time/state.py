@@ -83,8 +83,10 @@ class Queue:
 
     def defer(self, trips: int, operation: Deferred, source: Place, target: Place) -> None:
         """Issue ``operation`` so many trips later, and not before those in the queue."""
-        last = self.entries[-1][0] if self.entries else 0
-        self.entries.append((max(self.now + trips, last), operation, source, target))
+        due = self.now + trips
+        if self.entries and self.entries[-1][0] > due:
+            due = self.entries[-1][0]
+        self.entries.append((due, operation, source, target))
         source.pending += 1
         target.pending += 1
 

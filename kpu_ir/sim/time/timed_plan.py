@@ -40,11 +40,11 @@ def _touched(
             yield from _touched(node[1], wiring, held, times * node[0].trips)
 
 
-def costs_of(wiring: Wiring, prices: Prices) -> list[Cost | None]:
-    """What each operation costs, with the telling of what is for another engine, and its instruction where
-    that comes again; None: nothing."""
+def costs_of(wiring: Wiring, prices: Prices, program: int) -> list[Cost | None]:
+    """What each operation of a ``program`` of so many bytes costs, with the telling of what is for another
+    engine, and its instruction where that comes again; None: nothing."""
     machine, costs = prices.machine, [prices.of(step) for step in wiring.steps]
-    if program_bytes(wiring.steps, machine) > machine.control.memory_bytes:
+    if program > machine.control.memory_bytes:
         costs = [spent and fetched_again(spent, machine) for spent in costs]
     for step, spent in zip(wiring.steps, costs):
         if isinstance(step, Matmul) and spent:  # the array, or the vector engine
@@ -90,7 +90,8 @@ class TimedPlan:
         self._again: dict[int, tuple[Pointer, Pointer]] = {}
         """The ring and the register of operations that only take a slot up again."""
         self._made: list[Operation] = []
-        costs = costs_of(wiring, prices)
+        program = program_bytes(wiring.steps, prices.machine)
+        costs = costs_of(wiring, prices, program)
         for step, wire, spent in zip(wiring.steps, wiring.wires, costs):
             held = engines_for(step, spent, state.engines) if spent else []
             self._held.append(held)
@@ -103,7 +104,6 @@ class TimedPlan:
         self.waits = sorted({*self.waits}, key=lambda wait: wait.number)
         self.body, self.operations = self._block(wiring.body, 1)
         self.busy = {e.name: 0 for e in state.engines}
-        program = program_bytes(wiring.steps, self.machine)
         fits = 0 < program <= self.machine.control.memory_bytes
         self.counts: dict[str, int] = {"instructions": program} if fits else {}
         for spent, held, times in zip(costs, self._held, self._executed):
@@ -129,18 +129,19 @@ class TimedPlan:
         count = 0
         taken: list[tuple[Pointer, Pointer]] = []  # what is only taken up again, side by side
         for node in tree:
-            again = self._again.get(node) if isinstance(node, int) else None
-            if again:
-                if not taken:
-                    body.append(self._make.take_all(taken))
-                taken.append(again)
-                continue
-            taken = []
             if isinstance(node, int):
+                again = self._again.get(node)
+                if again:
+                    if not taken:
+                        body.append(self._make.take_all(taken))
+                    taken.append(again)
+                    continue
+                taken = []
                 body.append(self._made[node])
                 self._executed[node] += times
                 count += bool(self._held[node])
                 continue
+            taken = []
             loop, inner = node
             inside, n = self._block(inner, times * loop.trips)
             if loop.innermost and self.wiring.deferred:

@@ -142,9 +142,9 @@ def _moved(asked: Carried, machine: Machine) -> Cost:
         word = 8 * mover.word_bytes
         parts = [r for r in asked.runs if r.bits]
         if word > 8:
-            words = sum((r.count * r.entered(word) for r in parts), Fraction(0))
+            words = sum((r.number * r.entered(word) for r in parts), Fraction(0))
             busy = words * mover.word_bytes / (channels * mover.bytes_per_cycle)
-        busy = max(busy, Fraction(mover.run_cycles * sum(r.count for r in parts), channels))
+        busy = max(busy, Fraction(mover.run_cycles * sum(r.number for r in parts), channels))
     if asked.transposed:
         elements = Fraction(8 * size, asked.transposed)
         busy = max(busy, elements / (channels * mover.transpose_elements))

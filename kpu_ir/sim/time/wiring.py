@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple, get_args
 
 from kpu_ir.nest import records
 from kpu_ir.sim.program.plan import (
+    FILLINGS,
+    TRANSFERS,
     Acquire,
     Fetch,
     Loop,
@@ -66,7 +68,7 @@ class Wire(NamedTuple):
 
 def _engine(step: Step) -> str:
     """The kind of engine that an operation runs on."""
-    if isinstance(step, Fetch | Move | Put | Write):
+    if isinstance(step, TRANSFERS):
         return carrier(step)
     return "fabric" if isinstance(step, Matmul) else "vector"
 
@@ -166,8 +168,10 @@ class Wiring:
     def tells(self, step: Step) -> bool:
         """Whether an operation's result is for another engine, which must be told. What drains of the
         array is for one."""
-        target = step.ring.index if isinstance(step, Fetch | Move | Acquire) else None
-        if isinstance(step, Put | Matmul | Vector):
+        target = None
+        if isinstance(step, FILLINGS):
+            target = step.ring.index
+        elif not isinstance(step, Write):
             target = self.ring_of[step.into].index
         own = _engine(step)
         return any(other != own or own == "fabric" for other in self.readers.get(target, ()))
