@@ -26,9 +26,9 @@ from kpu_ir.report.summary import advances
 from kpu_ir.report.words import plural, words
 from kpu_ir.sim.program.plan import Write, steps
 from kpu_ir.sim.values.values import ValueModel
-from kpu_ir.support.convert import is_integral
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.package import __version__
+from kpu_ir.support.types import is_integral
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto

@@ -11,9 +11,9 @@ from xdsl.dialects.func import FuncOp
 from xdsl.ir import Attribute
 
 from kpu_ir.interpreters.base import Precision, dtype_in
-from kpu_ir.support.convert import converted, is_integral, is_number
+from kpu_ir.support.convert import converted, is_number
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.types import Array, dtype_of
+from kpu_ir.support.types import Array, dtype_of, is_integral
 
 Inputs = Mapping[str, Any] | Mapping[int, Any] | Sequence[Any]
 

@@ -11,10 +11,10 @@ from xdsl.dialects.func import FuncOp
 
 from kpu_ir.dialects.kernel import shape_text
 from kpu_ir.sim.program.program import port_names
-from kpu_ir.support.convert import converted, is_integral, is_number
+from kpu_ir.support.convert import converted, is_number
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.lines import a_kind, allowed
-from kpu_ir.support.types import Array, dtype_of
+from kpu_ir.support.types import Array, dtype_of, is_integral
 
 
 def ports(module: ModuleOp) -> list[tuple[str, ShapedType]] | None:

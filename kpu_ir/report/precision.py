@@ -16,8 +16,7 @@ from xdsl.dialects.builtin import AnyFloat, ModuleOp, TensorType
 from xdsl.ir import Attribute
 
 from kpu_ir.report.figures import Error
-from kpu_ir.support.convert import is_integral
-from kpu_ir.support.types import Array, accumulator_type, dtype_of
+from kpu_ir.support.types import Array, accumulator_type, dtype_of, is_integral
 
 
 def shortest_float(module: ModuleOp) -> Attribute | None:

@@ -132,7 +132,10 @@ class View(Region):
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
-        return self._seen().__array_interface__
+        seen = self._seen()
+        if seen.dtype.isbuiltin == 2:  # it has no name for these: __array__ gives them
+            raise AttributeError("__array_interface__")
+        return seen.__array_interface__
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         seen = self._seen()

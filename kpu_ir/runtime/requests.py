@@ -10,9 +10,9 @@ import numpy as np
 from kpu_ir.runtime.allocation import Overrun, Region
 from kpu_ir.runtime.base import AnyStream, Array, Request
 from kpu_ir.runtime.link import LinkCopy
-from kpu_ir.support.convert import is_integral
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.lines import a_kind
+from kpu_ir.support.types import is_integral
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kpu_ir.support.types import Array
-
-
-def is_integral(dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype holds whole numbers: NumPy's own, booleans, or ``int4``, ``uint4`` of ml_dtypes,
-    whose kind is that of plain bytes."""
-    return dtype.kind in "biu" or "int" in dtype.name
+from kpu_ir.support.types import Array, is_integral
 
 
 def is_number(dtype: np.dtype[Any]) -> bool:

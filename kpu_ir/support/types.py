@@ -142,6 +142,12 @@ def accumulator_type(element_type: Attribute) -> Attribute:
     return element_type
 
 
+def is_integral(dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype holds whole numbers: NumPy's own, booleans, or ``int4``, ``uint4`` of ml_dtypes,
+    whose kind is that of plain bytes."""
+    return dtype.kind in "biu" or "int" in dtype.name
+
+
 def accumulator_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The same of what arrays hold; booleans are combined as they are."""
     if dtype.kind in "iub":
@@ -214,7 +220,18 @@ def stored(array: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def fill_of(value: float, dtype: np.dtype[Any]) -> Any:
-    """A padding value in ``dtype``; infinities become the ends of an integer type."""
-    if dtype.kind in "iu" and not np.isfinite(value):
-        return np.iinfo(dtype).max if value > 0 else np.iinfo(dtype).min
-    return value
+    """A padding value in ``dtype``; infinities become the ends of a type that has none."""
+    if np.isfinite(value) or np.isnan(value):
+        return value
+    if dtype == np.bool_:
+        return value > 0
+    import ml_dtypes
+
+    if is_integral(dtype):
+        integers = ml_dtypes.iinfo(dtype)
+        return int(integers.max if value > 0 else integers.min)
+    with np.errstate(invalid="ignore", over="ignore"):
+        if not np.isnan(np.array(value).astype(dtype).astype(np.float32)):
+            return value
+    floats = ml_dtypes.finfo(dtype)
+    return float(floats.max if value > 0 else floats.min)

@@ -514,3 +514,38 @@ def test_a_softmax_in_steps_is_one():
     same(proto, {"x": x})
     kernels = [op.name for op in import_onnx(proto).walk() if op.name.startswith("kernel.")]
     assert kernels == ["kernel.softmax"]
+
+
+LAYERS = {
+    "directions of W": {"w": normal(2, 20, 4)},
+    "gates of W": {"w": normal(1, 15, 4)},
+    "inputs of W": {"w": normal(1, 20, 5)},
+    "rank of R": {"r": normal(20, 5)},
+    "states of R": {"r": normal(1, 25, 5)},
+    "B": {"b": normal(1, 20)},
+    "initial_h": {"h": normal(1, 1, 5)},
+}
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_recurrent_weights_that_do_not_fit_are_refused(case: str):
+    """ONNX's shape inference looks at none of them."""
+    right = {"w": normal(1, 20, 4), "r": normal(1, 20, 5), "b": normal(1, 40), "h": normal(1, 2, 5)}
+    layer = node("LSTM", "x w r b _ h", "y", "here", hidden_size=5)
+    x = {"x": normal(3, 2, 4)}
+    import_onnx(model([layer], x, right))
+    with pytest.raises(KpuError, match=r"(?s)node 'here'.*input \d \(?"):
+        import_onnx(model([layer], x, right | LAYERS[case]))
+
+
+def test_no_elements_of_a_shape_that_no_array_has():
+    proto = model([node("Relu", "x", "y")], {"x": port("x", [0, 1 << 40, 1 << 40])})
+    with pytest.raises(KpuError, match=r"2\^44 elements"):
+        import_onnx(proto)
+
+
+def test_attention_of_operands_of_different_ranks_is_refused():
+    one = node("Attention", "q k v", "y", "here", q_num_heads=2, kv_num_heads=2)
+    q, k = normal(1, 3, 8), normal(1, 2, 3, 4)
+    with pytest.raises(KpuError, match=r"node 'here'.*1x3x8, 1x2x3x4, 1x2x3x4: expected 3"):
+        import_onnx(model([one], {"q": q, "k": k, "v": k}, opset=23))

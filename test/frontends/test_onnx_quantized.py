@@ -258,6 +258,8 @@ def test_bad_scales_and_zero_points():
     back = node("DequantizeLinear", "x s z", "y", "here")
     q = bytes_of(U8, 4, 4)
     refused("a zero point of int8 for numbers of uint8", back, {"x": q}, {"s": F(1), "z": I8(0)})
+    apart = node("DequantizeLinear", "x s z", "y", "here", axis=2)
+    refused("axis 2 is outside the rank 2", apart, {"x": q}, {"s": F(1), "z": bytes_of(U8, 4)})
     blocks = node("DequantizeLinear", "x s", "y", "here", axis=1, block_size=3)
     refused(r"does not fit blocks of 3.*expected \(4, 2\)", blocks, {"x": q}, {"s": scales(4, 3)})
     y = {"sy": F(0), "zy": U8(0), "sa": F(1), "za": U8(0), "b": bytes_of(U8, 4, 4)}

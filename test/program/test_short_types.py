@@ -13,8 +13,9 @@ from draws import MANY
 import kpu_ir
 from kpu_ir.program.arrays import ArrayFile, read_array, write_arrays
 from kpu_ir.runtime import Device, Session
-from kpu_ir.support.convert import converted, is_integral
+from kpu_ir.support.convert import converted
 from kpu_ir.support.errors import KpuError
+from kpu_ir.support.types import is_integral
 from kpu_ir.tools import interpret, opt, run, translate
 
 INTEGERS = {
@@ -155,6 +156,40 @@ def test_every_way_of_a_program(
     assert f"3x5x{name}" in Path("r.html").read_text()
     session = Session("kernel.mlir")
     equal(dict(zip(wanted, session.run(list(wanted), {"x": x}))))
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_windows(name: str) -> None:
+    """Around a maximum stands the lowest number of its type, which has no infinity; a window is a view
+    of bytes that NumPy has no name for."""
+    g = kpu_ir.Graph()
+    x = g.input("x", (1, 2, 5, 5), name)
+    g.output("largest", g.max_pool(x, (3, 3), strides=(2, 2), low=(1, 1), high=(1, 1)))
+    g.output("sums", g.conv(x, x[:, :, :3, :3], low=(1, 1), high=(1, 1)))
+    made = kpu_ir.compile(g, search="none")
+    low = -8 if name[0] == "i" else 0 if name in INTEGERS else -3
+    given = (np.arange(50).reshape(1, 2, 5, 5) % 7 + low).astype(TYPES[name])
+    got, wanted = made(x=given), made.reference({"x": given})
+    for key, value in wanted.items():
+        np.testing.assert_array_equal(got[key], value)
+    wide = np.pad(given[0].astype(np.float32), ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+    for i, j in np.ndindex(3, 3):
+        part = wide[:, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3]
+        np.testing.assert_array_equal(
+            got["largest"][0, :, i, j].astype(np.float32), part.max((1, 2))
+        )
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_buffers_on_the_device(name: str) -> None:
+    device = Device()
+    stream = device.create_stream()
+    buffer = device.empty((4,), TYPES[name], stream=stream)
+    buffer.fill(3, stream=stream)
+    stream.sync()
+    seen = np.asarray(buffer)
+    assert seen.dtype == TYPES[name]
+    assert (seen.astype(np.float32) == 3).all()
 
 
 @pytest.mark.parametrize("name", ["i4", "ui4", "i8"])

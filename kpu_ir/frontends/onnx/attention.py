@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kpu_ir.dialects.kernel import shape_text
 from kpu_ir.frontends.onnx.elementwise import apply
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.python.value import Value
@@ -32,7 +33,11 @@ def attention(node: Node) -> list[Tensor]:
     """
     graph = node.graph
     q, k, v = (node.value(i) for i in range(3))
-    flat = len(q.shape) == 3
+    ranks = {len(x.shape) for x in (q, k, v)}
+    if ranks not in ({3}, {4}):
+        shapes = ", ".join(shape_text(x.shape) for x in (q, k, v))
+        raise KpuError(f"Q, K and V of shapes {shapes}: expected 3 dimensions each, or 4 each")
+    flat = ranks == {3}
     if flat:
         queries, keys = node.integer("q_num_heads", 0), node.integer("kv_num_heads", 0)
         q = heads_apart(node, q, queries)

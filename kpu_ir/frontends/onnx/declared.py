@@ -131,7 +131,7 @@ def check_size(shape: Sequence[int], what: str) -> None:
         raise KpuError(
             f"{what} has {len(shape)} dimensions; at most {MOST_DIMENSIONS} are supported"
         )
-    if math.prod(shape) > MOST_ELEMENTS:
+    if math.prod(n for n in shape if n) > MOST_ELEMENTS:  # NumPy asks so, of no elements too
         raise KpuError(f"{what} of shape {shape_text(shape)} has more than 2^44 elements")
 
 

@@ -104,6 +104,10 @@ def parameter(
     graph, value = node.graph, node.placed(tensor)
     if math.prod(value.shape) == 1 and not block:
         return graph.reshape(value, (1,) * len(shape))
+    if not 0 <= axis < len(shape):
+        raise KpuError(
+            f"input {i} of shape {value.shape}: axis {axis} is outside the rank {len(shape)}"
+        )
     if not block:
         if value.shape != (shape[axis],):
             raise KpuError(f"input {i} of shape {value.shape} does not fit dimension {axis}")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from kpu_ir.dialects.kernel import shape_text
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas
@@ -203,6 +204,28 @@ class Layer:
         )
 
 
+def check_shapes(node: Node, directions: int, batch: int, size: int) -> None:
+    """Raise ``KpuError`` for weights and first states that do not fit the input, or each other: ONNX's
+    shape inference looks at none of them."""
+    if len(node.shape(2)) != 3:
+        raise KpuError(f"input 2 (R) has {len(node.shape(2))} dimensions, expected 3")
+    hidden = node.shape(2)[2]
+    rows = GATES[node.proto.op_type] * hidden
+    state = (directions, batch, hidden)
+    if node.integer("layout", 0):
+        state = (batch, directions, hidden)
+    expected = {
+        1: ("W", (directions, rows, size)), 2: ("R", (directions, rows, hidden)),
+        3: ("B", (directions, 2 * rows)), 5: ("initial_h", state), 6: ("initial_c", state),
+        7: ("P", (directions, 3 * hidden)),
+    }  # fmt: skip
+    for i, (name, shape) in expected.items():
+        if node.has(i) and tuple(node.shape(i)) != shape:
+            raise KpuError(
+                f"input {i} ({name}): expected {shape_text(shape)}, got {shape_text(node.shape(i))}"
+            )
+
+
 @operator("LSTM", "GRU", "RNN")
 def recurrent(node: Node) -> list[Tensor]:
     """All steps of all directions, unrolled."""
@@ -220,6 +243,7 @@ def recurrent(node: Node) -> list[Tensor]:
         raise KpuError("sequences of different lengths are not supported", hint="one batch each")
     way = node.text("direction", "forward")
     directions = 2 if way == "bidirectional" else 1
+    check_shapes(node, directions, batch, x.shape[2])
     formulas_of = activations(node, directions)
     seen: list[list[Value]] = []
     last: list[Value] = []

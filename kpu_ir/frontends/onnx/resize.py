@@ -10,9 +10,8 @@ import numpy as np
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
 from kpu_ir.frontends.python.layers import dimension
 from kpu_ir.frontends.python.value import Value
-from kpu_ir.support.convert import is_integral
 from kpu_ir.support.errors import KpuError
-from kpu_ir.support.types import Array
+from kpu_ir.support.types import Array, is_integral
 
 LONGEST = 1 << 16
 """Elements along a dimension of a result."""

@@ -82,9 +82,11 @@ def windows(x: Array, window: Window) -> Array:
     c, h, w = x.strides[-3:]
     (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.strides, window.dilations
     oh, ow = window.positions((height, width))
-    return np.lib.stride_tricks.as_strided(
-        x, (channels, kh, kw, oh, ow), (c, h * dh, w * dw, h * sh, w * sw), writeable=False
-    )
+    shape, strides = (channels, kh, kw, oh, ow), (c, h * dh, w * dw, h * sh, w * sw)
+    # NumPy goes by the name of a dtype there, which says nothing of those that are not its own.
+    plain = x.view(f"V{x.itemsize}") if x.dtype.isbuiltin == 2 else x
+    found = np.lib.stride_tricks.as_strided(plain, shape, strides, writeable=False)
+    return found if plain is x else found.view(x.dtype)
 
 
 def gathered(x: Array, window: Window) -> Array:
