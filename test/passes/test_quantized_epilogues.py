@@ -97,3 +97,17 @@ def test_a_biased_sum_is_requantized_in_one_pass():
     sums = (q.astype(np.int32) - 120) @ w.astype(np.int32)
     exact = np.clip(np.rint(sums.astype(F) * F(F(0.02) * F(0.01) / F(0.5))) + F(7), 0, 255)
     np.testing.assert_array_equal(program(q=q)["y"], exact.astype(np.uint8))
+
+
+def test_scales_of_rows_and_columns_meet_in_the_epilogue():
+    """Per token: two factors an element on the drain; no table of their products is written."""
+    m, k, n = 16, 32, 48
+    q, w, sw = stored(m, k), stored(k, n), (RNG.random(n) * 0.01 + 0.001).astype(F)
+    rows = (RNG.random((m, 1)) * 0.1).astype(F)
+    g = Graph()
+    x = g.dequantize(g.input("q", q.shape, "i8"), g.input("rows", rows.shape))
+    g.output("y", x @ g.dequantize(g.constant(w), sw, axis=1))
+    program = kpu_ir.compile(g, search="none")
+    exact = (q.astype(np.int32) @ w.astype(np.int32)).astype(F) * (rows * sw)
+    np.testing.assert_array_equal(program(q=q, rows=rows)["y"], exact)
+    assert lane_ops(program) == {"convert": m * n, "multiply": 2 * m * n}
