@@ -8,6 +8,7 @@ from scipy.special import erf
 
 import kpu_ir
 from kpu_ir import Graph
+from kpu_ir.interpreters.kernel import evaluate
 
 F = np.float32
 RNG = np.random.default_rng(5)
@@ -111,3 +112,27 @@ def test_scales_of_rows_and_columns_meet_in_the_epilogue():
     exact = (q.astype(np.int32) @ w.astype(np.int32)).astype(F) * (rows * sw)
     np.testing.assert_array_equal(program(q=q, rows=rows)["y"], exact)
     assert lane_ops(program) == {"convert": m * n, "multiply": 2 * m * n}
+
+
+def test_rows_are_quantized_by_the_program_that_finds_their_scale():
+    """Per token, behind a norm that a residual sum reads too: one program writes the norm, the scales and the bytes;
+    x is read once."""
+    m, k, n = 24, 96, 32
+    g = Graph()
+    x = g.input("x", (m, k))
+    normed = (x + 1.0).layernorm(axis=-1)
+    step = g.map(lambda v: v * (1 / 127), g.reduce("max", abs(normed), [1]))
+    q = g.quantize(normed, step)
+    w = g.constant(stored(k, n))
+    y = g.dequantize(q, step) @ g.dequantize(w, np.full(n, 0.01, F), axis=1)
+    g.output("y", y)
+    g.output("sum", normed + x)
+    given = {"x": RNG.standard_normal((m, k)).astype(F)}
+    program = kpu_ir.compile(g, search="none")
+    names = [row.kernel for row in program.summary().kernels]
+    assert len(names) == 3, names  # norm and bytes, product, residual sum
+    expected = evaluate(g.module(), given)
+    for name, reference in zip(("y", "sum"), expected):
+        assert abs(program(given)[name] - reference).max() < 1e-5 * abs(reference).max() + 1e-6
+    plain = kpu_ir.compile(g, search="none", fuse="none")
+    assert program.cycles < plain.cycles
