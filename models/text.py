@@ -82,6 +82,47 @@ def make_gpt2(path: Path, tokens: int = TOKENS, **changes: Any) -> None:
     export_decoder(path, seeded(lambda: transformers.GPT2LMHeadModel(config)), tokens)
 
 
+def make_gpt2_step(path: Path, past: int = TOKENS, **changes: Any) -> None:
+    """GPT-2's next token: one token's id, and the keys and values of ``past`` tokens before it, of each
+    layer (1 x heads x past x size), in; logits, and the keys and values of this one, out. The caches
+    stay where they are."""
+    torch: Any = need("torch", "torch")
+    transformers: Any = need("transformers", "transformers")
+    config = transformers.GPT2Config(attn_implementation="eager", use_cache=False, **changes)
+    model = seeded(lambda: transformers.GPT2LMHeadModel(config))
+    width, heads = config.n_embd, config.n_head
+
+    class Step(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def attention(self, layer: Any, x: Any, keys: Any, values: Any) -> Any:
+            parts = layer.c_attn(x).reshape(1, 3, heads, 1, width // heads)
+            q, k, v = parts[:, 0] * (width // heads) ** -0.5, parts[:, 1], parts[:, 2]
+            before, itself = q @ keys.transpose(2, 3), q @ k.transpose(2, 3)
+            shares = torch.softmax(torch.cat([before, itself], 3), 3)
+            mixed = shares[..., :past] @ values + shares[..., past:] @ v
+            return layer.c_proj(mixed.reshape(1, 1, width)), k, v
+
+        def forward(self, input_ids: Any, *cache: Any) -> Any:
+            body, made = self.model.transformer, []
+            x = body.wte(input_ids) + body.wpe.weight[past]
+            for n, layer in enumerate(body.h):
+                pair = cache[2 * n : 2 * n + 2]
+                y, k, v = self.attention(layer.attn, layer.ln_1(x), *pair)
+                x, made = x + y, [*made, k, v]
+                x = x + layer.mlp(layer.ln_2(x))
+            return self.model.lm_head(body.ln_f(x)), *made
+
+    random = torch.Generator().manual_seed(SEED)
+    names = [f"{kind}{n}" for n in range(config.n_layer) for kind in "kv"]
+    shape = (1, heads, past, width // heads)
+    inputs = {"input_ids": token_ids(config.vocab_size, 1)}
+    inputs |= {name: torch.randn(shape, generator=random) for name in names}
+    export(path, Step().eval(), inputs, ["logits", *(f"new_{name}" for name in names)])
+
+
 def make_llama(path: Path, tokens: int = TOKENS, **changes: Any) -> None:
     """A decoder in the style of Llama: RMS norms, rotary positions, SwiGLU, grouped queries."""
     transformers: Any = need("transformers", "transformers")

@@ -110,6 +110,10 @@ def with_drawn_schedules(draw, module, machine) -> None:
                 chosen = dataclasses.replace(
                     chosen, tile=tile, passes=draw(st.sampled_from(forms)), layout=layout
                 )
+            elif cut.kind == "scaled-blocks":  # the depth of the array, or less, is one pass
+                b, _, n, k = cut.extents
+                tile = draw(st.integers(1, b)), min(k, chosen.tile[1]), draw(st.integers(1, n))
+                chosen = dataclasses.replace(chosen, tile=tile)
             elif cut.kind == "horizontal":
                 tile = tuple(draw(st.integers(1, n)) for n in cut.extents)
                 chosen = dataclasses.replace(chosen, tile=tile)

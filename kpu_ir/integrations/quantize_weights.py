@@ -37,7 +37,8 @@ def blocked(weights: Array, axis: int, block: int, bits: int) -> tuple[Array, Ar
     """Weights in steps around 0, and the scale of each ``block`` of neighbours along ``axis``.
 
     The element of the largest magnitude becomes the lowest integer, so that all 2^bits are used; a scale
-    may be negative. Of 4 bits, scales that cut off the largest are tried (``SHRUNK``). Integers are int8 here.
+    may be negative. Of 4 bits, scales that cut off the largest are tried (``SHRUNK``). Scales are numbers of
+    16 bits, unless some are out of their range. Integers are int8 here.
 
     >>> blocked(np.array([[1.0], [-2.0]]), 0, 2, 8)
     (array([[  64], [-128]], dtype=int8), array([[0.015625]], dtype=float32))
@@ -46,11 +47,11 @@ def blocked(weights: Array, axis: int, block: int, bits: int) -> tuple[Array, Ar
     parts = moved.reshape(*moved.shape[:-1], -1, block)
     at = np.abs(parts).argmax(-1, keepdims=True)
     lowest, highest = -(1 << bits - 1), (1 << bits - 1) - 1
-    full = np.take_along_axis(parts, at, -1) / np.float32(lowest)
+    full = shortened(np.take_along_axis(parts, at, -1) / np.float32(lowest))
     stored, scale = _stored(parts, full, lowest, highest), full
     least = np.square(stored * scale - parts).sum(-1, keepdims=True)
     for part in SHRUNK[1:] if bits == 4 else ():
-        tried = full * np.float32(part)
+        tried = shortened(full * np.float32(part))
         other = _stored(parts, tried, lowest, highest)
         error = np.square(other * tried - parts).sum(-1, keepdims=True)
         better = error < least
@@ -58,6 +59,18 @@ def blocked(weights: Array, axis: int, block: int, bits: int) -> tuple[Array, Ar
         stored = np.where(better, other, stored)
     stored = stored.astype(np.int8).reshape(moved.shape)
     return np.moveaxis(stored, -1, axis), np.moveaxis(scale[..., 0], -1, axis)
+
+
+def shortened(scale: Array) -> Array:
+    """Scales rounded to f16, as f32; as they are where one is beyond its normal numbers.
+
+    >>> shortened(np.float32([0.1, 0])), shortened(np.float32([0.1, 1e-6]))
+    (array([0.09997559, 0.        ], dtype=float32), array([1.e-01, 1.e-06], dtype=float32))
+    """
+    limits, size = np.finfo(np.float16), np.abs(scale)
+    if np.any((size != 0) & ((size < limits.smallest_normal) | (size > limits.max))):
+        return scale
+    return scale.astype(np.float16).astype(np.float32)
 
 
 def _stored(weights: Array, scale: Array, lowest: int, highest: int) -> Array:

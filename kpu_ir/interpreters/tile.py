@@ -123,7 +123,7 @@ class Matmul:
         self.kind, self.sums = _element(op.into), op.sums
         self.exact = _finished(op.into if op.sums is None else op.sums, op.epilogue)
         self.window = op.window.plain if op.window is not None else None
-        self.over, self.extra = Trips(op.over), tuple(op.extra)
+        self.over, self.extra, self.each = Trips(op.over), tuple(op.extra), bool(op.each)
         self.epilogue = op.epilogue.block if op.epilogue is not None else None
 
 
@@ -217,6 +217,12 @@ class TileFunctions(ArrayFunctions):
             return ()
         a, b = lhs.array.astype(plan.exact), rhs.array.astype(plan.exact)
         total = np.matmul(a, b) if plan.window is None else _convolution(a, b, plan.window)
+        if plan.each:
+            assert plan.epilogue is not None
+            total = self.body(plan.epilogue)(total, *_full(interpreter, plan.extra))
+            before = np.zeros_like(total) if plan.over.first(interpreter) else into.full
+            into.array = stored(np.asarray(before + total), plan.kind)
+            return ()
         if not plan.over.first(interpreter):
             sums = into if plan.sums is None else _room(interpreter, plan.sums)
             total = sums.full + total

@@ -189,7 +189,9 @@ class _Reader:
                 flow, over = op.dataflow.data, self.all(Index, op.over)
                 window = op.window.plain if op.window else None
                 sums = self.maybe(Tile, op.sums)
-                return records.Matmul(flow, lhs, rhs, into, over, extra, op.epilogue, window, sums)
+                return records.Matmul(
+                    flow, lhs, rhs, into, over, extra, op.epilogue, window, sums, bool(op.each)
+                )
             case compute.Map():
                 return records.Map(self.all(Tile, op.inputs), self.get(Tile, op.into), op.body)
             case compute.Reduce():
@@ -403,7 +405,8 @@ class _Writer:
                 over, window = self.all(node.over), _window(node.window)
                 body = self.body(node.epilogue)
                 sums = self.maybe(node.sums)
-                return to.MatmulOp(node.dataflow, lhs, rhs, into, over, extra, body, window, sums)
+                given = lhs, rhs, into, over, extra, body, window, sums, node.each
+                return to.MatmulOp(node.dataflow, *given)
             case records.Map():
                 return to.MapOp(self.all(node.inputs), values[node.into], self.body(node.body))
             case records.Reduce():

@@ -300,7 +300,8 @@ class Write(Transfer):
 @dataclass(slots=True, eq=False)
 class Matmul(Record):
     """A product of tiles, with an epilogue in the last trip of the loops that it is summed over.
-    ``sums``: where partial sums stand, if not in ``into``."""
+    ``sums``: where partial sums stand, if not in ``into``. ``each``: the epilogue is of each product,
+    before it is added up."""
 
     name = "dma.matmul"
     dataflow: Dataflow
@@ -312,6 +313,7 @@ class Matmul(Record):
     epilogue: Region | None = None
     window: Window | None = None
     sums: Tile | None = None
+    each: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -124,11 +124,14 @@ class Nest:
         epilogue: Region | None = None,
         window: Window | None = None,
         sums: Tile | None = None,
+        each: bool = False,
     ) -> None:
-        """``tile.matmul``."""
+        """``tile.matmul``. ``each`` says nothing where there is one product."""
         loops = _present(over)
         self.function.add(
-            records.Matmul(dataflow, lhs, rhs, into, loops, extra, epilogue, window, sums)
+            records.Matmul(
+                dataflow, lhs, rhs, into, loops, extra, epilogue, window, sums, each and bool(loops)
+            )
         )
 
     def map(self, inputs: Sequence[Tile], into: Tile, body: Region) -> None:

@@ -16,7 +16,8 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
-from kpu_ir.passes.row_fusion import read_outside, row_groups
+from kpu_ir.passes.row_fusion import row_groups
+from kpu_ir.support.types import accumulator_type
 
 HEADS = (kernel.MatmulOp, kernel.ConvOp, kernel.PoolOp, kernel.MapOp)
 """What maps can follow in one program."""
@@ -84,6 +85,37 @@ def epilogue_of(op: Operation) -> list[Operation]:
     return maps[:closed]
 
 
+def blocks_of(product: kernel.MatmulOp, maps: Sequence[Operation]) -> list[Operation]:
+    """The sum of a product's batch, where ``maps`` finish each of its products and one nest adds them
+    up as they come, and the maps after it."""
+    value = (maps[-1] if maps else product).results[0]
+    reduce = only_user(value)
+    own = [m for m in maps if isinstance(m, kernel.MapOp)]
+    if not isinstance(reduce, kernel.ReduceOp) or not summable(product, own, reduce):
+        return []
+    return [reduce, *epilogue_of(reduce)]
+
+
+def summable(
+    product: kernel.MatmulOp, maps: Sequence[kernel.MapOp], reduce: kernel.ReduceOp
+) -> bool:
+    """Whether products of blocks are finished by maps and then added up over the blocks, as one nest
+    has it (``kernel_to_tile.scaled_blocks``)."""
+    shape, kind = product.result.type.get_shape(), reduce.result.type.element_type
+    return (
+        len(shape) == 3
+        and bool(maps)
+        and all(m.result.type.get_shape() == shape for m in maps)
+        and reduce.source is maps[-1].result
+        and reduce.kind_name == "add"
+        and reduce.result.type.get_shape()[0] == 1
+        and reduce.result.type.get_shape()[2] == shape[2]
+        and tensor_type(product.a).get_shape()[0] == tensor_type(product.b).get_shape()[0]
+        and not (product.transpose_a or product.transpose_b)
+        and accumulator_type(kind) == kind
+    )
+
+
 @dataclass(frozen=True)
 class KernelFuseElementwisePass(ModulePass):
     """Fuse elementwise functions onto the product before them, with each other, and with the
@@ -102,7 +134,8 @@ class KernelFuseElementwisePass(ModulePass):
       kernel.yield %r : tensor<4x16xf32>
     }
     ```
-    A value with another user is not swallowed.
+    A value with another user is not swallowed. A sum over a product's batch, of what maps made of each of
+    its products, is one program with them (weights in blocks).
     """
 
     name = "kernel-fuse-elementwise"
@@ -123,28 +156,24 @@ class KernelFuseElementwisePass(ModulePass):
         for op in list(block.ops):
             if op.parent is block and isinstance(op, HEADS):
                 chain = epilogue_of(op)
+                if isinstance(op, kernel.MatmulOp):
+                    chain += blocks_of(op, chain)
                 if chain:
                     fuse([op, *chain])
         for group in row_groups(block):
-            outputs = read_outside(group)
-            flat, after = list[Operation](), dict[SSAValue, SSAValue]()
-            for op in group:
-                inner, results = unpacked(op)
-                flat += inner
-                after |= results
-            fuse(flat, [after.get(value, value) for value in outputs])
+            flat = [one for op in group for one in unpacked(op)]
+            fuse(flat)
 
 
-def unpacked(op: Operation) -> tuple[list[Operation], dict[SSAValue, SSAValue]]:
-    """The operations of a program, where it stood, and its results among theirs; another operation as it is."""
+def unpacked(op: Operation) -> list[Operation]:
+    """The operations of a program, where it stood; another operation as it is."""
     if not isinstance(op, kernel.FusedOp):
-        return [op], {}
+        return [op]
     *inner, last = op.body.block.ops
     results, block = list(last.operands), op.parent_block()
     assert block is not None
     for one in inner:
         one.detach()
         block.insert_op_before(one, op)
-    found = dict[SSAValue, SSAValue](zip(op.results, results))
     Rewriter.replace_op(op, [], results)
-    return inner, found
+    return inner

@@ -18,6 +18,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 from xdsl.transforms.dead_code_elimination import region_dce
 
 from kpu_ir.dialects import kernel
+from kpu_ir.machine.attr import machine_of
 from kpu_ir.passes.kernel_canonicalize import TransposeIntoMatmul
 from kpu_ir.passes.kernel_fold import FoldConstants, FoldReshape
 from kpu_ir.passes.quantized_maps import check_scale
@@ -72,9 +73,10 @@ class KernelQuantizePass(ModulePass):
         if self.mode == "off" or not found:
             return
         move(op)
+        machine = machine_of(op)
         for one in [o for o in op.walk() if isinstance(o, kernel.MatmulOp | kernel.ConvOp)]:
             if not rewrite(one) and isinstance(one, kernel.MatmulOp):
-                weights_alone(one)
+                weights_alone(one, machine)
         for one in [o for o in op.walk() if isinstance(o, kernel.PoolOp | kernel.ReduceOp)]:
             rewrite_sum(one)
         move(op)

@@ -13,7 +13,9 @@ from typing import Any, cast
 
 import numpy as np
 from xdsl.dialects import arith
+from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import Operation
+from xdsl.utils.hints import isa
 
 from kpu_ir.support.types import Array, dtype_of
 
@@ -232,7 +234,17 @@ def _to_float(op: Operation, dtype: np.dtype[Any]) -> Unary:
 def _unsigned_to_float(op: Operation, dtype: np.dtype[Any]) -> Unary:
     if dtype_of(op.operands[0].type).kind == "b":
         return lambda x: x.astype(dtype)
-    return lambda x: unsigned(x).astype(dtype)
+    low = _low_bits(op)
+    return lambda x: unsigned(low(x)).astype(dtype)
+
+
+def _low_bits(op: Operation) -> Unary:
+    """The bits of an operand of less than a byte, which is computed in one."""
+    kind = op.operands[0].type
+    if not isa(kind, IntegerType) or kind.bitwidth >= 8:
+        return lambda x: x
+    mask = np.int8((1 << kind.bitwidth) - 1)
+    return lambda x: x.astype(np.int8) & mask
 
 
 def _to_integer(op: Operation, dtype: np.dtype[Any]) -> Unary:
@@ -255,7 +267,8 @@ def _sign_extend(op: Operation, dtype: np.dtype[Any]) -> Unary:
 def _zero_extend(op: Operation, dtype: np.dtype[Any]) -> Unary:
     if dtype_of(op.operands[0].type).kind == "b":
         return lambda x: x.astype(dtype)
-    return lambda x: unsigned(x).astype(dtype)
+    low = _low_bits(op)
+    return lambda x: unsigned(low(x)).astype(dtype)
 
 
 def _truncate(op: Operation, dtype: np.dtype[Any]) -> Unary:

@@ -260,6 +260,8 @@ def _meaning(o: Operation) -> dict[str, Any]:
                 out["window"] = _window(step.window)
             if step.epilogue is not None:
                 out["epilogue"] = body_text(step.epilogue)
+            if step.each:
+                out["each"] = True
             return out
         case Map():
             return {"body": body_text(step.body)}

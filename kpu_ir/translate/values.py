@@ -152,6 +152,9 @@ class _Data:
         else:
             c = np.matmul(a.astype(wide), b.astype(wide))
         c = c.reshape(op["extents"])
+        if "each" in op:
+            c = _body(op["epilogue"], self.segments)(c, *extra)
+            return before.reshape(c.shape) + c if op["accumulate"] else c
         if op["accumulate"]:
             c = before.reshape(c.shape) + c
         c = c.astype(total, copy=False)

@@ -525,13 +525,14 @@ class Model:
             batch = tuple(max(x, y) for x, y in zip(a[:-2], b[:-2]))
             m, k, positions = a[-2], a[-1], (b[-1],)
         n, count = prod(positions), prod(batch)
-        extra = list(node.extra) if ends else []
-        block = node.epilogue.block if ends and node.epilogue else None
+        finishes = ends or node.each  # what it adds may be finished in each trip
+        extra = list(node.extra) if finishes else []
+        block = node.epilogue.block if finishes and node.epilogue else None
         bits = (node.lhs.ring.bits, node.rhs.ring.bits)
         element = multiplier(node.lhs.element, node.rhs.element)
         into = node.into if ends or node.sums is None else node.sums
         out = r.packed(into.ring.bits, (count, m, n))
-        sums = r.packed(self.sum_bits(node), (count, m, n))
+        sums = out if node.each else r.packed(self.sum_bits(node), (count, m, n))
         short = [multiplier(t.element) != element for t in (node.lhs, node.rhs)]
         p = price.product_price(
             self.m, node.dataflow.short, element, bits, short, count, m, n, k, not begins, block, out, sums,

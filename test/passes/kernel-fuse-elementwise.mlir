@@ -167,20 +167,25 @@ func.func @used_outside(%x: tensor<4x16xf32>) -> (tensor<4x1xf32>, tensor<4x1xf3
 
 // -----
 
-// A program that makes a row's bytes also writes what is read behind it: the scale it found.
-// CHECK-LABEL: @bytes_and_scale
-// CHECK:         %{{.*}}, %{{.*}} = kernel.fused : tensor<4x16xi8>, tensor<4x1xf32> {
-// CHECK:           kernel.reduce max
-// CHECK:           kernel.map
-// CHECK:           kernel.yield
-// CHECK:         func.return
-func.func @bytes_and_scale(%x: tensor<4x16xf32>) -> (tensor<4x16xi8>, tensor<4x1xf32>) {
-  %m = kernel.reduce max %x axes [1] : tensor<4x16xf32> -> tensor<4x1xf32>
-  %q = kernel.map %x, %m : (tensor<4x16xf32>, tensor<4x1xf32>) -> tensor<4x16xi8> {
-  ^bb0(%a: f32, %s: f32):
-    %d = arith.divf %a, %s : f32
-    %i = arith.fptosi %d : f32 to i8
-    kernel.yield %i : i8
+// Products of blocks that are finished one by one, their sum, and what it becomes: one program.
+// CHECK-LABEL: @blocks
+// CHECK:         kernel.fused : tensor<1x3x2xf16> {
+// CHECK-NEXT:      %[[C:.*]] = kernel.matmul %x, %w
+// CHECK-NEXT:      %[[S:.*]] = kernel.map %[[C]], %s
+// CHECK:           %[[T:.*]] = kernel.reduce add %[[S]] axes [0]
+// CHECK-NEXT:      kernel.map %[[T]]
+func.func @blocks(%x: tensor<2x3x4xf16>, %w: tensor<2x4x2xi4>, %s: tensor<2x1x2xf32>) -> tensor<1x3x2xf16> {
+  %c = kernel.matmul %x, %w : (tensor<2x3x4xf16>, tensor<2x4x2xi4>) -> tensor<2x3x2xf32>
+  %m = kernel.map %c, %s : (tensor<2x3x2xf32>, tensor<2x1x2xf32>) -> tensor<2x3x2xf32> {
+  ^bb0(%p: f32, %q: f32):
+    %r = arith.mulf %p, %q : f32
+    kernel.yield %r : f32
   }
-  func.return %q, %m : tensor<4x16xi8>, tensor<4x1xf32>
+  %t = kernel.reduce add %m axes [0] : tensor<2x3x2xf32> -> tensor<1x3x2xf32>
+  %y = kernel.map %t : (tensor<1x3x2xf32>) -> tensor<1x3x2xf16> {
+  ^bb0(%p: f32):
+    %r = arith.truncf %p : f32 to f16
+    kernel.yield %r : f16
+  }
+  func.return %y : tensor<1x3x2xf16>
 }

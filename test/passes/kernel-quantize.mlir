@@ -171,3 +171,19 @@ func.func @mean(%p: tensor<1x2x4x4xui8>) -> tensor<1x2x1x1xui8> {
   %y = kernel.quantize %m scale %t : tensor<1x2x1x1xf32>, tensor<1xf32> -> tensor<1x2x1x1xui8>
   func.return %y : tensor<1x2x1x1xui8>
 }
+
+// -----
+
+// Weights with a scale for each block of k: a product for each block, whose sums are scaled and added up.
+// CHECK-LABEL: @weights_in_blocks
+// CHECK:         %[[Q:.*]] = kernel.constant dense<5> : tensor<2x4x2xi4>
+// CHECK:         %[[C:.*]] = kernel.matmul %{{.*}}, %[[Q]] : (tensor<2x3x4xf16>, tensor<2x4x2xi4>) -> tensor<2x3x2xf32>
+// CHECK:         %[[S:.*]] = kernel.map %[[C]], %{{.*}} : (tensor<2x3x2xf32>, tensor<2x1x2xf16>) -> tensor<2x3x2xf32>
+// CHECK:         kernel.reduce add %[[S]] axes [0] : tensor<2x3x2xf32> -> tensor<1x3x2xf32>
+func.func @weights_in_blocks(%x: tensor<3x8xf16>) -> tensor<3x2xf16> {
+  %q = kernel.constant dense<5> : tensor<8x2xi4>
+  %s = kernel.constant dense<[[0.5, 0.25], [0.125, 0.75]]> : tensor<2x2xf16>
+  %w = kernel.dequantize %q scale %s : tensor<8x2xi4>, tensor<2x2xf16> -> tensor<8x2xf16>
+  %y = kernel.matmul %x, %w : (tensor<3x8xf16>, tensor<8x2xf16>) -> tensor<3x2xf16>
+  func.return %y : tensor<3x2xf16>
+}

@@ -63,11 +63,12 @@ class Matmul(IRDLOperation):
     over = var_operand_def(IndexType())
     extra = var_operand_def(TileType)
     window = opt_prop_def(WindowAttr)
+    each = opt_prop_def(UnitAttr)
     epilogue = opt_region_def()
     irdl_options = (AttrSizedOperandSegments(as_property=True),)
     assembly_format = (
         "$dataflow $lhs `,` $rhs (`window` $window^)? `into` $into (`sums` $sums^ `:` type($sums))? "
-        "(`over` `(` $over^ `)`)? attr-dict "
+        "(`over` `(` $over^ `)`)? (`each` $each^)? attr-dict "
         "`:` type($lhs) `,` type($rhs) `->` type($into) "
         "(`with` $extra^ `:` type($extra))? (`epilogue` $epilogue^)?"
     )
@@ -83,12 +84,17 @@ class Matmul(IRDLOperation):
         epilogue: Region | None = None,
         window: WindowAttr | None = None,
         sums: SSAValue | None = None,
+        each: bool = False,
     ) -> None:
         """``into`` (+)= ``lhs @ rhs``, then the epilogue; ``sums``: where partial sums stand, if not
-        in ``into``."""
+        in ``into``; ``each``: the epilogue comes first, ``into`` (+)= epilogue(``lhs @ rhs``)."""
         super().__init__(
             operands=[lhs, rhs, into, [] if sums is None else [sums], over, extra],
-            properties={"dataflow": DataflowAttr(dataflow), "window": window},
+            properties={
+                "dataflow": DataflowAttr(dataflow),
+                "window": window,
+                "each": UnitAttr() if each else None,
+            },
             regions=[[] if epilogue is None else [epilogue]],
         )
 
@@ -98,8 +104,11 @@ class Matmul(IRDLOperation):
             SSAValue.get(v, type=TileType).type for v in (self.lhs, self.rhs, self.into)
         )
         verify_matmul(self, lhs, rhs, out, self.window)
+        if self.each is not None:
+            verify_each(self, out)
         sums = out if self.sums is None else SSAValue.get(self.sums, type=TileType).type
-        verify_sums(self, (lhs, rhs), sums, out, bool(self.over) or self.sums is not None)
+        stand = bool(self.over) or self.sums is not None
+        verify_sums(self, () if self.each else (lhs, rhs), sums, out, stand)
         kind = None if self.sums is None else sums.element_type
         verify_epilogue(self, out, self.extra, self.epilogue, kind)
 
@@ -277,6 +286,15 @@ def verify_matmul(
     for x, y, z in zip(a[:-2], b[:-2], c[:-2]):
         if z != max(x, y) or x not in (1, z) or y not in (1, z):
             raise VerifyException(f"{op.name}: batch extents differ: {a}, {b}, {c}")
+
+
+def verify_each(op: Matmul, out: TileType) -> None:
+    """What an epilogue makes of each product is added up over loops, in the result's tile."""
+    if op.epilogue is None or not op.over or op.sums is not None or op.window is not None:
+        raise VerifyException(
+            f"{op.name}: `each` has an epilogue and loops that it is added up over, and no sums or "
+            "window of its own"
+        )
 
 
 def verify_sums(

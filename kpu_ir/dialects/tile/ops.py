@@ -387,6 +387,9 @@ class MatmulOp(Matmul, MemoryOperation):
     right operand is read as the matrix of the values under each position of the window (implicit
     im2col): a convolution, which nothing ever lays out in memory.
 
+    With ``each`` the epilogue is of each product, and what it makes is added up over the loops, in
+    ``into``: sums of blocks of weights, each with a scale of its own.
+
     ```mlir
     tile.matmul output_stationary %a, %b into %c over(%k)
       : !tile.tile<32x64xf32, l2>, !tile.tile<64x48xf32, l2> -> !tile.tile<32x48xf32, l2>
@@ -399,6 +402,14 @@ class MatmulOp(Matmul, MemoryOperation):
     }
     tile.matmul output_stationary %p, %q into %r sums %t : !tile.tile<32x48xf32, l2> over(%k)
       : !tile.tile<32x64xf16, l2>, !tile.tile<64x48xf16, l2> -> !tile.tile<32x48xf16, l2>
+    tile.matmul weight_stationary %u, %v into %c over(%k) each
+      : !tile.tile<32x64xi8, l2>, !tile.tile<64x48xi4, l2> -> !tile.tile<32x48xf32, l2>
+      with %scale : !tile.tile<1x48xf32, l2> epilogue {
+    ^bb0(%sum: i32, %y: f32):
+      %f = arith.sitofp %sum : i32 to f32
+      %g = arith.mulf %f, %y : f32
+      tile.yield %g : f32
+    }
     ```
     """
 

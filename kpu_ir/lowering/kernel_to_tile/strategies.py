@@ -25,6 +25,7 @@ from kpu_ir.lowering.kernel_to_tile.movement import Movement
 from kpu_ir.lowering.kernel_to_tile.ordered import Ordered
 from kpu_ir.lowering.kernel_to_tile.pooling import Pooling
 from kpu_ir.lowering.kernel_to_tile.rows import Rows
+from kpu_ir.lowering.kernel_to_tile.scaled_blocks import ScaledBlocks
 from kpu_ir.lowering.kernel_to_tile.weights import packed_shape
 from kpu_ir.lowering.schedule import (
     ATTRIBUTE,
@@ -46,6 +47,7 @@ TilingStrategy = (
     | BackToBack
     | HorizontalFusion
     | Contraction
+    | ScaledBlocks
     | Convolution
     | Pooling
     | Rows
@@ -66,6 +68,7 @@ def recognise(func: FuncOp) -> TilingStrategy:
         BackToBack,
         HorizontalFusion,
         Contraction,
+        ScaledBlocks,
         Pooling,
         Convolution,
         Rows,
@@ -100,6 +103,7 @@ HONOURED = {
     "back-to-back": ("order", "lhs", "rhs"),
     "horizontal": ("dataflow", "order", "lhs", "rhs"),
     "contraction": ("dataflow", "order", "lhs", "rhs", "unroll_n", "layout"),
+    "scaled-blocks": ("dataflow",),
     "convolution": ("dataflow", "order", "lhs", "rhs"),
     "rows": ("passes", "layout"),
     "copying": ("layout",),
@@ -111,6 +115,7 @@ EXTENTS = {
     "back-to-back": 5,
     "horizontal": 3,
     "contraction": 3,
+    "scaled-blocks": 3,
     "convolution": 4,
     "pooling": 3,
 }

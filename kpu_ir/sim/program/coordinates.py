@@ -56,7 +56,7 @@ class Held:
 class Sum:
     """A sum (or maximum, ...) along the dimensions ``along`` of one operand, over the loops ``over``.
 
-    ``position``: which dimension of the operand each is (of a product: -1).
+    ``position``: which dimension of the operand each is (of a product: -1 along k, else of its result).
     """
 
     record: records.Matmul | records.Reduce
@@ -268,14 +268,30 @@ class Coordinates:
         if k is not None and also is not None and not k.one and not also.one:
             self._same(record, k, also, "its operands along k")
         axes = (*batch, *ends)
+        moving: dict[int, Axis] = {}
+        if record.each:
+            what = "its epilogue's operands"
+            axes = self._together(record, [axes, *map(self._axes, record.extra)], what)
+            moving = self._moving(axes, over)
+            axes = tuple(None if i in moving else a for i, a in enumerate(axes))
         self._still(record, axes, over)
-        for along, position in ((k, -1), (also, -2)):
-            if along is not None and not along.one:
-                self.sums.append(Sum(record, (along,), (position,), over))
-                break
+        inner = next((a for a in (k, also) if a is not None and not a.one), None)
+        found = [*moving.items(), *([] if inner is None else [(-1, inner)])]
+        if found:
+            positions, along = zip(*found)
+            self.sums.append(Sum(record, along, positions, over))
         if record.sums is not None and record.over:
             self._result(record, record.sums, Held(axes, True, depends), over)
-        self._finish(record, record.into, axes, record.extra, depends, over)
+        extra = () if record.each else record.extra
+        self._finish(record, record.into, axes, extra, depends, over)
+
+    def _moving(self, axes: Axes, over: Variables) -> dict[int, Axis]:
+        """The dimensions of a result that move with loops that it is added up over, by number."""
+        return {
+            i: axis
+            for i, axis in enumerate(axes)
+            if axis is not None and any(v in over for v, _ in axis.offset.terms)
+        }
 
     def _batch(self, record: records.Record, a: Axes, b: Axes) -> Axes:
         """The dimensions outside of a product by windows, where one operand may have fewer."""

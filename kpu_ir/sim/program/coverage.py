@@ -272,7 +272,8 @@ def _lengths(found: Sum, one: Placed) -> Shape:
     """How many elements of each dimension one step adds up."""
     if isinstance(one.step, Matmul):
         window = one.step.window
-        return (one.step.k // (window.taps if window else 1),)
+        k = one.step.k // (window.taps if window else 1)
+        return tuple(k if at < 0 else one.step.extents[at] for at in found.positions)
     if one.extents is None:
         raise Undecided
     return tuple(one.extents[i] for i in found.positions)

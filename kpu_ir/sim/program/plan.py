@@ -202,7 +202,8 @@ class Put(Transfer[records.Put], Into[records.Put], Sourced[records.Put]):
 
 @dataclass(slots=True, eq=False)
 class Matmul(Into[records.Matmul]):
-    """``into (+)= lhs @ rhs`` of ``batch`` products m x k by k x n; ``last``: the epilogue runs.
+    """``into (+)= lhs @ rhs`` of ``batch`` products m x k by k x n; ``last``: the sum is finished, and
+    its epilogue runs. With ``each``, one runs on every product, which is added then.
 
     Where partial sums have a tile of their own (``sums``), products write there, and only the last
     one ``into`` the result.
@@ -234,7 +235,7 @@ class Matmul(Into[records.Matmul]):
     @property
     def extra(self) -> tuple[int, ...]:
         """The registers that the epilogue reads."""
-        return tuple(t.register for t in self.record.extra) if self.last else ()
+        return tuple(t.register for t in self.record.extra) if self.ends else ()
 
     @property
     def operands(self) -> tuple[int, ...]:
@@ -244,7 +245,17 @@ class Matmul(Into[records.Matmul]):
     @property
     def epilogue(self) -> Block | None:
         """What runs on the results, if it runs."""
-        return self.record.epilogue.block if self.last and self.record.epilogue else None
+        return self.record.epilogue.block if self.ends and self.record.epilogue else None
+
+    @property
+    def each(self) -> bool:
+        """Whether it is added to a sum after its epilogue."""
+        return self.record.each
+
+    @property
+    def ends(self) -> bool:
+        """Whether the epilogue, if there is one, runs."""
+        return self.last or self.record.each
 
     @property
     def elements(self) -> tuple[Attribute, Attribute]:
@@ -284,7 +295,7 @@ class Matmul(Into[records.Matmul]):
 
     @property
     def sum_element(self) -> Attribute:
-        """The type in which it adds up."""
+        """The type in which the array adds it up, and what it adds to without ``each``."""
         sums = self.record.sums
         return _finished(self.record) if sums is None else sums.element
 

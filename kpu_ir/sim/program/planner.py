@@ -422,7 +422,8 @@ class _Planner:
         first, last = self._begins(record.over), self._ends(record.over)
         if not first and self.extents[(record.sums or record.into).register] is None:
             raise KpuError("adds to a sum that was never begun", record.place)
-        extra = [self._read(record, t) for t in record.extra] if last else []
+        ends = last or record.each
+        extra = [self._read(record, t) for t in record.extra] if ends else []
         key = (record, a, b, first, last, *extra)
         step = self.cases.get(key)
         if step is None:

@@ -62,7 +62,8 @@ class Body(NamedTuple):
 
 
 class Product(NamedTuple):
-    """All that a product's cost depends on. ``sums_apart``: partial sums have a tile of their own."""
+    """All that a product's cost depends on. ``sums_apart``: partial sums have a tile of their own;
+    ``each``: the epilogue comes before it is added to a sum."""
 
     dataflow: str
     batch: int
@@ -76,6 +77,7 @@ class Product(NamedTuple):
     sum_element: Attribute
     sums_apart: bool
     epilogue: Body | None
+    each: bool = False
 
     @property
     def multiplier(self) -> str:

@@ -49,6 +49,7 @@ def product_of(step: Matmul, epilogue: Body | None) -> Product:
     return Product(
         step.dataflow, step.batch, step.m, step.n, step.k, step.accumulate, step.extra_bytes,
         step.elements, step.out_element, step.sum_element, step.record.sums is not None, epilogue,
+        step.each,
     )  # fmt: skip
 
 
@@ -138,6 +139,11 @@ def product_cost(step: Product, machine: Machine) -> Cost:
             f"a sum of {passes} passes stands in {step.out_element}",
             hint=f"give it `sums` of {step.sum_element}: partial sums are not rounded",
         )
+    if passes > 1 and step.each:
+        raise KpuError(
+            f"a product of {passes} passes has no room for what its epilogue takes",
+            hint=f"cut k to {depth}, or use output_stationary",
+        )
     groups: Counter[tuple[int, int]] = Counter()  # (vector interval, k of the pass) -> passes
     for p in range(passes):
         interval = (add if step.accumulate or p else 0) + (epilogue if p == passes - 1 else 0)
@@ -178,7 +184,8 @@ def product_cost(step: Product, machine: Machine) -> Cost:
     late = held_back(streaming, folds, entered, last_operand)
     latency, west = occupancy + tail + late, west + late
     occupancy = max(occupancy, streaming) if fabric.chained else latency
-    reads = (passes - 1 + step.accumulate) * sum_bytes + step.extra_bytes
+    added = out_bytes if step.each else sum_bytes
+    reads = (passes - 1) * sum_bytes + step.accumulate * added + step.extra_bytes
     sums = passes - 1 + step.accumulate
     operations = body.counter + Counter({"add": sums})
     counts = {

@@ -200,6 +200,7 @@ class PlainRunner(Runner):
         sums, dtype = step.sums, dtype_of(step.sum_element)
         epilogue = self._body(step.epilogue) if step.epilogue else None
         window, kept = step.window, dtype_of(step.out_element)
+        each = step.each
 
         def run() -> None:
             a, b = registers[lhs], registers[rhs]
@@ -208,6 +209,10 @@ class PlainRunner(Runner):
                 if window is None
                 else convolved(a, b, window, extents, dtype)
             )
+            if each:
+                c = finished(c, epilogue, [registers[e] for e in extra], kept)
+                registers[into] = np.add(registers[sums], c, out=c) if accumulate else c
+                return
             if accumulate:
                 c = np.add(registers[sums], c, out=c)
             c = c.astype(dtype, copy=False)

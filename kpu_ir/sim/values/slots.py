@@ -329,7 +329,7 @@ class SlotRunner(Runner):
         sums = self._reader(step, step.sums) if apart else None
         epilogue = self._body(step.epilogue) if step.epilogue else None
         kept, dtype = dtype_of(step.out_element), dtype_of(step.sum_element)
-        window = step.window
+        window, each = step.window, step.each
 
         def run() -> None:
             c = into()
@@ -337,6 +337,10 @@ class SlotRunner(Runner):
             if window is not None:
                 a, b = a.reshape(step.m, -1), gathered(b, window)
             p = multiplied(a, b, dtype).reshape(extents)
+            if each and epilogue is not None:
+                p = epilogue(p, *[e() for e in extra])
+                c[...] = c.reshape(extents) + p if accumulate else p
+                return
             if accumulate:
                 p = (sums() if sums else c).reshape(extents) + p
             p = p.astype(dtype, copy=False)

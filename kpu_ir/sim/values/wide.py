@@ -238,6 +238,7 @@ class _Union(Tiles):
     def matmul(self, row: Sequence[Matmul]) -> Matmul:
         """A larger product: more rows, columns or batches, or a longer sum."""
         first = row[0]
+        stays_if(first.each, "what it adds up is finished first")
         a, b = self.read(first.lhs), self.read(first.rhs)
         left, right = self.extents(first.lhs), self.extents(first.rhs)
         rank = len(first.extents)

@@ -817,6 +817,19 @@ func.func @epilogue_of_sums() {
 
 // -----
 
+// What is added up after it is finished needs something that finishes it.
+// CHECK: tile.matmul: `each` has an epilogue and loops that it is added up over, and no sums or window of its own
+func.func @each_without_an_epilogue(%k: index) {
+  %a = tile.alloc : !tile.tile<4x8xi8, l2>
+  %b = tile.alloc : !tile.tile<8x6xi8, l2>
+  %c = tile.alloc : !tile.tile<4x6xi32, l2>
+  tile.matmul output_stationary %a, %b into %c over(%k) each
+    : !tile.tile<4x8xi8, l2>, !tile.tile<8x6xi8, l2> -> !tile.tile<4x6xi32, l2>
+  func.return
+}
+
+// -----
+
 // A block that keeps its shape would lose its permutation.
 // CHECK: tile.load permutes on the way to l2: a block mover does it, from l3 to l2
 func.func @permuted_load_to_l3(%x: memref<64x64xf32>) {

@@ -199,3 +199,25 @@ func.func @short(%x0: memref<32x256xf16>, %y0: memref<256x48xf16>, %z0: memref<3
   tile.store %z, %z0[0, 0] : !tile.tile<32x48xf16, l2> -> memref<32x48xf16>
   func.return
 }
+
+// Products of blocks, each finished by itself and then added up.
+// CHECK-LABEL: func.func @blocks
+func.func @blocks(%a0: memref<32x256xi8>, %b0: memref<256x48xi4>, %s0: memref<4x48xf32>, %c0: memref<32x48xf32>) {
+  %c = tile.alloc : !tile.tile<32x48xf32, l2>
+  tile.for %k = 0 to 4 step 1 {
+    %a = tile.load %a0[0, %k] : memref<32x256xi8> -> !tile.tile<32x64xi8, l2>
+    %b = tile.load %b0[%k, 0] : memref<256x48xi4> -> !tile.tile<64x48xi4, l2>
+    %s = tile.load %s0[%k, 0] : memref<4x48xf32> -> !tile.tile<1x48xf32, l2>
+    // CHECK: tile.matmul weight_stationary %a, %b into %c over(%k) each : !tile.tile<32x64xi8, l2>, !tile.tile<64x48xi4, l2> -> !tile.tile<32x48xf32, l2> with %s : !tile.tile<1x48xf32, l2> epilogue {
+    tile.matmul weight_stationary %a, %b into %c over(%k) each
+      : !tile.tile<32x64xi8, l2>, !tile.tile<64x48xi4, l2> -> !tile.tile<32x48xf32, l2>
+      with %s : !tile.tile<1x48xf32, l2> epilogue {
+    ^bb0(%acc: i32, %x: f32):
+      %f = arith.sitofp %acc : i32 to f32
+      %r = arith.mulf %f, %x : f32
+      tile.yield %r : f32
+    }
+  }
+  tile.store %c, %c0[0, 0] : !tile.tile<32x48xf32, l2> -> memref<32x48xf32>
+  func.return
+}
