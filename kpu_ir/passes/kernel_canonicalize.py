@@ -36,7 +36,7 @@ from kpu_ir.passes.kernel_views import (
     IdentityMovement,
     StridedSlice,
 )
-from kpu_ir.passes.quantized_sooner import QuantizeSooner
+from kpu_ir.passes.quantized_sooner import QuantizeAsScaled, QuantizeSooner
 
 
 class IdentityReshape(RewritePattern):
@@ -161,6 +161,50 @@ class ReshapeAfterMap(RewritePattern):
             return
 
 
+class ReshapeAfterOneMap(RewritePattern):
+    """``map(reshape(x))`` --> ``reshape(map(x))``, of one operand that a map or a reduction makes.
+
+    Where the reshape only adds or drops dimensions of extent 1: what is computed of rows' numbers (a scale of
+    their largest) comes to stand beside what makes them.
+    """
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: kernel.MapOp, rewriter: PatternRewriter) -> None:
+        """The body does not see shapes."""
+        view = op.inputs[0].owner
+        if len(op.inputs) != 1 or not isinstance(view, kernel.ReshapeOp):
+            return
+        old, new = tensor_type(view.source).get_shape(), view.result.type.get_shape()
+        same = [n for n in old if n != 1] == [n for n in new if n != 1]
+        if not same or not isinstance(view.source.owner, kernel.MapOp | kernel.ReduceOp):
+            return
+        body = op.detach_region(0)
+        made = kernel.MapOp([view.source], body, op.result.type.element_type)
+        put(rewriter, op, made, kernel.ReshapeOp(made.result, new))
+
+
+class ReshapeAfterNormalize(RewritePattern):
+    """``normalize(reshape(x), scale, shift)`` --> ``reshape(normalize(x, scale, shift))``.
+
+    Where the reshape only splits x's first dimension, and rows are along others.
+    """
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: kernel.NormalizeOp, rewriter: PatternRewriter) -> None:
+        """The axes count from the last dimension."""
+        source, *affine = op.inputs
+        lead, axes = split_dimensions(source), op.axes_list
+        rank = len(op.result.type.get_shape())
+        own = all(len(tensor_type(v).get_shape()) <= rank - lead for v in affine)
+        if not lead or not own or min(axes) < lead:
+            return
+        view = source.owner
+        assert isinstance(view, kernel.ReshapeOp)
+        epsilon, center = float(op.epsilon.value.data), bool(op.center)
+        new = kernel.NormalizeOp(view.source, affine, [a - lead + 1 for a in axes], epsilon, center)
+        put(rewriter, op, new, kernel.ReshapeOp(new.result, op.result.type.get_shape()))
+
+
 class ReshapeAfterSoftmax(RewritePattern):
     """``softmax(reshape(x))`` --> ``reshape(softmax(x))``.
 
@@ -185,7 +229,7 @@ def split_dimensions(value: SSAValue) -> int:
     op = value.owner
     if not isinstance(op, kernel.ReshapeOp):
         return 0
-    made = kernel.MatmulOp | kernel.MapOp | kernel.FusedOp | kernel.SoftmaxOp
+    made = kernel.MatmulOp | kernel.MapOp | kernel.FusedOp | kernel.SoftmaxOp | kernel.NormalizeOp
     if not isinstance(op.source.owner, made):
         return 0
     old, new = tensor_type(op.source).get_shape(), op.result.type.get_shape()
@@ -252,9 +296,11 @@ PATTERNS: dict[type[Operation], tuple[type[RewritePattern], ...]] = {
         IdentityMap,
         RepeatedOperand,
         ReshapeAfterMap,
+        ReshapeAfterOneMap,
     ),
     kernel.ReduceOp: (FoldConstants,),
     kernel.SoftmaxOp: (ReshapeAfterSoftmax,),
+    kernel.NormalizeOp: (ReshapeAfterNormalize,),
     kernel.ReshapeOp: (FoldReshape, IdentityReshape, ReshapeOfReshape),
     kernel.TransposeOp: (FoldConstants, TransposeOfTranspose, TransposeIsReshape),
     kernel.SliceOp: (FoldConstants, IdentityMovement, StridedSlice),
@@ -262,7 +308,7 @@ PATTERNS: dict[type[Operation], tuple[type[RewritePattern], ...]] = {
     kernel.PadOp: (FoldConstants, IdentityMovement),
     kernel.BroadcastOp: (FoldConstants, IdentityMovement, BroadcastIsReshape),
     kernel.GatherOp: (FoldConstants,),
-    kernel.QuantizeOp: (FoldConstants, QuantizeSooner),
+    kernel.QuantizeOp: (FoldConstants, QuantizeSooner, QuantizeAsScaled),
     kernel.DequantizeOp: (FoldConstants,),
 }
 """What rewrites an operation, in the order in which it is tried; ``FoldEmpty`` comes first for all."""

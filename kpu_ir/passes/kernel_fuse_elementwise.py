@@ -16,7 +16,7 @@ from xdsl.rewriter import InsertPoint, Rewriter
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
-from kpu_ir.passes.row_fusion import row_groups
+from kpu_ir.passes.row_fusion import read_outside, row_groups
 from kpu_ir.support.types import accumulator_type
 
 HEADS = (kernel.MatmulOp, kernel.ConvOp, kernel.PoolOp, kernel.MapOp)
@@ -161,19 +161,25 @@ class KernelFuseElementwisePass(ModulePass):
                 if chain:
                     fuse([op, *chain])
         for group in row_groups(block):
-            flat = [one for op in group for one in unpacked(op)]
-            fuse(flat)
+            outputs = read_outside(group)
+            flat, after = list[Operation](), dict[SSAValue, SSAValue]()
+            for op in group:
+                inner, results = unpacked(op)
+                flat += inner
+                after |= results
+            fuse(flat, [after.get(value, value) for value in outputs])
 
 
-def unpacked(op: Operation) -> list[Operation]:
-    """The operations of a program, where it stood; another operation as it is."""
+def unpacked(op: Operation) -> tuple[list[Operation], dict[SSAValue, SSAValue]]:
+    """The operations of a program, where it stood, and its results among theirs; another operation as it is."""
     if not isinstance(op, kernel.FusedOp):
-        return [op]
+        return [op], {}
     *inner, last = op.body.block.ops
     results, block = list(last.operands), op.parent_block()
     assert block is not None
     for one in inner:
         one.detach()
         block.insert_op_before(one, op)
+    found = dict[SSAValue, SSAValue](zip(op.results, results))
     Rewriter.replace_op(op, [], results)
-    return inner
+    return inner, found

@@ -155,7 +155,8 @@ def rewrite(op: kernel.MatmulOp | kernel.ConvOp) -> bool:
         if found is None:
             return False
         sums = found
-    Ending(op, sums, _scale(a, b, written), written).write()
+    rows, scale = _scales(a, b, written)
+    Ending(op, sums, scale, written, rows=rows).write()
     return True
 
 
@@ -269,14 +270,17 @@ def _surrounded(op: kernel.ConvOp, image: SSAValue, zero: SSAValue, written: Wri
     )
 
 
-def _scale(a: _Factor, b: _Factor, written: Written) -> SSAValue:
-    """``sa sb``, in f32."""
+def _scales(a: _Factor, b: _Factor, written: Written) -> tuple[SSAValue | None, SSAValue]:
+    """``sa sb``, in f32; scales of rows by scales of columns stay two: their products are as many as the
+    product's elements, and nobody writes them down."""
     one, other = known(a.op.scale), known(b.op.scale)
     if one is not None and other is not None:
         left, right = one.astype(np.float32), other.astype(np.float32)
-        return written.constant(left.reshape(a.scale) * right.reshape(b.scale))
+        return None, written.constant(left.reshape(a.scale) * right.reshape(b.scale))
     left, right = (written.add(kernel.ReshapeOp(v.op.scale, v.scale)) for v in (a, b))
-    return written.map(lambda x, y: x.to(f32) * y.to(f32), left, right)
+    if prod(a.scale) > 1 and prod(b.scale) > 1:
+        return left, right
+    return None, written.map(lambda x, y: x.to(f32) * y.to(f32), left, right)
 
 
 @dataclass
@@ -289,6 +293,8 @@ class Ending:
     written: Written
     before: Sequence[Operation] = ()
     """What goes with ``op``, in order, ``op`` the last of them."""
+    rows: SSAValue | None = None
+    """Scales of rows, where ``scale`` is that of columns alone."""
 
     def write(self) -> None:
         """Put all in the place of the product, and of what it takes in."""
@@ -297,7 +303,7 @@ class Ending:
         if bias is not None:
             swallowed.append(bias)
             last = bias.result
-        while (scaled := factor_behind(last)) is not None:
+        while self.rows is None and (scaled := factor_behind(last)) is not None:
             self.scale = self.written.map(lambda s, f=scaled[1]: s * f, self.scale) if (
                 known(self.scale) is None
             ) else self.written.constant(self.known_scale() * np.float32(scaled[1]))  # fmt: skip
@@ -337,6 +343,8 @@ class Ending:
         other = user.inputs[1] if user.inputs[0] is product else user.inputs[0]
         op = other.owner
         if not isinstance(op, kernel.DequantizeOp) or tensor_type(op.source).element_type != i32:
+            return None
+        if self.rows is not None:  # a bias in steps of each row's own: it is none
             return None
         rank = len(tensor_type(product).get_shape())
         stored, scale, ours = known(op.source), known(op.scale), known(self.scale)
@@ -392,7 +400,13 @@ class Ending:
     def real(self) -> SSAValue:
         """The product as f32."""
         values, total = self.operands()
-        return self.written.map(lambda *s: total(s[:-1]).to(f32) * s[-1], *values, self.scale)
+        scales = [self.scale] if self.rows is None else [self.rows, self.scale]
+
+        def formula(*scalars: Scalar) -> Scalar:
+            first, *rest = (s.to(f32) for s in scalars[len(values) :])
+            return total(scalars[: len(values)]).to(f32) * (first * rest[0] if rest else first)
+
+        return self.written.map(formula, *values, *scales)
 
     def quantized(self, op: kernel.QuantizeOp, low: float, high: float) -> SSAValue:
         """The product requantized; ``low`` and ``high``: what real numbers are clamped to before."""
@@ -417,6 +431,8 @@ class Ending:
 
     def over(self, scale: SSAValue, rank: int) -> SSAValue:
         """``(sa sb) / sy``."""
+        if self.rows is not None:
+            self.scale = self.written.map(lambda x, y: x.to(f32) * y.to(f32), self.rows, self.scale)
         ours, theirs = known(self.scale), known(scale)
         if ours is not None and theirs is not None:
             return self.written.constant(ours / theirs.astype(np.float32).reshape((1,) * rank))

@@ -16,7 +16,7 @@ class QuantizeSooner(RewritePattern):
     Of one scale for the whole tensor every element is quantized alike, wherever it stands. Bytes are moved
     then, not floats, and the quantize follows what makes x: it joins a product's epilogue. A transposition
     is passed only where nothing but quantizes read what it moves; a reshape moves nothing, and is passed
-    with scales of rows too where it only adds or drops dimensions of extent 1.
+    with scales of rows too where it only adds dimensions of extent 1.
     """
 
     @op_type_rewrite_pattern
@@ -46,6 +46,34 @@ class QuantizeSooner(RewritePattern):
         put(rewriter, op, *made, last)
 
 
+class QuantizeAsScaled(RewritePattern):
+    """``quantize(x, reshape(s))`` --> ``reshape(quantize(reshape(x), s))``, of a scale a row.
+
+    Where the scale's reshape only adds dimensions of extent 1 in front, which x has as well: numbers are
+    quantized in the shape in which their rows' scales were found, and both may be one program.
+    """
+
+    @op_type_rewrite_pattern
+    def match_and_rewrite(self, op: kernel.QuantizeOp, rewriter: PatternRewriter) -> None:
+        """Without a zero point, as scales of rows are."""
+        view = op.scale.owner
+        if not isinstance(view, kernel.ReshapeOp) or op.zero is not None or count(op.scale) == 1:
+            return
+        shape, found = op.result.type.get_shape(), tensor_type(view.source).get_shape()
+        lead = len(shape) - len(found)
+        ones = (1,) * lead
+        if lead < 1 or shape[:lead] != ones or view.result.type.get_shape() != (*ones, *found):
+            return
+        rows = kernel.ReshapeOp(op.source, shape[lead:])
+        made = kernel.QuantizeOp(rows.result, view.source, None, op.result.type.element_type)
+        put(rewriter, op, rows, made, kernel.ReshapeOp(made.result, shape))
+
+
+def count(value: SSAValue) -> int:
+    """How many elements a tensor has."""
+    return tensor_type(value).element_count()
+
+
 def parameter_before(
     move: kernel.ReshapeOp | kernel.TransposeOp, value: SSAValue, made: list[Operation]
 ) -> SSAValue | None:
@@ -57,7 +85,7 @@ def parameter_before(
         return None
     else:
         old, new = tensor_type(move.source).get_shape(), move.result.type.get_shape()
-        if [n for n in old if n != 1] != [n for n in new if n != 1]:
+        if len(old) >= len(new) or [n for n in old if n != 1] != [n for n in new if n != 1]:
             return None
         whole = (1,) * (len(new) - len(kind.get_shape())) + kind.get_shape()
         counts = iter(c for n, c in zip(new, whole) if n != 1)

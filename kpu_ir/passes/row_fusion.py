@@ -15,13 +15,16 @@ After:
   kernel.yield %r : tensor<4x1xf32>
 }
 ```
-Only the last one's results are used outside.
+Only the last one's results are used outside; but where it makes stored numbers of a row (a quantize), what it
+is made of may be read behind it as well: the scale that was found, the norm that a residual sum takes too. All of
+it is written where it is on chip.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from xdsl.dialects.builtin import IntegerType
 from xdsl.ir import Block, Operation, SSAValue
 
 from kpu_ir.dialects import kernel
@@ -37,12 +40,33 @@ def row_groups(block: Block) -> list[list[Operation]]:
     for last in reversed(list(order)):
         if last in taken or not is_row_kernel(last):
             continue
-        group = _behind(last, lambda op: op in order and op not in taken)
+        stores = stores_rows(last)
+
+        def behind(users: set[Operation], last: Operation = last, stores: bool = stores) -> bool:
+            return stores and all(order.get(user, -1) > order[last] for user in users)
+
+        group = _behind(last, lambda op: op in order and op not in taken, behind)
         reduces = any(isinstance(one, kernel.ReduceOp) for op in group for one in op.walk())
         if len(group) > 1 and reduces:
             taken |= group
             found.append(sorted(group, key=order.__getitem__))
     return found[::-1]
+
+
+def stores_rows(op: Operation) -> bool:
+    """Whether a function makes integers of at most 8 bits, of which there are as many as floats before."""
+    kind = tensor_type(op.results[0]).element_type
+    return isinstance(op, kernel.MapOp) and isinstance(kind, IntegerType) and 1 < kind.bitwidth <= 8
+
+
+def read_outside(group: Sequence[Operation]) -> list[SSAValue]:
+    """The results of a group that others read, those of the last one first."""
+    inside = set(group)
+    block = group[-1].parent_block()
+    results = [*group[-1].results, *(r for op in group[:-1] for r in op.results)]
+    return [
+        r for r in results if any(_within(use.operation, block) not in inside for use in r.uses)
+    ]
 
 
 def is_row_kernel(op: Operation) -> bool:
@@ -82,14 +106,19 @@ def _inner(op: Operation) -> Sequence[Operation]:
     return list(op.body.block.ops)[:-1] if isinstance(op, kernel.FusedOp) else [op]
 
 
-def _behind(last: Operation, free: Callable[[Operation], bool]) -> set[Operation]:
-    """``last``, and what it is made from that nothing else uses, as long as it is one space."""
+def _behind(
+    last: Operation,
+    free: Callable[[Operation], bool],
+    late: Callable[[set[Operation]], bool],
+) -> set[Operation]:
+    """``last``, and what it is made from that nothing else uses, unless ``late`` enough, as long as it is one
+    space."""
     group, waiting = {last}, [last]
     while waiting:
         waiting.pop()
         for op in list(group):  # what has several users may belong to it only now
             for value in _read(op):
-                waiting += _joined(value.owner, group, free)
+                waiting += _joined(value.owner, group, free, late)
     return group
 
 
@@ -98,13 +127,16 @@ def _read(op: Operation) -> list[SSAValue]:
 
 
 def _joined(
-    op: Operation | Block, group: set[Operation], free: Callable[[Operation], bool]
+    op: Operation | Block,
+    group: set[Operation],
+    free: Callable[[Operation], bool],
+    late: Callable[[set[Operation]], bool],
 ) -> list[Operation]:
     """Put a maker into the group, if it may be."""
     if not isinstance(op, Operation) or op in group or not free(op) or not is_row_kernel(op):
         return []
     users = {_within(use.operation, op.parent_block()) for r in op.results for use in r.uses}
-    if not users <= group or not one_space([*group, op]):
+    if not (users <= group or late(users - group)) or not one_space([*group, op]):
         return []
     group.add(op)
     return [op]

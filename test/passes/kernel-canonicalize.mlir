@@ -128,3 +128,32 @@ func.func @elided() -> tensor<128x128xf32> {
   %y = kernel.matmul %v, %w {transpose_a} : (tensor<128x128xf32>, tensor<128x128xf32>) -> tensor<128x128xf32>
   func.return %y : tensor<128x128xf32>
 }
+
+// -----
+
+// What is computed of rows' numbers stands beside what makes them; a norm of rows stands behind the product.
+// CHECK-LABEL: @views_behind_rows
+// CHECK:         %[[M:.*]] = kernel.reduce max %x axes [1]
+// CHECK-NEXT:    %[[S:.*]] = kernel.map %[[M]] : (tensor<4x1xf32>) -> tensor<4x1xf32>
+// CHECK:         %[[Q:.*]] = kernel.quantize %x scale %[[S]] : tensor<4x6xf32>, tensor<4x1xf32> -> tensor<4x6xi8>
+// CHECK-NEXT:    kernel.reshape %[[Q]] : tensor<4x6xi8> -> tensor<1x4x6xi8>
+// CHECK:         %[[Y:.*]] = kernel.matmul
+// CHECK-NEXT:    %[[N:.*]] = kernel.normalize %[[Y]] axes [1] {{.*}} -> tensor<4x6xf32>
+// CHECK-NEXT:    kernel.reshape %[[N]] : tensor<4x6xf32> -> tensor<1x4x6xf32>
+func.func @views_behind_rows(%x: tensor<4x6xf32>, %w: tensor<6x6xf32>) -> (tensor<1x4x6xi8>, tensor<1x4x6xf32>) {
+  %m = kernel.reduce max %x axes [1] : tensor<4x6xf32> -> tensor<4x1xf32>
+  %v = kernel.reshape %m : tensor<4x1xf32> -> tensor<4xf32>
+  %s = kernel.map %v : (tensor<4xf32>) -> tensor<4xf32> {
+  ^bb0(%a: f32):
+    %c = arith.constant 0.5 : f32
+    %b = arith.mulf %a, %c : f32
+    kernel.yield %b : f32
+  }
+  %r = kernel.reshape %s : tensor<4xf32> -> tensor<1x4x1xf32>
+  %t = kernel.reshape %x : tensor<4x6xf32> -> tensor<1x4x6xf32>
+  %q = kernel.quantize %t scale %r : tensor<1x4x6xf32>, tensor<1x4x1xf32> -> tensor<1x4x6xi8>
+  %y = kernel.matmul %x, %w : (tensor<4x6xf32>, tensor<6x6xf32>) -> tensor<4x6xf32>
+  %z = kernel.reshape %y : tensor<4x6xf32> -> tensor<1x4x6xf32>
+  %n = kernel.normalize %z axes [2] {center, epsilon = 1.0e-05 : f64} : (tensor<1x4x6xf32>) -> tensor<1x4x6xf32>
+  func.return %q, %n : tensor<1x4x6xi8>, tensor<1x4x6xf32>
+}

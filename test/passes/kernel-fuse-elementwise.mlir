@@ -167,6 +167,26 @@ func.func @used_outside(%x: tensor<4x16xf32>) -> (tensor<4x1xf32>, tensor<4x1xf3
 
 // -----
 
+// A program that makes a row's bytes also writes what is read behind it: the scale it found.
+// CHECK-LABEL: @bytes_and_scale
+// CHECK:         %{{.*}}, %{{.*}} = kernel.fused : tensor<4x16xi8>, tensor<4x1xf32> {
+// CHECK:           kernel.reduce max
+// CHECK:           kernel.map
+// CHECK:           kernel.yield
+// CHECK:         func.return
+func.func @bytes_and_scale(%x: tensor<4x16xf32>) -> (tensor<4x16xi8>, tensor<4x1xf32>) {
+  %m = kernel.reduce max %x axes [1] : tensor<4x16xf32> -> tensor<4x1xf32>
+  %q = kernel.map %x, %m : (tensor<4x16xf32>, tensor<4x1xf32>) -> tensor<4x16xi8> {
+  ^bb0(%a: f32, %s: f32):
+    %d = arith.divf %a, %s : f32
+    %i = arith.fptosi %d : f32 to i8
+    kernel.yield %i : i8
+  }
+  func.return %q, %m : tensor<4x16xi8>, tensor<4x1xf32>
+}
+
+// -----
+
 // Products of blocks that are finished one by one, their sum, and what it becomes: one program.
 // CHECK-LABEL: @blocks
 // CHECK:         kernel.fused : tensor<1x3x2xf16> {

@@ -8,6 +8,7 @@ from scipy.special import erf
 
 import kpu_ir
 from kpu_ir import Graph
+from kpu_ir.interpreters.kernel import evaluate
 
 F = np.float32
 RNG = np.random.default_rng(5)
@@ -97,3 +98,41 @@ def test_a_biased_sum_is_requantized_in_one_pass():
     sums = (q.astype(np.int32) - 120) @ w.astype(np.int32)
     exact = np.clip(np.rint(sums.astype(F) * F(F(0.02) * F(0.01) / F(0.5))) + F(7), 0, 255)
     np.testing.assert_array_equal(program(q=q)["y"], exact.astype(np.uint8))
+
+
+def test_scales_of_rows_and_columns_meet_in_the_epilogue():
+    """Per token: two factors an element on the drain; no table of their products is written."""
+    m, k, n = 16, 32, 48
+    q, w, sw = stored(m, k), stored(k, n), (RNG.random(n) * 0.01 + 0.001).astype(F)
+    rows = (RNG.random((m, 1)) * 0.1).astype(F)
+    g = Graph()
+    x = g.dequantize(g.input("q", q.shape, "i8"), g.input("rows", rows.shape))
+    g.output("y", x @ g.dequantize(g.constant(w), sw, axis=1))
+    program = kpu_ir.compile(g, search="none")
+    exact = (q.astype(np.int32) @ w.astype(np.int32)).astype(F) * (rows * sw)
+    np.testing.assert_array_equal(program(q=q, rows=rows)["y"], exact)
+    assert lane_ops(program) == {"convert": m * n, "multiply": 2 * m * n}
+
+
+def test_rows_are_quantized_by_the_program_that_finds_their_scale():
+    """Per token, behind a norm that a residual sum reads too: one program writes the norm, the scales and the bytes;
+    x is read once."""
+    m, k, n = 24, 96, 32
+    g = Graph()
+    x = g.input("x", (m, k))
+    normed = (x + 1.0).layernorm(axis=-1)
+    step = g.map(lambda v: v * (1 / 127), g.reduce("max", abs(normed), [1]))
+    q = g.quantize(normed, step)
+    w = g.constant(stored(k, n))
+    y = g.dequantize(q, step) @ g.dequantize(w, np.full(n, 0.01, F), axis=1)
+    g.output("y", y)
+    g.output("sum", normed + x)
+    given = {"x": RNG.standard_normal((m, k)).astype(F)}
+    program = kpu_ir.compile(g, search="none")
+    names = [row.kernel for row in program.summary().kernels]
+    assert len(names) == 3, names  # norm and bytes, product, residual sum
+    expected = evaluate(g.module(), given)
+    for name, reference in zip(("y", "sum"), expected):
+        assert abs(program(given)[name] - reference).max() < 1e-5 * abs(reference).max() + 1e-6
+    plain = kpu_ir.compile(g, search="none", fuse="none")
+    assert program.cycles < plain.cycles
