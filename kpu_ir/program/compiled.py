@@ -133,6 +133,8 @@ class Compiled:
 
     def profile(self) -> Profile:
         """A row for every kernel call; their cycles add up to the run's (docs/profile.md)."""
+        from kpu_ir.report.profile import Profile
+
         return Profile.of(self.summary())
 
     def map(self, batch: Batch, progress: bool | None = None) -> Iterator[dict[str, Array]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kpu_ir.sim.program.program import Program
-from kpu_ir.sim.time.model import time_program
+from kpu_ir.sim.time.model import Layout, time_program
+from kpu_ir.sim.time.prices import Prices
 
 TOGETHER = "together"
 
@@ -20,9 +21,18 @@ def costs_of(program: Program, cycles: int) -> dict[str, int]:
     machine, names = program.machine, program.machine.costs
     if not names:
         return {}
+    laid_out = Layout(program)
+    known = {laid_out.paces(Prices(machine)): 0}
 
     def saved(*spared: str) -> int:
-        return cycles - time_program(replace(program, machine=machine.without(spared))).cycles
+        cheaper = machine.without(spared)
+        prices = Prices(cheaper)
+        paces = laid_out.paces(prices)
+        if paces not in known:
+            other = replace(program, machine=cheaper)
+            timing = time_program(other, prices=prices, laid_out=laid_out)
+            known[paces] = cycles - timing.cycles
+        return known[paces]
 
     alone = {name: saved(name) for name in names}
     found = dict(sorted(alone.items(), key=lambda item: -item[1]))

@@ -549,3 +549,10 @@ def test_attention_of_operands_of_different_ranks_is_refused():
     q, k = normal(1, 3, 8), normal(1, 2, 3, 4)
     with pytest.raises(KpuError, match=r"node 'here'.*1x3x8, 1x2x3x4, 1x2x3x4: expected 3"):
         import_onnx(model([one], {"q": q, "k": k, "v": k}, opset=23))
+
+
+def test_indices_of_another_rank_are_refused():
+    one = node("GatherElements", "x i", "y", "here")
+    x = {"x": X, "i": np.zeros((2, 3, 4, 1), np.int64)}
+    with pytest.raises(KpuError, match=r"node 'here'.*"):
+        import_onnx(model([one], x))

@@ -142,6 +142,8 @@ def gather_elements(node: Node) -> Tensor:
     """Element by element: rows of one element of the flat tensor."""
     x, graph = node.value(0), node.graph
     shape, indices = x.shape, node.value(1)
+    if len(indices.shape) != len(shape):
+        raise KpuError(f"indices of {len(indices.shape)} dimensions for data of {len(shape)}")
     axis = axis_of(node, 0)
     strides = [math.prod(shape[a + 1 :]) for a in range(len(shape))]
     base = np.zeros([1] * len(shape), np.int64)

@@ -16,10 +16,11 @@ from kpu_ir.sim.program.plan import Step
 from kpu_ir.sim.program.program import Call, Program
 from kpu_ir.sim.time.clock import CallTiming, Held, Places, Timing, engines_of
 from kpu_ir.sim.time.costs import Cost
+from kpu_ir.sim.time.instructions import program_bytes
 from kpu_ir.sim.time.operations import Trace
 from kpu_ir.sim.time.prices import Prices
 from kpu_ir.sim.time.state import Event, Place, Region, State, Wait
-from kpu_ir.sim.time.timed_plan import TimedPlan
+from kpu_ir.sim.time.timed_plan import TimedPlan, costs_of
 from kpu_ir.sim.time.wiring import Wiring
 from kpu_ir.text.places import at_call
 
@@ -36,6 +37,40 @@ class _Effect:
     timing: CallTiming
 
 
+class Layout:
+    """What of a program's timing does not depend on what its machine's parts cost. One may be given to
+    the models of a program on machines that differ in costs alone."""
+
+    def __init__(self, program: Program, apart: bool = False) -> None:
+        """Lay out ``program``; ``apart``: operations that are equal too."""
+        self.wirings = [Wiring(plan, apart) for plan in program.plans]
+        self.places = Places(program)
+        self._asked: Prices | None = None
+        self._costs: dict[str, list[Cost | None]] = {}
+
+    def costs(self, wiring: Wiring, prices: Prices) -> list[Cost | None]:
+        """What each operation of a plan costs; computed once for the prices that were asked last."""
+        if prices is not self._asked:
+            self._asked, self._costs = prices, {}
+        name = wiring.plan.name
+        if name not in self._costs:
+            size = program_bytes(wiring.steps, prices.machine)
+            self._costs[name] = costs_of(wiring, prices, size)
+        return self._costs[name]
+
+    def paces(self, prices: Prices) -> tuple[object, ...]:
+        """All of the machine's costs that the time of the program depends on: how long each operation
+        holds its engines, when its result is there, and what a channel rests between reading and
+        writing. Where they are equal on two machines, so is every cycle."""
+        memory = prices.machine.external
+        held = (
+            (spent.holds, spent.latency) if spent else None
+            for wiring in self.wirings
+            for spent in self.costs(wiring, prices)
+        )
+        return memory.read_to_write, memory.write_to_read, *held
+
+
 class TimeModel:
     """A program made ready for timing. ``run`` may be called again and again."""
 
@@ -47,10 +82,11 @@ class TimeModel:
         observer: Callable[[Event], None] | None = None,
         steps: Iterable[Step] = (),
         prices: Prices | None = None,
+        laid_out: Layout | None = None,
     ) -> None:
         """Prepare ``program``. ``tracing`` steps and keeps every operation in ``events``, or tells
         ``observer`` of it. ``steps``: of other programs that the same engines serve. ``prices``: of its
-        machine, known from other programs."""
+        machine, known from other programs. ``laid_out``: the program, on another machine."""
         self.program = program
         self.events: list[Event] = []
         if tracing and observer is None:
@@ -59,10 +95,11 @@ class TimeModel:
         if not fast_forward:
             program.check_count("leave out --stepped: every figure is the same")
         self.memory: dict[tuple[object, ...], _Effect] = {}
-        wirings = [Wiring(plan, apart=observer is not None) for plan in program.plans]
+        laid_out = laid_out or Layout(program, apart=observer is not None)
+        wirings = laid_out.wirings
         machine, prices = program.machine, prices or Prices(program.machine)
         self.engines = engines_of(machine, (*steps, *(s for w in wirings for s in w.steps)))
-        self.places = Places(program)
+        self.places = laid_out.places
         registers = max((p.values + len(p.parameters) for p in program.plans), default=0)
         self.state = State(self.engines, self.places.count, registers, self.places.rings)
         shared = self._share()
@@ -75,8 +112,9 @@ class TimeModel:
             calls = (call.where for call in program.calls if call.plan is w.plan)
             with at_call(next(calls, None)):
                 self.plans[w.plan.name] = TimedPlan(
-                    w, self.state, prices, self.trace, self.fast_forward, self.operations, shared
-                )
+                    w, self.state, laid_out.costs(w, prices), machine, self.trace, self.fast_forward,
+                    self.operations, shared,
+                )  # fmt: skip
         self.causes = list(self.state.waits)
         """What engines wait for: an engine's index and a cause."""
         self.used = [
@@ -211,10 +249,13 @@ class TimeModel:
 
 
 def time_program(
-    program: Program, fast_forward: bool = True, prices: Prices | None = None
+    program: Program,
+    fast_forward: bool = True,
+    prices: Prices | None = None,
+    laid_out: Layout | None = None,
 ) -> Timing:
     """Cycles of a program: fast-forwarded, or stepped operation by operation."""
-    return TimeModel(program, fast_forward, prices=prices).run()
+    return TimeModel(program, fast_forward, prices=prices, laid_out=laid_out).run()
 
 
 def trace_program(program: Program) -> tuple[TimeModel, Timing]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from kpu_ir.machine import Machine
 from kpu_ir.sim.program.plan import Fetch, Loop, Matmul, Step, Vector
 from kpu_ir.sim.time.clock import Engine, Held, engines_for
 from kpu_ir.sim.time.costs import Cost
@@ -66,16 +67,17 @@ class TimedPlan:
         self,
         wiring: Wiring,
         state: State,
-        prices: Prices,
+        costs: list[Cost | None],
+        machine: Machine,
         trace: Trace | None,
         fast_forward: bool,
         operations: list[tuple[Step, Cost, tuple[Held, ...]]],
         shared: set[int],
     ) -> None:
-        """Make it, and add what it executes to the ``operations`` of the program. ``shared``: rings
-        that others have bytes in common with."""
+        """Make it of operations of these ``costs``, and add what it executes to the ``operations`` of
+        the program. ``shared``: rings that others have bytes in common with."""
         self.name, self.wiring, self.state, self.trace = wiring.plan.name, wiring, state, trace
-        self.fast_forward, self.machine = fast_forward, prices.machine
+        self.fast_forward, self.machine = fast_forward, machine
         self.waits: list[Wait] = []
         self._make = Operations(state.queue, trace)
         self._executed = [0] * len(wiring.steps)
@@ -90,8 +92,7 @@ class TimedPlan:
         self._again: dict[int, tuple[Pointer, Pointer]] = {}
         """The ring and the register of operations that only take a slot up again."""
         self._made: list[Operation] = []
-        program = program_bytes(wiring.steps, prices.machine)
-        costs = costs_of(wiring, prices, program)
+        program = program_bytes(wiring.steps, machine)
         for step, wire, spent in zip(wiring.steps, wiring.wires, costs):
             held = engines_for(step, spent, state.engines) if spent else []
             self._held.append(held)
