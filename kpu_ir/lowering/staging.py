@@ -38,7 +38,9 @@ def deepen(function: Function, before: Schedule, after: Schedule, l3: int, l2: i
 
 
 def place(function: Function, l3: int, l2: int) -> None:
-    """Give the rings of a function their addresses."""
+    """Give the rings of a function their addresses: from 0 on, or, of products of blocks of weights, up
+    to the end, where their first tiles wait for no small kernel before, which makes their activations."""
+    late = _in_blocks(function.body)
     for level, room in (("l3", l3), ("l2", l2)):
         end, rings = 0, [r for r in function.rings if r.level == level]
         for ring in rings:
@@ -52,6 +54,17 @@ def place(function: Function, l3: int, l2: int) -> None:
                 hint=f"smaller tiles or shallower rings (kpu.schedule), or a machine with {end} "
                 f"bytes of {level} for them ({ROOM[level]})",
             )
+        for ring in rings if late else ():
+            ring.address += (room - end) // records.ALIGNMENT * records.ALIGNMENT
+
+
+def _in_blocks(nodes: Sequence[Node]) -> bool:
+    return any(
+        _in_blocks(node.body)
+        if isinstance(node, Loop)
+        else isinstance(node, records.Matmul) and node.each
+        for node in nodes
+    )
 
 
 ROOM = {"l3": "l3.tiles * l3.tile_bytes", "l2": "l2.banks * l2.bank_bytes"}

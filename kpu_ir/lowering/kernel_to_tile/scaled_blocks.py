@@ -34,6 +34,10 @@ LINEAR = arith.MulfOp | arith.SIToFPOp | arith.ExtFOp | tile.YieldOp
 """What may become of a sum of which each part may become it by itself."""
 
 
+AHEAD = 8
+"""So many tiles of weights wait in L3 at most."""
+
+
 @dataclass(frozen=True)
 class ScaledBlocks:
     """``out[r, n] = after(sum over b (and m) of each(sum over k of lhs[b, m, k] rhs[b, k, n], extra...),
@@ -143,11 +147,14 @@ class ScaledBlocks:
         parts = sorted({k, *(p for p in (depth, 2 * depth) if k % p == 0 and self.divisible)})
         across = {min(n, round_up(ceildiv(n, cuts), side)) for cuts in (1, 2, 3, 4, 6, 8, 16)}
         across |= {min(n, side * t) for t in (8, 16, 32, 48, 64, 96, 128, 192, 256)}
-        flow, tb, tk, tn, deep, far = grid(
-            (0, 1, 2), several, parts, sorted(across), (2, 3), (2, 3, 4)
-        )
+        flow, tb, tk, tn, deep = grid((0, 1, 2), several, parts, sorted(across), (2, 3))
         sound = ((tk == k) | (tb == 1)) & ((flow == 0) | (tk <= depth))
-        flow, tb, tk, tn, deep, far = (c[sound] for c in (flow, tb, tk, tn, deep, far))
+        flow, tb, tk, tn, deep = (c[sound] for c in (flow, tb, tk, tn, deep))
+        # Weights of the next kernels come while those before have not computed their activations: as
+        # many tiles as half of L3 holds, in some cases two.
+        far = np.full_like(tb, 2)
+        for slots in range(3, AHEAD + 1):
+            far[self._room(tb, tk, tn, deep, slots)[0] <= machine.l3.bytes // 2] = slots
         l3, l2 = self._room(tb, tk, tn, deep, far)
         fits = (l3 <= machine.l3.bytes) & (l2 <= machine.l2.bytes)
         flow, tb, tk, tn, deep, far = (c[fits] for c in (flow, tb, tk, tn, deep, far))
@@ -184,7 +191,7 @@ class ScaledBlocks:
         return self.arguments[self.rhs][1]
 
     def _room(
-        self, tb: Column, tk: Column, tn: Column, deep: Column, far: Column
+        self, tb: Column, tk: Column, tn: Column, deep: Column, far: Column | int
     ) -> tuple[Column, Column]:
         """Bytes of L3 and of L2 that the rings take, as ``tile-to-dma`` lays them out."""
         _, m, _, _ = self.extents
