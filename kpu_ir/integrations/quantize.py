@@ -18,6 +18,7 @@ import numpy as np
 from kpu_ir.integrations.quantize_model import (
     Activations,
     Method,
+    Rounding,
     Settings,
     Weights,
     loaded,
@@ -82,6 +83,7 @@ def quantize(
     per_token: bool = False,
     exclude: str | Sequence[str] = (),
     method: Method = "minmax",
+    rounding: Rounding | None = None,
     progress: Callable[[str], None] = lambda stage: None,
 ) -> Quantized:
     """A quantized copy of an ``.onnx`` file; written to ``output`` if that is given.
@@ -90,17 +92,25 @@ def quantize(
     Activations ``u8`` are around a zero point, ``i8`` around 0; both in steps that calibration finds, per
     tensor, or with ``per_token`` (i8) in steps of each row's largest. ``f16`` makes floats of 16 bits of all, and
     with ``none`` they stay; weights alone are quantized then.
-    Weights: around 0, per output channel; ``i4`` and those with ``block`` in blocks along k.
+    Weights: around 0, per output channel; ``i4`` and those with ``block`` in blocks along k. With ``rounding``
+    ``gptq`` (the default where there is calibration data) they are rounded so that products of such inputs stay close.
     ``exclude``: a pattern or several (``*fc*``) of the names of nodes that stay as they are.
     Raises ``KpuError``, and writes nothing, for what cannot be quantized so.
     """
     patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
-    settings = Settings(weights, activations, block, per_token, patterns, method)
+    chosen = rounding or ("nearest" if calibrate is None else "gptq")
+    settings = Settings(weights, activations, block, per_token, patterns, method, chosen)
     path = path_of(model)
     if path.suffix != ".onnx":
         raise KpuError("only ONNX models are quantized", str(path))
-    if calibrate is not None and not settings.static:
-        raise KpuError("calibration data does nothing: no range is fixed in advance")
+    if calibrate is not None and not settings.static and settings.rounding == "nearest":
+        raise KpuError("calibration data does nothing: no range is fixed in advance, and weights "
+                       "become their nearest steps")  # fmt: skip
+    if calibrate is None and settings.rounding == "gptq":
+        raise KpuError(
+            "weights are rounded by what they multiply, which is not known",
+            hint="--calibrate data.npz with typical inputs; or --rounding nearest",
+        )
     if calibrate is None and settings.static:
         raise KpuError(
             "activations in steps that are fixed need calibration data",
@@ -109,11 +119,13 @@ def quantize(
     progress("reading")
     proto = loaded(path)
     kept = excluded(proto, settings.exclude)
+    items: list[dict[str, Array]] = []
     try:
+        if calibrate is not None:
+            items = calibration_of(proto, calibrate)
         if settings.static:
             from kpu_ir.integrations.quantize_static import quantized_statically
 
-            items = calibration_of(proto, calibrate)
             progress("calibrating")
             made = quantized_statically(proto, settings, items, kept)
             found = Quantized(*made[:1], settings, *made[1:], path, tuple(items))
@@ -121,8 +133,8 @@ def quantize(
             from kpu_ir.integrations.quantize_weights import quantized_weights
 
             progress("quantizing")
-            made = quantized_weights(proto, settings, kept)
-            found = Quantized(*made[:1], settings, *made[1:], path)
+            made = quantized_weights(proto, settings, kept, items)
+            found = Quantized(*made[:1], settings, *made[1:], path, tuple(items))
     except KpuError as error:
         error.where = f"{path}: {error.where}" if error.where else str(path)
         raise

@@ -19,7 +19,8 @@ lose too much in bytes."""
 
 Weights = Literal["i8", "i4"]
 Activations = Literal["u8", "i8", "f16", "none"]
-Method = Literal["minmax", "entropy", "percentile"]
+Method = Literal["minmax", "mse", "entropy", "percentile"]
+Rounding = Literal["nearest", "gptq"]
 
 DEFAULT_BLOCK = 32
 """Weights of 4 bits that share a scale, along k."""
@@ -35,9 +36,13 @@ class Settings:
     per_token: bool = False
     exclude: Sequence[str] = ()
     method: Method = "minmax"
+    rounding: Rounding = "nearest"
 
     def __post_init__(self) -> None:
-        for name, kind in (("weights", Weights), ("activations", Activations), ("method", Method)):
+        for name, kind in (
+            ("weights", Weights), ("activations", Activations), ("method", Method),
+            ("rounding", Rounding),
+        ):  # fmt: skip
             value, known = getattr(self, name), get_args(kind)
             if value not in known:
                 raise KpuError(f"{name} cannot be {value!r}", hint=allowed(value, known))

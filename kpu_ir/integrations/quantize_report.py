@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kpu_ir.integrations.onnxruntime import oracle
 from kpu_ir.integrations.quantize_model import PRODUCTS, Settings, loaded, serialized
+from kpu_ir.integrations.quantize_moments import tensors_of
 from kpu_ir.report.profile import plain_text
 from kpu_ir.report.words import words
 from kpu_ir.support.types import Array
@@ -170,8 +170,8 @@ def noise(
     names = list(stands)
     signal = dict.fromkeys(names, 0.0)
     noises = dict.fromkeys(names, 0.0)
-    for item in items:
-        expected, got = _tensors(before, names, item), _tensors(after, stands.values(), item)
+    both = zip(tensors_of(before, names, items), tensors_of(after, list(stands.values()), items))
+    for expected, got in both:
         for name, other in stands.items():
             x, y = expected[name], got[other]
             if x.dtype.kind != "f" or x.shape != y.shape:
@@ -223,24 +223,3 @@ def _decibels(signal: float, noise: float) -> float:
     if noise == 0.0:
         return math.inf
     return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
-
-
-def _tensors(
-    model: ModelProto, wanted: Iterable[str], item: Mapping[str, Array]
-) -> dict[str, Array]:
-    """Tensors by name, as onnxruntime has them before it optimizes across QDQ nodes."""
-    from onnx import helper
-
-    runtime, names = oracle(), list(dict.fromkeys(wanted))
-    copy = type(model).FromString(model.SerializeToString())
-    there = {o.name for o in copy.graph.output}
-    copy.graph.output.extend(
-        helper.make_empty_tensor_value_info(n) for n in names if n not in there
-    )
-    options = runtime.SessionOptions()
-    options.log_severity_level = 4
-    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    session = runtime.InferenceSession(
-        copy.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return dict(zip(names, session.run(names, dict(item))))

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kpu_ir.integrations.quantize_model import PRODUCTS, Settings, of_version
+from kpu_ir.integrations.quantize_moments import samples_of
+from kpu_ir.integrations.quantize_refine import best_range, round_by_products, with_float_results
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array
 
@@ -105,10 +107,14 @@ def quantized_statically(
         try:
             run()
             wide = _wide(json.loads(ranges.read_text()))
+            if settings.method == "mse":
+                ranges.write_text(json.dumps(_fitted(model, json.loads(ranges.read_text()), items,
+                                                     settings.activations == "i8")))  # fmt: skip
             masked = {n.name: "its range is a mask's" for n in model.graph.node
                       if wide.intersection((*n.input, *n.output)) and n.name not in left}  # fmt: skip
             if masked:
                 left |= masked
+            if masked or settings.method == "mse":
                 run()
             result = onnx.load(made)
             if attention:
@@ -121,6 +127,9 @@ def quantized_statically(
                 f"onnxruntime's quantizer: {text[0] if text else type(error).__name__}"
             ) from None
     layers = layers_of(result)
+    with_float_results(model, result)
+    if settings.rounding == "gptq":
+        round_by_products(model, result, layers, items)
     named = {n.name for n in model.graph.node if n.op_type in PRODUCTS}
     left = {name: why for name, why in left.items() if name in named}
     for name in sorted(named - set(layers) - left.keys()):
@@ -204,7 +213,7 @@ def _known_scale(op: Any, held: Mapping[str, Any]) -> Array | None:
 
 
 def _method(package: Any, settings: Settings) -> Any:
-    names = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
+    names = {"minmax": "MinMax", "mse": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}
     return package.CalibrationMethod[names[settings.method]]
 
 
@@ -221,6 +230,24 @@ def _wide(ranges: Mapping[str, Any]) -> set[str]:
 
     entries = ranges.get("data", {})
     return {name for name, entry in entries.items() if not all(abs(e) < WIDE for e in ends(entry))}
+
+
+def _fitted(
+    model: ModelProto, ranges: dict[str, Any], items: Sequence[Mapping[str, Array]], around_0: bool
+) -> dict[str, Any]:
+    """Ranges that leave the least squared error of each tensor's elements: a few that are cut off pay for finer steps
+    of all others."""
+    made = {name for node in model.graph.node for name in node.output}
+    entries = ranges.get("data", {})
+    wide = _wide(ranges)
+    names = [n for n in entries if n in made and n not in wide]
+    for name, sample in samples_of(model, names, items).items():
+        held = [entries[name][key] for key in ("lowest", "highest")]
+        lowest, highest = (float(np.asarray(h["data"] if isinstance(h, Mapping) else h).reshape(()))
+                           for h in held)  # fmt: skip
+        for key, end in zip(("lowest", "highest"), best_range(sample, lowest, highest, around_0)):
+            entries[name][key] = {"CLS": "numpy.array", "data": end, "dtype": "float32"}
+    return ranges
 
 
 def layers_of(model: ModelProto) -> tuple[str, ...]:

@@ -6,12 +6,14 @@ a --> QuantizeLinear(a, max |row| / 127, axis 0) --> DequantizeLinear        (pe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kpu_ir.integrations.quantize_model import DEFAULT_BLOCK, Settings, of_version
+from kpu_ir.integrations.quantize_moments import moments_of
+from kpu_ir.integrations.quantize_rounding import Moments, fed_back
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array
 
@@ -28,37 +30,49 @@ LEAST_STEP = 1e-12
 """The step of a row of zeros: what is divided by it stays 0. Of f16, the least that there is."""
 
 
-SHRUNK = tuple(np.arange(1.0, 0.59, -0.05).tolist())
-"""Parts of the full range that a block's scale may have: fewer steps of the largest elements are finer ones
+SHRUNK = tuple(np.arange(1.05, 0.54, -0.025).tolist())
+"""Parts of the full range that the scale of few weights may have: fewer steps of the largest elements are finer ones
 of all others. The one with the least squared error is taken."""
 
 
-def blocked(weights: Array, axis: int, block: int, bits: int) -> tuple[Array, Array]:
+def blocked(
+    weights: Array, axis: int, block: int, bits: int, importance: Array | None = None
+) -> tuple[Array, Array]:
     """Weights in steps around 0, and the scale of each ``block`` of neighbours along ``axis``.
 
     The element of the largest magnitude becomes the lowest integer, so that all 2^bits are used; a scale
-    may be negative. Of 4 bits, scales that cut off the largest are tried (``SHRUNK``). Scales are numbers of
-    16 bits, unless some are out of their range. Integers are int8 here.
+    may be negative. Of 4 bits, other scales are tried (``SHRUNK``); ``importance``: of the errors, of each of what
+    is along ``axis``. Scales are numbers of 16 bits, unless some are out of their range. Integers are int8 here.
 
     >>> blocked(np.array([[1.0], [-2.0]]), 0, 2, 8)
     (array([[  64], [-128]], dtype=int8), array([[0.015625]], dtype=float32))
     """
     moved = np.moveaxis(np.asarray(weights, np.float32), axis, -1)
     parts = moved.reshape(*moved.shape[:-1], -1, block)
+    counts = None if importance is None else importance.reshape(-1, block)
     at = np.abs(parts).argmax(-1, keepdims=True)
     lowest, highest = -(1 << bits - 1), (1 << bits - 1) - 1
     full = shortened(np.take_along_axis(parts, at, -1) / np.float32(lowest))
-    stored, scale = _stored(parts, full, lowest, highest), full
-    least = np.square(stored * scale - parts).sum(-1, keepdims=True)
-    for part in SHRUNK[1:] if bits == 4 else ():
-        tried = shortened(full * np.float32(part))
-        other = _stored(parts, tried, lowest, highest)
-        error = np.square(other * tried - parts).sum(-1, keepdims=True)
+    scale = _best(parts, full, lowest, highest, counts, shortened) if bits == 4 else full
+    stored = _stored(parts, scale, lowest, highest).astype(np.int8).reshape(moved.shape)
+    return np.moveaxis(stored, -1, axis), np.moveaxis(scale[..., 0], -1, axis)
+
+
+def _best(
+    weights: Array, full: Array, lowest: int, highest: int, importance: Array | None = None,
+    made: Callable[[Array], Array] = lambda scale: scale,
+) -> Array:  # fmt: skip
+    """The part of a full scale with the least squared error along the last axis. ``made``: of a scale, one that may be."""
+    scale, least = full, np.full(full.shape, np.inf, np.float32)
+    for part in SHRUNK:
+        tried = made(full * np.float32(part))
+        error = np.square(_stored(weights, tried, lowest, highest) * tried - weights)
+        if importance is not None:
+            error *= importance.astype(np.float32)
+        error = error.sum(-1, keepdims=True)
         better = error < least
         least, scale = np.where(better, error, least), np.where(better, tried, scale)
-        stored = np.where(better, other, stored)
-    stored = stored.astype(np.int8).reshape(moved.shape)
-    return np.moveaxis(stored, -1, axis), np.moveaxis(scale[..., 0], -1, axis)
+    return scale
 
 
 def shortened(scale: Array) -> Array:
@@ -81,25 +95,33 @@ def _stored(weights: Array, scale: Array, lowest: int, highest: int) -> Array:
 
 
 def symmetric(weights: Array, axis: int, bits: int) -> tuple[Array, Array]:
-    """Weights in steps of 1/127 (1/7) of the largest of each output channel along ``axis``, and the
-    scales."""
-    axes = tuple(a for a in range(weights.ndim) if a != axis)
+    """Weights in steps of 1/127 of the largest of each output channel along ``axis``, and the scales. Of 4 bits, 1/7
+    of it and less are tried (``SHRUNK``)."""
+    moved = np.moveaxis(weights, axis, 0)
+    flat = moved.reshape(len(moved), -1)
     highest = (1 << bits - 1) - 1
-    scale = np.abs(weights).max(axis=axes) / np.float32(highest)
-    shape = [-1 if a == axis else 1 for a in range(weights.ndim)]
-    stored = _stored(weights, scale.reshape(shape), -highest, highest)
-    return stored.astype(np.int8), scale.astype(np.float32)
+    full = np.abs(flat).max(axis=1, keepdims=True) / np.float32(highest)
+    scale = _best(flat, full, -highest, highest) if bits == 4 else full
+    stored = _stored(flat, scale, -highest, highest).reshape(moved.shape)
+    return np.moveaxis(stored.astype(np.int8), 0, axis), scale[:, 0].astype(np.float32)
 
 
 def quantized_weights(
-    model: ModelProto, settings: Settings, kept: Mapping[str, str]
-) -> tuple[ModelProto, tuple[str, ...], dict[str, str]]:
-    """The model with quantized weights, the layers that have them, and those that do not, and why."""
+    model: ModelProto, settings: Settings, kept: Mapping[str, str],
+    items: Sequence[Mapping[str, Array]] = (),
+) -> tuple[ModelProto, tuple[str, ...], dict[str, str]]:  # fmt: skip
+    """The model with quantized weights, the layers that have them, and those that do not, and why. ``items``: inputs
+    by which weights are rounded (``gptq``)."""
     model = of_version(model, LEAST_VERSION)
+    moments: dict[str, Moments] = {}
+    if items:
+        work = _Rewriting(model, settings, {})
+        taken = [n for n in model.graph.node if n.name not in kept and work.takes(n)]
+        moments = dict(moments_of(model, taken, items))
     if settings.activations == "f16":
         model = _in_f16(model)
     model.ir_version = max(model.ir_version, IR_VERSION)
-    work = _Rewriting(model, settings)
+    work = _Rewriting(model, settings, moments)
     left = {n.name: kept[n.name] for n in model.graph.node if n.name in kept and work.takes(n)}
     layers: list[str] = []
     for node in list(model.graph.node):
@@ -128,9 +150,12 @@ def _in_f16(model: ModelProto) -> ModelProto:
 class _Rewriting:
     """One model's graph, node by node."""
 
-    def __init__(self, model: ModelProto, settings: Settings) -> None:
+    def __init__(
+        self, model: ModelProto, settings: Settings, moments: Mapping[str, Moments]
+    ) -> None:
         self.graph = model.graph
         self.settings = settings
+        self.moments = moments
         self.bits = 4 if settings.weights == "i4" else 8
         self.weights = {t.name: t for t in model.graph.initializer}
         self.turned = {
@@ -201,12 +226,19 @@ class _Rewriting:
         weights, out = (weights.T, 1 - out) if turned else (weights, out)
         made = f"{name}_dequantized"
         if made not in self.made:
+            moments = self.moments.get(name)
             if block:
-                stored, scale = blocked(weights, 1 - out, block, self.bits)
+                importance = None if moments is None else np.diagonal(moments.sums[0])
+                stored, scale = blocked(weights, 1 - out, block, self.bits, importance)
                 more: dict[str, Any] = {"axis": 1 - out, "block_size": block}
             else:
                 stored, scale = symmetric(weights.astype(np.float32), out, self.bits)
                 more = {"axis": out}
+            if moments is not None:
+                steps = np.repeat(scale, block, 1 - out) if block else np.expand_dims(
+                    scale, tuple(a for a in range(weights.ndim) if a != out))  # fmt: skip
+                least = -(1 << self.bits - 1) + (not block)
+                stored = fed_back(weights, moments, steps, out, least, (1 << self.bits - 1) - 1)
             kind = ml_dtypes.int4 if self.bits == 4 else np.int8
             parts = {
                 f"{name}_stored": stored.astype(kind),

@@ -15,7 +15,7 @@ from kpu_ir.tools.guard import Parser, guarded
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    from kpu_ir.integrations.quantize_model import Activations, Method, Weights
+    from kpu_ir.integrations.quantize_model import Activations, Method, Rounding, Weights
 
     p = Parser(
         "kpu-quantize", description="Write a quantized copy of an ONNX model, in standard ONNX."
@@ -41,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
            default=[], metavar="PATTERN")  # fmt: skip
     option("--method", "how calibration finds ranges (default: minmax)", choices=get_args(Method),
            default="minmax")  # fmt: skip
+    option("--rounding", "weights become their nearest steps, or gptq: those that leave the least error of products "
+           "with the calibration data's (default: gptq with --calibrate)", choices=get_args(Rounding))  # fmt: skip
     option("--report", "print each layer's noise, and predicted cycles, bytes and energy of both",
            action="store_true")  # fmt: skip
     option("--machine", "with --report: a preset or a TOML file (default: 'default')")
@@ -83,6 +85,7 @@ def run(arguments: Sequence[str] | None) -> int:
         per_token=args.per_token,
         exclude=args.exclude,
         method=args.method,
+        rounding=args.rounding,
     )
     if args.report:
         from kpu_ir.report.screen import console
