@@ -22,8 +22,8 @@ def best_range(sample: Array, lowest: float, highest: float, around_0: bool) -> 
     """The range within (lowest, highest) with 0 in it whose 255 steps leave the least squared error of a sample: first
     both ends drawn in alike, then each. ``around_0``: ends of the same magnitude, 254 steps.
 
-    >>> best_range(np.array([0.0] * 9 + [1.0, 1.1]), 0.0, 2.0, False)
-    (0.0, 1.1)
+    >>> best_range(np.array([-1.0, 2.0]), -1.0, 2.0, False)  # steps of 1/85 hold both
+    (-1.0, 2.0)
     """
     values = sample.astype(np.float64)
     lowest, highest = min(lowest, 0.0), max(highest, 0.0)

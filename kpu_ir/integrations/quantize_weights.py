@@ -62,7 +62,7 @@ def _best(
     weights: Array, full: Array, lowest: int, highest: int, importance: Array | None = None,
     made: Callable[[Array], Array] = lambda scale: scale,
 ) -> Array:  # fmt: skip
-    """The part of a full scale with the least squared error along the last axis. ``made``: of a scale, one that may be."""
+    """The part of a full scale with the least squared error along the last axis. ``made``: a scale as it is kept."""
     scale, least = full, np.full(full.shape, np.inf, np.float32)
     for part in SHRUNK:
         tried = made(full * np.float32(part))
