@@ -57,7 +57,10 @@ def passes(options: Options, at: Stage = "kernel", outlined: bool = False) -> li
     given = options.schedule
     steps: list[ModulePass] = [SetMachinePass(), KernelInlinePass()]
     if at == "kernel" and not outlined:
-        steps += [KernelQuantizePass(mode=options.quantize), KernelCanonicalizePass()]
+        steps += [
+            KernelQuantizePass(options.quantize, options.requantize),
+            KernelCanonicalizePass(),
+        ]
         steps.append(KernelPrecisionPass(type=options.precision))
         # One schedule for every product leaves nothing to choose between.
         by_cost = options.fuse == "full" and given is None

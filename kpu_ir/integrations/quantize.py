@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kpu_ir.integrations.quantize_model import (
+    REQUANTIZE,
     Activations,
     Method,
     Rounding,
+    Requantize,
     Settings,
     Weights,
     loaded,
@@ -84,6 +86,7 @@ def quantize(
     exclude: str | Sequence[str] = (),
     method: Method = "minmax",
     rounding: Rounding | None = None,
+    requantize: Requantize = "f32",
     progress: Callable[[str], None] = lambda stage: None,
 ) -> Quantized:
     """A quantized copy of an ``.onnx`` file; written to ``output`` if that is given.
@@ -94,12 +97,14 @@ def quantize(
     with ``none`` they stay; weights alone are quantized then.
     Weights: around 0, per output channel; ``i4`` and those with ``block`` in blocks along k. With ``rounding``
     ``gptq`` (the default where there is calibration data) they are rounded so that products of such inputs stay close.
+    ``requantize``: how sums become bytes again, one product in ``f32`` or rounded twice in integers
+    (``double``); the file says so in a property, which other runtimes do not read.
     ``exclude``: a pattern or several (``*fc*``) of the names of nodes that stay as they are.
     Raises ``KpuError``, and writes nothing, for what cannot be quantized so.
     """
     patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
     chosen = rounding or ("nearest" if calibrate is None else "gptq")
-    settings = Settings(weights, activations, block, per_token, patterns, method, chosen)
+    settings = Settings(weights, activations, block, per_token, patterns, method, chosen, requantize)
     path = path_of(model)
     if path.suffix != ".onnx":
         raise KpuError("only ONNX models are quantized", str(path))
@@ -138,6 +143,8 @@ def quantize(
     except KpuError as error:
         error.where = f"{path}: {error.where}" if error.where else str(path)
         raise
+    if requantize != "f32":
+        found.model.metadata_props.add(key=REQUANTIZE, value=requantize)
     if not found.layers:
         raise KpuError("there is nothing to quantize in it", str(path))
     if output is not None:

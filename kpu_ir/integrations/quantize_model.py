@@ -21,6 +21,9 @@ Weights = Literal["i8", "i4"]
 Activations = Literal["u8", "i8", "f16", "none"]
 Method = Literal["minmax", "mse", "entropy", "percentile"]
 Rounding = Literal["nearest", "gptq"]
+Requantize = Literal["f32", "double"]
+REQUANTIZE = "kpu_ir.requantize"
+"""The model's property that says how its sums become bytes again."""
 
 DEFAULT_BLOCK = 32
 """Weights of 4 bits that share a scale, along k."""
@@ -37,11 +40,12 @@ class Settings:
     exclude: Sequence[str] = ()
     method: Method = "minmax"
     rounding: Rounding = "nearest"
+    requantize: Requantize = "f32"
 
     def __post_init__(self) -> None:
         for name, kind in (
             ("weights", Weights), ("activations", Activations), ("method", Method),
-            ("rounding", Rounding),
+            ("rounding", Rounding), ("requantize", Requantize),
         ):  # fmt: skip
             value, known = getattr(self, name), get_args(kind)
             if value not in known:
@@ -54,6 +58,8 @@ class Settings:
             raise KpuError(f"blocks of {self.block} weights", hint="16 to 256 share a scale")
         if self.per_token and self.activations in ("f16", "none"):
             raise KpuError(f"rows of activations in {self.activations} have no steps")
+        if not self.static and self.requantize != "f32":
+            raise KpuError("requantize 'double' does nothing: products give floats")
         if not self.static and self.method != "minmax":
             raise KpuError(f"method {self.method!r} does nothing: no range is fixed in advance")
         if not self.static:
@@ -78,6 +84,8 @@ class Settings:
         """How sums become bytes again, in words."""
         if not self.static:
             return "none: products give floats"
+        if self.requantize == "double":
+            return "by sx sw / sy as 31 bits and a shift, each rounded, zero point, saturation"
         return "one multiplication by sx sw / sy in f32, half to even, zero point, saturation"
 
 

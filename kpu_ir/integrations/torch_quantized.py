@@ -89,8 +89,8 @@ def quantize_per_tensor(
     x: Any, scale: Any, zero: Any, low: Any, high: Any, dtype: torch.dtype
 ) -> Any:
     """One scale and one zero point; ends may be tensors, of which then those of the type hold."""
-    ends = (None if isinstance(v, torch.Tensor) else v for v in (low, high))
-    return _quantized(x, scale, zero, *ends, dtype)
+    least, most = (None if isinstance(v, torch.Tensor) else v for v in (low, high))
+    return _quantized(x, scale, zero, least, most, dtype)
 
 
 def dequantize_per_tensor(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.ir import Operation, SSAValue
 from xdsl.passes import ModulePass
 from xdsl.pattern_rewriter import (
@@ -29,6 +29,7 @@ from kpu_ir.passes.quantized_sums import rewrite_sum
 from kpu_ir.passes.quantized_weights import weights_alone
 
 Quantize = Literal["fold", "off"]
+Requantize = Literal["model", "f32", "double"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,9 @@ class KernelQuantizePass(ModulePass):
     name = "kernel-quantize"
     mode: Quantize = "fold"
     """``off``: everything is computed in floats, as it is written."""
+    requantize: Requantize = "model"
+    """How sums of integers become quantized numbers again: as each quantize says (``f32`` where it says
+    nothing), or all in one way (docs/quantization.md)."""
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         """Check scales, then move, multiply, and give each reader its own dequantization."""
@@ -72,6 +76,10 @@ class KernelQuantizePass(ModulePass):
             check_scale(one)
         if self.mode == "off" or not found:
             return
+        if self.requantize != "model":
+            for one in found:
+                if isinstance(one, kernel.QuantizeOp):
+                    one.requantize = StringAttr(self.requantize)
         move(op)
         machine = machine_of(op)
         for one in [o for o in op.walk() if isinstance(o, kernel.MatmulOp | kernel.ConvOp)]:

@@ -34,6 +34,7 @@ from kpu_ir.passes.quantized_behind import clamp, factor_behind
 from kpu_ir.passes.quantized_maps import known_zero
 from kpu_ir.passes.quantized_movement import count, of_tensor, stored_zero
 from kpu_ir.scalar import formulas
+from kpu_ir.scalar.double_rounding import double_rounded, fixed_point
 from kpu_ir.scalar.quantization import limits
 from kpu_ir.scalar.tracing import Scalar, trace
 from kpu_ir.support.types import dense_of
@@ -156,7 +157,8 @@ def rewrite(op: kernel.MatmulOp | kernel.ConvOp) -> bool:
             return False
         sums = found
     rows, scale = _scales(a, b, written)
-    Ending(op, sums, scale, written, rows=rows).write()
+    factors = [_in_place(v) for v in (a, b)]
+    Ending(op, sums, scale, written, rows=rows, scales=factors).write()
     return True
 
 
@@ -270,6 +272,12 @@ def _surrounded(op: kernel.ConvOp, image: SSAValue, zero: SSAValue, written: Wri
     )
 
 
+def _in_place(factor: _Factor) -> SSAValue | Array:
+    """The scale of an operand, in the product's shape."""
+    found = known(factor.op.scale)
+    return factor.op.scale if found is None else found.astype(np.float64).reshape(factor.scale)
+
+
 def _scales(a: _Factor, b: _Factor, written: Written) -> tuple[SSAValue | None, SSAValue]:
     """``sa sb``, in f32; scales of rows by scales of columns stay two: their products are as many as the
     product's elements, and nobody writes them down."""
@@ -295,6 +303,8 @@ class Ending:
     """What goes with ``op``, in order, ``op`` the last of them."""
     rows: SSAValue | None = None
     """Scales of rows, where ``scale`` is that of columns alone."""
+    scales: Sequence[SSAValue | Array] = ()
+    """The factors of ``scale``, for what is rounded in another way."""
 
     def write(self) -> None:
         """Put all in the place of the product, and of what it takes in."""
@@ -307,6 +317,7 @@ class Ending:
             self.scale = self.written.map(lambda s, f=scaled[1]: s * f, self.scale) if (
                 known(self.scale) is None
             ) else self.written.constant(self.known_scale() * np.float32(scaled[1]))  # fmt: skip
+            self.scales = [*self.scales, np.array(scaled[1], np.float64)]
             swallowed.append(scaled[0])
             last = scaled[0].results[0]
         low, high = -np.inf, np.inf
@@ -413,8 +424,13 @@ class Ending:
         values, total = self.operands()
         rank = len(tensor_type(self.sums.value).get_shape())
         kind = op.result.type.element_type
-        factor = self.over(op.scale, rank)
         number, zero = known_zero(op), list[SSAValue]()
+        twice = self.twice(op, rank) if number is not None else None
+        if twice is not None:
+            return self.doubly(
+                values, total, twice, number or 0, self.ends(op, kind, low, high), kind
+            )
+        factor = self.over(op.scale, rank)
         if op.zero is not None and number is None:
             zero.append(self.written.add(kernel.ReshapeOp(op.zero, (1,) * rank)))
         ends = self.ends(op, kind, low, high)
@@ -428,6 +444,37 @@ class Ending:
             return formulas.clip(whole, *ends).to(i32).to(kind)
 
         return self.written.map(formula, *values, factor, *zero, kind=kind)
+
+    def twice(self, op: kernel.QuantizeOp, rank: int) -> Array | None:
+        """``(sa sb) / sy`` in f64, where sums are to be rounded twice, and it is known and above 0."""
+        theirs = known(op.scale)
+        if op.requantize is None or op.requantize.data != "double" or theirs is None:
+            return None
+        ours = np.ones(1)
+        for one in self.scales:
+            found = known(one) if isinstance(one, SSAValue) else one
+            if found is None:
+                return None
+            ours = ours * found.astype(np.float64)
+        factor = ours / theirs.astype(np.float64).reshape((1,) * rank)
+        return factor if (factor > 0).all() else None
+
+    def doubly(
+        self, values: list[SSAValue], total: Callable[..., Scalar], factor: Array, zero: int,
+        ends: tuple[float, float], kind: Attribute,
+    ) -> SSAValue:  # fmt: skip
+        """The sum, rounded twice in integers (``scalar.double_rounding``)."""
+        multiplier, shift = fixed_point(factor)
+        most, count_ = int(shift.max()), len(values)
+        known_ = [(int(multiplier.flat[0]), int(shift.flat[0]))] if factor.size == 1 else None
+        if known_ is None:
+            values = [*values, self.written.constant(multiplier), self.written.constant(shift)]
+
+        def formula(*scalars: Scalar) -> Scalar:
+            own, more = scalars[:count_], scalars[count_:] or known_[0]  # pyright: ignore
+            return double_rounded(total(own), *more, zero, ends, kind, most)
+
+        return self.written.map(formula, *values, kind=kind)
 
     def over(self, scale: SSAValue, rank: int) -> SSAValue:
         """``(sa sb) / sy``."""

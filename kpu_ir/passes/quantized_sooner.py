@@ -39,6 +39,7 @@ class QuantizeSooner(RewritePattern):
         made.append(
             sooner := kernel.QuantizeOp(move.source, scale, zero[0] if zero else None, kind)
         )
+        sooner.requantize = op.requantize
         if isinstance(move, kernel.TransposeOp):
             last = kernel.TransposeOp(sooner.result, move.axes)
         else:

@@ -73,7 +73,8 @@ def rewrite_sum(op: kernel.PoolOp | kernel.ReduceOp) -> bool:
     else:
         one = written.add(kernel.ReshapeOp(before.scale, (1,) * rank))
         scale = written.map(lambda s, f: s.to(f32) * f, one, written.constant(factor))
-    Ending(last, sums, scale, written, swallowed).write()
+    step64 = before.scale if step is None else step.astype(np.float64).reshape((1,) * rank)
+    Ending(last, sums, scale, written, swallowed, scales=[step64, factor]).write()
     return True
 
 

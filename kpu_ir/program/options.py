@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Fuse = Literal["none", "epilogue", "full"]
 Quantize = Literal["fold", "off"]
+Requantize = Literal["model", "f32", "double"]
 Precision = Literal["f32", "f16", "bf16"]
 Progress = Callable[[str], None]
 """What is told of each step of compiling."""
@@ -29,7 +30,9 @@ class Options:
     ``search``: ``none`` takes default schedules, ``quick`` and ``full`` try candidates in the
     simulator, ``ranked`` the first few in a learned order (for sweeps and first looks).
     ``quantize``: ``fold`` computes on stored integers what stands between dequantize and quantize,
-    ``off`` in floats, as the model has it. ``precision``: what the model's f32 becomes, inputs and
+    ``off`` in floats, as the model has it. ``requantize``: how sums of integers become quantized numbers
+    again, as the ``model`` says (f32 where it says nothing), by one product in ``f32``, or in integers,
+    rounded twice (``double``). ``precision``: what the model's f32 becomes, inputs and
     outputs apart. Raises ``KpuError`` for a value that is none of these.
     """
 
@@ -37,6 +40,7 @@ class Options:
     search: SearchEffort = "quick"
     objective: Objective = "cycles"
     quantize: Quantize = "fold"
+    requantize: Requantize = "model"
     precision: Precision = "f32"
     schedule: Schedule | None = None
     """One schedule for every product, instead of a choice; nothing but epilogues is fused then."""
@@ -44,7 +48,7 @@ class Options:
     def __post_init__(self) -> None:
         kinds = {
             "fuse": Fuse, "search": SearchEffort, "objective": Objective, "quantize": Quantize,
-            "precision": Precision,
+            "requantize": Requantize, "precision": Precision,
         }  # fmt: skip
         for name, kind in kinds.items():
             value, known = getattr(self, name), get_args(kind)

@@ -5,6 +5,8 @@
 Bias (of integers), scale and zero point are constants, or operands of the body (one a channel). What is
 computed from constants on the way is computed once. All but rounding and the conversion to integers may be
 missing: a scale (a product or a quotient) that is missing is 1.
+
+The other form is of integers alone (``scalar.double_rounding``).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from xdsl.dialects import arith, math
 from xdsl.ir import Block, BlockArgument, Operation, OpResult, SSAValue
 
 from kpu_ir.scalar.body import op_classes
+from kpu_ir.scalar.double_rounding import double_rounding
 from kpu_ir.scalar.ops import PRICES
 
 CLAMPS = (arith.MaximumfOp, arith.MinimumfOp, arith.MaxnumfOp, arith.MinnumfOp)
@@ -24,7 +27,7 @@ CLAMPS = (arith.MaximumfOp, arith.MinimumfOp, arith.MaxnumfOp, arith.MinnumfOp)
 def requantizations(block: Block) -> list[frozenset[Operation]]:
     """The operations of each requantization in a body."""
     fixed = _fixed(block)
-    found = [chain for op in block.ops if (chain := _chain(op, fixed))]
+    found = [chain for op in block.ops if (chain := _chain(op, fixed) or _doubly(op, fixed))]
     return [frozenset(chain | _feeding(chain, fixed)) for chain in found]
 
 
@@ -80,6 +83,18 @@ def _chain(end: Operation, fixed: set[Operation]) -> set[Operation]:
         chain.add(op)
         value = following
     return chain if rounded else set()
+
+
+def _doubly(end: Operation, fixed: set[Operation]) -> set[Operation]:
+    """A requantization that is rounded twice, in integers, with one bias before it."""
+    found = double_rounding(end)
+    if found is None:
+        return set()
+    chain, total = found
+    bias = total.owner
+    if isinstance(bias, arith.AddiOp) and total.has_one_use() and _through(bias, fixed) is not None:
+        return chain | {bias}
+    return chain
 
 
 def _start(value: SSAValue, fixed: set[Operation]) -> set[Operation]:

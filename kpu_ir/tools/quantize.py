@@ -15,7 +15,13 @@ from kpu_ir.tools.guard import Parser, guarded
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    from kpu_ir.integrations.quantize_model import Activations, Method, Rounding, Weights
+    from kpu_ir.integrations.quantize_model import (
+        Activations,
+        Method,
+        Requantize,
+        Rounding,
+        Weights,
+    )
 
     p = Parser(
         "kpu-quantize", description="Write a quantized copy of an ONNX model, in standard ONNX."
@@ -43,6 +49,8 @@ def parser() -> argparse.ArgumentParser:
            default="minmax")  # fmt: skip
     option("--rounding", "weights become their nearest steps, or gptq: those that leave the least error of products "
            "with the calibration data's (default: gptq with --calibrate)", choices=get_args(Rounding))  # fmt: skip
+    option("--requantize", "how sums become bytes again: one product in f32, half to even; or in integers, "
+           "rounded twice, as mobile runtimes (default: f32)", choices=get_args(Requantize), default="f32")  # fmt: skip
     option("--report", "print each layer's noise, and predicted cycles, bytes and energy of both",
            action="store_true")  # fmt: skip
     option("--machine", "with --report: a preset or a TOML file (default: 'default')")
@@ -86,6 +94,7 @@ def run(arguments: Sequence[str] | None) -> int:
         exclude=args.exclude,
         method=args.method,
         rounding=args.rounding,
+        requantize=args.requantize,
     )
     if args.report:
         from kpu_ir.report.screen import console

@@ -63,7 +63,15 @@ def progress(quiet: bool) -> Generator[Callable[[str], None]]:
 
 def check_level(args: argparse.Namespace, at: Stage) -> None:
     """Refuse options for stages that the module has behind it."""
-    for option in ("fuse", "search", "objective", "quantize", "precision", "schedule"):
+    for option in (
+        "fuse",
+        "search",
+        "objective",
+        "quantize",
+        "requantize",
+        "precision",
+        "schedule",
+    ):
         if at != "kernel" and getattr(args, option):
             raise KpuError(f"--{option} does nothing for {at} IR: its schedule is fixed")
 
@@ -120,7 +128,7 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
     fixed = fixed_of(args.fixed) if args.fixed else {}
     if fixed and ir:
         raise KpuError("--input does nothing for IR", args.file, "give all inputs: --inputs F.npz")
-    names = ("fuse", "search", "objective", "quantize", "precision")
+    names = ("fuse", "search", "objective", "quantize", "requantize", "precision")
     options = Options(**{name: getattr(args, name) for name in names if getattr(args, name)})
     if args.schedule is not None:
         from kpu_ir.lowering.schedule import Schedule

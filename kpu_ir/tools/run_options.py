@@ -75,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
            choices=["cycles", "bytes", "energy", "edp"])  # fmt: skip
     option("--quantize", "what stands between dequantize and quantize: computed on the stored integers (fold), or in "
            "floats as the model has it (off; default: fold)", choices=["fold", "off"])  # fmt: skip
+    option("--requantize", "how sums of integers become quantized numbers again: one product in f32, half to even "
+           "(f32), or a product and a shift of integers, each rounded (double; default: as the model says, else f32)",
+           choices=["f32", "double"])  # fmt: skip
     option("--precision", "compile a model of f32 in this type; sums stay f32 (default: f32)",
            choices=["f32", "f16", "bf16"])  # fmt: skip
     option("--schedule", "one schedule for every product, as 'tile=64,64,64 dataflow=ws' (the options of "
@@ -175,7 +178,7 @@ def check_options(args: argparse.Namespace) -> None:
     if args.file.endswith(".kpu"):
         flags = {"settings": "set", "fixed": "input"}
         for option in ("machine", "settings", "without", "shape", "fixed", "fuse", "search", "objective",
-                       "quantize", "precision", "schedule", "no_cache"):  # fmt: skip
+                       "quantize", "requantize", "precision", "schedule", "no_cache"):  # fmt: skip
             if getattr(args, option):
                 flag = flags.get(option, option.replace("_", "-"))
                 raise KpuError(
@@ -185,6 +188,8 @@ def check_options(args: argparse.Namespace) -> None:
                 )
     if args.schedule is not None and args.fuse == "full":
         raise KpuError("--fuse full does nothing beside --schedule: products stay apart")
+    if args.quantize == "off" and args.requantize:
+        raise KpuError("--requantize does nothing beside --quantize off: nothing is of integers")
     if args.search == "none" and args.objective:
         raise KpuError("--objective does nothing beside --search none", hint="leave one out")
     if args.trace_window is not None:

@@ -187,3 +187,28 @@ func.func @weights_in_blocks(%x: tensor<3x8xf16>) -> tensor<3x2xf16> {
   %y = kernel.matmul %x, %w : (tensor<3x8xf16>, tensor<8x2xf16>) -> tensor<3x2xf16>
   func.return %y : tensor<3x2xf16>
 }
+
+// -----
+
+// A quantize that asks for it: 0.5 x 0.5 / 2 is 2^30 of 31 bits, shifted by two; rounded once to the upper half,
+// once by the shift, half away from zero.
+// CHECK-LABEL: @double
+// CHECK:         kernel.map %{{.*}} : (tensor<4x2xi32>) -> tensor<4x2xi8> {
+// CHECK:           %[[M:.*]] = arith.constant 1073741824 : i64
+// CHECK-NEXT:      arith.muli %{{.*}}, %[[M]] : i64
+// CHECK:           %[[B:.*]] = arith.constant 31 : i64
+// CHECK-NEXT:      %[[H:.*]] = arith.shrsi %{{.*}}, %[[B]] : i64
+// CHECK:           arith.shrsi %[[H]]
+// CHECK:           %[[E:.*]] = arith.constant 2 : i64
+// CHECK:           arith.shrsi %{{.*}}, %[[E]] : i64
+// CHECK:           arith.trunci %{{.*}} : i64 to i8
+func.func @double(%p: tensor<4x8xi8>) -> tensor<4x2xi8> {
+  %s = kernel.constant dense<0.5> : tensor<1xf32>
+  %t = kernel.constant dense<2.0> : tensor<1xf32>
+  %q = kernel.constant dense<1> : tensor<8x2xi8>
+  %x = kernel.dequantize %p scale %s : tensor<4x8xi8>, tensor<1xf32> -> tensor<4x8xf32>
+  %w = kernel.dequantize %q scale %s : tensor<8x2xi8>, tensor<1xf32> -> tensor<8x2xf32>
+  %c = kernel.matmul %x, %w : (tensor<4x8xf32>, tensor<8x2xf32>) -> tensor<4x2xf32>
+  %y = kernel.quantize %c scale %t {requantize = "double"} : tensor<4x2xf32>, tensor<1xf32> -> tensor<4x2xi8>
+  func.return %y : tensor<4x2xi8>
+}

@@ -17,19 +17,25 @@ from xdsl.dialects.builtin import (
     Float8E5M2FNUZType,
     Float8E5M2Type,
     IntegerType,
+    StringAttr,
     TensorType,
 )
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import (
+    ParsePropInAttrDict,
     irdl_op_definition,
     operand_def,
     opt_operand_def,
+    opt_prop_def,
     result_def,
 )
 from xdsl.utils.exceptions import VerifyException
 from xdsl.utils.hints import isa
 
 from kpu_ir.dialects.kernel.base import KernelOperation, expect_shape, shape_text, tensor_type
+
+REQUANTIZE = ("f32", "double")
+"""How sums become quantized numbers again."""
 
 FLOATS_OF_A_BYTE = (Float8E4M3FNType, Float8E5M2Type, Float8E4M3FNUZType, Float8E5M2FNUZType)
 
@@ -62,6 +68,7 @@ class QuantizedOperation(KernelOperation):
     scale = operand_def(TensorType)
     zero = opt_operand_def(TensorType)
     result = result_def(TensorType)
+    irdl_options = (ParsePropInAttrDict(),)
     assembly_format = (
         "$source `scale` $scale (`zero` $zero^)? attr-dict "
         "`:` type($source) `,` type($scale) (`,` type($zero)^)? `->` type($result)"
@@ -116,14 +123,20 @@ class QuantizeOp(QuantizedOperation):
     then what lies outside of the result's type becomes its nearest end (a NaN its lowest). Floats of
     8 bits are rounded as they are, and saturate. Without ``zero`` the zero point is 0.
 
+    ``requantize`` says how the sum of a product of integers becomes such numbers, where ``kernel-quantize``
+    finds one before it: ``f32``, one product in f32, half to even (the default, onnxruntime's); or
+    ``double``, a product and a shift of integers, each rounded (mobile runtimes').
+
     ```mlir
     %q = kernel.quantize %x scale %s zero %z
       : tensor<4x64xf32>, tensor<1xf32>, tensor<1xi8> -> tensor<4x64xi8>
     %r = kernel.quantize %x scale %rows : tensor<4x64xf32>, tensor<4x1xf32> -> tensor<4x64xi8>
+    %d = kernel.quantize %x scale %s {requantize = "double"} : tensor<4x64xf32>, tensor<1xf32> -> tensor<4x64xi8>
     ```
     """
 
     name = "kernel.quantize"
+    requantize = opt_prop_def(StringAttr)
 
     def verify_kernel(self) -> None:
         """Numbers in, a type of quantized numbers out."""
@@ -133,6 +146,11 @@ class QuantizeOp(QuantizedOperation):
         if not is_stored(stored):
             raise VerifyException(
                 f"{self.name}: expected integers of 2 to 16 bits or floats of 8, got {stored}"
+            )
+        mode = self.requantize
+        if mode is not None and mode.data not in REQUANTIZE:
+            raise VerifyException(
+                f"{self.name}: requantize is {' or '.join(REQUANTIZE)}, got {mode.data}"
             )
         self.verify_parameters(stored)
 

@@ -27,6 +27,8 @@ from xdsl.dialects.builtin import (
 )
 from xdsl.transforms.dead_code_elimination import region_dce
 
+from kpu_ir.dialects import kernel
+from kpu_ir.dialects.kernel.quantized import REQUANTIZE
 from kpu_ir.frontends.onnx.control import CONTROL
 from kpu_ir.frontends.onnx.declared import (
     check_output,
@@ -156,10 +158,25 @@ class _Importer:
             # Norms and softmax that old exporters wrote step by step.
             raise_names(function.regions[0], products=False)
             region_dce(function.regions[0])
+        self.requantization(module)
         module.attributes[MODEL] = DictionaryAttr(
             {key: IntegerAttr(n, 64) for key, n in self.counts.items()}
         )
         return module
+
+    def requantization(self, module: ModuleOp) -> None:
+        """Each quantize says how sums become quantized numbers again, if the model does (``kpu-quantize``)."""
+        said = {p.key: p.value for p in self.model.metadata_props}.get("kpu_ir.requantize")
+        if said is None:
+            return
+        if said not in REQUANTIZE:
+            raise KpuError(
+                f"the model's property kpu_ir.requantize is {said!r}",
+                hint=f"it is {' or '.join(REQUANTIZE)}",
+            )
+        for op in module.walk():
+            if isinstance(op, kernel.QuantizeOp):
+                op.requantize = StringAttr(said)
 
     def sources(self) -> tuple[list[ValueInfoProto], dict[str, Tensor]]:
         """The inputs that a caller gives, and the weights, read where they are needed."""

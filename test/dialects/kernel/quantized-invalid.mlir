@@ -71,3 +71,11 @@ func.func @shape(%x: tensor<4x8xf32>, %s: tensor<1xf32>) {
   %q = kernel.quantize %x scale %s : tensor<4x8xf32>, tensor<1xf32> -> tensor<8x4xi8>
   func.return
 }
+
+// -----
+
+// CHECK: kernel.quantize: requantize is f32 or double, got twice
+func.func @requantize(%x: tensor<4x8xf32>, %s: tensor<1xf32>) {
+  %q = kernel.quantize %x scale %s {requantize = "twice"} : tensor<4x8xf32>, tensor<1xf32> -> tensor<4x8xi8>
+  func.return
+}

@@ -12,6 +12,8 @@ func.func @quantize(%x: tensor<4x64xf32>, %s: tensor<1xf32>, %z: tensor<1xi8>, %
   %r = kernel.quantize %x scale %rows : tensor<4x64xf32>, tensor<4x1xf32> -> tensor<4x64xi8>
   // CHECK: kernel.quantize %x scale %s : tensor<4x64xf32>, tensor<1xf32> -> tensor<4x64xf8E4M3FN>
   %f = kernel.quantize %x scale %s : tensor<4x64xf32>, tensor<1xf32> -> tensor<4x64xf8E4M3FN>
+  // CHECK: kernel.quantize %x scale %s {requantize = "double"} : tensor<4x64xf32>, tensor<1xf32> -> tensor<4x64xi8>
+  %d = kernel.quantize %x scale %s {requantize = "double"} : tensor<4x64xf32>, tensor<1xf32> -> tensor<4x64xi8>
   func.return
 }
 
