@@ -465,14 +465,13 @@ class Ending:
     ) -> SSAValue:  # fmt: skip
         """The sum, rounded twice in integers (``scalar.double_rounding``)."""
         multiplier, shift = fixed_point(factor)
-        most, count_ = int(shift.max()), len(values)
-        known_ = [(int(multiplier.flat[0]), int(shift.flat[0]))] if factor.size == 1 else None
-        if known_ is None:
+        most, own = int(shift.max()), len(values)
+        if factor.size > 1:
             values = [*values, self.written.constant(multiplier), self.written.constant(shift)]
 
         def formula(*scalars: Scalar) -> Scalar:
-            own, more = scalars[:count_], scalars[count_:] or known_[0]  # pyright: ignore
-            return double_rounded(total(own), *more, zero, ends, kind, most)
+            by: tuple[Any, ...] = scalars[own:] or (int(multiplier.flat[0]), int(shift.flat[0]))
+            return double_rounded(total(scalars[:own]), by[0], by[1], zero, ends, kind, most)
 
         return self.written.map(formula, *values, kind=kind)
 
