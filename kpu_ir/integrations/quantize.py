@@ -19,8 +19,8 @@ from kpu_ir.integrations.quantize_model import (
     REQUANTIZE,
     Activations,
     Method,
-    Rounding,
     Requantize,
+    Rounding,
     Settings,
     Weights,
     loaded,
@@ -104,7 +104,9 @@ def quantize(
     """
     patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
     chosen = rounding or ("nearest" if calibrate is None else "gptq")
-    settings = Settings(weights, activations, block, per_token, patterns, method, chosen, requantize)
+    settings = Settings(
+        weights, activations, block, per_token, patterns, method, chosen, requantize
+    )
     path = path_of(model)
     if path.suffix != ".onnx":
         raise KpuError("only ONNX models are quantized", str(path))
