@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 
 import harness
+import numpy as np
 
 with harness.instrumented(__name__):
     import kpu_ir
@@ -35,6 +36,13 @@ def graph() -> kpu_ir.Graph:
     g = kpu_ir.Graph()
     h = (g.input("x", (5, 12)) @ g.input("w", (12, 20))).relu()
     g.output("y", h.softmax(-1).transpose((1, 0)))
+    stored = g.quantize(h, 0.05, 0, "i8")
+    g.output("z", g.matmul(stored, g.constant(np.ones((20, 7)), "i8")))
+    g.output(
+        "v",
+        g.input("f", (3, 20), "f16")
+        @ g.dequantize(g.constant(np.ones((20, 6)), "i4"), 0.5, dtype="f16"),
+    )
     return g
 
 

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 import harness
+import ml_dtypes
 import numpy as np
 
 with harness.instrumented(__name__):
@@ -31,6 +32,11 @@ def folder() -> harness.Folder:
     g = kpu_ir.Graph()
     g.output("y", g.input("x", (2, 3)) + g.input("b", (3,)))
     kpu_ir.compile(g, search="none").save(found.path / "p.kpu")
+    g = kpu_ir.Graph()  # of types that NumPy has not
+    g.output(
+        "y", g.input("x", (2, 3), "i4").astype("f32") + g.input("b", (3,), "f8E5M2").astype("f32")
+    )
+    kpu_ir.compile(g, search="none").save(found.path / "q.kpu")
     return found
 
 
@@ -39,7 +45,8 @@ def run(data: bytes) -> None:
     if len(data) > LARGEST:
         return
     path = folder().file("in.npz", data)
-    command = [str(folder().path / "p.kpu"), "--inputs", str(path)]
+    program = "q.kpu" if len(data) % 2 else "p.kpu"
+    command = [str(folder().path / program), "--inputs", str(path)]
     harness.refuses([*command, "--json"])
     harness.refuses([*command, "--batch", "--outputs", str(folder().path / "out.npz"), "--json"])
 
@@ -98,6 +105,8 @@ def seeds() -> Iterator[bytes]:
         {"x": np.asfortranarray(x), "b": b.astype(">f4")},
         {"x": np.array([["a", "b", "c"]] * 2), "b": np.array([None] * 3)},
         {"x": x, "b": np.zeros(3, [("a", "f4")])},
+        {"x": x.astype(ml_dtypes.int4), "b": b.astype(ml_dtypes.float8_e5m2)},
+        {"x": x.astype(ml_dtypes.uint4), "b": b.astype(ml_dtypes.bfloat16)},
     ]
     for arrays in kinds:
         for write in (np.savez, np.savez_compressed):

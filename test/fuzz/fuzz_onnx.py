@@ -189,10 +189,64 @@ def drawn(field: Any, old: Any, every: list[Any], rng: random.Random) -> Any:
             return abs(number) % 64 if small or field.cpp_type == field.CPPTYPE_UINT64 else number
 
 
+def quantized() -> Iterator[onnx.ModelProto]:
+    """Networks of stored integers in each form that tools write: QDQ, integer operators, dynamic,
+    weights of 4 bits in blocks, floats of 8 bits."""
+    import ml_dtypes
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    float_, u8, i8 = np.float32, np.uint8, np.int8
+    nibbles = (np.arange(32 * 6).reshape(32, 6) % 15 - 7).astype(ml_dtypes.int4)
+    eighths = np.linspace(-2, 2, 48, dtype=float_).reshape(8, 6).astype(ml_dtypes.float8_e4m3fn)
+    known: dict[str, Any] = {
+        "s": float_(0.05), "z": u8(128), "n": i8(0), "each": np.full(6, 0.02, float_),
+        "w": (np.arange(48).reshape(8, 6) % 19 - 9).astype(i8),
+        "c": (np.arange(36).reshape(2, 2, 3, 3) % 17 - 8).astype(i8),
+        "bias": np.array([30, -5], np.int32), "blocks": np.full((1, 6), 0.1, float_),
+        "i4": nibbles, "f8": eighths, "e": np.zeros((), ml_dtypes.float8_e4m3fn),
+        "packed": np.full((6, 1, 16), 0x97, u8), "rows": np.full(6, 0.1, float_),
+    }  # fmt: skip
+    matrix, wide, image = (3, 8), (3, 32), (1, 2, 5, 5)
+    forms: list[tuple[tuple[int, ...], list[tuple[str, str, str, dict[str, Any]]]]] = [
+        (matrix, [("QuantizeLinear", "x s z", "q", {}), ("DequantizeLinear", "q s z", "d", {}),
+                  ("DequantizeLinear", "w each", "v", {"axis": 1}), ("MatMul", "d v", "m", {}),
+                  ("Relu", "m", "r", {}), ("QuantizeLinear", "r s z", "p", {}),
+                  ("DequantizeLinear", "p s z", "y", {})]),
+        (image, [("QuantizeLinear", "x s z", "q", {}),
+                 ("QLinearConv", "q s z c s n s z bias", "h", {"pads": [1, 1, 1, 1]}),
+                 ("QLinearAdd", "h s z q s z s z", "a", {"domain": "com.microsoft"}),
+                 ("DequantizeLinear", "a s z", "y", {})]),
+        (matrix, [("DynamicQuantizeLinear", "x", "q t u", {}),
+                  ("MatMulInteger", "q w u n", "m", {}),
+                  ("Cast", "m", "f", {"to": TensorProto.FLOAT}), ("Mul", "f t", "y", {})]),
+        (wide, [("DequantizeLinear", "i4 blocks", "v", {"axis": 0, "block_size": 32}),
+                ("MatMul", "x v", "y", {})]),
+        (wide, [("MatMulNBits", "x packed rows", "y",
+                 {"domain": "com.microsoft", "K": 32, "N": 6, "bits": 4, "block_size": 32})]),
+        (matrix, [("QuantizeLinear", "x s e", "q", {}), ("DequantizeLinear", "q s e", "d", {}),
+                  ("DequantizeLinear", "f8 s", "v", {}), ("MatMul", "d v", "y", {})]),
+    ]  # fmt: skip
+    port = helper.make_tensor_value_info
+    for shape, nodes in forms:
+        used = {name for _, ins, _, _ in nodes for name in ins.split()}
+        graph = helper.make_graph(
+            [helper.make_node(kind, i.split(), o.split(), **more) for kind, i, o, more in nodes],
+            "g",
+            [port("x", TensorProto.FLOAT, shape)],
+            [helper.make_empty_tensor_value_info("y")],
+            [numpy_helper.from_array(np.asarray(v), n) for n, v in known.items() if n in used],
+        )
+        domains = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+        yield helper.make_model(graph, opset_imports=domains, ir_version=10)
+
+
 def seeds() -> Iterator[bytes]:
-    """The models of ONNX's own tests, one for each operator and form."""
+    """The models of ONNX's own tests, one for each operator and form, and quantized networks."""
     from onnx.backend.test.case.node import collect_testcases
 
+    for model in quantized():
+        yield model.SerializeToString()
     for case in collect_testcases(None):  # None: of every operator
         data = case.model.SerializeToString() if case.model is not None else b""
         if 0 < len(data) <= 4096:

@@ -167,6 +167,18 @@ def programs() -> Iterator[kpu_ir.pipeline.Compiled]:
     g.output("y", x.softmax(-1))
     g.output("z", g.gather(x, g.constant(np.array([2, 0], np.int64))))
     yield kpu_ir.compile(g, search="none")
+    g = kpu_ir.Graph()  # stored integers, and what stands around their product
+    q = g.quantize(g.input("x", (4, 8)), 0.05, 3, "ui8")
+    stored = g.constant(rng.integers(-128, 128, (8, 12)).astype(np.int8))
+    each = g.constant(np.full(12, 0.01, np.float32))
+    sums = g.dequantize(q, 0.05, 3) @ g.dequantize(stored, each, axis=1)
+    g.output("y", g.quantize(sums.relu(), 0.1, 5, "i8"))
+    yield kpu_ir.compile(g, search="none")
+    g = kpu_ir.Graph()  # weights that stay in 4 bits
+    packed = g.constant(rng.integers(-8, 8, (16, 6)), "i4")
+    scale = g.constant(np.full(6, 0.01, np.float16))
+    g.output("y", g.input("x", (3, 16), "f16") @ g.dequantize(packed, scale, axis=1))
+    yield kpu_ir.compile(g, search="none")
 
 
 def seeds() -> Iterator[bytes]:
