@@ -119,14 +119,20 @@ class Slots(NamedTuple):
         sums = np.where(stand, slot(tm * tn * p.sum_size), 0)
         return Slots(lhs, rhs * across, all_lhs, all_rhs, out * across, sums * across)
 
-    def fit(self, machine: Machine, depths: Depths, lhs: int, rhs: int) -> Column:
-        """Whether their rings fit where the operands stay there."""
+    def fit(
+        self, machine: Machine, depths: Depths, lhs: int, rhs: int, taken: tuple[int, int] = (0, 0)
+    ) -> Column:
+        """Whether their rings fit where the operands stay there, beside bytes of L3 and L2 that are
+        ``taken``."""
         l3 = self.all_lhs if lhs == L3 else self.lhs * depths.l3
         l2 = self.all_lhs if lhs == L2 else self.lhs * depths.l2
         l3 = l3 + (self.all_rhs if rhs == L3 else self.rhs * depths.l3)
         l2 = l2 + (self.all_rhs if rhs == L2 else self.rhs * depths.l2)
         out = self.out * depths.out
-        return (l3 + out <= machine.l3.bytes) & (l2 + out + self.sums <= machine.l2.bytes)
+        far, near = taken
+        return (l3 + out + far <= machine.l3.bytes) & (
+            l2 + out + self.sums + near <= machine.l2.bytes
+        )
 
 
 def array_cycles(p: Problem, tile: Tiles, flow: str, machine: Machine) -> Any:

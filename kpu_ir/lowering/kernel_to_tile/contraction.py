@@ -16,16 +16,19 @@ from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Dataflow, Level
 from kpu_ir.lowering.kernel_to_tile.bodies import epilogue_region, outside_inputs, sum_type
 from kpu_ir.lowering.kernel_to_tile.weights import packable
-from kpu_ir.lowering.product_space import Problem, product_space
+from kpu_ir.lowering.product_space import Depths, Problem, Slots, Tiles, product_space
 from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule, weights_of
 from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged, round_up
-from kpu_ir.lowering.space import Space, ceildiv
+from kpu_ir.lowering.space import PLACES, Space, ceildiv, packed, slot
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Index, Tensor, Tile
 from kpu_ir.nest.writing import Nest
 from kpu_ir.scalar.requantize import interval_of
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import bits_of, multiplied_as
+
+TRIED = 64
+"""Of so many candidates one is looked for that fits."""
 
 DATAFLOWS = {flow.short: flow for flow in Dataflow}
 
@@ -186,7 +189,44 @@ class Contraction:
         return {self.rhs: width}
 
     def default(self, machine: Machine, space: Space | None = None) -> Schedule:
-        """A schedule that fits: tiles of a few folds, and k in even pieces."""
+        """A schedule that fits. Where nobody searches (no ``space``), of types that a PE takes several of
+        the one that promises most: their time is more easily lost to what comes and goes."""
+        if space is None and machine.fabric.macs.get(self.multiplier, 1) > 1:
+            return self._promising(machine) or self._even(machine)
+        return self._even(machine)
+
+    def _promising(self, machine: Machine) -> Schedule | None:
+        """The candidate that promises most of those that leave room for what the epilogue reads; None
+        where none of the first ones does."""
+        problem, space = self.problem(machine), self.candidates(machine)
+        space = space.at(space.field("layout") == 0)
+        for i in space.sorted(space.guess, space.bytes)[:TRIED]:
+            schedule = space.schedule(int(i))
+            depths = Depths(schedule.depth, schedule.l3_depth, schedule.out_depth, schedule.defer)
+            order, unroll = int(schedule.order == "nm"), schedule.unroll_n
+            tile, flows = Tiles(*schedule.tile), (schedule.dataflow,)
+            slots = Slots.of(problem, tile, order, unroll, flows)
+            lhs, rhs = PLACES.index(schedule.lhs), PLACES.index(schedule.rhs)
+            if slots.fit(machine, depths, lhs, rhs, self._read_beside(schedule)):
+                return schedule
+        return None
+
+    def _read_beside(self, schedule: Schedule) -> tuple[int, int]:
+        """Bytes of L3 and L2 that operands of the epilogue take at most."""
+        *_, m, n = self.results[0][0]
+        tm, tn, _ = schedule.tile
+        near = far = 0
+        for shape, kind in map(self.arguments.__getitem__, self.extra):
+            high, wide = (t if s > 1 else 1 for s, t in zip(shape[-2:], (tm, tn)))
+            trips = max(ceildiv(s, t) for s, t in zip((m, n), (tm, tn)))
+            stays = trips if 1 in shape[-2:] else 1  # a row or a column, of all tiles
+            one = slot(packed(high * wide, bits_of(kind))) * schedule.unroll_n
+            near += one * max(schedule.depth, stays)
+            far += one * max(schedule.l3_depth, stays)
+        return far, near
+
+    def _even(self, machine: Machine) -> Schedule:
+        """Tiles of a few folds, and k in even pieces."""
         _, m, n, k = self.extents
         rows, columns = machine.fabric.rows, machine.fabric.columns
         size = 4
