@@ -27,7 +27,15 @@ def test_a_workload_of_each_family_in_each_short_type() -> None:
     for family in families:
         for kind in ("8", "f16", "bf16"):
             assert any(n[:4].split()[0].endswith(kind) and f" {family} " in n for n in names)
-    for kind in ("i8 by i4", "i4", "f8", "u8 by i8", "i4 weights, f16", "i8 per token"):
+    for kind in (
+        "i8 by i4",
+        "i4",
+        "f8",
+        "u8 by i8",
+        "i4 weights, f16",
+        "i4 weights in blocks",
+        "i8 per token",
+    ):
         assert any(n.startswith(kind) for n in names)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import ml_dtypes
 import numpy as np
 from xdsl.dialects.builtin import ModuleOp
 
@@ -55,6 +56,15 @@ def around_zeros(shape: Shape) -> ModuleOp:
     bias = g.constant(rng.random((1, shape.n), np.float32))
     y = (a @ g.dequantize(w, scales) + bias).relu()
     g.output("y", g.quantize(y, 0.5, np.uint8(10), dtype="ui8"))
+    return g.module()
+
+
+def in_blocks(shape: Shape, block: int) -> ModuleOp:
+    """A product of f16 by known weights of 4 bits with a scale for each ``block`` of k."""
+    rng, g = np.random.default_rng(0), Graph()
+    w = g.constant(rng.integers(-8, 8, (shape.k, shape.n)).astype(ml_dtypes.int4))
+    scales = g.constant((0.01 + 0.01 * rng.random((shape.k // block, shape.n))).astype(np.float16))
+    g.output("y", g.input("x", (shape.m, shape.k), "f16") @ g.dequantize(w, scales))
     return g.module()
 
 
@@ -119,6 +129,7 @@ TYPED: Mapping[str, Callable[[], ModuleOp]] = {
     "i8 by i4 matmul 128x192x256": lambda: product(SMALL, "i8", "i4"),
     "i4 matmul 128x192x256": lambda: product(SMALL, "i4", "i4"),
     "i4 weights, f16, matmul 128x192x256": lambda: packed_weights(SMALL),
+    "i4 weights in blocks of 32, f16, 1x512x1024": lambda: in_blocks(Shape(1, 512, 1024), 32),
     "f8 matmul 128x192x256": lambda: eighths(SMALL, "f8E4M3FN", "f8E4M3FN"),
     "f8 of two kinds, matmul 128x192x256": lambda: eighths(SMALL, "f8E4M3FN", "f8E5M2"),
     "i8 batched matmul 4x64x64x64": lambda: product(Shape(64, 64, 64), "i8", "i8", 4),
