@@ -23,7 +23,7 @@ from kpu_ir.text.parsing import parse_module
 from kpu_ir.tuning import workers
 from kpu_ir.tuning.cache import Cache
 from kpu_ir.tuning.choose import prepare
-from kpu_ir.tuning.score import time_schedule
+from kpu_ir.tuning.score import digest_of, time_schedule
 from kpu_ir.tuning.search import BUDGET, Search
 from kpu_ir.tuning.session import session
 
@@ -74,6 +74,35 @@ def test_a_search_is_deterministic_and_beats_the_default():
     assert searched(module)[0] == first
     func, cut = kernel_of(module)
     assert timing.cycles <= time_schedule(func, cut, cut.default(MACHINE), MACHINE).cycles
+
+
+@pytest.mark.parametrize("kind", ["f32", "i32"])
+def test_values_of_scalar_constants_do_not_tell_kernels_apart(kind):
+    """As those of a quantized network's layers: no time depends on them, so one search serves all."""
+
+    def scaled(number, more=False):
+        text = f"""
+func.func @main(%x: tensor<16x48xf32>) -> tensor<16x48xf32> {{
+  %y = kernel.map %x : (tensor<16x48xf32>) -> tensor<16x48xf32> {{
+  ^bb0(%a: f32):
+    %c = arith.constant {number} : {kind}
+    %b = {"arith.mulf %a, %c : f32" if kind == "f32" else "arith.addf %a, %a : f32"}
+    kernel.yield %{"a" if more else "b"} : f32
+  }}
+  func.return %y : tensor<16x48xf32>
+}}"""
+        return kernel_of(parse_module(text, "scaled", context()))
+
+    numbers = ("2.5e-01", "-7.5") if kind == "f32" else ("3", "-128")
+    (one, cut), (other, _) = (scaled(number) for number in numbers)
+    assert str(one) != str(other)
+    schedule = cut.default(MACHINE)
+    times = [time_schedule(func, recognise(func), schedule, MACHINE) for func in (one, other)]
+    assert times[0] == times[1]
+    for shared in (True, False):
+        with session(disk=False) if shared else suppress():
+            assert digest_of(one, MACHINE) == digest_of(other, MACHINE)
+            assert digest_of(one, MACHINE) != digest_of(scaled(numbers[0], more=True)[0], MACHINE)
 
 
 @pytest.mark.parametrize("shape", [(64, 64, 64), (17, 129, 33), (48, 64, 160)])

@@ -68,24 +68,31 @@ KNOBS: Mapping[str, Sequence[int]] = {
 }
 """Values of one key of the machine, each better than the one before."""
 
+Timed = tuple[int, Schedule]
+"""The cycles of what a search chooses, and the schedule."""
+
 ALLOWED = 0.005
 """A share by which a better machine may be slower: what a search may leave on the table."""
 
 
-def timed(func: FuncOp, machine: Machine, effort: Effort) -> tuple[int, Schedule]:
-    """The cycles of what a search chooses, and the schedule."""
+def timed(func: FuncOp, machine: Machine, effort: Effort) -> Timed:
+    """What a search chooses."""
     strategy = recognise(func)
     with session(disk=False):
         chosen = Search(machine, "cycles", effort, Cache()).search(func, strategy)
         return time_schedule(func, strategy, chosen, machine).cycles, chosen
 
 
-def steps(func: FuncOp, key: str, machine: Machine, effort: Effort) -> list[dict[str, Any]]:
-    """Each step to a better value of a knob: cycles before and after, and of the schedule before."""
+def steps(
+    func: FuncOp, key: str, machine: Machine, effort: Effort, usual: Timed | None = None
+) -> list[dict[str, Any]]:
+    """Each step to a better value of a knob: cycles before and after, and of the schedule before.
+    ``usual``: what is chosen on ``machine`` itself, which has one of the values of most knobs."""
     found: list[tuple[int, Machine, int, Schedule]] = []
     for value in KNOBS[key]:
         better = machine.with_settings([f"{key}={value}"])
-        found.append((value, better, *timed(func, better, effort)))
+        chosen = usual if usual and better.digest == machine.digest else timed(func, better, effort)
+        found.append((value, better, *chosen))
     rows: list[dict[str, Any]] = []
     for (value, _, before, old), (to, better, after, new) in pairwise(found):
         try:
@@ -112,9 +119,10 @@ def monotone_table(
     rows: list[dict[str, Any]] = []
     for name in names or KERNELS:
         (func,) = kernels(outlined(KERNELS[name]())).values()
+        usual = timed(func, setting.machine, effort)
         for key in knobs or KNOBS:
             setting.say(f"{name}, {key}")
-            steps_ = steps(func, key, setting.machine, effort)
+            steps_ = steps(func, key, setting.machine, effort, usual)
             rows += ({"kernel": name, **row} for row in steps_)
     slower = sorted((r for r in rows if r["slower"] > 0), key=lambda r: -r["slower"])
     over = sum(r["slower"] > ALLOWED for r in rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 
 from xdsl.dialects.func import FuncOp
@@ -14,11 +15,14 @@ from kpu_ir.sim.time.clock import Timing
 from kpu_ir.sim.time.energy import energy
 from kpu_ir.sim.time.prices import Prices
 from kpu_ir.support.errors import KpuError
-from kpu_ir.text.structure import structure
+from kpu_ir.text.structure import SCALAR, structure
 from kpu_ir.tuning.kernels import KernelModel
 from kpu_ir.tuning.objective import Objective
 from kpu_ir.tuning.seen import hidden_from, seen
 from kpu_ir.tuning.session import current
+
+CONSTANT = re.compile(re.escape(SCALAR) + r" \S+")
+"""A scalar constant and its value, as they are printed."""
 
 SPACES = 32
 """So many are kept."""
@@ -51,7 +55,8 @@ def _room(func: FuncOp) -> str:
 
 
 def timed_as(func: FuncOp, machine: Machine) -> str:
-    """What the time of a kernel with a schedule depends on: its function, what of it is pinned, what of
+    """What the time of a kernel with a schedule depends on: its function (but for the values of scalar
+    constants: the layers of a quantized network differ in nothing else), what of it is pinned, what of
     the machine it sees. A schedule that fits takes no more time in a smaller part of L3."""
     shared = current()
     if shared is None:
@@ -60,7 +65,7 @@ def timed_as(func: FuncOp, machine: Machine) -> str:
     if known is None or known[0] is not func or known[1] is not machine:
         # Printing is slow: functions that do the same are printed once, and what they see once.
         block = func.body.block
-        what = structure(list(block.ops), block.args)
+        what = structure(list(block.ops), block.args, scalars=False)
         text = shared.texts.get(what)
         if text is None:
             text = shared.texts[what] = _text(func)
@@ -73,7 +78,8 @@ def timed_as(func: FuncOp, machine: Machine) -> str:
 
 
 def _text(func: FuncOp) -> str:
-    return "\n".join([str(func.function_type), *(str(op) for op in func.body.block.ops)])
+    text = "\n".join([str(func.function_type), *(str(op) for op in func.body.block.ops)])
+    return CONSTANT.sub(SCALAR, text)
 
 
 def _digest(func: FuncOp, text: str, machine: str) -> str:
@@ -89,7 +95,7 @@ def space_of(func: FuncOp, strategy: TilingStrategy, machine: Machine) -> Space:
     if shared is None:
         return strategy.candidates(narrowed(machine, room))
     block = func.body.block
-    key = id(machine), room, structure(list(block.ops), block.args)
+    key = id(machine), room, structure(list(block.ops), block.args, scalars=False)
     known = shared.spaces.pop(key, None)
     if known is None:
         known = machine, strategy.candidates(narrowed(machine, room))
