@@ -56,3 +56,13 @@ def merged(shape: Shape, groups: Sequence[tuple[int, int]]) -> Shape:
 def round_up(n: int, multiple: int) -> int:
     """The least multiple that is not under ``n``."""
     return -(-n // multiple) * multiple
+
+
+def whole_bytes(extent: int, full: int, bits: int) -> int:
+    """The least extent that is not under ``extent`` and ends at a byte, of ``full`` elements of ``bits``:
+    blocks side by side then begin at bytes.
+
+    >>> whole_bytes(5, 12, 4), whole_bytes(5, 5, 4), whole_bytes(5, 12, 8)
+    (6, 5, 5)
+    """
+    return min(full, round_up(extent, max(1, 8 // bits)))

@@ -18,7 +18,7 @@ from kpu_ir.lowering.kernel_to_tile.bodies import epilogue_region, outside_input
 from kpu_ir.lowering.kernel_to_tile.weights import packable
 from kpu_ir.lowering.product_space import Depths, Problem, Slots, Tiles, product_space
 from kpu_ir.lowering.schedule import ATTRIBUTE, Schedule, weights_of
-from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged, round_up
+from kpu_ir.lowering.shapes import Shape, aligned, collapse, merged, round_up, whole_bytes
 from kpu_ir.lowering.space import PLACES, Space, ceildiv, packed, slot
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Index, Tensor, Tile
@@ -249,6 +249,15 @@ class Contraction:
         """The schedule with its tile cut to the problem."""
         _, m, n, k = self.extents
         tm, tn, tk = schedule.tile
+        for position, turned, axes in zip((self.lhs, self.rhs), self.transposed, ("mk", "kn")):
+            bits = bits_of(self.arguments[position][1])
+            match axes[not turned]:  # along which a row of memory goes
+                case "m":
+                    tm = whole_bytes(tm, m, bits)
+                case "n":
+                    tn = whole_bytes(tn, n, bits)
+                case _:
+                    tk = whole_bytes(tk, k, bits)
         tn = min(tn, n)
         # Each of the tiles has something in it, in every trip.
         unroll_n = schedule.unroll_n if tk < k and ceildiv(n, tn) % schedule.unroll_n == 0 else 1

@@ -19,7 +19,7 @@ from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.dialects.tile import Dataflow, Reduction
 from kpu_ir.lowering.kernel_to_tile.bodies import outside_inputs, scalar_region, sum_type
 from kpu_ir.lowering.schedule import Schedule
-from kpu_ir.lowering.shapes import Shape, aligned, round_up
+from kpu_ir.lowering.shapes import Shape, aligned, round_up, whole_bytes
 from kpu_ir.lowering.space import Column, Space, ceildiv, folds, grid, packed, slot
 from kpu_ir.machine import Machine
 from kpu_ir.nest.records import Tensor, Tile
@@ -228,7 +228,7 @@ class ScaledBlocks:
         tb, tk, tn = schedule.tile
         tk = min(tk, k) if self.divisible else k
         tb = max(t for t in range(1, min(tb, blocks) + 1) if blocks % t == 0) if tk == k else 1
-        return replace(schedule, tile=(tb, tk, min(tn, n)))
+        return replace(schedule, tile=(tb, tk, whole_bytes(tn, n, bits_of(self.weights))))
 
     def emit(self, nest: Nest, args: Sequence[Tensor], schedule: Schedule) -> None:
         """The nest: columns, then blocks and parts of k; what comes of several blocks at once, and
