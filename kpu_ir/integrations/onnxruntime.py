@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from rich.table import Table
 
 from kpu_ir.integrations.exact_products import exact_products
+from kpu_ir.integrations.onnxruntime_steps import Alone, is_quantized
 from kpu_ir.report.precision import differences
 from kpu_ir.report.profile import plain_text
 from kpu_ir.report.screen import console
@@ -54,7 +56,9 @@ class Row:
     it; ``cycles``: what their calls add to the run, as in a profile (two layers of one kernel both have
     them). ``max_abs_error``: max |got - expected|; ``max_rel_error``: that over max |expected|.
     ``differs``: whether it is above the tolerance. ``unequal``: the share of a tensor of whole numbers whose
-    elements are not equal; None for floats.
+    elements are not equal; None for floats. ``one_step``: how many of them are a step apart. ``cause``: in
+    a quantized model, why a tensor is above the tolerance and the layer is right: it ``carried on`` what came
+    in, or what it rounds stands at a half (``steps at ties``).
     """
 
     number: int
@@ -68,6 +72,8 @@ class Row:
     max_rel_error: float
     differs: bool
     unequal: float | None = None
+    one_step: int = 0
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,13 @@ class Comparison:
         row = self.first
         if row is None:
             most = f", at most {self.worst.max_rel_error:.3g}" if self.worst else ""
+            caused = Counter(r.cause for r in self if r.cause)
+            if caused:
+                words = ", ".join(f"{n} {cause}" for cause, n in caused.items())
+                return (
+                    f"no layer is wrong: {len(self)} compared; of those above {self.tolerance:g} of their "
+                    f"largest value, {words}"
+                )
             return (
                 f"no layer differs by more than {self.tolerance:g} of its largest value: "
                 f"{len(self)} compared{most}"
@@ -148,7 +161,7 @@ class Comparison:
                 f"{r.cycles:,}",
                 f"{r.max_abs_error:.3g}",
                 f"{r.max_rel_error:.3g}" if r.unequal is None else told(r.unequal),
-                ("differs first" if r is first else "differs") if r.differs else "",
+                ("differs first" if r is first else "differs") if r.differs else r.cause,
                 style="bold red" if r is first else None,
             )
         return table
@@ -171,6 +184,13 @@ def unequal(got: Array, want: Array) -> float | None:
     if not is_integral(want.dtype):
         return None
     return float(np.mean(got.astype(np.int64) != want.astype(np.int64))) if want.size else 0.0
+
+
+def one_step(got: Array, want: Array) -> int:
+    """How many whole numbers are a step apart."""
+    if want.dtype.kind not in "iub":
+        return 0
+    return int(np.sum(np.abs(got.astype(np.int64) - want.astype(np.int64)) == 1))
 
 
 def told(share: float) -> str:
@@ -226,9 +246,19 @@ def compare(
     infos = {info.name: info for info in model.graph.input}
     more = {n: given_value(infos[n], np.asarray(v)) for n, v in (fixed or {}).items()}
     expected = _expected(runtime, model, path, wanted.names(), {**checked, **more})
-    del model
     progress("simulating values")
-    return wanted.compared(source, checked, expected, tolerance)
+    alone = None
+    if is_quantized(model):
+
+        def run(
+            part: ModelProto, names: Sequence[str], given: Mapping[str, Array]
+        ) -> dict[str, Array]:
+            inputs = {i.name: given[i.name] for i in part.graph.input}
+            return _expected(runtime, part, path, names, inputs)
+
+        alone = Alone(model, run, tolerance)
+    del model
+    return wanted.compared(source, checked, expected, tolerance, alone, {**checked, **more})
 
 
 def _model(path: Path) -> ModelProto:
@@ -388,8 +418,12 @@ class _Layers:
         inputs: Mapping[str, Array],
         expected: dict[str, Array],
         tolerance: float,
+        alone: Alone | None = None,
+        given: Mapping[str, Array] | None = None,
     ) -> Comparison:
-        """Run the program and compare each tensor after the last call that writes it."""
+        """Run the program and compare each tensor after the last call that writes it. ``alone``: what
+        computes a layer of a quantized model from the simulated tensors before it, and ``given``."""
+        simulated = dict(given or {})
         after: dict[int, list[int]] = {}
         for buffer in self.tensor:
             after.setdefault(self.writers[buffer][-1], []).append(buffer)
@@ -405,6 +439,10 @@ class _Layers:
             seen.update(numbers)
             absolute, relative = differences({tensor: got.reshape(-1)}, {tensor: want})
             cone = self._cone(tensor, named)
+            steps = unequal(got.reshape(-1), want)
+            above = relative > tolerance or bool(alone and steps)
+            cause = alone.cause(tensor, got, simulated) if alone is not None and above else ""
+            simulated[tensor] = got.reshape(np.asarray(expected[tensor]).shape)
             rows.append(
                 Row(
                     len(rows) + 1,
@@ -416,8 +454,10 @@ class _Layers:
                     sum(moved[n] for n in numbers),
                     absolute,
                     relative,
-                    relative > tolerance,
-                    unequal(got.reshape(-1), want),
+                    above and not cause,
+                    steps,
+                    one_step(got.reshape(-1), want),
+                    cause,
                 )
             )
 

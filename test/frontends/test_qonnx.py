@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import helper
-from onnx_models import model, node, normal
+from onnx_models import model, node, normal, onnxruntime_says
 
+import kpu_ir
 from kpu_ir.dialects import kernel
 from kpu_ir.frontends.onnx import import_onnx
 from kpu_ir.interpreters.kernel import evaluate
@@ -60,3 +61,25 @@ def test_two_values():
 def test_refused(known: Any, more: Any, said: str):
     with pytest.raises(KpuError, match=f"node 'here'.*{said}"):
         quant(known, **more)
+
+
+@pytest.mark.parametrize("bits", [3, 4, 7])
+def test_a_clip_between_quantize_and_dequantize(bits: int):
+    """QCDQ, which Brevitas writes of fewer than 8 bits: products are of stored integers."""
+    low, high = -(1 << bits - 1), (1 << bits - 1) - 1
+    known = {"s": F(0.4), "z": np.int8(0), "lo": np.int8(low), "hi": np.int8(high),
+             "w": 0.3 * normal(32, 16), "sw": F(0.1), "sy": F(0.9)}  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", "x s z", "q"), node("Clip", "q lo hi", "c"),
+        node("DequantizeLinear", "c s z", "d"), node("QuantizeLinear", "w sw z", "wq"),
+        node("Clip", "wq lo hi", "wc"), node("DequantizeLinear", "wc sw z", "wd"),
+        node("MatMul", "d wd", "m"), node("Relu", "m", "r"),
+        node("QuantizeLinear", "r sy z", "rq"), node("Clip", "rq lo hi", "rc"),
+        node("DequantizeLinear", "rc sy z", "y"),
+    ]  # fmt: skip
+    proto = model(nodes, {"x": X}, known, opset=17)
+    program = kpu_ir.compile(import_onnx(proto), search="none")
+    counts = program.time().counts
+    assert counts["macs.i8"] == 6 * 32 * 16
+    assert "macs.f32" not in counts
+    np.testing.assert_array_equal(program({"x": X})["y"], onnxruntime_says(proto, {"x": X})[0])
