@@ -27,6 +27,13 @@ TYPES = {"i4": ml_dtypes.int4, "ui4": ml_dtypes.uint4, "i8": np.dtype(np.int8)}
 RANGES = {"i4": (-8, 8), "ui4": (0, 16), "i8": (-128, 128)}
 
 
+ODD = [
+    "fabric.rows=8", "fabric.columns=24", "fabric.chained=false", "vector.lanes=8", "streamer.converts=false",
+    "streamer.bytes_per_cycle=24", "vector.initiation_interval.cast=0", "l2.banks=3", "control.issue=7",
+]  # fmt: skip
+"""Odd machines."""
+
+
 def product(draw: Any) -> tuple[Graph, dict[str, Any], Any, float]:
     """A product by weights in blocks; its inputs, its result in f64, and what roundings are relative to:
     the largest sum of magnitudes."""
@@ -69,6 +76,7 @@ def test_levels_and_models_agree(data):
     draw = data.draw
     graph, given_x, exact, size = product(draw)
     machine = Machine.preset(draw(st.sampled_from(["default", "ideal", "large", "minimal"])))
+    machine = machine.with_settings(draw(st.lists(st.sampled_from(ODD), max_size=2, unique=True)))
     module = graph.module()
     source = module.clone()
     for stage in kernel_stages("epilogue"):
