@@ -289,3 +289,30 @@ def test_one_scale_of_one_element_needs_no_axis():
     """onnxruntime's tool writes such scales for vectors, and leaves the axis at 1."""
     one = node("DequantizeLinear", "q s", "y")
     equal(one, {"q": bytes_of(I8, 4)}, {"s": np.array([0.5], F)})
+
+
+@pytest.mark.parametrize("dtype", [U8, I8])
+@pytest.mark.parametrize(("axes", "keep"), [([1, -1], 0), (None, 1)])
+def test_a_mean_of_bytes(dtype: Any, axes: Any, keep: int):
+    """onnxruntime has no such kernel: NumPy is the other reading."""
+    x = bytes_of(dtype, 2, 5, 3, 7)
+    known = {"s": F(0.05), "z": dtype(7), "sy": F(0.0213), "zy": dtype(3)}
+    more = {"keepdims": keep, **({"axes": axes} if axes else {})}
+    one = node("QLinearReduceMean", "x s z sy zy", "y", "here", domain=MICROSOFT, **more)
+    (got,) = evaluate(import_onnx(model([one], {"x": x}, known)), {"x": x})
+    wide = x.astype(np.int64) - 7
+    sums = wide.sum(tuple(axes) if axes else None, keepdims=bool(keep))
+    count = F(wide.size // sums.size)
+    steps = np.rint(sums.astype(F) * (F(0.05) / (F(0.0213) * count))) + 3
+    info = np.iinfo(dtype)
+    np.testing.assert_array_equal(got, np.clip(steps, info.min, info.max).astype(dtype))
+    bad = node("QLinearReduceMean", "x s z sy zy", "y", "here", axes=[4], domain=MICROSOFT)
+    refused(r"axes \[4\] of a tensor of rank 4", bad, {"x": x}, known)
+    refused("input 3: a scale is 0", one, {"x": x}, known | {"sy": F(0)})
+
+
+@pytest.mark.parametrize("op", ["QMoE", "QAttention", "MatMulInteger16", "DynamicQuantizeLSTM"])
+def test_what_is_not_imported_is_one_error(op: str):
+    proto = model([node(op, "x", "y", "here", domain=MICROSOFT)], {"x": X}, {}, ["y"], 21)
+    with pytest.raises(KpuError, match=f"does not support(.|\n)*{op}"):
+        import_onnx(proto)

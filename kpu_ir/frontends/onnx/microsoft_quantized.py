@@ -248,6 +248,29 @@ def qlinear_global_average_pool(node: Node) -> Tensor:
     return apply(node, formula, sums, z, factor, zy)
 
 
+@operator("QLinearReduceMean", domain=DOMAIN)
+def qlinear_reduce_mean(node: Node) -> Tensor:
+    """``saturate(round((sum - n z) (s / (sy n))) + zy)`` along ``axes`` (all); the sum is exact."""
+    graph, x, dtype = node.graph, node.value(0), node.value(0).dtype
+    rank = len(x.shape)
+    given = node.integers("axes") or list(range(rank))
+    if any(not -rank <= a < rank for a in given):
+        raise KpuError(f"axes {given} of a tensor of rank {rank}")
+    axes = sorted({a % rank for a in given})
+    (s, z), (sy, zy) = _parameters(node, 0, 1), _parameters(node, 0, 3, positive=True)
+    count = math.prod(x.shape[a] for a in axes)
+    factor = folded(node, lambda s, sy: s / (sy * np.float32(count).item()), s, sy)
+    sums = graph.reduce("add", x, axes, element_type=I32)
+
+    def formula(v: Scalar, z: Any, factor: Any, zy: Any) -> Scalar:
+        return rounded((v - whole(z) * count).to(F32) * factor, dtype, zy)
+
+    y = apply(node, formula, sums, z, factor, zy)
+    if node.integer("keepdims", 1):
+        return y
+    return graph.reshape(y, [n for a, n in enumerate(x.shape) if a not in axes])
+
+
 # -- a few bits -------------------------------------------------------------------------------------
 
 
