@@ -1,7 +1,8 @@
 """Quantized networks: forms of each model, agreement with onnxruntime node by node, accuracy.
 
-``python models/quantized.py agree resnet18 minilm`` makes the forms of reference models (``models/make.py``
-writes those) and feeds each node with onnxruntime's own inputs. ``digits``: five folds over 1,797 images.
+``python models/quantized.py agree resnet18 minilm digits-cnn`` makes the forms of reference models (``models/make.py``
+writes those; those of digits are trained here) and feeds each node with onnxruntime's own inputs.
+``digits``: five folds over 1,797 images.
 ``crops``: EfficientNet-Lite0 on 96 crops of scikit-image's pictures. ``sentences``: MiniLM.
 All print rows of docs/quantization.md. Needs ``pip install 'kpu-ir[models]'``.
 """
@@ -135,6 +136,18 @@ def print_digits(epochs: int = 30, folds: int = 5) -> None:
             print(f"| {name} | {form} | {n:,} | {rate:.2f} % | {less:+.2f} points |", flush=True)
 
 
+def trained_digits(name: str, into: Path, epochs: int = 10, images: int = 32) -> Path:
+    """The network ``digits-cnn`` (``digits-mlp``, ``digits-vit``), trained, and ``images`` others beside it."""
+    sklearn: Any = need("sklearn.datasets", "scikit-learn")
+    torch: Any = need("torch", "torch")
+    pixels, labels = sklearn.load_digits(return_X_y=True)
+    x = (pixels / 16).astype(np.float32).reshape(-1, 1, 8, 8)
+    makes = {f"digits-{n.lower()}": make for n, make in networks().items()}
+    model = trained(makes[name], x[images:], labels[images:], epochs)
+    export(into / f"{name}.onnx", model, {"x": torch.from_numpy(x[:images])}, ["y"])
+    return into / f"{name}.onnx"
+
+
 def count(right: dict[str, int], form: str, path: Path, x: Any, labels: Any) -> None:
     """Add the images whose label a model finds."""
     if form in right:
@@ -177,9 +190,10 @@ def print_crops(calibrating: int = 3) -> None:
     print("|---|---|---|---|")
     forms: dict[str, Form] = {
         "int8 (u8 activations)": ours(),
-        "int8, entropy": ours(method="entropy"),
+        "int8, nearest steps": ours(rounding="nearest"),
+        "int8, mse": ours(method="mse"),
         "int8 around 0": ours(activations="i8"),
-        "int4 weights": ours(weights="i4", activations="none"),
+        "int4 weights, calibrated": in_few_bits,
     }
     for form, write in forms.items():
         with tempfile.TemporaryDirectory() as temporary:
@@ -192,6 +206,11 @@ def print_crops(calibrating: int = 3) -> None:
                 same = np.mean([g[0] == e[0] for g, e in zip(got, expected)])
                 five = np.mean([e[0] in g[:5] for g, e in zip(got, expected)])
                 print(f"| {form} | {by} | {100 * same:.1f} % | {100 * five:.1f} % |", flush=True)
+
+
+def in_few_bits(path: Path, data: Arrays, target: Path) -> None:
+    """Weights of 4 bits alone, rounded by the calibration data."""
+    quantize(path, target, data, weights="i4", activations="none")
 
 
 def ranked(path: Path, images: Any) -> list[Any]:
@@ -264,7 +283,14 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     if args.what == "agree":
-        print_agreement(args.names or ["resnet18"], args.form or list(FORMS))
+        with tempfile.TemporaryDirectory() as temporary:
+            paths = [
+                trained_digits(n, Path(temporary))
+                if n.startswith("digits-")
+                else folder() / f"{n}.onnx"
+                for n in args.names or ["resnet18"]
+            ]
+            print_agreement(paths, args.form or list(FORMS))
     else:
         {"digits": print_digits, "crops": print_crops, "sentences": print_sentences}[args.what]()
 

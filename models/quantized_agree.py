@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from common import folder
 from onnx import helper, numpy_helper
 from quantized_forms import Arrays, first, session, written
 
@@ -131,15 +131,18 @@ def different(count: Count, got: Any, wanted: Any) -> None:
     count.most = max(count.most, float(np.nanmax(apart, initial=0)))
 
 
-def print_agreement(names: Sequence[str], forms: Sequence[str]) -> None:
+def print_agreement(paths: Sequence[Path], forms: Sequence[str]) -> None:
     """Rows: model, form, operator, and what differs."""
     print("| model | form | operator | nodes | elements | differ | at most |")
     print("|---|---|---|---|---|---|---|")
-    for name, form, path in written(names, forms):
-        inputs = first(folder() / f"{name}.npz")
-        for op, c in agreement(onnx.load(path), inputs).items():
+    for path, form, made in written(paths, forms):
+        name, inputs = path.stem, first(path.with_suffix(".npz"))
+        for op, c in agreement(onnx.load(made), inputs).items():
             most = f"{c.most:.0f}" if c.integer else f"{c.most:.1g} of largest"
             share = f"{c.differ:,}" + (
                 f" ({100 * c.differ / c.elements:.4f} %)" if c.differ else ""
             )
-            print(f"| {name} | {form} | {op} | {c.nodes} | {c.elements:,} | {share} | {most} |")
+            print(
+                f"| {name} | {form} | {op} | {c.nodes} | {c.elements:,} | {share} | {most} |",
+                flush=True,
+            )
