@@ -16,7 +16,8 @@ from kpu_ir.frontends.onnx.order import ir_names
 from kpu_ir.integrations.onnxruntime import Comparison, compare
 from kpu_ir.program.compiled import Compiled
 from kpu_ir.sim.values.values import ValueModel
-from kpu_ir.tools.run import main, random_inputs
+from kpu_ir.tools.run import main
+from kpu_ir.tools.run_program import random_inputs
 
 onnx = pytest.importorskip("onnx", reason="compares ONNX models")
 pytest.importorskip("onnxruntime", reason="the oracle is onnxruntime")
