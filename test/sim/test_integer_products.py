@@ -15,17 +15,12 @@ import kpu_ir
 from kpu_ir import Graph, Machine
 from kpu_ir.interpreters.kernel import evaluate
 from kpu_ir.interpreters.tile import evaluate_tile
-from kpu_ir.lowering.kernel_to_tile import recognise
-from kpu_ir.lowering.schedule import ATTRIBUTE
-from kpu_ir.pipeline import kernel_stages, lower
-from kpu_ir.program.options import Options
-from kpu_ir.sim.program.program import load_program
+from kpu_ir.pipeline import kernel_stages
 from kpu_ir.sim.values.values import run_program
-from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import element_type_named
 
-from ..lowering.test_kernel_plan import KINDS, draw_schedule
-from ..test_levels import check_time
+from ..lowering.test_kernel_plan import KINDS
+from .scheduled import lowered
 
 DRAWS = drawing(12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 SHORT: list[Any] = [np.int8, np.uint8, np.int8, np.uint8, ml_dtypes.int4, ml_dtypes.uint4]
@@ -98,18 +93,10 @@ def test_products_are_exact(data):
     module = graph.module()
     for stage in kernel_stages("epilogue"):
         stage.apply(None, module)
-    scheduled = draw(st.booleans())
-    for func in module.ops:
-        if scheduled and func.sym_name.data != "main":
-            func.attributes[ATTRIBUTE] = draw_schedule(draw, recognise(func), machine).to_attr()
-    try:
-        levels = lower(module, machine, Options(search="none"))
-        program = load_program(levels["dma"], machine)
-        check_time(program, whole=False)
-    except KpuError as e:  # a drawn schedule need not fit, or make sense
-        if scheduled or "need" in e.message:
-            return
-        raise
+    found = lowered(draw, module, machine, scheduled=draw(st.booleans()))
+    if found is None:
+        return
+    levels, program = found
     for stepped in (False, True):
         np.testing.assert_array_equal(run_program(program, inputs, stepped=stepped)["y"], exact)
     (tiled,) = evaluate_tile(levels["tile"], [inputs["x"]])

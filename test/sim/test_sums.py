@@ -13,19 +13,14 @@ import kpu_ir
 from kpu_ir import Graph, Schedule
 from kpu_ir.interpreters.kernel import evaluate
 from kpu_ir.interpreters.tile import evaluate_tile
-from kpu_ir.lowering.kernel_to_tile import recognise
-from kpu_ir.lowering.schedule import ATTRIBUTE
-from kpu_ir.pipeline import kernel_stages, lower
-from kpu_ir.program.options import Options
+from kpu_ir.pipeline import kernel_stages
 from kpu_ir.scalar import formulas
-from kpu_ir.sim.program.program import load_program
 from kpu_ir.sim.time.model import time_program
 from kpu_ir.sim.values.values import run_program
-from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import accumulator_type, dtype_of, element_type_named
 
-from ..lowering.test_kernel_plan import KINDS, draw_schedule
-from ..test_levels import check_time
+from ..lowering.test_kernel_plan import KINDS
+from .scheduled import lowered
 
 DRAWS = drawing(20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 FLOATS = ("f16", "bf16", "f16", "bf16", "f32", "f8E4M3FN")
@@ -132,18 +127,10 @@ def test_values_do_not_depend_on_the_schedule(data):
     found: list[list[np.ndarray]] = []
     inputs = {}
     for drawn in (False, True):
-        scheduled = module.clone()
-        for func in scheduled.ops:
-            if drawn and func.sym_name.data != "main":
-                func.attributes[ATTRIBUTE] = draw_schedule(draw, recognise(func), machine).to_attr()
-        try:
-            levels = lower(scheduled, machine, Options(search="none"))
-            program = load_program(levels["dma"], machine)
-            check_time(program, whole=False)
-        except KpuError as e:  # a drawn schedule need not fit, or make sense
-            if drawn or "need" in e.message:
-                continue
-            raise
+        made = lowered(draw, module.clone(), machine, drawn)
+        if made is None:
+            continue
+        levels, program = made
         inputs = inputs or drawn_inputs(program)
         found.append(list(run_program(program, inputs).values()))
         found.append(list(run_program(program, inputs, stepped=True).values()))
