@@ -176,6 +176,22 @@ def test_a_small_model_grows(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert f"({ratio:.2f} x more)" in capsys.readouterr().out
 
 
+def test_bytes_beside_a_model_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    made = model([node("MatMul", "x w", "y", "up")], {"x": normal(2, 64)}, {"w": normal(64, 64)})
+    path, target = tmp_path / "beside.onnx", tmp_path / "made.onnx"
+    onnx.save_model(made, path, save_as_external_data=True, location="w.bin", size_threshold=0)
+    assert main([str(path), "-o", str(target), "--activations", "none"]) == 0
+    size = path.stat().st_size + 4 * 64 * 64
+    assert f"({size / target.stat().st_size:.2f} x fewer)" in capsys.readouterr().out
+
+
+def test_a_quantized_model_is_not_quantized_again(image: Path):
+    made = image.with_name("made.onnx")
+    quantize(image, made, {"x": X})
+    with pytest.raises(KpuError, match="quantized already"):
+        quantize(made, calibrate={"x": X})
+
+
 def test_rows_of_f16(tmp_path: Path):
     """What is written is of the model's type, and a row of zeros stays zeros."""
     x = np.where(np.arange(5)[:, None] == 2, 0, ROWS).astype(np.float16)

@@ -133,6 +133,7 @@ def quantize(
         if settings.static:
             from kpu_ir.integrations.quantize_static import quantized_statically
 
+            refuse_quantized(proto)
             progress("calibrating")
             made = quantized_statically(proto, settings, items, kept)
             found = Quantized(*made[:1], settings, *made[1:], path, tuple(items))
@@ -164,6 +165,17 @@ def excluded(model: ModelProto, patterns: Sequence[str]) -> dict[str, str]:
             raise KpuError(f"no node is called {pattern!r}", hint=allowed(pattern, names, "layers"))
         kept |= dict.fromkeys(found, f"excluded by {pattern!r}")
     return kept
+
+
+def refuse_quantized(model: ModelProto) -> None:
+    """Raises ``KpuError`` for a model whose activations are in steps already: others around them lose twice."""
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") or "QLinear" in node.op_type:
+            raise KpuError(
+                "the model is quantized already",
+                f"node {node.name!r} ({node.op_type})",
+                "give the model in floats, from which it was made",
+            )
 
 
 def calibration_of(

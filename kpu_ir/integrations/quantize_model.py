@@ -106,6 +106,22 @@ def loaded(path: Path) -> ModelProto:
     return model
 
 
+def stored_bytes(path: Path) -> int:
+    """The size of a model, files of its weights beside it included."""
+    import onnx
+    from onnx.external_data_helper import uses_external_data
+
+    model = onnx.load(path, load_external_data=False)
+    beside = {
+        entry.value
+        for tensor in model.graph.initializer
+        if uses_external_data(tensor)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return sum(p.stat().st_size for p in (path, *(path.parent / name for name in beside)))
+
+
 def serialized(model: ModelProto) -> bytes:
     """A model's bytes. Raises ``KpuError`` for one that is too large for a file."""
     try:

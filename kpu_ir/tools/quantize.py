@@ -67,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(arguments: Sequence[str] | None) -> int:
     """Quantize, write, report."""
     from kpu_ir.integrations.quantize import quantize
+    from kpu_ir.integrations.quantize_model import stored_bytes
     from kpu_ir.support.files import path_of
 
     args = parser().parse_args(arguments)
@@ -102,7 +103,7 @@ def run(arguments: Sequence[str] | None) -> int:
         found = made.report(args.machine, args.search or "none")
         made.save(args.output)
         console().print(found)
-    sizes = [Path(path).stat().st_size for path in (args.file, args.output)]
+    sizes = [stored_bytes(Path(path)) for path in (args.file, args.output)]
     ratio = sizes[0] / sizes[1]
     change = f"{ratio:.2f} x fewer" if ratio >= 1 else f"{1 / ratio:.2f} x more"
     print(f"{args.output}: {len(made.layers)} layers quantized, {len(made.kept)} kept in floats, "
