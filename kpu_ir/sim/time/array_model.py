@@ -51,7 +51,7 @@ class Run:
     """Packing g: how many neighbours along k one word of an operand holds, and one PE multiplies and
     adds up in one cycle. The last word of a k that is no multiple of g has zeros in the lanes left."""
     drain_interval: int = 1
-    sums: DTypeLike = None
+    sums: DTypeLike | None = None
     """The type of sums, wide enough to hold operands as well; None: the operands' own."""
 
 
