@@ -17,16 +17,17 @@ from kpu_ir.support.types import Array
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
 
-OPERANDS = {
-    "MatMulInteger": (0, 1, 3),
-    "ConvInteger": (0, 1, 3),
-    "QLinearMatMul": (0, 3, 5),
-    "QLinearConv": (0, 3, 5),
-    "QGemm": (0, 3, 5),
-    "DynamicQuantizeMatMul": (None, 1, 3),
-    "MatMulIntegerToFloat": (0, 1, 5),
+OPERANDS: dict[str, list[tuple[int | None, int, int]]] = {
+    "MatMulInteger": [(0, 1, 3)],
+    "ConvInteger": [(0, 1, 3)],
+    "QLinearMatMul": [(0, 3, 5)],
+    "QLinearConv": [(0, 3, 5)],
+    "QGemm": [(0, 3, 5)],
+    "DynamicQuantizeMatMul": [(None, 1, 3)],
+    "MatMulIntegerToFloat": [(0, 1, 5)],
+    "DynamicQuantizeLSTM": [(None, 1, 9), (None, 2, 11)],
 }
-"""Of each product: the left operand (None: bytes without a sign, made inside), the right one, its zero
+"""Of each operator's products: the left operand (None: bytes without a sign, made inside), the right one, its zero
 point."""
 
 
@@ -66,9 +67,7 @@ def exact_products(model: ModelProto) -> ModelProto:
     nodes = list(made.graph.node)
     del made.graph.node[:]
     for node in nodes:
-        found = OPERANDS.get(node.op_type)
-        if found is not None:
-            left, right, zero = found
+        for left, right, zero in OPERANDS.get(node.op_type, ()):
             a = np.dtype(np.uint8) if left is None else kinds.get(node.input[left])
             if a == np.uint8 and kinds.get(node.input[right]) == np.int8:
                 node.input.extend([""] * (zero + 1 - len(node.input)))

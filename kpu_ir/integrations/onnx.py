@@ -54,7 +54,7 @@ SHAPE_INPUTS: Mapping[str, Sequence[int]] = {
     "Slice": (1, 2, 3, 4),
     "Pad": (1, 2, 3),
     "Resize": (1, 2, 3),
-    **dict.fromkeys(("GRU", "LSTM", "RNN"), (4,)),
+    **dict.fromkeys(("GRU", "LSTM", "RNN", "DynamicQuantizeLSTM"), (4,)),
     **dict.fromkeys(("ConstantOfShape", "BlackmanWindow", "HammingWindow", "HannWindow"), (0,)),
     "Loop": (0, 1),
     "Range": (0, 1, 2),

@@ -49,13 +49,15 @@ def model(
     return made
 
 
-def onnxruntime_says(made: Any, inputs: Mapping[str, Any]) -> list[Any]:
-    """The outputs, onnxruntime's optimizations off, products exact on every processor."""
+def onnxruntime_says(made: Any, inputs: Mapping[str, Any], threads: int = 0) -> list[Any]:
+    """The outputs, onnxruntime's optimizations off, products exact on every processor. ``threads``: how
+    many onnxruntime takes, 0 is its own choice."""
     runtime = pytest.importorskip("onnxruntime")
     from kpu_ir.integrations.exact_products import exact_products
 
     options = runtime.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = threads
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = runtime.InferenceSession(
         exact_products(made).SerializeToString(), options, providers=["CPUExecutionProvider"]

@@ -17,6 +17,7 @@ from xdsl.utils.hints import isa
 from kpu_ir.dialects.kernel.quantized import is_stored
 from kpu_ir.frontends.onnx.elementwise import short_float
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
+from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.scalar import formulas, quantization
 from kpu_ir.scalar.tracing import Scalar
@@ -229,7 +230,12 @@ def dequantize(node: Node) -> Tensor:
 @operator("DynamicQuantizeLinear")
 def dynamic_quantize(node: Node) -> list[Tensor]:
     """Bytes in steps of a tensor's own range, the step and the zero point: 0 has a byte of its own."""
-    graph, x = node.graph, node.value(0)
+    y, scale, zero = in_own_range(node.graph, node.value(0))
+    return [y, node.graph.reshape(scale, ()), node.graph.reshape(zero, ())]
+
+
+def in_own_range(graph: Graph, x: Value) -> tuple[Value, Value, Value]:
+    """What ``dynamic_quantize`` computes, step and zero point with a dimension of 1 for each of x's."""
     low, high = (graph.reduce(kind, x, range(len(x.shape))) for kind in ("min", "max"))
 
     def step(low: Scalar, high: Scalar) -> Scalar:
@@ -242,5 +248,4 @@ def dynamic_quantize(node: Node) -> list[Tensor]:
 
     scale = graph.map(step, low, high)
     zero = graph.map(point, low, scale)
-    y = graph.map(lambda v, s, z: rounded(v / s, U8, z), x, scale, zero)
-    return [y, graph.reshape(scale, ()), graph.reshape(zero, ())]
+    return graph.map(lambda v, s, z: rounded(v / s, U8, z), x, scale, zero), scale, zero

@@ -156,12 +156,12 @@ def product(node: Node, a: Tensor, b: Tensor, za: Tensor | None, zb: Tensor | No
     if zero_b is not None:
         rows = wide_sum(graph, a.reshape((1, -1)) if flat_a else a, [rank_a - 1])
         if zero_a is not None:
-            rows = _less_counted(node, rows, zero_a, count)
+            rows = less_counted(node, rows, zero_a, count)
         sums.less(zero_b, rows)
     return sums
 
 
-def _less_counted(node: Node, sums: Tensor, zero: Tensor, count: int) -> Tensor:
+def less_counted(node: Node, sums: Tensor, zero: Tensor, count: int) -> Tensor:
     """Sums of ``count`` numbers, as if each had its zero point taken from it."""
     if isinstance(sums, np.ndarray) and isinstance(zero, np.ndarray):
         return sums - zero * np.int32(count)
@@ -313,7 +313,7 @@ def convolved(node: Node, ix: int, iw: int, zx: int, zw: int) -> Sums:
             window |= {"low": [0, 0], "high": [0, 0]}
         rows = _windows(graph, image, w.shape, groups, window)
         if zero_x is not None:
-            rows = _less_counted(node, rows, zero_x, math.prod(w.shape[1:]))
+            rows = less_counted(node, rows, zero_x, math.prod(w.shape[1:]))
         sums.less(zero_w, rows)
     return sums
 

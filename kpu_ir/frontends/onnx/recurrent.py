@@ -30,12 +30,24 @@ ACTIVATIONS: dict[str, Formula] = {
     "relu": formulas.relu,
 }
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+TURNED = "DynamicQuantize"
+"""Before a layer's name: bytes, its weights W and R stored the other way round (``recurrent_quantized``)."""
 USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
+
+
+def kind_of(node: Node) -> str:
+    """``LSTM``, ``GRU`` or ``RNN``."""
+    return node.proto.op_type.removeprefix(TURNED)
+
+
+def hidden_of(node: Node) -> int:
+    """How many numbers a state has."""
+    return node.shape(2)[1 if node.proto.op_type.startswith(TURNED) else 2]
 
 
 def activations(node: Node, directions: int) -> list[list[Formula]]:
     """The formulas of each direction."""
-    usual = USUAL[node.proto.op_type]
+    usual = USUAL[kind_of(node)]
     given = node.attributes.get("activations") or [name.encode() for name in usual * directions]
     names = [name.decode().lower() for name in given]
     unknown = [name for name in names if name not in ACTIVATIONS]
@@ -54,27 +66,31 @@ class Layer:
     def __init__(self, node: Node, x: Value, d: int, formulas: Sequence[Formula]) -> None:
         """``x``: steps x batch x inputs; ``d``: which direction."""
         self.node, self.graph, self.d = node, node.graph, d
-        self.gates = GATES[node.proto.op_type]
+        self.kind = kind_of(node)
+        self.gates = GATES[self.kind]
         self.steps, self.batch, _ = x.shape
         self.element, self.wide = x.element_type, working_type(x.element_type)
-        self.hidden = node.shape(2)[2]
+        self.hidden = hidden_of(node)
         self.formulas = formulas
         self.reset_late = bool(node.integer("linear_before_reset", 0))
         self.clip = node.number("clip", 0.0)
-        self.r = self.graph.transpose(self.part(2), (1, 0))
-        if self.node.proto.op_type == "GRU" and not self.reset_late:
-            # Its last gate sees the state only after the second one has been at it.
-            self.r, self.late_r = self.gate(self.r, 0, 2), self.gate(self.r, 2)
         self.bias, self.late_bias = self.biases()
         rows = self.graph.reshape(x, (self.steps * self.batch, x.shape[2]))
-        z = self.graph.matmul(rows, self.part(1), transpose_b=True, dtype=self.wide)
-        if self.bias is not None:
-            z = z + self.bias
+        z = self.inputs(rows)
         self.z = self.graph.reshape(z, (self.steps, self.batch, self.gates * self.hidden))
         peepholes = None
-        if node.proto.op_type == "LSTM" and node.has(7):
+        if self.kind == "LSTM" and node.has(7):
             peepholes = self.graph.cast(self.part(7), self.wide)
         self.peepholes = [] if peepholes is None else [self.row(peepholes, g) for g in range(3)]
+
+    def inputs(self, rows: Value) -> Value:
+        """What the inputs give to each gate, (steps, batch) x (gates, hidden); reads R too."""
+        self.r = self.graph.transpose(self.part(2), (1, 0))
+        if self.kind == "GRU" and not self.reset_late:
+            # Its last gate sees the state only after the second one has been at it.
+            self.r, self.late_r = self.gate(self.r, 0, 2), self.gate(self.r, 2)
+        z = self.graph.matmul(rows, self.part(1), transpose_b=True, dtype=self.wide)
+        return z if self.bias is None else z + self.bias
 
     def part(self, i: int) -> Value:
         """This direction's share of input ``i``."""
@@ -106,7 +122,7 @@ class Layer:
         both = self.graph.cast(self.part(3), self.wide)
         both = self.graph.reshape(both, (2, 1, self.gates * self.hidden))
         w, r = self.at(both, 0), self.at(both, 1)
-        if not self.reset_late or self.node.proto.op_type != "GRU":
+        if not self.reset_late or self.kind != "GRU":
             return w + r, None
         seen = np.repeat([1, 1, 0], self.hidden).reshape(1, -1).astype(r.dtype)
         return w + r * self.graph.constant(seen), self.gate(r, 2)
@@ -135,7 +151,7 @@ class Layer:
 
     def step(self, h: Value, c: Value | None, t: int) -> tuple[Value, Value | None]:
         """The state after step ``t``."""
-        match self.node.proto.op_type:
+        match self.kind:
             case "LSTM":
                 assert c is not None
                 return self.lstm(h, c, t)
@@ -209,13 +225,18 @@ def check_shapes(node: Node, directions: int, batch: int, size: int) -> None:
     shape inference looks at none of them."""
     if len(node.shape(2)) != 3:
         raise KpuError(f"input 2 (R) has {len(node.shape(2))} dimensions, expected 3")
-    hidden = node.shape(2)[2]
-    rows = GATES[node.proto.op_type] * hidden
+    hidden = hidden_of(node)
+    rows = GATES[kind_of(node)] * hidden
     state = (directions, batch, hidden)
     if node.integer("layout", 0):
         state = (batch, directions, hidden)
+
+    def weights(size: int) -> tuple[int, ...]:
+        turned = node.proto.op_type.startswith(TURNED)
+        return (directions, size, rows) if turned else (directions, rows, size)
+
     expected = {
-        1: ("W", (directions, rows, size)), 2: ("R", (directions, rows, hidden)),
+        1: ("W", weights(size)), 2: ("R", weights(hidden)),
         3: ("B", (directions, 2 * rows)), 5: ("initial_h", state), 6: ("initial_c", state),
         7: ("P", (directions, 3 * hidden)),
     }  # fmt: skip
@@ -229,7 +250,15 @@ def check_shapes(node: Node, directions: int, batch: int, size: int) -> None:
 @operator("LSTM", "GRU", "RNN")
 def recurrent(node: Node) -> list[Tensor]:
     """All steps of all directions, unrolled."""
-    graph, kind = node.graph, node.proto.op_type
+    return unrolled(node, Layer)
+
+
+Make = Callable[[Node, Value, int, Sequence[Formula]], Layer]
+
+
+def unrolled(node: Node, make: Make) -> list[Tensor]:
+    """The states after each step, the last one, and an LSTM's last cells. ``make``: one direction."""
+    graph, kind = node.graph, kind_of(node)
     batch_first = bool(node.integer("layout", 0))
     x = node.value(0)
     x = graph.transpose(x, (1, 0, 2)) if batch_first else x
@@ -249,7 +278,7 @@ def recurrent(node: Node) -> list[Tensor]:
     last: list[Value] = []
     cells: list[Value] = []
     for d in range(directions):
-        layer = Layer(node, x, d, formulas_of[d])
+        layer = make(node, x, d, formulas_of[d])
         h = layer.start(5)
         c = graph.cast(layer.start(6), layer.wide) if kind == "LSTM" else None
         back = way == "reverse" or d == 1
@@ -260,7 +289,7 @@ def recurrent(node: Node) -> list[Tensor]:
         seen.append(states[::-1] if back else states)
         last.append(h)
         cells += [graph.cast(c, layer.element)] if c is not None else []
-    hidden = node.shape(2)[2]
+    hidden = hidden_of(node)
 
     def joined(values: Sequence[Value], shape: Sequence[int]) -> Value:
         parts = [graph.reshape(v, (1, batch, hidden)) for v in values]

@@ -108,6 +108,12 @@ def _recurrent(node: NodeProto, ins: Sequence[Shape], outs: Sequence[Shape]) -> 
     return x[0] * x[1] * w[0] * w[1] * (w[2] + r[2])
 
 
+def _recurrent_turned(node: NodeProto, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+    """Weights are inputs x gates."""
+    x, w, r = ins[:3]
+    return x[0] * x[1] * w[0] * w[2] * (w[1] + r[1])
+
+
 MACS: Mapping[str, Callable[[NodeProto, Sequence[Shape], Sequence[Shape]], int]] = {
     "MatMul": _matmul,
     "MatMulInteger": _matmul,
@@ -130,6 +136,7 @@ MACS: Mapping[str, Callable[[NodeProto, Sequence[Shape], Sequence[Shape]], int]]
     f"{MICROSOFT}.Attention": _projected,
     f"{MICROSOFT}.MatMulIntegerToFloat": _matmul,
     f"{MICROSOFT}.DynamicQuantizeMatMul": _matmul,
+    f"{MICROSOFT}.DynamicQuantizeLSTM": _recurrent_turned,
     f"{MICROSOFT}.MatMulNBits": _few_bits,
 }
 """Multiply-accumulates of the operators that have any."""
