@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx_models import model, node, normal, onnxruntime_says
+from onnx_models import model, node, normal, onnxruntime_says, port
 
 import kpu_ir
 from kpu_ir import KpuError
@@ -225,6 +225,77 @@ def test_a_head_that_is_the_embedding_turned(tmp_path: Path):
     assert 1e-3 < abs(got - expected).max() / abs(expected).max() < 0.2
 
 
+def cached(path: Path) -> Path:
+    """A row that is projected, and multiplies a cache of other rows."""
+    nodes = [
+        node("MatMul", "x w", "q", "up"),
+        node("Transpose", "k", "t", "turn", perm=[1, 0]),
+        node("MatMul", "q t", "y", "scores"),
+    ]
+    inputs = {"x": normal(1, 64), "k": normal(24, 32, seed=5)}
+    made = model(nodes, inputs, {"w": normal(64, 32) / 8}, opset=20, outputs=("y", "q"))
+    for info, width in zip(made.graph.output, (24, 32)):
+        info.CopyFrom(port(info.name, (1, width)))
+    return written(path, made)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"per_token": True, "activations": "i8"}, {"activations": "f16"}], ids=str
+)
+def test_a_cache_of_f16(tmp_path: Path, settings: Any):
+    """It is read as it is; the same results as of the same numbers in f32, where sums are of f32."""
+    path, target = cached(tmp_path / "step.onnx"), tmp_path / "made.onnx"
+    found = quantize(path, target, weights="i4", io_f16=("k", "q"), **settings)
+    onnx.checker.check_model(found.model)
+    x, k = normal(1, 64), normal(24, 32, seed=5).astype(np.float16)
+    here = kpu_ir.load(target, search="none")(x=x, k=k)
+    assert {name: str(a.dtype) for name, a in here.items()} == {"y": "float32", "q": "float16"}
+    there = onnxruntime_says(found.model, {"x": x, "k": k})
+    wide = quantize(path, weights="i4", **settings).model
+    expected = onnxruntime_says(wide, {"x": x, "k": k.astype(np.float32)})
+    for name, a, b in zip(("y", "q"), there, expected):
+        np.testing.assert_array_equal(a, b.astype(a.dtype))
+        # Sums of f16 are f32 here, and onnxruntime's: each rounds once, or a step apart twice.
+        np.testing.assert_allclose(here[name], a, atol=2**-10 * abs(b).max())
+
+
+def test_a_cache_of_f16_is_no_program_of_its_own(tmp_path: Path):
+    target = tmp_path / "made.onnx"
+    quantize(cached(tmp_path / "step.onnx"), target, per_token=True, activations="i8", io_f16="k")
+    compiled = kpu_ir.load(target, search="none")
+    counts = compiled.time().counts
+    assert counts["converts"] == 24 * 32  # each number of the cache, where it enters the array
+
+
+def test_short_caches_are_reported(tmp_path: Path):
+    found = quantize(cached(tmp_path / "step.onnx"), activations="none", io_f16="k")
+    (first, second) = found.report().layers
+    assert first.quantized
+    assert not second.quantized
+    assert 30 < second.snr_db < 70  # the noise of weights of 8 bits
+
+
+def test_branches_read_a_short_input_too(tmp_path: Path):
+    from onnx import TensorProto, helper
+
+    from kpu_ir.integrations.quantize_ports import shorten_ports
+
+    def graph(sign: str) -> Any:
+        out = helper.make_tensor_value_info("z", TensorProto.FLOAT, None)
+        return helper.make_graph([node(sign, "x", "z", sign)], sign, [], [out])
+
+    choice = helper.make_node(
+        "If", ["c"], ["y"], then_branch=graph("Neg"), else_branch=graph("Abs")
+    )
+    x = np.float32([[-1.5, 2]])
+    made = model([choice], {"c": np.array(True), "x": x}, opset=20)
+    made.graph.output[0].CopyFrom(port("y", (1, 2)))
+    shorten_ports(made, ["x"])
+    onnx.checker.check_model(made, full_check=True)
+    (got,) = onnxruntime_says(made, {"c": np.array(True), "x": x.astype(np.float16)})
+    np.testing.assert_array_equal(got, -x)
+
+
 def test_steps_of_weights():
     weights = normal(64, 6)
     weights[:32, 0] = 0
@@ -306,6 +377,10 @@ def test_calibration_prints_one_line(image: Path, method: str, capsys: pytest.Ca
         (["--per-token", "--activations", "u8"], "--activations u8 does nothing"),
         (["--activations", "none", "--block", "8"], "blocks of 8 weights"),
         (["--activations", "none", "--block", "64"], "blocks of 64 do not divide its 144"),
+        (
+            ["--activations", "none", "--io-f16", "cache*"],
+            "no input or result of f32 is called 'cache*'",
+        ),
         (["--activations", "none", "--machine", "default"], "--machine does nothing"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",

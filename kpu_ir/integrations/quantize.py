@@ -26,6 +26,7 @@ from kpu_ir.integrations.quantize_model import (
     loaded,
     serialized,
 )
+from kpu_ir.integrations.quantize_ports import short_ports, shorten_ports
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.files import path_of, write_atomically
 from kpu_ir.support.lines import allowed
@@ -87,6 +88,7 @@ def quantize(
     method: Method = "minmax",
     rounding: Rounding | None = None,
     requantize: Requantize = "f32",
+    io_f16: str | Sequence[str] = (),
     progress: Callable[[str], None] = lambda stage: None,
 ) -> Quantized:
     """A quantized copy of an ``.onnx`` file; written to ``output`` if that is given.
@@ -99,13 +101,16 @@ def quantize(
     ``gptq`` (the default where there is calibration data) they are rounded so that products of such inputs stay close.
     ``requantize``: how sums become bytes again, one product in ``f32`` or rounded twice in integers
     (``double``); the file says so in a property, which other runtimes do not read.
+    ``io_f16``: a pattern or several of the names of inputs and results of f32 that become f16, as caches
+    (``"*"``: all); the others stay f32.
     ``exclude``: a pattern or several (``*fc*``) of the names of nodes that stay as they are.
     Raises ``KpuError``, and writes nothing, for what cannot be quantized so.
     """
     patterns = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+    short = (io_f16,) if isinstance(io_f16, str) else tuple(io_f16)
     chosen = rounding or ("nearest" if calibrate is None else "gptq")
     settings = Settings(
-        weights, activations, block, per_token, patterns, method, chosen, requantize
+        weights, activations, block, per_token, patterns, method, chosen, requantize, short
     )
     path = path_of(model)
     if path.suffix != ".onnx":
@@ -126,6 +131,7 @@ def quantize(
     progress("reading")
     proto = loaded(path)
     kept = excluded(proto, settings.exclude)
+    ports = short_ports(proto, settings.io_f16)
     items: list[dict[str, Array]] = []
     try:
         if calibrate is not None:
@@ -146,6 +152,8 @@ def quantize(
     except KpuError as error:
         error.where = f"{path}: {error.where}" if error.where else str(path)
         raise
+    if settings.activations != "f16":  # that form's converter has done it
+        shorten_ports(found.model, ports)
     if requantize != "f32":
         found.model.metadata_props.add(key=REQUANTIZE, value=requantize)
     if not found.layers:

@@ -41,6 +41,7 @@ class Settings:
     method: Method = "minmax"
     rounding: Rounding = "nearest"
     requantize: Requantize = "f32"
+    io_f16: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for name, kind in (

@@ -170,7 +170,9 @@ def noise(
     names = list(stands)
     signal = dict.fromkeys(names, 0.0)
     noises = dict.fromkeys(names, 0.0)
-    both = zip(tensors_of(before, names, items), tensors_of(after, list(stands.values()), items))
+    short = _short_inputs(after)
+    given = [{n: a.astype(np.float16) if n in short else a for n, a in i.items()} for i in items]
+    both = zip(tensors_of(before, names, items), tensors_of(after, list(stands.values()), given))
     for expected, got in both:
         for name, other in stands.items():
             x, y = expected[name], got[other]
@@ -194,6 +196,14 @@ def noise(
         lost = max(0.0, min(read, HIGHEST_DB) - own) if math.isfinite(own) else 0.0
         rows.append(LayerNoise(node.name, node.op_type, node.name in quantized, own, lost))
     return tuple(rows)
+
+
+def _short_inputs(model: ModelProto) -> set[str]:
+    """The inputs that are f16, whatever they were."""
+    from onnx import TensorProto
+
+    kinds = {i.name: i.type.tensor_type.elem_type for i in model.graph.input}
+    return {name for name, kind in kinds.items() if kind == TensorProto.FLOAT16}
 
 
 def _counterparts(before: ModelProto, after: ModelProto) -> dict[str, str]:

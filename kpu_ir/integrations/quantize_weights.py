@@ -13,6 +13,7 @@ import numpy as np
 
 from kpu_ir.integrations.quantize_model import DEFAULT_BLOCK, Settings, of_version
 from kpu_ir.integrations.quantize_moments import moments_of
+from kpu_ir.integrations.quantize_ports import floats_of, short_ports
 from kpu_ir.integrations.quantize_rounding import Moments, fed_back
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array
@@ -119,7 +120,8 @@ def quantized_weights(
         taken = [n for n in model.graph.node if n.name not in kept and work.takes(n)]
         moments = dict(moments_of(model, taken, items))
     if settings.activations == "f16":
-        model = _in_f16(model)
+        short = short_ports(model, settings.io_f16)
+        model = _in_f16(model, [name for name in floats_of(model) if name not in short])
     model.ir_version = max(model.ir_version, IR_VERSION)
     work = _Rewriting(model, settings, moments)
     left = {n.name: kept[n.name] for n in model.graph.node if n.name in kept and work.takes(n)}
@@ -136,15 +138,16 @@ def quantized_weights(
     return model, tuple(layers), left
 
 
-def _in_f16(model: ModelProto) -> ModelProto:
-    """Floats of 16 bits in all but the inputs and outputs, by onnxruntime's converter."""
+def _in_f16(model: ModelProto, kept: list[str]) -> ModelProto:
+    """Floats of 16 bits in all but the inputs and outputs that are ``kept``, by onnxruntime's converter."""
     try:
         from onnxruntime.transformers.float16 import convert_float_to_float16
     except ImportError:
         raise KpuError(
             "f16 is onnxruntime's work, which is not there", hint="pip install 'kpu-ir[quantize]'"
         ) from None
-    return convert_float_to_float16(model, keep_io_types=True)
+    names: Any = kept  # typed as a bool, documented as names too
+    return convert_float_to_float16(model, keep_io_types=names)
 
 
 class _Rewriting:

@@ -36,6 +36,7 @@ from kpu_ir.passes.kernel_views import (
     IdentityMovement,
     StridedSlice,
 )
+from kpu_ir.passes.kernel_widening import WidenIntoMatmul
 from kpu_ir.passes.quantized_sooner import QuantizeAsScaled, QuantizeSooner
 
 
@@ -286,7 +287,7 @@ class RepeatedOperand(RewritePattern):
 
 
 PATTERNS: dict[type[Operation], tuple[type[RewritePattern], ...]] = {
-    kernel.MatmulOp: (FoldConstants, TransposeIntoMatmul, FlattenMatmul),
+    kernel.MatmulOp: (FoldConstants, WidenIntoMatmul, TransposeIntoMatmul, FlattenMatmul),
     kernel.ConvOp: (PadIntoConv,),
     kernel.MapOp: (
         FoldConstants,

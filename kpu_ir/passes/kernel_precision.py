@@ -111,6 +111,8 @@ class _Conversion:
         for op in operations:
             if isinstance(op, kernel.MapOp):
                 self.body(op)
+            elif isinstance(op, kernel.MatmulOp):
+                self.factors(op)
         if self.ports:
             func.update_function_type()
             return
@@ -152,6 +154,16 @@ class _Conversion:
         for value in op.results:
             if is_f32(value):
                 self.shorten(value)
+
+    def factors(self, op: kernel.MatmulOp) -> None:
+        """A factor that was f16 is rounded to bf16, or the other way round: neither type has all of the other's
+        numbers."""
+        kinds = [tensor_type(v).element_type for v in op.operands]
+        if self.kind not in kinds:
+            return
+        for i, (value, kind) in enumerate(zip(op.operands, kinds)):
+            if kind != self.kind and kind in SHORT.values():
+                op.operands[i] = self.cast(value, self.kind, InsertPoint.before(op))
 
     def constant(self, value: Any) -> Any:
         """A tensor that is known, rounded; what is beyond the type's range becomes its end."""

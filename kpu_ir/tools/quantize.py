@@ -43,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
            "weights alone (default: u8, with --per-token i8)", choices=get_args(Activations))  # fmt: skip
     option("--per-token", "activations in steps of each row's largest, as the model runs",
            action="store_true")  # fmt: skip
+    option("--io-f16", "keep inputs and results of f32 in f16 whose name matches, as caches ('*': all)",
+           action="append", default=[], metavar="PATTERN")  # fmt: skip
     option("--exclude", "leave nodes as they are whose name matches, as '*head*'", action="append",
            default=[], metavar="PATTERN")  # fmt: skip
     option("--method", "how calibration finds ranges (default: minmax)", choices=get_args(Method),
@@ -96,6 +98,7 @@ def run(arguments: Sequence[str] | None) -> int:
         method=args.method,
         rounding=args.rounding,
         requantize=args.requantize,
+        io_f16=args.io_f16,
     )
     if args.report:
         from kpu_ir.report.screen import console

@@ -178,12 +178,14 @@ def test_it_imports_nothing_of_the_simulator():
 
 
 @pytest.mark.parametrize("settings", ["converts=false", "convert_elements=8", "convert_elements=0"])
-@pytest.mark.parametrize("kinds", [("f16", "int4"), ("i8", "int4"), ("f32", "int8")])
+@pytest.mark.parametrize(
+    "kinds", [("f16", "int4"), ("i8", "int4"), ("f32", "int8"), ("f32", "f16")]
+)
 def test_operands_that_are_widened_agree(kinds, settings):
     import ml_dtypes
 
     g = Graph()
-    dtype = {"int4": ml_dtypes.int4, "int8": np.int8}[kinds[1]]
+    dtype = {"int4": ml_dtypes.int4, "int8": np.int8, "f16": np.float16}[kinds[1]]
     g.output("y", g.input("x", (20, 100), kinds[0]) @ g.constant(np.ones((100, 40), dtype)))
     machine = Machine.preset("default").with_settings([f"streamer.{settings}"])
     for flow in ("os", "ws", "is"):

@@ -157,3 +157,29 @@ func.func @views_behind_rows(%x: tensor<4x6xf32>, %w: tensor<6x6xf32>) -> (tenso
   %n = kernel.normalize %z axes [2] {center, epsilon = 1.0e-05 : f64} : (tensor<1x4x6xf32>) -> tensor<1x4x6xf32>
   func.return %q, %n : tensor<1x4x6xi8>, tensor<1x4x6xf32>
 }
+
+// -----
+
+// Inputs of f16 enter products as they are, through views and transpositions too; by bf16 f32 has to be.
+// CHECK-LABEL: @widened
+// CHECK-NEXT:    kernel.matmul %q, %k {transpose_b} : (tensor<2x1x8xf32>, tensor<2x4x8xf16>) -> tensor<2x1x4xf32>
+// CHECK-NEXT:    kernel.matmul %k, %k {transpose_b} : (tensor<2x4x8xf16>, tensor<2x4x8xf16>) -> tensor<2x4x4xf32>
+// CHECK-NEXT:    %[[W:.*]] = kernel.map %v : (tensor<2x4x8xbf16>) -> tensor<2x4x8xf32>
+// CHECK:         kernel.matmul %[[W]], %k {transpose_b} : (tensor<2x4x8xf32>, tensor<2x4x8xf16>) -> tensor<2x4x4xf32>
+func.func @widened(%q: tensor<2x1x8xf32>, %k: tensor<2x4x8xf16>, %v: tensor<2x4x8xbf16>) -> (tensor<2x1x4xf32>, tensor<2x4x4xf32>, tensor<2x4x4xf32>) {
+  %w = kernel.map %k : (tensor<2x4x8xf16>) -> tensor<2x4x8xf32> {
+  ^bb0(%a: f16):
+    %r = arith.extf %a : f16 to f32
+    kernel.yield %r : f32
+  }
+  %t = kernel.transpose %w permutation [0, 2, 1] : tensor<2x4x8xf32> -> tensor<2x8x4xf32>
+  %y = kernel.matmul %q, %t : (tensor<2x1x8xf32>, tensor<2x8x4xf32>) -> tensor<2x1x4xf32>
+  %x = kernel.matmul %w, %t : (tensor<2x4x8xf32>, tensor<2x8x4xf32>) -> tensor<2x4x4xf32>
+  %u = kernel.map %v : (tensor<2x4x8xbf16>) -> tensor<2x4x8xf32> {
+  ^bb0(%a: bf16):
+    %r = arith.extf %a : bf16 to f32
+    kernel.yield %r : f32
+  }
+  %z = kernel.matmul %u, %t : (tensor<2x4x8xf32>, tensor<2x8x4xf32>) -> tensor<2x4x4xf32>
+  func.return %y, %x, %z : tensor<2x1x4xf32>, tensor<2x4x4xf32>, tensor<2x4x4xf32>
+}

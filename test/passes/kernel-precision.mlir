@@ -38,3 +38,14 @@ func.func @maps(%x: tensor<8xf32>, %q: tensor<8xi32>) -> (tensor<8xf32>, tensor<
   }
   func.return %y, %z : tensor<8xf32>, tensor<8xf32>
 }
+
+// -----
+
+// An input of f16 is rounded to bf16 before a product: neither has all of the other's numbers.
+// CHECK-LABEL: @other
+// CHECK:         %[[B:.*]] = kernel.map %k : (tensor<8x16xf16>) -> tensor<8x16xbf16> {
+// CHECK:         kernel.matmul %{{.*}}, %[[B]] : (tensor<4x8xbf16>, tensor<8x16xbf16>) -> tensor<4x16xbf16>
+func.func @other(%x: tensor<4x8xf32>, %k: tensor<8x16xf16>) -> tensor<4x16xf32> {
+  %y = kernel.matmul %x, %k : (tensor<4x8xf32>, tensor<8x16xf16>) -> tensor<4x16xf32>
+  func.return %y : tensor<4x16xf32>
+}

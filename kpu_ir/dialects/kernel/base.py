@@ -130,17 +130,18 @@ class KernelOperation(IRDLOperation):
 
 def expect_factors(op: IRDLOperation, a: SSAValue, b: SSAValue, result: SSAValue) -> None:
     """Factors of one type; or integers of up to 16 bits, whatever their signs and widths, added up in
-    i32 at least; or floats by integers of up to 8 bits, or floats of 8 bits of two kinds, added up in
-    floats."""
+    i32 at least; or floats by integers of up to 8 bits or by floats of fewer bits (a wider type has all
+    of a shorter one's numbers), or floats of 8 bits of two kinds, added up in floats."""
     left, right = tensor_type(a).element_type, tensor_type(b).element_type
     sums = tensor_type(result).element_type
     if left == right:
         return
     floats = [kind for kind in (left, right) if isinstance(kind, AnyFloat)]
     weights = [k for k in (left, right) if isa(k, IntegerType) and 1 < k.bitwidth <= 8]
-    bytes_alone = len(floats) == 2 and max(kind.bitwidth for kind in floats) == 8
-    if len(floats) == len(weights) == 1 or bytes_alone:
-        if not isinstance(sums, AnyFloat) or sums.bitwidth < floats[0].bitwidth:
+    widths = sorted(kind.bitwidth for kind in floats)
+    widened = len(floats) == 2 and (widths[0] < widths[1] or widths[1] == 8)
+    if len(floats) == len(weights) == 1 or widened:
+        if not isinstance(sums, AnyFloat) or sums.bitwidth < widths[-1]:
             raise VerifyException(f"{op.name}: {left} times {right} adds up in floats, got {sums}")
         return
     short = all(isa(kind, IntegerType) and 1 < kind.bitwidth <= 16 for kind in (left, right))

@@ -142,12 +142,15 @@ class MatmulOp(KernelOperation):
     ``transpose_a`` and ``transpose_b`` say that an operand's last two dimensions are stored the
     other way round. The result's element type is the accumulator's: f16 and bf16 give themselves or
     f32, i8 gives i32. Integers of different signs and widths (ui8 by i8, i8 by i4) give i32. Floats by integers of
-    up to 8 bits (weights that are widened where they enter the array) give floats.
+    up to 8 bits (weights) and floats of two widths (f32 by f16: caches) give floats: the shorter operand is widened
+    where it enters the array, which is exact.
 
     ```mlir
     %c = kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
     %d = kernel.matmul %q, %k {transpose_b}
       : (tensor<12x64x32xbf16>, tensor<1x64x32xbf16>) -> tensor<12x64x64xf32>
+    %e = kernel.matmul %x, %h {transpose_b}
+      : (tensor<12x1x32xf32>, tensor<12x64x32xf16>) -> tensor<12x1x64xf32>
     ```
     """
 
@@ -202,7 +205,8 @@ class MatmulOp(KernelOperation):
             raise VerifyException(f"{self.name}: batch dimensions do not broadcast: {texts}")
         expect_shape(self, shape, self.result)
         kinds = (left.element_type, right.element_type)
-        source = next((k for k in kinds if isinstance(k, AnyFloat)), kinds[0])
+        floats = [k for k in kinds if isinstance(k, AnyFloat)]
+        source = max(floats, key=lambda kind: kind.bitwidth) if floats else kinds[0]
         self.verify_accumulator(source, self.result.type.element_type)
 
     def verify_accumulator(self, source: Attribute, accumulator: Attribute) -> None:

@@ -213,7 +213,7 @@ class ConvOp(WindowOperation):
         expect_shape(self, [x[0], w[0], *self.positions(x[2:], w[2:])], self.result)
         expect_factors(self, self.input, self.weights, self.result)
         kinds = [tensor_type(v).element_type for v in self.operands]
-        if len({isinstance(kind, AnyFloat) for kind in kinds}) > 1:
+        if len({isinstance(kind, AnyFloat) and kind.bitwidth for kind in kinds}) > 1:
             raise VerifyException(f"{self.name}: {kinds[0]} is not convolved by {kinds[1]}")
         self.verify_fill()
 

@@ -169,11 +169,13 @@ class Operations(ABC):
 
 def _sums_of(a: Attribute, b: Attribute) -> Attribute | None:
     """What products of two types add up in: i32 of short integers, the float of a float by weights of
-    up to 8 bits; None where that is no product."""
+    up to 8 bits, the wider of two floats; None where that is no product."""
     floats = [kind for kind in (a, b) if isinstance(kind, AnyFloat)]
     short = [kind for kind in (a, b) if isa(kind, IntegerType) and kind.bitwidth > 1]
     if len(floats) == 2 and max(map(bits_of, floats)) == 8:
         return f32
+    if len({bits_of(kind) for kind in floats}) == 2:
+        return max(floats, key=bits_of)
     if len(floats) == len(short) == 1 and bits_of(short[0]) <= 8:
         return floats[0]
     return i32 if len(short) == 2 and max(map(bits_of, short)) <= 16 else None

@@ -34,9 +34,17 @@ func.func @matmul_rank(%a: tensor<8xf32>, %b: tensor<8x16xf32>) {
 
 // -----
 
-// CHECK: kernel.matmul: expected operands of one element type, got f32 and f16
-func.func @matmul_types(%a: tensor<4x8xf32>, %b: tensor<8x16xf16>) {
-  %c = kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x16xf16>) -> tensor<4x16xf32>
+// CHECK: kernel.matmul: expected operands of one element type, got bf16 and f16
+func.func @matmul_types(%a: tensor<4x8xbf16>, %b: tensor<8x16xf16>) {
+  %c = kernel.matmul %a, %b : (tensor<4x8xbf16>, tensor<8x16xf16>) -> tensor<4x16xf32>
+  func.return
+}
+
+// -----
+
+// CHECK: kernel.matmul: f32 times f16 adds up in floats, got f16
+func.func @matmul_widened_sums(%a: tensor<4x8xf32>, %b: tensor<8x16xf16>) {
+  %c = kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x16xf16>) -> tensor<4x16xf16>
   func.return
 }
 

@@ -20,7 +20,9 @@ func.func @constants() -> (tensor<2x2xf32>, tensor<0x3xi64>, tensor<bf16>) {
 // GENERIC: "kernel.constant"() <{value = dense<{{.*}}> : tensor<2x2xf32>}> : () -> tensor<2x2xf32>
 
 // CHECK-LABEL: @matmul
-func.func @matmul(%a: tensor<4x8xf32>, %b: tensor<8x16xf32>, %q: tensor<12x64x32xbf16>, %k: tensor<1x64x32xbf16>) {
+func.func @matmul(%a: tensor<4x8xf32>, %b: tensor<8x16xf32>, %q: tensor<12x64x32xbf16>, %k: tensor<1x64x32xbf16>, %x: tensor<12x1x32xf32>, %h: tensor<12x64x32xf16>) {
+  // CHECK: kernel.matmul %x, %h {transpose_b} : (tensor<12x1x32xf32>, tensor<12x64x32xf16>) -> tensor<12x1x64xf32>
+  %f = kernel.matmul %x, %h {transpose_b} : (tensor<12x1x32xf32>, tensor<12x64x32xf16>) -> tensor<12x1x64xf32>
   // CHECK: kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
   %c = kernel.matmul %a, %b : (tensor<4x8xf32>, tensor<8x16xf32>) -> tensor<4x16xf32>
   // CHECK: kernel.matmul %q, %k {transpose_b} : (tensor<12x64x32xbf16>, tensor<1x64x32xbf16>) -> tensor<12x64x64xf32>
