@@ -31,15 +31,20 @@ def ours(**settings: Any) -> Form:
     return make
 
 
-def with_operators(path: Path, data: Arrays, target: Path) -> None:
-    """QLinearConv and the like: onnxruntime's QOperator format."""
-    package: Any = need("onnxruntime.quantization", "onnxruntime")
-    items = iter(calibration_of(onnx.load(path), data))
-    reader = type("Reader", (), {"get_next": lambda self: next(items, None)})()
-    package.quantize_static(
-        path, target, reader, quant_format=package.QuantFormat.QOperator, per_channel=True,
-        activation_type=package.QuantType.QUInt8, weight_type=package.QuantType.QInt8,
-    )  # fmt: skip
+def theirs(format: str) -> Form:
+    """By onnxruntime's quantizer alone, with a scale for each output channel: ``QDQ`` or ``QOperator``
+    (QLinearConv and the like)."""
+
+    def make(path: Path, data: Arrays, target: Path) -> None:
+        package: Any = need("onnxruntime.quantization", "onnxruntime")
+        items = iter(calibration_of(onnx.load(path), data))
+        reader = type("Reader", (), {"get_next": lambda self: next(items, None)})()
+        package.quantize_static(
+            path, target, reader, quant_format=package.QuantFormat[format], per_channel=True,
+            activation_type=package.QuantType.QUInt8, weight_type=package.QuantType.QInt8,
+        )  # fmt: skip
+
+    return make
 
 
 def dynamic(path: Path, data: Arrays, target: Path) -> None:
@@ -56,7 +61,7 @@ def in_four_bits(path: Path, data: Arrays, target: Path) -> None:
 
 FORMS: dict[str, Form] = {
     "qdq": ours(),
-    "qoperator": with_operators,
+    "qoperator": theirs("QOperator"),
     "dynamic": dynamic,
     "per token": ours(per_token=True, activations="i8"),
     "i4 weights": in_four_bits,
