@@ -12,13 +12,12 @@ A unit that requantizes does it in one pass, as it does the other form (``scalar
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import IntegerAttr, i32, i64
-from xdsl.ir import Attribute, Operation, OpResult, SSAValue
+from xdsl.ir import Attribute, Operation, SSAValue
 
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
@@ -74,58 +73,129 @@ def double_rounded(
 
 def double_rounding(end: Operation) -> tuple[set[Operation], SSAValue] | None:
     """The operations of a requantization that ends here, and the sum that it is of; None for anything
-    else: one product in i64, rounded to 31 bits, shifted, clamped, narrowed."""
+    else. Multiplier and shift are constants or operands of the body; what decodes them is the unit's."""
     if not isinstance(end, arith.TruncIOp) or end.operands[0].type != i64:
         return None
     found: set[Operation] = {end}
-    waiting, products, starts = [end.operands[0]], list[arith.MuliOp](), list[SSAValue]()
+    waiting = [end.operands[0]]
     while waiting:
         op = waiting.pop().owner
-        if not isinstance(op, Operation) or op in found:
-            continue
-        found.add(op)
-        if isinstance(op, arith.ExtSIOp):
-            starts.append(op.operands[0])
-        else:
-            waiting += op.operands
-        if isinstance(op, arith.MuliOp):
-            products.append(op)
-    names = Counter(type(op) for op in found)
-    if len(products) != 1 or names - Counter(MOST) or not starts:
+        if isinstance(op, Operation) and op not in found:
+            found.add(op)
+            waiting += () if isinstance(op, arith.ExtSIOp) else op.operands
+    products = [op for op in found if isinstance(op, arith.MuliOp) and not _known(op.results[0])]
+    if len(products) != 1 or products[0].operands[0].type != i64:
         return None
-    inside = all(
-        {use.operation for result in op.results for use in result.uses} <= found
-        for op in found - {end}
-        if not isinstance(op, arith.ConstantOp | arith.ExtSIOp)
+    (product,) = products
+    way = _way(product, end)
+    factor, x = _factor(product), product.operands[0]
+    if way is None or factor is None:
+        return None
+    x = product.operands[1] if factor is x else x
+    way.add(product)
+    if isinstance(x.owner, arith.ShLIOp):
+        way.add(x.owner)
+        x = x.owner.operands[0]
+    widened = x.owner
+    if not isinstance(widened, arith.ExtSIOp) or widened.operands[0].type != i32:
+        return None
+    way.add(widened)
+    decoding = [op for op in found - way if isinstance(op, DECODES) and not _known(op.results[0])]
+    inside = {*way, *decoding}
+    read_inside = all(
+        {use.operation for v in op.results for use in v.uses} <= inside for op in inside - {end}
     )
-    sums = [v for v in _sources(products[0].operands[0])]
-    if not inside or not _high(products[0]) or len(sums) != 1:
+    met = [v for op in inside - {widened} for v in op.operands if v.owner not in way]
+    if not read_inside or not all(_parameter(v) for v in met):
         return None
-    return found, sums[0]
+    return inside, widened.operands[0]
 
 
-MOST: dict[type[Operation], int] = {
-    arith.TruncIOp: 1,
-    arith.ConstantOp: 20,
-    arith.ExtSIOp: 4,
-    arith.MuliOp: 1,
-    arith.AddiOp: 4,
-    arith.SubiOp: 2,
-    arith.ShLIOp: 2,
-    arith.ShRSIOp: 4,
-    arith.MaxSIOp: 4,
-    arith.MinSIOp: 1,
-}
-"""The operations of one requantization, and how many there are at most."""
+def _way(product: arith.MuliOp, end: Operation) -> set[Operation] | None:
+    """What follows the product, up to the narrowing at its end: rounded to its upper 31 bits, divided by
+    a power of two, a zero point added, clamped. None where it is anything else."""
+    way: set[Operation] = set()
+
+    def then(value: SSAValue, kind: type[Operation], number: int | None = None) -> SSAValue | None:
+        """What the only reader of ``value`` makes of it and a constant."""
+        op = value.get_user_of_unique_use()
+        if not isinstance(op, kind):
+            return None
+        ordered = isinstance(op, arith.ShRSIOp)
+        others = op.operands[1:] if ordered else [v for v in op.operands if v is not value]
+        if len(others) != 1 or not _known(others[0]):
+            return None
+        if number is not None and _number(others[0]) != number:
+            return None
+        way.add(op)
+        return op.results[0]
+
+    value = then(product.results[0], arith.AddiOp, 1 << 30)
+    value = then(value, arith.ShRSIOp, 31) if value else None
+    if value is None:
+        return None
+    if value.get_user_of_unique_use() is None:
+        value, divided = _divided(value)
+        way |= divided
+        if value is None:
+            return None
+    value = then(value, arith.AddiOp) or value
+    low = then(value, arith.MaxSIOp)
+    value = then(low or value, arith.MinSIOp) or low or value
+    if low is None:
+        value = then(value, arith.MaxSIOp) or value
+    if value is not end.operands[0]:
+        return None
+    return way | {end}
 
 
-def _high(product: arith.MuliOp) -> bool:
-    """Whether ``2^30`` is added to a product, and its upper 31 bits are all that is kept."""
-    (add,) = [use.operation for use in product.results[0].uses] or [None]
-    if not isinstance(add, arith.AddiOp) or 1 << 30 not in [_number(v) for v in add.operands]:
+def _divided(high: SSAValue) -> tuple[SSAValue | None, set[Operation]]:
+    """``(high + half + max(high >> 63, -half)) >> e``, half away from zero, and its operations."""
+    by_kind = {type(use.operation): use.operation for use in high.uses}
+    sign, half = by_kind.get(arith.ShRSIOp), by_kind.get(arith.AddiOp)
+    if sign is None or half is None or len(list(high.uses)) != 2 or _number(sign.operands[1]) != 63:
+        return None, set()
+    down = sign.results[0].get_user_of_unique_use()
+    both = half.results[0].get_user_of_unique_use()
+    if not isinstance(down, arith.MaxSIOp) or not isinstance(both, arith.AddiOp):
+        return None, set()
+    shift = both.results[0].get_user_of_unique_use()
+    if down.results[0] not in both.operands or not isinstance(shift, arith.ShRSIOp):
+        return None, set()
+    if shift.operands[0] is not both.results[0] or sign.operands[0] is not high:
+        return None, set()
+    return shift.results[0], {sign, half, down, both, shift}
+
+
+def _factor(product: arith.MuliOp) -> SSAValue | None:
+    """The operand of a product that is its multiplier."""
+    one, other = product.operands
+    return other if _parameter(other) else one if _parameter(one) else None
+
+
+def _parameter(value: SSAValue) -> bool:
+    """Whether it is made of constants and of operands of the body alone, by what decodes a shift."""
+    op = value.owner
+    if not isinstance(op, Operation) or _known(value):
+        return True
+    if isinstance(op, arith.ExtSIOp):
+        source = op.operands[0]
+        return not isinstance(source.owner, Operation) or _parameter(source)
+    return isinstance(op, DECODES) and all(_parameter(v) for v in op.operands)
+
+
+def _known(value: SSAValue) -> bool:
+    """Whether it is computed from constants alone."""
+    op = value.owner
+    if not isinstance(op, Operation):
         return False
-    (shift,) = [use.operation for use in add.results[0].uses][:1] or [None]
-    return isinstance(shift, arith.ShRSIOp) and _number(shift.operands[1]) == 31
+    if isinstance(op, arith.ConstantOp):
+        return True
+    return len(op.operands) > 0 and all(_known(v) for v in op.operands)
+
+
+DECODES = (arith.SubiOp, arith.MaxSIOp, arith.ShLIOp, arith.ShRSIOp)
+"""What makes both ways to shift, and the half, of an operand that says how far."""
 
 
 def _number(value: SSAValue) -> int | None:
@@ -133,13 +203,3 @@ def _number(value: SSAValue) -> int | None:
     if isinstance(op, arith.ConstantOp) and isinstance(op.value, IntegerAttr):
         return op.value.value.data
     return None
-
-
-def _sources(value: SSAValue) -> list[SSAValue]:
-    """The sum that a product's first operand is: widened, perhaps shifted to the left."""
-    if isinstance(value, OpResult) and isinstance(value.owner, arith.ShLIOp):
-        value = value.owner.operands[0]
-    if isinstance(value, OpResult) and isinstance(value.owner, arith.ExtSIOp):
-        source = value.owner.operands[0]
-        return [source] if source.type == i32 else []
-    return []

@@ -3,8 +3,9 @@
     + bias -> sitofp -> x scale -> roundeven -> + zero point -> clamp -> fptosi -> trunci
 
 Bias (of integers), scale and zero point are constants, or operands of the body (one a channel). What is
-computed from constants on the way is computed once. All but rounding and the conversion to integers may be
-missing: a scale (a product or a quotient) that is missing is 1.
+computed from constants on the way is computed once, and integers that only it reads it reads as it needs
+them, whatever their type. All but rounding and the conversion to integers may be missing: a scale (a product or
+a quotient) that is missing is 1. Ends of the clamp are constants; each of them, and each other part, is there once.
 
 The other form is of integers alone (``scalar.double_rounding``).
 """
@@ -21,13 +22,15 @@ from kpu_ir.scalar.body import op_classes
 from kpu_ir.scalar.double_rounding import double_rounding
 from kpu_ir.scalar.ops import PRICES
 
-CLAMPS = (arith.MaximumfOp, arith.MinimumfOp, arith.MaxnumfOp, arith.MinnumfOp)
+LOWER = (arith.MaximumfOp, arith.MaxnumfOp)
+UPPER = (arith.MinimumfOp, arith.MinnumfOp)
 
 
 def requantizations(block: Block) -> list[frozenset[Operation]]:
     """The operations of each requantization in a body."""
     fixed = _fixed(block)
-    found = [chain for op in block.ops if (chain := _chain(op, fixed) or _doubly(op, fixed))]
+    ends = [op for op in block.ops if op not in fixed]
+    found = [chain for op in ends if (chain := _chain(op, fixed) or _doubly(op, fixed))]
     return [frozenset(chain | _feeding(chain, fixed)) for chain in found]
 
 
@@ -65,24 +68,33 @@ def _chain(end: Operation, fixed: set[Operation]) -> set[Operation]:
     users = [use.operation for use in end.results[0].uses]
     if len(users) == 1 and isinstance(users[0], arith.TruncIOp):
         chain.add(users[0])
-    value, rounded = end.operands[0], False
+    value, left = end.operands[0], [LOWER, UPPER, (arith.AddfOp,)]
     while isinstance(value, OpResult) and value.has_one_use():
         op = value.owner
-        if rounded:
-            scales = isinstance(op, arith.MulfOp | arith.DivfOp)
-            following = _through(op, fixed, isinstance(op, arith.DivfOp)) if scales else None
-            return chain if following is None else chain | {op} | _start(following, fixed)
         if isinstance(op, math.RoundEvenOp):
-            rounded, following = True, op.operands[0]
-        elif isinstance(op, (arith.AddfOp, *CLAMPS)):
-            following = _through(op, fixed)
+            return chain | {op} | _scaled(op.operands[0], fixed)
+        part = next((kinds for kinds in left if isinstance(op, kinds)), None)
+        following = _through(op, fixed) if part else None
+        if part is None or following is None:
+            return set()
+        if arith.AddfOp in part:
+            left = []  # what is clamped has its zero point
+        elif all(v.owner not in fixed for v in op.operands):
+            return set()
         else:
-            return set()
-        if following is None:
-            return set()
+            left.remove(part)
         chain.add(op)
         value = following
-    return chain if rounded else set()
+    return set()
+
+
+def _scaled(value: SSAValue, fixed: set[Operation]) -> set[Operation]:
+    """What makes the number that is rounded: a scale, and what is before it."""
+    op = value.owner
+    if not value.has_one_use() or not isinstance(op, arith.MulfOp | arith.DivfOp):
+        return _start(value, fixed)
+    following = _through(op, fixed, isinstance(op, arith.DivfOp))
+    return set() if following is None else {op} | _start(following, fixed)
 
 
 def _doubly(end: Operation, fixed: set[Operation]) -> set[Operation]:

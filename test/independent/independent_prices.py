@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil, gcd, prod
 
-from kpu_ir.scalar.requantize import requantizations
+import independent_passes
 
 M = dict  # a machine, or a part of it
 
@@ -231,9 +231,9 @@ def body_of(block, machine: M) -> tuple[int, int, dict[str, int]]:
     vector, depth, ops = machine["vector"], {}, {}
     intervals = vector["initiation_interval"]
     unit = bool(intervals["requantize"]) and block is not None
-    passes = requantizations(block) if unit else []
-    ends = {op for found in passes for op in found if op.name in ("arith.fptosi", "arith.fptoui")}
-    inside = {op for found in passes for op in found} - ends
+    found = independent_passes.passes(block) if unit else []
+    ends = {end for end, _ in found}
+    inside = {op for _, ops in found for op in ops} - ends
     for op in block.ops if block is not None else ():
         kind = "requantize" if op in ends else CLASS_OF.get(op.name.partition(".")[2])
         priced = kind is not None and op not in inside and intervals[kind] > 0

@@ -104,7 +104,9 @@ def test_quantized_products_agree(data):
     graph.output("y", graph.quantize(y, 0.5, zero=np.int8(3)) if draw(st.booleans()) else y)
     try:
         machine = Machine.preset(draw(st.sampled_from(PRESETS))).with_settings(draw(SETTINGS))
-        module = lower(graph.module(), machine, Options(search="none"))["dma"]
+        rounding = draw(st.sampled_from(["f32", "double"]))
+        options = Options(search="none", requantize=rounding)
+        module = lower(graph.module(), machine, options)["dma"]
     except KpuError as e:
         if "need" not in e.message and "l1.buffer" not in e.message:
             raise
@@ -172,9 +174,11 @@ def test_sums_of_short_types_agree(flow, kind):
 
 
 def test_it_imports_nothing_of_the_simulator():
-    for name in ("independent_model", "independent_prices"):
+    for name in ("independent_model", "independent_prices", "independent_passes"):
         text = (Path(__file__).parent / f"{name}.py").read_text()
-        assert "kpu_ir.sim" not in text.split('"""', 2)[2]
+        code = text.split('"""', 2)[2]
+        assert "kpu_ir.sim" not in code
+        assert "kpu_ir.scalar" not in code
 
 
 @pytest.mark.parametrize("settings", ["converts=false", "convert_elements=8", "convert_elements=0"])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-from xdsl.dialects import arith
 from xdsl.ir import Block, SSAValue
 
 from kpu_ir.machine import Machine
@@ -33,9 +32,10 @@ def body_cost(block: Block, machine: Machine) -> Body:
         return Body(interval, 0, operations)
     depth: dict[SSAValue, int] = {}
     inside = {op for ops in passes for op in ops}
+    ends = {next(op for op in reversed(list(block.ops)) if op in ops) for ops in passes}
     for op in block.ops:
         if op in inside:
-            own = latency["requantize"] * isinstance(op, arith.FPToSIOp | arith.FPToUIOp)
+            own = latency["requantize"] * (op in ends)
         else:
             kind = PRICES.get(op.name)
             rides = kind == "cast" and not intervals["cast"]
