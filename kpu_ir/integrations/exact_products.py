@@ -25,9 +25,10 @@ OPERANDS: dict[str, list[tuple[int | None, int, int]]] = {
     "QGemm": [(0, 3, 5)],
     "DynamicQuantizeMatMul": [(None, 1, 3)],
     "MatMulIntegerToFloat": [(0, 1, 5)],
+    "QAttention": [(None, 1, 7)],
     "DynamicQuantizeLSTM": [(None, 1, 9), (None, 2, 11)],
 }
-"""Of each operator's products: the left operand (None: bytes without a sign, made inside), the right one, its zero
+"""Of each operator's products: the left operand (None: bytes without a sign always), the right one, its zero
 point."""
 
 

@@ -311,7 +311,7 @@ def test_a_mean_of_bytes(dtype: Any, axes: Any, keep: int):
     refused("input 3: a scale is 0", one, {"x": x}, known | {"sy": F(0)})
 
 
-@pytest.mark.parametrize("op", ["QMoE", "QAttention", "MatMulInteger16"])
+@pytest.mark.parametrize("op", ["QMoE", "MatMulInteger16"])
 def test_what_is_not_imported_is_one_error(op: str):
     proto = model([node(op, "x", "y", "here", domain=MICROSOFT)], {"x": X}, {}, ["y"], 21)
     with pytest.raises(KpuError, match=f"does not support(.|\n)*{op}"):

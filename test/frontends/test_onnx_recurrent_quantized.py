@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from onnx_models import model, node, normal, onnxruntime_says
+from onnx_models import changed, model, node, normal, onnxruntime_says
 
 import kpu_ir
 from kpu_ir.frontends.onnx import import_onnx
@@ -68,15 +68,6 @@ LAYERS: dict[str, tuple[int, dict[str, Any]]] = {
 def test_layers_of_bytes(tmp_path: Path, name: str):
     rows, options = LAYERS[name]
     agree(*layer(tmp_path, rows, 4, **options))
-
-
-def changed(made: Any, name: str, value: Any) -> Any:
-    """The model with another value of a tensor."""
-    new = onnx.ModelProto()
-    new.CopyFrom(made)
-    (tensor,) = (t for t in new.graph.initializer if t.name == name)
-    tensor.CopyFrom(numpy_helper.from_array(np.asarray(value), name))
-    return new
 
 
 def test_bytes_without_a_sign_and_with_zero_points(tmp_path: Path):

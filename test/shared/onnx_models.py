@@ -49,6 +49,14 @@ def model(
     return made
 
 
+def changed(made: Any, name: str, value: Any) -> Any:
+    """A copy of a model with another value of a constant."""
+    new = type(made).FromString(made.SerializeToString())
+    (tensor,) = (t for t in new.graph.initializer if t.name == name)
+    tensor.CopyFrom(numpy_helper.from_array(np.asarray(value), name))
+    return new
+
+
 def onnxruntime_says(made: Any, inputs: Mapping[str, Any], threads: int = 0) -> list[Any]:
     """The outputs, onnxruntime's optimizations off, products exact on every processor. ``threads``: how
     many onnxruntime takes, 0 is its own choice."""

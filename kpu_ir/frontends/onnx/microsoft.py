@@ -131,18 +131,23 @@ def simplified_layer_norm(node: Node) -> Tensor | list[Tensor]:
 OPERATORS[DOMAIN, "LayerNormalization"] = OPERATORS["", "LayerNormalization"]
 
 
+def first_places(node: Node, length: int) -> Value:
+    """The first rows of input 3, the table of places: 1 x length x hidden."""
+    places = node.value(3)
+    rows = node.graph.slice(places, [0, 0], [1, 1], (length, places.shape[1]))
+    return node.graph.reshape(rows, (1, length, -1))
+
+
 @operator("EmbedLayerNormalization", domain=DOMAIN)
 def embed_layer_norm(node: Node) -> list[Tensor]:
     """Rows of three tables, summed, and the norm of that; how many words of each text are none."""
     graph, ids = node.graph, node.value(0)
-    batch, length = ids.shape
+    length = ids.shape[1]
     given = [graph.gather(node.value(2), ids)]
     if node.has(8):
         given.append(graph.gather(node.value(3), node.value(8)))
     else:
-        places = node.value(3)
-        rows = graph.slice(places, [0, 0], [1, 1], (length, places.shape[1]))
-        given.append(graph.reshape(rows, (1, length, -1)))
+        given.append(first_places(node, length))
     if node.has(4):
         kinds = node.value(1) if node.has(1) else None
         table = node.value(4)
@@ -153,11 +158,15 @@ def embed_layer_norm(node: Node) -> list[Tensor]:
             given.append(graph.gather(table, kinds))
     total = graph.map(lambda x, *more: sum(more, start=x), *given)
     y = graph.normalize(total, [2], node.number("epsilon", 1e-12), node.value(5), node.value(6))
-    if node.has(7) and node.integer("mask_index_type", 1):
-        seen = graph.reduce("add", graph.cast(node.value(7), np.int32), [1], keep=False)
-    else:
-        seen = graph.constant(np.zeros(batch, np.int32))
-    return [y, seen, total]
+    return [y, words_seen(node, bool(node.integer("mask_index_type", 1))), total]
+
+
+def words_seen(node: Node, counted: bool = True) -> Value:
+    """How many words of each text input 7, a mask, shows; 0 without one."""
+    graph = node.graph
+    if node.has(7) and counted:
+        return graph.reduce("add", graph.cast(node.value(7), np.int32), [1], keep=False)
+    return graph.constant(np.zeros(node.shape(0)[0], np.int32))
 
 
 @operator("BiasAdd", domain=DOMAIN)

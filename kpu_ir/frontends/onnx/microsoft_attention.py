@@ -128,11 +128,18 @@ def with_bias(value: Value, biases: list[Value], i: int) -> Value:
 @operator("Attention", domain=DOMAIN)
 def attention(node: Node) -> list[Tensor]:
     """Projections of one input by one matrix, then attention."""
-    graph, x, heads = node.graph, node.value(0), node.integer("num_heads", 0)
+    graph, x = node.graph, node.value(0)
     if node.integer("do_rotary", 0) or node.has(6):
         raise KpuError("rotary embeddings and shared buffers of Attention are not supported")
     whole = graph.matmul(x, node.value(1))
     whole = whole + node.value(2) if node.has(2) else whole
+    return of_projections(node, whole, 3, 4, 5)
+
+
+def of_projections(node: Node, whole: Value, mask: int, before: int, bias: int) -> list[Tensor]:
+    """Attention of queries, keys and values side by side, b x s x (q, k, v); and keys and values with those
+    of input ``before``. ``mask``, ``bias``: inputs."""
+    graph, heads = node.graph, node.integer("num_heads", 0)
     batch, length, width = whole.shape
     sizes = node.integers("qkv_hidden_sizes") or [width // 3] * 3
     if len(sizes) != 3 or sum(sizes) != width:
@@ -141,8 +148,8 @@ def attention(node: Node) -> list[Tensor]:
     parts = [graph.slice(whole, [0, 0, a], [1] * 3, (batch, length, n)) for a, n in zip(at, sizes)]
     q, k, v = (heads_apart(node, part, heads) for part in parts)
     past = 0
-    if node.has(4):
-        both = node.value(4)
+    if node.has(before):
+        both = node.value(before)
         past = both.shape[3]
         if past:
             pair = [
@@ -153,7 +160,7 @@ def attention(node: Node) -> list[Tensor]:
                 for i in range(2)
             ]
             k, v = graph.concat([pair[0], k], 2), graph.concat([pair[1], v], 2)
-    results: list[Tensor] = [attended(node, q, k, v, 3, 5, past)]
+    results: list[Tensor] = [attended(node, q, k, v, mask, bias, past)]
     if node.wants(1):
         results.append(graph.concat([graph.reshape(part, (1, *part.shape)) for part in (k, v)], 0))
     return results

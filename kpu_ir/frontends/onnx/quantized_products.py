@@ -168,7 +168,8 @@ def less_counted(node: Node, sums: Tensor, zero: Tensor, count: int) -> Tensor:
     return node.graph.map(lambda s, z: s - z * count, node.placed(sums), node.placed(zero))
 
 
-def _input(node: Node, i: int) -> Tensor:
+def given(node: Node, i: int) -> Tensor:
+    """Input ``i``, known or not."""
     if not node.has(i):
         raise KpuError(f"input {i} is missing")
     tensor = node.inputs[i]
@@ -178,7 +179,7 @@ def _input(node: Node, i: int) -> Tensor:
 
 def product_of(node: Node, ia: int, ib: int, za: int, zb: int) -> Sums:
     """The product of two inputs with their zero points."""
-    a, b = _input(node, ia), _input(node, ib)
+    a, b = given(node, ia), given(node, ib)
     return product(node, a, b, zero_of(node, za, a.dtype), zero_of(node, zb, b.dtype))
 
 
@@ -230,7 +231,7 @@ def qgemm(node: Node) -> Tensor:
     a, b = (_turned(node, i, side) for i, side in ((0, "A"), (3, "B")))
     sums = product(node, a, b, zero_of(node, 2, a.dtype), zero_of(node, 5, b.dtype))
     if node.has(6):
-        sums.plus(_input(node, 6))
+        sums.plus(given(node, 6))
     alpha = np.float32(node.number("alpha", 1.0))
     sb = rows_or_columns(scale_of(node, 4), 2, False)
     scale = folded(node, lambda a, b: (a * alpha) * b, along(scale_of(node, 1), 2, 0), sb)
@@ -242,7 +243,7 @@ def qgemm(node: Node) -> Tensor:
 
 def _turned(node: Node, i: int, side: str) -> Tensor:
     """A matrix, transposed where its attribute says so."""
-    x = _input(node, i)
+    x = given(node, i)
     if len(x.shape) != 2:
         raise KpuError(f"input {i}: expected a matrix, got rank {len(x.shape)}")
     if not node.integer(f"trans{side}", 0):
@@ -256,7 +257,7 @@ def to_float(sums: Sums, sa: Tensor, sb: Tensor, bias: int) -> Value:
     scale = folded(
         node, lambda a, b: a * b, rows_or_columns(sa, rank, True), rows_or_columns(sb, rank, False)
     )
-    more = [_input(node, bias)] if node.has(bias) else []
+    more = [given(node, bias)] if node.has(bias) else []
     return sums.mapped(lambda s, f, *c: sum(c, start=s.to(F32) * f), scale, *more)
 
 
@@ -270,7 +271,7 @@ def matmul_integer_to_float(node: Node) -> Tensor:
 def dynamic_quantize_matmul(node: Node) -> Tensor:
     """The left operand in steps of its own range."""
     a, step, zero = dynamic_quantize(node)
-    b = _input(node, 1)
+    b = given(node, 1)
     sums = product(node, a, b, zero, zero_of(node, 3, b.dtype))
     return to_float(sums, step, scale_of(node, 2), 4)
 
@@ -281,7 +282,7 @@ def dynamic_quantize_matmul(node: Node) -> Tensor:
 def convolved(node: Node, ix: int, iw: int, zx: int, zw: int) -> Sums:
     """The convolution of inputs ``ix`` and ``iw`` less their zero points, exact in i32."""
     graph = node.graph
-    x, w = factor(_input(node, ix)), factor(_input(node, iw))
+    x, w = factor(given(node, ix)), factor(given(node, iw))
     zero_x, zero_w = (as_i32(node, zero_of(node, i, v.dtype)) for i, v in ((zx, x), (zw, w)))
     image: Value = node.placed(x)
     rank = check_weights(node, image, node.placed(w))
@@ -360,6 +361,6 @@ def qlinear_conv(node: Node) -> Tensor:
     """A convolution of quantized numbers, quantized; a bias is in the units of the sums."""
     sums = convolved(node, 0, 3, 2, 5)
     if node.has(8):
-        sums.plus(_input(node, 8).reshape((1, -1, 1, 1)))
+        sums.plus(given(node, 8).reshape((1, -1, 1, 1)))
     scales = [along(scale_of(node, i, positive=i == 6), 4, 1) for i in (1, 4, 6)]
     return _signal(node, requantized(sums, scales, 7))

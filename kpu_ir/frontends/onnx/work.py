@@ -90,11 +90,13 @@ def _heads(node: NodeProto, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
     return q[0] * q[1] * count * (width + outs[0][2])
 
 
-def _projected(node: NodeProto, ins: Sequence[Shape], outs: Sequence[Shape]) -> int:
+def _projected(
+    node: NodeProto, ins: Sequence[Shape], outs: Sequence[Shape], before: int = 4
+) -> int:
     """Attention of com.microsoft: its projections, then scores and their product."""
     x, w = ins[:2]
     sizes = _attributes(node).get("qkv_hidden_sizes") or [w[1] // 3] * 3
-    past = ins[4][3] if len(ins) > 4 and len(ins[4]) == 5 else 0
+    past = ins[before][3] if len(ins) > before and len(ins[before]) == 5 else 0
     projections = math.prod(x) * w[1]
     return projections + x[0] * x[1] * (x[1] + past) * (sizes[0] + sizes[2])
 
@@ -134,6 +136,7 @@ MACS: Mapping[str, Callable[[NodeProto, Sequence[Shape], Sequence[Shape]], int]]
     f"{MICROSOFT}.FusedGemm": _gemm,
     f"{MICROSOFT}.MultiHeadAttention": _heads,
     f"{MICROSOFT}.Attention": _projected,
+    f"{MICROSOFT}.QAttention": lambda node, ins, outs: _projected(node, ins, outs, 8),
     f"{MICROSOFT}.MatMulIntegerToFloat": _matmul,
     f"{MICROSOFT}.DynamicQuantizeMatMul": _matmul,
     f"{MICROSOFT}.DynamicQuantizeLSTM": _recurrent_turned,
