@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from draws import drawing
 from hypothesis import given
 from hypothesis import strategies as st
 from xdsl.context import Context
 
+from kpu_ir.dialects import kernel
+from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.frontends.python.graph import Graph
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.interpreters.kernel import evaluate
 from kpu_ir.passes.kernel_canonicalize import KernelCanonicalizePass
 from kpu_ir.scalar import formulas
+from kpu_ir.support.types import dtype_of, element_type_named
 
 EXTENTS = st.integers(1, 4)
 
@@ -108,3 +112,26 @@ def test_a_weight_that_is_cut_into_parts_is_folded():
 
     assert slices(used=False) == 0
     assert slices(used=True) == 0
+
+
+@pytest.mark.parametrize(
+    "kinds", [("f32", "f16"), ("bf16", "f32"), ("f16", "f16"), ("bf16", "f16")]
+)
+def test_inputs_that_are_widened_give_the_same_product(kinds: Any):
+    """Each number of a short type is one of f32, and so is each product of two: only their order of addition is free,
+    which small whole numbers over 8 do not tell."""
+    graph, random = Graph(), np.random.default_rng(0)
+    shapes = {"a": (3, 5, 24), "b": (3, 7, 24)}
+    a, b = (graph.input(n, shape, kind) for (n, shape), kind in zip(shapes.items(), kinds))
+    graph.output("y", a.astype("f32") @ b.astype("f32").transpose(0, 2, 1))
+    module = graph.module()
+    given = [
+        (random.integers(-255, 256, shape) / 8).astype(dtype_of(element_type_named(kind)))
+        for shape, kind in zip(shapes.values(), kinds)
+    ]
+    (expected,) = evaluate(module, given)
+    KernelCanonicalizePass().apply(Context(), module)
+    (product,) = (op for op in module.walk() if isinstance(op, kernel.MatmulOp))
+    kept = {str(tensor_type(v).element_type) for v in product.operands}
+    assert kept == ({"f32", "f16"} if kinds == ("bf16", "f16") else set(kinds))
+    np.testing.assert_array_equal(*evaluate(module, given), expected)

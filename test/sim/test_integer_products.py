@@ -24,6 +24,7 @@ from .scheduled import lowered
 
 DRAWS = drawing(12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 SHORT: list[Any] = [np.int8, np.uint8, np.int8, np.uint8, ml_dtypes.int4, ml_dtypes.uint4]
+SHORT_FLOATS: list[Any] = [np.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn]
 I32 = element_type_named("i32")
 
 
@@ -45,6 +46,8 @@ def product(draw: Any, rng: np.random.Generator) -> tuple[Graph, dict[str, Any],
     if real is not None:  # whole floats, whose sums f32 holds: by weights that are widened
         of_a, a = real, (a.astype(np.int32) % 16).astype(real)
     b = drawn(of_b, ((), batch)[not shared] + ((n, k) if turned else (k, n)), rng)
+    if real is np.float32 and draw(st.booleans()):  # two floats, the shorter one widened
+        b = (b.astype(np.int32) % 16).astype(draw(st.sampled_from(SHORT_FLOATS)))
     g = Graph()
     sums = np.int32 if real is None else np.float32
     y = g.matmul(g.input("x", a.shape, of_a), g.constant(b), transpose_b=turned, dtype=sums)
