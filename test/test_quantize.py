@@ -76,6 +76,20 @@ def test_calibrated(image: Path, activations: Any):
     close(image, made.model, X, 0.1)
 
 
+@pytest.mark.parametrize("shape", [(7,), (1, 7), (), (2, 1), (2, 7)])
+def test_a_bias_of_any_shape_and_factor(tmp_path: Path, shape: tuple[int, ...]):
+    """onnxruntime's quantizer fails on those that are not (7,), and counts ``beta`` twice."""
+    x = normal(2, 64)
+    nodes = [node("Gemm", "x w b", "h", "fc", alpha=0.5, beta=2.0), node("Relu", "h", "y", "act")]
+    weights = {"w": normal(64, 7), "b": normal(*shape, seed=1) * np.float32(3)}
+    path = written(tmp_path / "bias.onnx", model(nodes, {"x": x}, weights))
+    made = quantize(path, calibrate={"x": np.stack([x, normal(2, 64, seed=2)])})
+    assert made.layers == ("fc",)
+    close(path, made.model, x, 0.02)
+    (row,) = noise(onnx.load(path), made.model, made.layers, made.calibration)
+    assert 30 < row.snr_db < 60
+
+
 def test_excluded_nodes_stay(image: Path):
     made = quantize(image, calibrate={"x": X}, exclude=["*ead"])
     assert made.layers == ("first", "second")

@@ -71,7 +71,7 @@ def quantized_statically(
     import onnx
 
     package = quantizer()
-    model = of_version(model, LEAST_VERSION)
+    model = with_plain_biases(of_version(model, LEAST_VERSION))
     types = {n.op_type for n in model.graph.node}
     attention = "Softmax" in types and _has_product_of_activations(model)
     left = dict(kept)
@@ -137,6 +137,52 @@ def quantized_statically(
     return result, layers, left
 
 
+def with_plain_biases(model: ModelProto) -> ModelProto:
+    """A copy whose Gemms have known biases as onnxruntime's quantizer takes them: a number a column, as they are.
+
+    It counts ``beta`` twice, which becomes part of the bias, and fails where that is of shape () or (1, n), which
+    becomes (n). What differs from row to row is added behind the product.
+    """
+    from onnx import helper, numpy_helper
+
+    result = type(model).FromString(model.SerializeToString())
+    held = {t.name: t for t in result.graph.initializer}
+    for node in list(result.graph.node):
+        bias = node.input[2] if node.op_type == "Gemm" and len(node.input) > 2 else ""
+        if bias not in held:
+            continue
+        given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        beta, value = given.get("beta", 1.0), numpy_helper.to_array(held[bias])
+        weights = held.get(node.input[1])
+        columns = weights.dims[0 if given.get("transB", 0) else 1] if weights is not None else None
+        if beta == 1 and value.shape == (columns,):
+            continue
+        for attribute in [a for a in node.attribute if a.name == "beta"]:
+            node.attribute.remove(attribute)
+        value, name = value * value.dtype.type(beta), f"{node.name}_bias_of_{bias}"
+        same = value.size == max(value.shape[-1:], default=1)  # in every row
+        if same and columns is not None and value.size in (1, columns):
+            value = np.ascontiguousarray(np.broadcast_to(value.reshape(-1), (columns,)))
+            node.input[2] = name
+        else:
+            y, product = node.output[0], f"{node.output[0]}_without_bias"
+            del node.input[2]
+            node.output[0] = product
+            add = helper.make_node("Add", [product, name], [y], f"{node.name}_bias")
+            result.graph.node.insert(list(result.graph.node).index(node) + 1, add)
+        result.graph.initializer.append(numpy_helper.from_array(value, name))
+    _remove_unread(result)
+    return result
+
+
+def _remove_unread(model: ModelProto) -> None:
+    """Take away the weights that nothing reads."""
+    graph = model.graph
+    read = {name for node in graph.node for name in node.input} | {o.name for o in graph.output}
+    for tensor in [t for t in graph.initializer if t.name not in read]:
+        graph.initializer.remove(tensor)
+
+
 def _of_attention(package: Any, model: ModelProto, left: Mapping[str, str]) -> dict[str, Any]:
     """Options where there is attention. A product's result is not quantized for its own sake, only where
     another product reads it: what is between (biases, masks, softmax, GELU, residual sums) takes the sum in
@@ -197,10 +243,7 @@ def store_biases(model: ModelProto) -> None:
         real = helper.make_node("DequantizeLinear", names[:2], names[2:], names[2], axis=0)
         graph.node.insert(list(graph.node).index(node), real)
         node.input[list(node.input).index(other)] = names[2]
-    read = {name for node in graph.node for name in node.input} | given
-    unread = [t for t in graph.initializer if t.name not in read]
-    for tensor in unread:
-        graph.initializer.remove(tensor)
+    _remove_unread(model)
 
 
 def _known_scale(op: Any, held: Mapping[str, Any]) -> Array | None:
