@@ -26,8 +26,9 @@ from xdsl.utils.hints import isa
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.passes.kernel_convolution import known
+from kpu_ir.passes.quantized_endings import Ending, Sums
+from kpu_ir.passes.quantized_factors import Written
 from kpu_ir.passes.quantized_movement import of_tensor, stored_zero
-from kpu_ir.passes.quantized_products import Ending, Sums, Written
 from kpu_ir.scalar.quantization import limits
 from kpu_ir.support.types import Array
 from kpu_ir.support.windows import elements_under

@@ -19,8 +19,8 @@ from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.machine import Machine
 from kpu_ir.passes.kernel_convolution import known
 from kpu_ir.passes.kernel_fold import constant_of
+from kpu_ir.passes.quantized_factors import Written, dequantized, factor, full
 from kpu_ir.passes.quantized_movement import count, stored_zero
-from kpu_ir.passes.quantized_products import Written, dequantized, factor, full
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar
 from kpu_ir.support.types import bits_of, multiplied_as
