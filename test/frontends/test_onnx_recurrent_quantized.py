@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from draws import MANY
 from onnx import numpy_helper
-from onnx_models import changed, model, node, normal, onnxruntime_says
+from onnx_models import changed, model, node, normal, onnxruntime_says, port
 
 import kpu_ir
 from kpu_ir.frontends.onnx import import_onnx
 from kpu_ir.frontends.onnx.work import macs
+from kpu_ir.integrations.onnxruntime import compare
 from kpu_ir.interpreters.kernel import evaluate
 from kpu_ir.support.errors import KpuError
 
@@ -92,12 +94,32 @@ def test_weights_that_are_not_known(tmp_path: Path):
     agree(made, x | known)
 
 
-def test_on_the_machine(tmp_path: Path):
+def test_on_the_machine_layer_by_layer(tmp_path: Path):
+    """``--compare`` has onnxruntime on one thread: rows of a batch share a range."""
     made, x = layer(tmp_path, 2, 1)
-    got = kpu_ir.compile(import_onnx(made), search="none")(x)["y"]
-    np.testing.assert_allclose(got, onnxruntime_says(made, x, 1)[0], rtol=0, atol=NEAR)
+    found = compare(kpu_ir.load(tmp_path / "q.onnx", search="none"), x)
+    assert {row.tensor for row in found} == {"y", "last", "cell"}
+    assert max(row.max_abs_error for row in found) <= NEAR
     shapes = [[5, 2, 7], [1, 7, 64], [1, 16, 64]]
     assert macs(made.graph.node[0], [tuple(s) for s in shapes], []) == 5 * 2 * 64 * (7 + 16)
+
+
+def test_each_step_from_onnxruntimes_own_state(tmp_path: Path):
+    """Its states, before a step, are the same bytes here: no step is another byte. ``KPU_DRAWS`` steps."""
+    made, x = layer(tmp_path, 1, 1)
+    for name in ("h", "c"):
+        (first,) = (t for t in made.graph.initializer if t.name == name)
+        made.graph.initializer.remove(first)
+        made.graph.input.append(port(name, [1, 1, 16]))
+    module, state = import_onnx(made), np.zeros((1, 1, 16), np.float32)
+    given = {**x, "h": state, "c": state}
+    for step in range(int(MANY or 8)):
+        given["x"] = normal(1, 1, 7, seed=100 + step)
+        want = onnxruntime_says(made, given, 1)
+        for got, expected in zip(evaluate(module, given), want, strict=True):
+            # A cell grows beyond 4: of two products and a sum, some roundings of its own size.
+            np.testing.assert_allclose(got, expected, rtol=4 * 2.0**-23, atol=NEAR)
+        given |= {"h": want[1], "c": want[2]}
 
 
 @pytest.mark.parametrize(
