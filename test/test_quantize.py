@@ -96,6 +96,23 @@ def test_excluded_nodes_stay(image: Path):
     assert made.kept == {"head": "excluded by '*ead'"}
 
 
+def test_excluded_nodes_read_no_steps(image: Path):
+    """What an excluded node alone reads is no longer stored in bytes, and the ReLU that saturation stood for is back."""
+    made = quantize(image, calibrate={"x": X}, exclude="second", rounding="nearest")
+    makers = {n.output[0]: n for n in made.model.graph.node}
+    read = [makers.get(n.input[0]) for n in made.model.graph.node if n.name == "second"]
+    assert [n.op_type for n in read if n is not None] == ["Relu"]
+    onnx.checker.check_model(made.model)
+    close(image, made.model, X, 0.1)
+    # The first layer's own noise is all that reaches it: nothing is lost behind it.
+    own, second, _ = noise(onnx.load(image), made.model, made.layers, [{"x": X}])
+    assert (own.quantized, second.quantized) == (True, False)
+    stepped = quantize(image, calibrate={"x": X}, rounding="nearest")
+    assert (
+        second.snr_db > noise(onnx.load(image), stepped.model, stepped.layers, [{"x": X}])[1].snr_db
+    )
+
+
 def test_in_python_wrong_settings_are_errors_too(image: Path):
     assert quantize(image, per_token=True, exclude="*fir*").kept.keys() == {"first", "second"}
     for wrong in ({"block": "32"}, {"per_token": "no"}, {"weights": "i2"}, {"method": "mean"}):

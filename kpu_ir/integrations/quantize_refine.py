@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,3 +112,39 @@ def with_float_results(model: ModelProto, made: ModelProto) -> None:
                 maker.output[i] = name
         made.graph.node.remove(steps)
         made.graph.node.remove(back)
+
+
+def with_float_operands(model: ModelProto, made: ModelProto, excluded: Container[str]) -> None:
+    """Take the steps from what excluded nodes alone read: else their operands are as noisy as they were, which is most
+    of what a node loses. A ReLU or a clamp that saturation stood for comes back."""
+    from onnx import NodeProto
+
+    graph = made.graph
+    results = {o.name for o in graph.output}
+    activations = {n.output[0]: n for n in model.graph.node if n.op_type in ("Relu", "Clip")}
+    for back in [n for n in graph.node if n.op_type == "DequantizeLinear"]:
+        name = back.output[0]
+        makers = {n: node for node in graph.node for n in node.output}
+        steps = makers.get(back.input[0])
+        users = [n for n in graph.node if name in n.input]
+        if not users or name in results or any(n.name not in excluded for n in users):
+            continue
+        if steps is None or len([n for n in graph.node if steps.output[0] in n.input]) > 1:
+            continue  # weights; or stored numbers that others read
+        real = steps.input[0]
+        for node in users:
+            node.input[:] = [real if n == name else n for n in node.input]
+        maker, activation = makers.get(real), activations.get(real)
+        if maker is not None and activation is not None and maker.op_type != activation.op_type:
+            back_again = NodeProto()
+            back_again.CopyFrom(activation)
+            wide = back_again.input[0] = f"{real}_unclamped"
+            maker.output[:] = [wide if n == real else n for n in maker.output]
+            graph.node.insert(list(graph.node).index(steps), back_again)
+            there = {*makers, *(t.name for t in graph.initializer), ""}
+            ends = [n for n in activation.input[1:] if n not in there]
+            graph.initializer.extend(t for t in model.graph.initializer if t.name in ends)
+            for node in [n for n in model.graph.node if set(n.output).intersection(ends)]:
+                graph.node.insert(0, node)  # a constant
+        graph.node.remove(steps)
+        graph.node.remove(back)

@@ -17,7 +17,12 @@ import numpy as np
 
 from kpu_ir.integrations.quantize_model import PRODUCTS, Settings, of_version
 from kpu_ir.integrations.quantize_moments import samples_of
-from kpu_ir.integrations.quantize_refine import best_range, round_by_products, with_float_results
+from kpu_ir.integrations.quantize_refine import (
+    best_range,
+    round_by_products,
+    with_float_operands,
+    with_float_results,
+)
 from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import Array
 
@@ -128,6 +133,7 @@ def quantized_statically(
             ) from None
     layers = layers_of(result)
     with_float_results(model, result)
+    with_float_operands(model, result, kept)
     if settings.rounding == "gptq":
         round_by_products(model, result, layers, items)
     named = {n.name for n in model.graph.node if n.op_type in PRODUCTS}
