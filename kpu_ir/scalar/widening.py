@@ -2,7 +2,8 @@
 
 A tensor of the graph that is f16 is rounded to f16. Inside one kernel nothing is: what stands on chip
 between two operations is f32, and so are the sums (``support.types.accumulator_type``). Only a
-conversion that somebody asked for (a map that does nothing else) rounds where it stands.
+conversion that somebody asked for (a map that does nothing else, or one to 8 bits: steps, as those of
+``kernel.quantize``) rounds where it stands.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def inlined(body: Block, arguments: Sequence[SSAValue], into: Block) -> SSAValue
     final, asked = last.operands[0], is_cast(body)
     for op in operations:
         if isinstance(op, arith.ExtFOp | arith.TruncFOp):
-            rounds = asked or op.result is not final
+            rounds = asked or op.result is not final or _of_a_byte(op.result.type)
             values[op.result] = _converted(values[op.operands[0]], op.result.type, into, rounds)
         elif not any(_short(v.type) for v in (*op.operands, *op.results)):
             new = op.clone(values)  # pyright: ignore
@@ -82,6 +83,10 @@ def inlined(body: Block, arguments: Sequence[SSAValue], into: Block) -> SSAValue
 
 def _short(kind: Attribute) -> bool:
     return working_type(kind) != kind
+
+
+def _of_a_byte(kind: Attribute) -> bool:
+    return isinstance(kind, AnyFloat) and kind.bitwidth <= 8
 
 
 def _added(

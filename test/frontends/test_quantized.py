@@ -64,6 +64,29 @@ def test_floats_of_a_byte_saturate() -> None:
     assert q.astype(np.float32).tolist() == [448, -448, 16, 20]  # 17 and 19: ties to even
 
 
+@pytest.mark.parametrize("dtype", ["f8E4M3FN", "f8E5M2"])
+@pytest.mark.parametrize("quantize", ["fold", "off"])
+def test_steps_of_floats_of_a_byte_stay_in_one_kernel(dtype: str, quantize: Any) -> None:
+    """Quantized and back, alone and before a product: floats of 8 bits are rounded where no tensor holds them."""
+    x = np.random.default_rng(0).standard_normal((5, 40)).astype(np.float32)
+    g = Graph()
+    real = g.dequantize(g.quantize(g.input("x", x.shape), 0.05, dtype=dtype), 0.05)
+    g.output("d", real)
+    g.output(
+        "y",
+        g.dequantize(g.quantize(real.relu(), 0.1, dtype=dtype), 0.1)
+        @ g.constant(np.eye(40, 3, dtype=np.float32)),
+    )
+    kind = getattr(ml_dtypes, {"f8E4M3FN": "float8_e4m3fn", "f8E5M2": "float8_e5m2"}[dtype])
+    step, other = np.float32(0.05), np.float32(0.1)
+    expected = (x / step).astype(kind).astype(np.float32) * step
+    second = (np.maximum(expected, 0) / other).astype(kind).astype(np.float32) * other
+    assert abs(expected - x).max() > 0.01
+    results = kpu_ir.compile(g, search="none", quantize=quantize)({"x": x})
+    np.testing.assert_array_equal(results["d"], expected)
+    np.testing.assert_array_equal(results["y"], second[:, :3])
+
+
 @pytest.mark.parametrize("scale", [0.0, -1.0, np.nan, np.inf])
 def test_what_nothing_can_be_divided_by(scale: float) -> None:
     """Refused where it is known; a dequantization may have scales of 0 and below."""
