@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from quantized_forms import Arrays, first, session, written
+from quantized_whole import inputs_of, whole
 
 from kpu_ir.frontends.onnx import import_onnx
 from kpu_ir.interpreters.kernel import evaluate
@@ -28,6 +29,18 @@ class Count:
     differ: int = 0
     most: float = 0.0
     integer: bool = True
+
+    def add(self, other: Count) -> None:
+        """Both together."""
+        self.nodes += other.nodes
+        self.elements += other.elements
+        self.differ += other.differ
+
+    @property
+    def share(self) -> str:
+        """How many differ, and of all."""
+        part = f" ({100 * self.differ / self.elements:.4f} %)" if self.differ else ""
+        return f"{self.differ:,}{part}"
 
 
 STEP = 1e-5
@@ -132,17 +145,37 @@ def different(count: Count, got: Any, wanted: Any) -> None:
 
 
 def print_agreement(paths: Sequence[Path], forms: Sequence[str]) -> None:
-    """Rows: model, form, operator, and what differs."""
+    """Rows: model, form, operator, and what differs, as it is found; then the tables of docs/quantization.md: nodes by
+    form, pieces of the form ``qdq``, whole models."""
     print("| model | form | operator | nodes | elements | differ | at most |")
     print("|---|---|---|---|---|---|---|")
+    nodes: list[str] = []
+    parts: list[str] = []
+    ends: list[str] = []
     for path, form, made in written(paths, forms):
         name, inputs = path.stem, first(path.with_suffix(".npz"))
+        total = Count()
         for op, c in agreement(onnx.load(made), inputs).items():
             most = f"{c.most:.0f}" if c.integer else f"{c.most:.1g} of largest"
-            share = f"{c.differ:,}" + (
-                f" ({100 * c.differ / c.elements:.4f} %)" if c.differ else ""
-            )
             print(
-                f"| {name} | {form} | {op} | {c.nodes} | {c.elements:,} | {share} | {most} |",
+                f"| {name} | {form} | {op} | {c.nodes} | {c.elements:,} | {c.share} | {most} |",
                 flush=True,
             )
+            if op.startswith("Q("):
+                parts.append(
+                    f"| {name} | {form} | {op} | {c.nodes} | {c.elements:,} | {c.share} | {most} |"
+                )
+            else:
+                total.add(c)
+        nodes.append(f"| {name} | {form} | {total.nodes} | {total.elements:,} | {total.share} |")
+        ends.append(f"| {name} | {form} | {whole(made, inputs_of(path))} |")
+        print(ends[-1], flush=True)
+    for head, rows in (
+        ("model | form | nodes | elements | differ", nodes),
+        ("model | form | piece | pieces | elements | differ | by at most", parts),
+        (
+            "model | form | elements | equal | largest error, of the range | least cosine | same largest",
+            ends,
+        ),
+    ):
+        print(f"\n| {head} |\n|{'---|' * (head.count('|') + 1)}", *rows, sep="\n")
