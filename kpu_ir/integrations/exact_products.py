@@ -7,6 +7,7 @@ oracle multiplies is moved by 128, and its zero point with it: the same numbers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from kpu_ir.support.types import Array
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto
+    from onnx import GraphProto, ModelProto, NodeProto
 
 OPERANDS: dict[str, list[tuple[int | None, int, int]]] = {
     "MatMulInteger": [(0, 1, 3)],
@@ -69,8 +70,10 @@ def exact_products(model: ModelProto) -> ModelProto:
     del made.graph.node[:]
     for node in nodes:
         for left, right, zero in OPERANDS.get(node.op_type, ()):
-            a = np.dtype(np.uint8) if left is None else kinds.get(node.input[left])
-            if a == np.uint8 and kinds.get(node.input[right]) == np.int8:
+            a = np.dtype(np.uint8)
+            if left is not None:  # zero points are as far from each other as their operands
+                a = _kind(node, left, zero - (right - left), kinds)
+            if a == np.uint8 and _kind(node, right, zero, kinds) == np.int8:
                 node.input.extend([""] * (zero + 1 - len(node.input)))
                 for i in (right, zero):
                     node.input[i] = _moved(made.graph, node.input[i], moved)
@@ -92,6 +95,15 @@ def _types(graph: GraphProto) -> dict[str, np.dtype[Any]]:
         if made is not None and made < len(node.input) and node.input[made] in found:
             found.setdefault(node.output[0], found[node.input[made]])
     return {name: np.dtype(tensor_dtype_to_np_dtype(kind)) for name, kind in found.items()}
+
+
+def _kind(
+    node: NodeProto, operand: int, zero: int, kinds: Mapping[str, np.dtype[Any]]
+) -> np.dtype[Any] | None:
+    """The type of an operand, its zero point's where inference does not know it: it knows nothing behind operators of
+    com.microsoft."""
+    return next((kinds[n] for n in (*node.input[operand : operand + 1], *node.input[zero : zero + 1])
+                 if n in kinds), None)  # fmt: skip
 
 
 def _moved(graph: GraphProto, name: str, moved: dict[str, str]) -> str:
