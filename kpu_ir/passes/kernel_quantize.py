@@ -23,7 +23,7 @@ from kpu_ir.passes.kernel_canonicalize import TransposeIntoMatmul
 from kpu_ir.passes.kernel_fold import FoldConstants, FoldReshape
 from kpu_ir.passes.quantized_maps import check_scale
 from kpu_ir.passes.quantized_movement import PATTERNS, DequantizeIntoMap
-from kpu_ir.passes.quantized_products import rewrite
+from kpu_ir.passes.quantized_products import rewrite, rewrite_floats
 from kpu_ir.passes.quantized_sooner import QuantizeSooner
 from kpu_ir.passes.quantized_sums import rewrite_sum
 from kpu_ir.passes.quantized_weights import weights_alone
@@ -83,8 +83,9 @@ class KernelQuantizePass(ModulePass):
         move(op)
         machine = machine_of(op)
         for one in [o for o in op.walk() if isinstance(o, kernel.MatmulOp | kernel.ConvOp)]:
-            if not rewrite(one) and isinstance(one, kernel.MatmulOp):
-                weights_alone(one, machine)
+            if rewrite(one) or rewrite_floats(one) or isinstance(one, kernel.ConvOp):
+                continue
+            weights_alone(one, machine)
         for one in [o for o in op.walk() if isinstance(o, kernel.PoolOp | kernel.ReduceOp)]:
             rewrite_sum(one)
         move(op)

@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from xdsl.dialects.builtin import IntegerType, f32
+from xdsl.dialects.builtin import AnyFloat, IntegerType, f32
 from xdsl.ir import Attribute, Operation, SSAValue
 from xdsl.rewriter import Rewriter
 from xdsl.utils.hints import isa
@@ -66,7 +66,7 @@ class Factor:
 
     @property
     def stored(self) -> SSAValue:
-        """The integers."""
+        """The integers, or floats of 8 bits."""
         return self.op.source
 
     @property
@@ -78,12 +78,16 @@ class Factor:
         return found is None or bool(found.any())
 
 
-def dequantized(value: SSAValue, real: Attribute = f32) -> kernel.DequantizeOp | None:
-    """What makes real numbers of integers that the array multiplies."""
+def dequantized(
+    value: SSAValue, real: Attribute = f32, floats: bool = False
+) -> kernel.DequantizeOp | None:
+    """What makes real numbers of integers that the array multiplies, or of ``floats`` of 8 bits."""
     op = value.owner
     if not isinstance(op, kernel.DequantizeOp) or op.result.type.element_type != real:
         return None
     kind = tensor_type(op.source).element_type
+    if floats:
+        return op if isa(kind, AnyFloat) and kind.bitwidth == 8 else None
     return op if isa(kind, IntegerType) and 1 < kind.bitwidth <= 8 else None
 
 
@@ -94,11 +98,17 @@ def full(value: SSAValue, rank: int) -> tuple[int, ...]:
 
 
 def factor(
-    value: SSAValue, along: int, free: int, place: int, rank: int, real: Attribute = f32
+    value: SSAValue,
+    along: int,
+    free: int,
+    place: int,
+    rank: int,
+    real: Attribute = f32,
+    floats: bool = False,
 ) -> Factor | None:
     """An operand of a product of ``rank`` dimensions, whose dimension ``free`` is the product's
     ``place``; None where its scale changes along ``along``, or with the batch."""
-    op = dequantized(value, real)
+    op = dequantized(value, real, floats)
     if op is None:
         return None
     own = len(tensor_type(value).get_shape())

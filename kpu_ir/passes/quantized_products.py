@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from xdsl.dialects.builtin import f32, i32
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
@@ -30,46 +30,74 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def rewrite(op: kernel.MatmulOp | kernel.ConvOp) -> bool:
     """Put the integer product, and what follows it, in the place of ``op``; whether that could be."""
-    written = Written(op)
-    rank = len(tensor_type(op.result).get_shape())
-    if isinstance(op, kernel.ConvOp) and tensor_type(op.result).element_type != f32:
+    found = operands(op) if tensor_type(op.result).element_type == f32 else None
+    if found is None:
         return False
+    (a, b), written = found, Written(op)
+    sums: Sums | None
     if isinstance(op, kernel.MatmulOp):
-        flip_a, flip_b = bool(op.transpose_a), bool(op.transpose_b)
-        ra, rb = (len(tensor_type(v).get_shape()) for v in (op.a, op.b))
-        a = factor(op.a, ra - 1 - flip_a, ra - 2 + flip_a, rank - 2, rank)
-        b = factor(op.b, rb - 2 + flip_b, rb - 1 - flip_b, rank - 1, rank)
-        if a is None or b is None:
-            return False
-        if tensor_type(op.result).element_type != f32:
-            return False
-        k = tensor_type(op.a).get_shape()[ra - 1 - flip_a]
-        sums = _product(op, a, b, k, rank, written)
+        sums = _product(op, a, b, written)
     else:
-        a, b = factor(op.input, 1, 0, 0, 4), factor(op.weights, 1, 0, 1, 4)
-        if a is None or b is None or not of_tensor(a.op):
-            return False
-        found = _convolution(op, a, b, written)
-        if found is None:
-            return False
-        sums = found
+        sums = _convolution(op, a, b, written)
+    if sums is None:
+        return False
     rows, scale = _scales(a, b, written)
     factors = [_in_place(v) for v in (a, b)]
     Ending(op, sums, scale, written, rows=rows, scales=factors).write()
     return True
 
 
-def _product(
-    op: kernel.MatmulOp, a: Factor, b: Factor, k: int, rank: int, written: Written
-) -> Sums:
-    product = kernel.MatmulOp(
+def rewrite_floats(op: kernel.MatmulOp | kernel.ConvOp) -> bool:
+    """Put the product of floats of 8 bits, added up in f32, and its scale in the place of ``op``; whether
+    that could be. Each product of two such numbers is exact in f32."""
+    found = operands(op, floats=True) if tensor_type(op.result).element_type == f32 else None
+    if found is None or found[0].shifted or found[1].shifted:
+        return False
+    (a, b), written = found, Written(op)
+    if isinstance(op, kernel.MatmulOp):
+        sums = written.add(_of(op, a, b, f32))
+    else:
+        sums = written.add(op.of(a.stored, b.stored, element_type=f32))
+    rows, scale = _scales(a, b, written)
+    if rows is None:
+        scaled = written.map(lambda s, f: s * f, sums, scale)
+    else:
+        scaled = written.map(lambda s, x, y: s * (x.to(f32) * y.to(f32)), sums, rows, scale)
+    written.replace([op], scaled)
+    return True
+
+
+def operands(
+    op: kernel.MatmulOp | kernel.ConvOp, floats: bool = False
+) -> tuple[Factor, Factor] | None:
+    """Both operands as stored integers (or ``floats`` of 8 bits) of scales that a product can take out."""
+    if isinstance(op, kernel.MatmulOp):
+        rank = len(tensor_type(op.result).get_shape())
+        flip_a, flip_b = bool(op.transpose_a), bool(op.transpose_b)
+        ra, rb = (len(tensor_type(v).get_shape()) for v in (op.a, op.b))
+        a = factor(op.a, ra - 1 - flip_a, ra - 2 + flip_a, rank - 2, rank, floats=floats)
+        b = factor(op.b, rb - 2 + flip_b, rb - 1 - flip_b, rank - 1, rank, floats=floats)
+    else:
+        a = factor(op.input, 1, 0, 0, 4, floats=floats)
+        b = factor(op.weights, 1, 0, 1, 4, floats=floats)
+        a = a if a is not None and of_tensor(a.op) else None
+    return None if a is None or b is None else (a, b)
+
+
+def _of(op: kernel.MatmulOp, a: Factor, b: Factor, kind: Attribute) -> kernel.MatmulOp:
+    return kernel.MatmulOp(
         a.stored,
         b.stored,
         transpose_a=bool(op.transpose_a),
         transpose_b=bool(op.transpose_b),
-        element_type=i32,
+        element_type=kind,
     )
-    sums = Sums(written.add(product))
+
+
+def _product(op: kernel.MatmulOp, a: Factor, b: Factor, written: Written) -> Sums:
+    rank = len(tensor_type(op.result).get_shape())
+    k = tensor_type(op.a).get_shape()[-2 if op.transpose_a else -1]
+    sums = Sums(written.add(_of(op, a, b, i32)))
     if a.shifted:
         assert a.op.zero is not None
         total = _summed(b.stored, -1 if op.transpose_b else -2, bool(op.transpose_b), rank, written)

@@ -212,3 +212,21 @@ func.func @double(%p: tensor<4x8xi8>) -> tensor<4x2xi8> {
   %y = kernel.quantize %c scale %t {requantize = "double"} : tensor<4x2xf32>, tensor<1xf32> -> tensor<4x2xi8>
   func.return %y : tensor<4x2xi8>
 }
+
+// -----
+
+// Floats of 8 bits are multiplied as they are stored, and added up in f32; their scales come after the sum.
+// CHECK-LABEL: @floats
+// CHECK:         %[[C:.*]] = kernel.matmul %p, %{{.*}} : (tensor<4x8xf8E4M3FN>, tensor<8x6xf8E5M2>) -> tensor<4x6xf32>
+// CHECK:         kernel.constant dense<2.500000e-01> : tensor<1x1xf32>
+// CHECK-NEXT:    %{{.*}} = kernel.map %[[C]], {{.*}} -> tensor<4x6xf32> {
+// CHECK:           arith.mulf
+// CHECK-NEXT:      kernel.yield
+func.func @floats(%p: tensor<4x8xf8E4M3FN>) -> tensor<4x6xf32> {
+  %f = kernel.constant dense<0.5> : tensor<1xf32>
+  %q = kernel.constant dense<1.0> : tensor<8x6xf8E5M2>
+  %x = kernel.dequantize %p scale %f : tensor<4x8xf8E4M3FN>, tensor<1xf32> -> tensor<4x8xf32>
+  %w = kernel.dequantize %q scale %f : tensor<8x6xf8E5M2>, tensor<1xf32> -> tensor<8x6xf32>
+  %c = kernel.matmul %x, %w : (tensor<4x8xf32>, tensor<8x6xf32>) -> tensor<4x6xf32>
+  func.return %c : tensor<4x6xf32>
+}

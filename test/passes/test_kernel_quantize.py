@@ -87,6 +87,47 @@ def test_a_product_between_dequantize_and_quantize(data):
     assert np.abs(reference.astype(int) - exact.astype(int)).max() <= 1
 
 
+@DRAWS
+@given(st.data())
+def test_a_product_of_dequantized_floats_of_8_bits(data):
+    """It runs on the stored floats, at their rate; the sum in f32 is scaled once."""
+    draw, rng = data.draw, np.random.default_rng(data.draw(st.integers(0, 999)))
+    of_x, of_w = (
+        draw(st.sampled_from([ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2])) for _ in range(2)
+    )
+    conv, of_rows, out = draw(st.booleans()), draw(st.booleans()), draw(st.integers(1, 20))
+    scale = (rng.random(out) * 0.2 + 0.1).astype(np.float32)
+    g = Graph()
+    if conv:
+        c = draw(st.integers(1, 5))
+        q = rng.standard_normal((1, c, 6, 7)).astype(of_x)
+        w = rng.standard_normal((out, c, 3, 3)).astype(of_w)
+        x = g.dequantize(g.input("q", q.shape, of_x), np.float32(0.37))
+        y = g.conv(x, g.dequantize(g.constant(w), scale, axis=0), low=(1, 1), high=(1, 1))
+        padded = np.pad(q.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1)))
+        seen = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+        exact = np.einsum("ncyxij,ocij->noyx", seen, w.astype(np.float64)) * 0.37
+        most = np.einsum("ncyxij,ocij->noyx", abs(seen), abs(w.astype(np.float64))) * 0.37
+        exact, most, k = exact * scale.reshape(-1, 1, 1), most * scale.reshape(-1, 1, 1), 9 * c
+    else:
+        m, k = draw(st.integers(1, 9)), draw(st.integers(1, 60))
+        q, w = rng.standard_normal((m, k)).astype(of_x), rng.standard_normal((k, out)).astype(of_w)
+        rows = (rng.random(m) + 0.1).astype(np.float32) if of_rows else np.float32(0.37)
+        x = g.dequantize(g.input("q", q.shape, of_x), rows, axis=0)
+        y = x @ g.dequantize(g.constant(w), scale, axis=1)
+        left, right = q.astype(np.float64), w.astype(np.float64)
+        factor = (np.float64(1) * rows).reshape(-1, 1) * scale
+        exact, most = left @ right * factor, abs(left) @ abs(right) * factor
+    g.output("y", y)
+    program = kpu_ir.compile(g, search="none")
+    counts = program.time().counts
+    assert not counts.get("macs.f32", 0)
+    assert sum(n for what, n in counts.items() if what.startswith("macs.f8")) == exact.size * k
+    # k roundings of a sum in f32, two of the scales' product and of what it multiplies; scales' own.
+    bound = (k + 4) * 2.0**-24 * most + 1e-30
+    assert (abs(program(q=q)["y"] - exact) <= bound).all()
+
+
 def test_what_moves_and_what_adds():
     """A residual block of quantized tensors: every tensor between its kernels is of bytes."""
     rng = np.random.default_rng(1)
