@@ -314,7 +314,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
 
 
 def test_the_precision_of_a_workload(tmp_path):
-    """Short floats: half the bytes, twice the rate of the array."""
+    """Short floats: half the bytes (or less: their schedules load nothing twice), a faster array."""
     products = [
         {"name": kind, "builtin": "matmul 96x64x128", "precision": kind}
         for kind in ("f32", "f16", "bf16")
@@ -322,8 +322,9 @@ def test_the_precision_of_a_workload(tmp_path):
     asked = {**SMALL, "workload": products, "knobs": {"dma.channels": [4]}}
     rows = Study.of(asked).run(tmp_path / "o", processes=1).table()
     by = {row["workload"]: row for row in rows}
+    once = 2 * (96 * 64 + 64 * 128 + 96 * 128)
     for kind in ("f16", "bf16"):
-        assert 2 * by[kind]["external_bytes"] == by["f32"]["external_bytes"]
+        assert once <= by[kind]["external_bytes"] <= by["f32"]["external_bytes"] / 2
         assert by[kind]["cycles"] < by["f32"]["cycles"]
     with pytest.raises(KpuError, match="'precision' is f32, f16 or bf16, got 'i8'"):
         Study.of({**SMALL, "workload": [{"builtin": "32", "precision": "i8"}]})
