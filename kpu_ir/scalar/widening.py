@@ -15,6 +15,7 @@ from xdsl.dialects.builtin import AnyFloat, FloatAttr, IntegerType
 from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.utils.hints import isa
 
+from kpu_ir.scalar.tracing import is_unsigned
 from kpu_ir.support.types import accumulator_type, dtype_of
 
 
@@ -31,9 +32,12 @@ def is_cast(block: Block) -> bool:
     )
 
 
-def entered(value: SSAValue, kind: Attribute, into: Block) -> SSAValue:
-    """What a tile holds, in the working type of ``kind``, which may be shorter: an integer sum is
-    cut to its type."""
+def entered(
+    value: SSAValue, kind: Attribute, into: Block, held: Attribute | None = None
+) -> SSAValue:
+    """What a tile holds, in the working type of ``kind``: shorter, where an integer sum is cut to its
+    type; longer, where one of a single element stands for its sum. ``held``: the tile's element type,
+    which says whether integers have signs (None: they do)."""
     target = working_type(kind)
     if value.type == target:
         return value
@@ -42,7 +46,11 @@ def entered(value: SSAValue, kind: Attribute, into: Block) -> SSAValue:
         shorter = value.type.bitwidth > target.bitwidth
         return _added((arith.TruncFOp if shorter else arith.ExtFOp)(value, target), into)
     assert isa(target, IntegerType)
-    return _added(arith.TruncIOp(value, target), into)
+    assert isa(value.type, IntegerType)
+    if value.type.bitwidth > target.bitwidth:
+        return _added(arith.TruncIOp(value, target), into)
+    unsigned = held is not None and is_unsigned(held)
+    return _added((arith.ExtUIOp if unsigned else arith.ExtSIOp)(value, target), into)
 
 
 def left(value: SSAValue, kind: Attribute, into: Block) -> SSAValue:
@@ -90,7 +98,8 @@ def _of_a_byte(kind: Attribute) -> bool:
 
 
 def _added(
-    op: arith.ExtFOp | arith.TruncFOp | arith.TruncIOp | arith.ExtSIOp, into: Block
+    op: arith.ExtFOp | arith.TruncFOp | arith.TruncIOp | arith.ExtSIOp | arith.ExtUIOp,
+    into: Block,
 ) -> SSAValue:
     into.add_op(op)
     return op.result

@@ -20,8 +20,10 @@ from kpu_ir.interpreters.tile import evaluate_tile
 from kpu_ir.passes.kernel_quantize import KernelQuantizePass
 from kpu_ir.pipeline import lower
 from kpu_ir.program.options import Options
+from kpu_ir.registry import context
 from kpu_ir.sim.program.program import load_program
 from kpu_ir.sim.values.values import run_program
+from kpu_ir.text.parsing import parse_module
 
 DRAWS = drawing(6, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 F, SX, SY, ZY = np.float32, np.float32(0.037), np.float32(0.11), 5
@@ -92,6 +94,37 @@ def test_a_scale_and_a_zero_point_that_only_the_device_knows():
     got = program(q=q, s=np.array([0.3], F), z=np.array([7], np.int8))["y"]
     sums = (q.astype(int) - 7).sum((2, 3), keepdims=True)
     np.testing.assert_array_equal(got, sums.astype(F) * (F(0.3) * F(1 / 20)))
+
+
+DOUBLED = """
+      %r = kernel.map %s : (tensor<4x1x1xi32>) -> tensor<4x1x1xi32> {
+      ^bb0(%e: i32):
+        %d = arith.addi %e, %e : i32
+        kernel.yield %d : i32
+      }"""
+
+
+@pytest.mark.parametrize("doubled", [False, True])
+@pytest.mark.parametrize(
+    ("how", "kind"), [("add", "i8"), ("add", "ui8"), ("add", "i16"), ("add", "ui16"), ("mul", "i8")]
+)
+def test_one_element_is_its_own_sum(how: str, kind: str, doubled: bool):
+    """Nothing is added up, but the result is of 32 bits: with a sign where it had one."""
+    module = parse_module(
+        f"""
+    func.func @main(%x: tensor<4x1x1x{kind}> {{kernel.name = "x"}})
+        -> (tensor<4x1x1xi32> {{kernel.name = "y"}}) {{
+      %s = kernel.reduce {how} %x axes [1, 2] : tensor<4x1x1x{kind}> -> tensor<4x1x1xi32>
+      {DOUBLED if doubled else ""}
+      func.return {"%r" if doubled else "%s"} : tensor<4x1x1xi32>
+    }}""",
+        "sum",
+        context(),
+    )
+    info = np.iinfo(kind.replace("i", "int"))
+    x = np.array([0, 1, info.min, info.max], info.dtype).reshape(4, 1, 1)
+    program = kpu_ir.compile(module, search="none")
+    np.testing.assert_array_equal(program(x=x)["y"], x.astype(np.int32) * (1 + doubled))
 
 
 @pytest.mark.parametrize("stays", ["per channel", "too many"])

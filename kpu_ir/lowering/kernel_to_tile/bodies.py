@@ -37,7 +37,7 @@ def copying_region(source: Attribute, kind: Attribute, out: Attribute) -> Region
     """Elements of tiles of ``source`` that stand for ``kind`` into tiles of ``out``: rounded, where
     that is shorter."""
     block = Block(arg_types=[scalar_type(source)])
-    value = entered(block.args[0], scalar_type(kind), block)
+    value = entered(block.args[0], scalar_type(kind), block, source)
     block.add_op(tile.YieldOp(left(value, scalar_type(out), block)))
     return Region(block)
 
@@ -55,8 +55,9 @@ def scalar_region(
     """
     block = Block(arg_types=[scalar_type(e) for e in elements])
     scalars: dict[SSAValue, SSAValue] = {}
-    for value, arg in zip(inputs, block.args):
-        scalars[value] = entered(arg, scalar_type(tensor_type(value).element_type), block)
+    for value, arg, held in zip(inputs, block.args, elements):
+        kind = scalar_type(tensor_type(value).element_type)
+        scalars[value] = entered(arg, kind, block, held)
     for op in maps:
         scalars[op.result] = inlined(op.body.block, [scalars[v] for v in op.inputs], block)
     final = maps[-1].result
