@@ -63,3 +63,19 @@ def test_what_the_epilogue_reads_has_room(data):
     g.output("y", y)
     program = kpu_ir.compile(g, machine, search="none")
     np.testing.assert_array_equal(program(a=a, b=b, **beside)["y"], expected)
+
+
+@drawing(5)
+@given(st.data())
+def test_floats_have_a_default_that_fits_a_small_memory(data):
+    """4 KiB of L3: rings of even tiles do not fit it, or those of what the epilogue reads."""
+    draw, machine = data.draw, Machine.preset("eyeriss")
+    m, n, k = (draw(st.integers(1, 400)) for _ in range(3))
+    g = Graph()
+    y = g.input("a", (m, k)) @ g.input("b", (k, n))
+    for i, shape in enumerate(
+        draw(st.lists(st.sampled_from([(m, n), (1, n), (m, 1)]), max_size=1))
+    ):
+        y = y + g.input(f"e{i}", shape)
+    g.output("y", y)
+    kpu_ir.compile(g, machine, search="none")

@@ -190,10 +190,18 @@ class Contraction:
 
     def default(self, machine: Machine, space: Space | None = None) -> Schedule:
         """A schedule that fits. Where nobody searches (no ``space``), of types that a PE takes several of
-        the one that promises most: their time is more easily lost to what comes and goes."""
-        if space is None and machine.fabric.macs.get(self.multiplier, 1) > 1:
-            return self._promising(machine) or self._even(machine)
-        return self._even(machine)
+        the one that promises most: their time is more easily lost to what comes and goes. So of others
+        where even tiles do not fit; where nothing does, even tiles one at a time."""
+        even = self._even(machine)
+        if space is None and (
+            machine.fabric.macs.get(self.multiplier, 1) > 1
+            or not self._fits(self.problem(machine), machine, self.fitted(even))
+        ):
+            found = self._promising(machine)
+            if found is None and not self._fits(self.problem(machine), machine, self.fitted(even)):
+                return replace(even, l3_depth=1, out_depth=1, defer=0)
+            return found or even
+        return even
 
     def _promising(self, machine: Machine) -> Schedule | None:
         """The candidate that promises most of those that leave room for what the epilogue reads; None
@@ -202,14 +210,18 @@ class Contraction:
         space = space.at(space.field("layout") == 0)
         for i in space.sorted(space.guess, space.bytes)[:TRIED]:
             schedule = space.schedule(int(i))
-            depths = Depths(schedule.depth, schedule.l3_depth, schedule.out_depth, schedule.defer)
-            order, unroll = int(schedule.order == "nm"), schedule.unroll_n
-            tile, flows = Tiles(*schedule.tile), (schedule.dataflow,)
-            slots = Slots.of(problem, tile, order, unroll, flows)
-            lhs, rhs = PLACES.index(schedule.lhs), PLACES.index(schedule.rhs)
-            if slots.fit(machine, depths, lhs, rhs, self._read_beside(schedule)):
+            if self._fits(problem, machine, schedule):
                 return schedule
         return None
+
+    def _fits(self, problem: Problem, machine: Machine, schedule: Schedule) -> bool:
+        """Whether its tiles, and what the epilogue reads, have room on chip."""
+        depths = Depths(schedule.depth, schedule.l3_depth, schedule.out_depth, schedule.defer)
+        order, unroll = int(schedule.order == "nm"), schedule.unroll_n
+        tile, flows = Tiles(*schedule.tile), (schedule.dataflow,)
+        slots = Slots.of(problem, tile, order, unroll, flows)
+        lhs, rhs = PLACES.index(schedule.lhs), PLACES.index(schedule.rhs)
+        return bool(slots.fit(machine, depths, lhs, rhs, self._read_beside(schedule)))
 
     def _read_beside(self, schedule: Schedule) -> tuple[int, int]:
         """Bytes of L3 and L2 that operands of the epilogue take at most."""
