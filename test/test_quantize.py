@@ -12,6 +12,7 @@ from onnx_models import model, node, normal, onnxruntime_says, port
 import kpu_ir
 from kpu_ir import KpuError
 from kpu_ir.integrations.quantize import quantize
+from kpu_ir.integrations.quantize_model import FLOATS_OF_STEPS
 from kpu_ir.integrations.quantize_report import noise
 from kpu_ir.integrations.quantize_weights import blocked, symmetric
 from kpu_ir.tools.quantize import main
@@ -111,6 +112,46 @@ def test_excluded_nodes_read_no_steps(image: Path):
     assert (
         second.snr_db > noise(onnx.load(image), stepped.model, stepped.layers, [{"x": X}])[1].snr_db
     )
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers_are_said_to_stay(tmp_path: Path, kind: str):
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
+    x = normal(5, 1, 8)
+    nodes = [
+        node("MatMul", "x w", "p", "project"),
+        node(kind, "p t r", "d", "recurrent", hidden_size=4),
+        node("Reshape", "d s", "f", "flat"),
+        node("MatMul", "f v", "y", "head"),
+    ]
+    weights = {"w": normal(8, 8), "t": normal(1, 4 * gates, 8), "r": normal(1, 4 * gates, 4),
+               "v": normal(4, 3), "s": np.array([5, 4])}  # fmt: skip
+    path = written(tmp_path / "recurrent.onnx", model(nodes, {"x": x}, weights))
+    why = {"recurrent": "recurrent layers are not quantized"}
+    for how in ({"calibrate": {"x": x}}, {"activations": "none"}, {"per_token": True}):
+        given: dict[str, Any] = {"activations": "i8", **how}
+        made = quantize(path, **given)
+        assert (made.layers, made.kept) == (("project", "head"), why)
+    excluded = quantize(path, calibrate={"x": x}, exclude="rec*")
+    assert excluded.kept == {"recurrent": "excluded by 'rec*'"}
+
+
+def test_a_transposed_convolution_is_said_to_be_of_floats(tmp_path: Path):
+    """Its operands are in steps, and have their noise; kpu-ir multiplies them dequantized."""
+    x = normal(1, 4, 6, 6)
+    nodes = [node("Conv", "x w", "c", "first"), node("ConvTranspose", "c t", "y", "up")]
+    proto = model(nodes, {"x": x}, {"w": normal(4, 4, 3, 3), "t": normal(4, 4, 2, 2)})
+    path = written(tmp_path / "up.onnx", proto)
+    made = quantize(path, calibrate={"x": x})
+    assert (made.layers, made.kept) == (("first",), {"up": FLOATS_OF_STEPS})
+    assert [r.quantized for r in made.report().layers] == [True, False]
+    light = quantize(path, activations="none")
+    assert light.layers == ("first",)
+    assert light.kept.keys() == {"up"}
+    assert quantize(path, calibrate={"x": x}, exclude="up").kept == {"up": "excluded by 'up'"}
+    alone = written(tmp_path / "alone.onnx", model([node("ConvTranspose", "x t", "y", "up")], {"x": x},
+                    {"t": normal(4, 4, 2, 2)}))  # fmt: skip
+    assert quantize(alone, calibrate={"x": x}).kept == {"up": FLOATS_OF_STEPS}
 
 
 def test_in_python_wrong_settings_are_errors_too(image: Path):

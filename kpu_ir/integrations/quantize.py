@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kpu_ir.integrations.quantize_model import (
+    FLOATS_OF_STEPS,
     REQUANTIZE,
     Activations,
     Method,
@@ -156,7 +157,7 @@ def quantize(
         shorten_ports(found.model, ports)
     if requantize != "f32":
         found.model.metadata_props.add(key=REQUANTIZE, value=requantize)
-    if not found.layers:
+    if not found.layers and FLOATS_OF_STEPS not in found.kept.values():
         raise KpuError("there is nothing to quantize in it", str(path))
     if output is not None:
         found.save(output)

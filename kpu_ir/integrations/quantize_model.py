@@ -17,6 +17,18 @@ PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """The layers of a model. Where there is attention they are all that is quantized: its softmax and norms
 lose too much in bytes."""
 
+FLOATS_OF_STEPS = "its operands are in steps, its products are of floats"
+"""Why a transposed convolution with quantize and dequantize nodes around it is no layer in integers."""
+
+
+def never_quantized(model: ModelProto, transposed: str) -> dict[str, str]:
+    """The layers that stay in floats whatever is asked for, and why; ``transposed``: what is said of convolutions
+    that are."""
+    recurrent = dict.fromkeys(("LSTM", "GRU", "RNN"), "recurrent layers are not quantized")
+    why = {**recurrent, "ConvTranspose": transposed}
+    return {n.name: why[n.op_type] for n in model.graph.node if n.op_type in why}
+
+
 Weights = Literal["i8", "i4"]
 Activations = Literal["u8", "i8", "f16", "none"]
 Method = Literal["minmax", "mse", "entropy", "percentile"]

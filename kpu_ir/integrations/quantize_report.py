@@ -14,7 +14,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kpu_ir.integrations.quantize_model import PRODUCTS, Settings, loaded, serialized
+from kpu_ir.integrations.quantize_model import (
+    FLOATS_OF_STEPS,
+    PRODUCTS,
+    Settings,
+    loaded,
+    serialized,
+)
 from kpu_ir.integrations.quantize_moments import tensors_of
 from kpu_ir.report.profile import plain_text
 from kpu_ir.report.words import words
@@ -71,8 +77,9 @@ class Report:
     def noisy(self) -> tuple[str, ...]:
         """Layers worth excluding, the noisiest first."""
         found = [
-            r for r in self.layers if r.quantized and r.lost_db > NOISY_DB and r.snr_db < SOUND_DB
-        ]
+            r for r in self.layers if r.lost_db > NOISY_DB and r.snr_db < SOUND_DB
+            and (r.quantized or self.kept.get(r.layer) == FLOATS_OF_STEPS)
+        ]  # fmt: skip
         return tuple(r.layer for r in sorted(found, key=lambda r: -r.lost_db))
 
     def __rich__(self) -> RenderableType:

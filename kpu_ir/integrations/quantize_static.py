@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kpu_ir.integrations.quantize_model import PRODUCTS, Settings, of_version
+from kpu_ir.integrations.quantize_model import (
+    FLOATS_OF_STEPS,
+    PRODUCTS,
+    Settings,
+    never_quantized,
+    of_version,
+)
 from kpu_ir.integrations.quantize_moments import samples_of
 from kpu_ir.integrations.quantize_refine import (
     best_range,
@@ -136,11 +142,14 @@ def quantized_statically(
     with_float_operands(model, result, kept)
     if settings.rounding == "gptq":
         round_by_products(model, result, layers, items)
-    named = {n.name for n in model.graph.node if n.op_type in PRODUCTS}
+    never = never_quantized(model, FLOATS_OF_STEPS)
+    named = {n.name for n in model.graph.node if n.op_type in PRODUCTS} | never.keys()
     left = {name: why for name, why in left.items() if name in named}
     for name in sorted(named - set(layers) - left.keys()):
         left[name] = "no operand has a range"
-    return result, layers, left
+    left |= {name: why for name, why in never.items()
+             if name in layers or (why != FLOATS_OF_STEPS and name not in kept)}  # fmt: skip
+    return result, tuple(name for name in layers if name not in never), left
 
 
 def with_plain_biases(model: ModelProto) -> ModelProto:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kpu_ir.integrations.quantize_model import DEFAULT_BLOCK, Settings, of_version
+from kpu_ir.integrations.quantize_model import DEFAULT_BLOCK, Settings, never_quantized, of_version
 from kpu_ir.integrations.quantize_moments import moments_of
 from kpu_ir.integrations.quantize_ports import floats_of, short_ports
 from kpu_ir.integrations.quantize_rounding import Moments, fed_back
@@ -134,6 +134,8 @@ def quantized_weights(
             left[node.name] = why
         else:
             layers.append(node.name)
+    never = never_quantized(model, "weights of transposed convolutions are not quantized")
+    left |= {name: kept.get(name, why) for name, why in never.items()}
     work.finish()
     return model, tuple(layers), left
 

@@ -8,6 +8,13 @@ from typing import Any
 import numpy as np
 
 from kpu_ir.frontends.onnx.node import Node, Tensor, operator
+from kpu_ir.frontends.onnx.resize_integers import (
+    MOST_WEIGHTS,
+    checked_integers,
+    cut_off,
+    plain_linear,
+    rounded,
+)
 from kpu_ir.frontends.python.layers import dimension
 from kpu_ir.frontends.python.value import Value
 from kpu_ir.support.errors import KpuError
@@ -16,13 +23,11 @@ from kpu_ir.support.types import Array, is_integral
 LONGEST = 1 << 16
 """Elements along a dimension of a result."""
 
-MOST_WEIGHTS = 1 << 26
-"""Of one dimension."""
-
 
 @operator("Resize", "Upsample")
 def resize(node: Node) -> Tensor:
-    """The weights are what ONNX's own reference makes of unit vectors."""
+    """The weights are what ONNX's own reference makes of unit vectors; stored integers meet them as f32, or
+    onnxruntime's where it would cut the result off."""
     x = node.value(0)
     rank = len(x.shape)
     mode = node.text("mode", "nearest")
@@ -34,17 +39,37 @@ def resize(node: Node) -> Tensor:
         roi = node.must_be_known(1, "roi").reshape(-1)
         if roi.size != 2 * len(axes) or not np.isfinite(roi).all():
             raise KpuError(f"roi {roi} is not two numbers for each of {len(axes)} axes")
-    for i, axis in enumerate(axes):
+
+    def stays(i: int, axis: int) -> bool:
         whole = roi is None or (roi[i] == 0 and roi[i + len(axes)] == 1)
-        if scales[i] == 1.0 and sizes[i] == x.shape[axis] and whole:
-            continue
+        return scales[i] == 1.0 and sizes[i] == x.shape[axis] and whole
+
+    changed = [(i, axis) for i, axis in enumerate(axes) if not stays(i, axis)]
+    kind = x.dtype
+    stored = mode != "nearest" and is_integral(kind) and bool(changed)
+    if stored:
+        checked_integers(x)
+        where = coordinates(node)
+        if plain_linear(node, where):
+            for i, axis in changed:
+                checked_sizes(x.shape[axis], scales[i], sizes[i])
+            return cut_off(node, x, where, {a: (scales[i], sizes[i]) for i, a in changed})
+        x = x.astype(np.float32)
+    for i, axis in changed:
         part = None if roi is None else [float(roi[i]), float(roi[i + len(axes)])]
         weights, shift = interpolation(node, x.shape[axis], scales[i], sizes[i], part)
         if mode == "nearest":
             x = node.graph.take(x, weights.argmax(axis=1).tolist(), axis)
         else:
             x = weighted(node, x, axis, weights, shift)
-    return x
+    return rounded(x, kind) if stored else x
+
+
+def coordinates(node: Node) -> str:
+    """Where an element of the result lies in the operand; before version 11 there was no choice."""
+    if node.proto.op_type == "Upsample" or node.version < 11:
+        return "asymmetric"
+    return node.text("coordinate_transformation_mode", "half_pixel")
 
 
 def scales_and_sizes(
@@ -76,17 +101,22 @@ def scales_and_sizes(
     return scales, sizes
 
 
-def interpolation(
-    node: Node, count: int, scale: float, size: int, roi: list[float] | None
-) -> tuple[Array, Array]:
-    """The matrix that makes ``size`` elements of ``count``, and what it adds (extrapolation)."""
-    if size > LONGEST or size * count > MOST_WEIGHTS:  # computed one by one
+def checked_sizes(count: int, scale: float, size: int) -> None:
+    """Raises ``KpuError`` for an extent that is none, or of more weights than are computed one by one."""
+    if size > LONGEST or size * count > MOST_WEIGHTS:
         raise KpuError(
             f"resizing {count:,} to {size:,} elements along a dimension; at most {LONGEST:,}, "
             f"and {MOST_WEIGHTS:,} weights, are supported"
         )
     if size < 1:
         raise KpuError(f"a scale of {scale} of {count} elements leaves none")
+
+
+def interpolation(
+    node: Node, count: int, scale: float, size: int, roi: list[float] | None
+) -> tuple[Array, Array]:
+    """The matrix that makes ``size`` elements of ``count``, and what it adds (extrapolation)."""
+    checked_sizes(count, scale, size)
     from onnx import TensorProto
     from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
     from onnx.reference import ReferenceEvaluator
@@ -128,8 +158,6 @@ def interpolation(
 def weighted(node: Node, x: Value, axis: int, weights: Array, shift: Array) -> Value:
     """A product with the weights along a dimension, and what they add."""
     graph, shape = node.graph, x.shape
-    if is_integral(x.dtype):
-        raise KpuError("interpolation of integers is not supported")
     before, after = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
     size, count = weights.shape
     matrix = graph.constant(weights.astype(x.dtype))
