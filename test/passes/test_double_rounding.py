@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from draws import drawing
+from draws import MANY, drawing
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from xdsl.context import Context
@@ -113,9 +113,10 @@ def test_every_level_rounds_as_mobile_runtimes(kind, per_column, step, relu, see
 
 
 def test_one_element_in_seven_hundred_is_a_step_apart():
-    """The two ways differ, by a step, in as few elements as were measured for them (0.14 % of 34,560)."""
+    """The two ways differ, by a step, in as few elements as were measured for them (0.14 % of 34,560; with
+    ``KPU_DRAWS`` of ten times as many)."""
     apart = []
-    for seed in range(40):
+    for seed in range(40 if MANY else 4):
         g, q, expected = layer("conv", True, 0.11, False, seed)
         one, two = (
             kpu_ir.compile(g, search="none", requantize=r)(q=q)["y"] for r in ("f32", "double")
