@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from own_folder import in_folder as in_folder
 
 import kpu_ir
 from kpu_ir import Graph, KpuError
@@ -27,14 +28,6 @@ from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 EVIL = "\x1b]0;title\x07[/b]\u202e[red]a"
 Tool = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "models"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

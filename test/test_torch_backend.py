@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch_device import SIMPLE
+from torch_device import fresh as fresh
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
@@ -17,16 +19,6 @@ from torch import nn  # noqa: E402
 
 from kpu_ir import KpuError  # noqa: E402
 from kpu_ir.integrations import torch_compile as torch_backend  # noqa: E402
-
-SIMPLE = {"search": "none", "fuse": "epilogue"}
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> Any:
-    torch.manual_seed(0)
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 def compiled(model: Any, **options: Any) -> Any:

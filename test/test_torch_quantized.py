@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from torch_device import SIMPLE
+from torch_device import fresh as fresh
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
@@ -17,17 +19,8 @@ from kpu_ir.integrations import torch_compile as torch_backend  # noqa: E402
 
 Q = torch.ops.quantized_decomposed
 I8, U8 = torch.int8, torch.uint8
-SIMPLE = {"search": "none", "fuse": "epilogue"}
 W = torch.randint(-127, 128, (8, 16), dtype=I8, generator=torch.Generator().manual_seed(0))
 SCALES, ZEROS = torch.linspace(0.01, 0.03, 8), torch.arange(-4, 4)
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> Any:
-    torch.manual_seed(0)
-    torch._dynamo.reset()
-    yield
-    torch._dynamo.reset()
 
 
 def both(model: Any, *inputs: Any) -> tuple[Any, Any, dict[str, int]]:

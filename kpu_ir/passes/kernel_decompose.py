@@ -34,13 +34,10 @@ from kpu_ir.machine.attr import machine_of
 from kpu_ir.passes.kernel_build import counting, put
 from kpu_ir.passes.long_choices import split_choice
 from kpu_ir.passes.long_rows import check_chosen, has_room, scan
-from kpu_ir.passes.quantized_maps import check_scale, in_maps, known_step
+from kpu_ir.passes.quantized_maps import MOST_STEPS, check_scale, in_maps, known_step
 from kpu_ir.scalar import formulas
 from kpu_ir.scalar.tracing import Scalar, is_float, is_unsigned, trace
 from kpu_ir.support.types import dense_of
-
-MOST_STEPS = 2.0**60
-"""In 1, or the other way round: steps of a softmax that go into the reciprocals of its sums."""
 
 
 class _Body:
@@ -90,7 +87,7 @@ def step_behind(op: kernel.SoftmaxOp) -> float | None:
         return None
     check_scale(user)
     step = known_step(user)
-    if step is None or not MOST_STEPS**-1 < step < MOST_STEPS:
+    if step is None or not 1 / MOST_STEPS < step < MOST_STEPS:
         return None
     one = kernel.ConstantOp(dense_of(np.ones(tensor_type(user.scale).get_shape(), np.float32)))
     Rewriter.insert_op(one, InsertPoint.before(user))

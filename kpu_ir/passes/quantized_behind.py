@@ -1,39 +1,42 @@
-"""What stands behind a product of dequantized tensors and becomes part of its requantization: for
+"""What stands behind a product or a sum of dequantized tensors and becomes part of its requantization: for
 ``kernel-quantize``."""
 
 from __future__ import annotations
 
+import numpy as np
 from xdsl.dialects import arith
 from xdsl.dialects.builtin import FloatAttr
-from xdsl.ir import SSAValue
+from xdsl.ir import BlockArgument, SSAValue
 
 from kpu_ir.dialects import kernel
 from kpu_ir.passes.kernel_convolution import known
-from kpu_ir.passes.quantized_movement import clamp_ends, count
+from kpu_ir.passes.quantized_movement import clamp_ends
+from kpu_ir.support.types import Array
 
 
-def factor_behind(product: SSAValue) -> tuple[kernel.MapOp, float] | None:
-    """The only user of a product, if it multiplies it by a number and does nothing else, and the number."""
-    user = product.get_user_of_unique_use()
-    if not isinstance(user, kernel.MapOp) or user.result.type != product.type:
+def factor_behind(value: SSAValue) -> tuple[kernel.MapOp, Array] | None:
+    """The only user of a product or a sum, if it multiplies it by what is known and does nothing else, and
+    what that is, in f32: one number (scores' ``1 / sqrt(d)``), or a mean's ``1 / n`` of each window."""
+    user = value.get_user_of_unique_use()
+    if not isinstance(user, kernel.MapOp) or user.result.type != value.type:
         return None
-    block, inputs = user.body.block, list(user.inputs)
-    *body, last = block.ops
-    rest = [one for one in body if not isinstance(one, arith.ConstantOp)]
-    if len(rest) != 1 or not isinstance(rest[0], arith.MulfOp):
+    *constants, product, last = user.body.block.ops
+    if not isinstance(product, arith.MulfOp) or last.operands[0] is not product.result:
         return None
-    place = block.args[inputs.index(product)]
-    others = [v for v in rest[0].operands if v is not place]
-    if last.operands[0] is not rest[0].result or len(others) != 1:
+    if not all(isinstance(one, arith.ConstantOp) for one in constants):
         return None
-    held = others[0].owner
+    ours = user.body.block.args[list(user.inputs).index(value)]
+    others = [v for v in product.operands if v is not ours]
+    if len(others) != 1:
+        return None
+    (other,) = others
+    if isinstance(other, BlockArgument):
+        found = known(user.inputs[other.index])
+        return None if found is None else (user, found.astype(np.float32))
+    held = other.owner
     if isinstance(held, arith.ConstantOp) and isinstance(held.value, FloatAttr):
-        return (user, float(held.value.value.data)) if len(inputs) == 1 else None
-    if len(inputs) != 2:
-        return None
-    other = inputs[1 - inputs.index(product)]
-    found = known(other) if count(other) == 1 else None
-    return None if found is None else (user, float(found.reshape(-1)[0]))
+        return user, np.array(held.value.value.data, np.float32)
+    return None
 
 
 def clamp(value: SSAValue) -> tuple[kernel.MapOp, float, float] | None:

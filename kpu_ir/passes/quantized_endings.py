@@ -33,8 +33,7 @@ from kpu_ir.scalar import formulas
 from kpu_ir.scalar.double_rounding import double_rounded, fixed_point
 from kpu_ir.scalar.quantization import limits
 from kpu_ir.scalar.tracing import Scalar
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from kpu_ir.support.types import Array
 
 
 @dataclass
@@ -83,12 +82,12 @@ class Ending:
             swallowed.append(bias)
             last = bias.result
         while self.rows is None and (scaled := factor_behind(last)) is not None:
-            self.scale = self.written.map(lambda s, f=scaled[1]: s * f, self.scale) if (
-                known(self.scale) is None
-            ) else self.written.constant(self.known_scale() * np.float32(scaled[1]))  # fmt: skip
-            self.scales = [*self.scales, np.array(scaled[1], np.float64)]
-            swallowed.append(scaled[0])
-            last = scaled[0].results[0]
+            user, by = scaled
+            if by.size != 1:
+                break
+            self.scaled_by(float(by.reshape(-1)[0]))
+            swallowed.append(user)
+            last = user.result
         low, high = -np.inf, np.inf
         clamps: list[Operation] = []
         end = last
@@ -141,11 +140,14 @@ class Ending:
         self.sums.add(stored.reshape(shape))
         return user
 
-    def known_scale(self) -> Array:
-        """``sa sb``, where it is known."""
+    def scaled_by(self, number: float) -> None:
+        """Let the scale be that of the product times a number."""
         found = known(self.scale)
-        assert found is not None
-        return found.astype(np.float32)
+        if found is None:
+            self.scale = self.written.map(lambda s: s * number, self.scale)
+        else:
+            self.scale = self.written.constant(found.astype(np.float32) * np.float32(number))
+        self.scales = [*self.scales, np.array(number, np.float64)]
 
     def quantizes(self, op: kernel.QuantizeOp) -> bool:
         """Whether the requantization is of one scale, to integers."""

@@ -18,9 +18,7 @@ from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.passes.kernel_convolution import known
 from kpu_ir.scalar.tracing import trace
-from kpu_ir.support.types import dense_of
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from kpu_ir.support.types import Array, dense_of
 
 
 @dataclass

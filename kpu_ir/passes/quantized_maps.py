@@ -20,6 +20,9 @@ from kpu_ir.support.errors import KpuError
 from kpu_ir.support.types import array_of
 from kpu_ir.text.places import place_of
 
+MOST_STEPS = 2.0**60
+"""In 1, or the other way round: steps that may be part of another number of f32, which stays far from its ends."""
+
 
 def in_maps(op: kernel.QuantizeOp | kernel.DequantizeOp) -> None:
     """Put a map in the place of ``op``, and reshapes where neighbours share a scale. Raises ``KpuError``
@@ -42,10 +45,9 @@ def in_maps(op: kernel.QuantizeOp | kernel.DequantizeOp) -> None:
 
     ones = (1,) * len(shape)
     step, number = known_step(op), known_zero(op)
-    source = op.source
     if isinstance(op, kernel.QuantizeOp) and step is not None:
-        source, step = halved(op, step)
-    inputs = [seen(source, shape, block)]
+        step = taking_factor(op, step)
+    inputs = [seen(op.source, shape, block)]
     if step is None:
         inputs.append(seen(op.scale, counts, ones))
     if op.zero is not None and number is None:
@@ -77,20 +79,22 @@ def known_step(op: kernel.QuantizeOp | kernel.DequantizeOp) -> float | None:
     return float(array_of(found.value).reshape(-1)[0])
 
 
-def halved(op: kernel.QuantizeOp, step: float) -> tuple[SSAValue, float]:
-    """What is quantized, and its step, where a factor that is a power of two leaves the source's formula for
-    the step: ``(0.5 x) y / s`` is ``x y / (2 s)`` to the last bit.
+def taking_factor(op: kernel.QuantizeOp, step: float) -> float:
+    """The step of what is quantized, where a factor that is a power of two leaves the source's formula for
+    it: ``(0.5 x) y / s`` is ``x y / (2 s)`` to the last bit.
 
     Rounding does not see a power of two; only what overflows or is denormal does, and that is an end of the
     type, or 0, either way. The factor of GELU is one.
     """
     made = op.source.owner
     if not isinstance(made, kernel.MapOp) or not op.source.has_one_use():
-        return op.source, step
+        return step
     block = made.body.block
     last = block.last_op.operands[0].owner if block.last_op else None
     if not isinstance(last, arith.MulfOp) or tensor_type(op.source).element_type != f32:
-        return op.source, step
+        return step
+    if not 1 / MOST_STEPS < step < MOST_STEPS:
+        return step
     for i, value in enumerate(last.operands):
         inner = value.owner
         if not isinstance(inner, arith.MulfOp) or not value.has_one_use():
@@ -102,13 +106,11 @@ def halved(op: kernel.QuantizeOp, step: float) -> tuple[SSAValue, float]:
             factor = held.value.value.data
             if not (2.0**-20 < factor < 2.0**20 and math.frexp(factor)[0] == 0.5):
                 continue
-            if not 2.0**-60 < step < 2.0**60:
-                continue
             last.operands[i] = inner.operands[1 - j]
             inner.detach()
             inner.erase()
-            return op.source, step / factor
-    return op.source, step
+            return step / factor
+    return step
 
 
 def known_zero(op: kernel.QuantizeOp | kernel.DequantizeOp) -> int | None:

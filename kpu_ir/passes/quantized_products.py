@@ -24,8 +24,7 @@ from kpu_ir.passes.quantized_endings import Ending, Sums
 from kpu_ir.passes.quantized_factors import Factor, Written, factor
 from kpu_ir.passes.quantized_movement import count, of_tensor, stored_zero
 from kpu_ir.scalar import formulas
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from kpu_ir.support.types import Array
 
 
 def rewrite(op: kernel.MatmulOp | kernel.ConvOp) -> bool:

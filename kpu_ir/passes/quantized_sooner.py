@@ -8,6 +8,7 @@ from xdsl.pattern_rewriter import PatternRewriter, RewritePattern, op_type_rewri
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.passes.kernel_fold import put
+from kpu_ir.passes.quantized_movement import count
 
 
 class QuantizeSooner(RewritePattern):
@@ -67,12 +68,8 @@ class QuantizeAsScaled(RewritePattern):
             return
         rows = kernel.ReshapeOp(op.source, shape[lead:])
         made = kernel.QuantizeOp(rows.result, view.source, None, op.result.type.element_type)
+        made.requantize = op.requantize
         put(rewriter, op, rows, made, kernel.ReshapeOp(made.result, shape))
-
-
-def count(value: SSAValue) -> int:
-    """How many elements a tensor has."""
-    return tensor_type(value).element_count()
 
 
 def parameter_before(

@@ -18,14 +18,14 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-from xdsl.dialects import arith
-from xdsl.dialects.builtin import FloatAttr, IntegerType, f32, i32
-from xdsl.ir import BlockArgument, Operation, OpResult, SSAValue
+from xdsl.dialects.builtin import IntegerType, f32, i32
+from xdsl.ir import Operation, SSAValue
 from xdsl.utils.hints import isa
 
 from kpu_ir.dialects import kernel
 from kpu_ir.dialects.kernel import tensor_type
 from kpu_ir.passes.kernel_convolution import known
+from kpu_ir.passes.quantized_behind import factor_behind
 from kpu_ir.passes.quantized_endings import Ending, Sums
 from kpu_ir.passes.quantized_factors import Written
 from kpu_ir.passes.quantized_movement import of_tensor, stored_zero
@@ -56,7 +56,7 @@ def rewrite_sum(op: kernel.PoolOp | kernel.ReduceOp) -> bool:
             swallowed.append(last := view)
     rank = len(tensor_type(total).get_shape())
     counts = counts.reshape(counts.shape if counts.size > 1 else (1,) * rank)
-    found, factor = share(last.results[0]), np.ones((1,) * rank, np.float32)
+    found, factor = factor_behind(last.results[0]), np.ones((1,) * rank, np.float32)
     if found is not None and found[1].size in (1, counts.size):
         swallowed.append(last := found[0])
         factor = found[1].reshape((1,) * rank if found[1].size == 1 else counts.shape)
@@ -110,26 +110,3 @@ def elements_of(op: kernel.PoolOp | kernel.ReduceOp) -> Array:
         None,
     )
     return under.reshape(-1)[:1] if np.ptp(under) == 0 else under[None, None]
-
-
-def share(total: SSAValue) -> tuple[kernel.MapOp, Array] | None:
-    """The map that multiplies a sum by what is known, and what that is: a mean's ``1/n``."""
-    user = total.get_user_of_unique_use()
-    if not isinstance(user, kernel.MapOp) or user.result.type != total.type:
-        return None
-    *constants, product, last = user.body.block.ops
-    if not isinstance(product, arith.MulfOp) or last.operands[0] is not product.result:
-        return None
-    place = next((i for i, v in enumerate(user.inputs) if v is total), None)
-    ours = user.body.block.args[place] if place is not None else None
-    others = [v for v in product.operands if v is not ours]
-    if len(others) != 1 or len(constants) > 1:
-        return None
-    (other,) = others
-    if isinstance(other, BlockArgument):
-        found = known(user.inputs[other.index])
-        return None if found is None else (user, found.astype(np.float32))
-    one = other.owner if isinstance(other, OpResult) else None
-    if isinstance(one, arith.ConstantOp) and isinstance(one.value, FloatAttr):
-        return user, np.array(one.value.value.data, np.float32)
-    return None

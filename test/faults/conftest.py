@@ -7,19 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from own_folder import in_folder as in_folder
 
 from kpu_ir.tools.run import main
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "models"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("KPU_IR_CACHE", str(tmp_path / "cache"))
-    return folder
 
 
 @pytest.fixture

@@ -234,16 +234,19 @@ def _counts(windows: Windows, x: Value, padding: bool) -> Array:
 @operator("QLinearGlobalAveragePool", domain=DOMAIN)
 def qlinear_global_average_pool(node: Node) -> Tensor:
     """``saturate(round((sum - n z) (s / (sy n))) + zy)``; the sum is exact."""
-    graph, x, dtype = node.graph, node.value(0), node.value(0).dtype
-    last = bool(node.integer("channels_last", 0))
+    x, last = node.value(0), bool(node.integer("channels_last", 0))
+    return _mean(node, x, range(1, len(x.shape) - 1) if last else range(2, len(x.shape)))
+
+
+def _mean(node: Node, x: Value, axes: Sequence[int]) -> Value:
+    """The mean along dimensions of what ``x`` stands for, quantized as inputs 3 and 4 say."""
     (s, z), (sy, zy) = _parameters(node, 0, 1), _parameters(node, 0, 3, positive=True)
-    axes = range(1, len(x.shape) - 1) if last else range(2, len(x.shape))
     count = math.prod(x.shape[a] for a in axes)
     factor = folded(node, lambda s, sy: s / (sy * np.float32(count).item()), s, sy)
-    sums = graph.reduce("add", x, axes, element_type=I32)
+    sums = node.graph.reduce("add", x, axes, element_type=I32)
 
     def formula(v: Scalar, z: Any, factor: Any, zy: Any) -> Scalar:
-        return rounded((v - whole(z) * count).to(F32) * factor, dtype, zy)
+        return rounded((v - whole(z) * count).to(F32) * factor, x.dtype, zy)
 
     return apply(node, formula, sums, z, factor, zy)
 
@@ -251,21 +254,13 @@ def qlinear_global_average_pool(node: Node) -> Tensor:
 @operator("QLinearReduceMean", domain=DOMAIN)
 def qlinear_reduce_mean(node: Node) -> Tensor:
     """``saturate(round((sum - n z) (s / (sy n))) + zy)`` along ``axes`` (all); the sum is exact."""
-    graph, x, dtype = node.graph, node.value(0), node.value(0).dtype
+    graph, x = node.graph, node.value(0)
     rank = len(x.shape)
     given = node.integers("axes") or list(range(rank))
     if any(not -rank <= a < rank for a in given):
         raise KpuError(f"axes {given} of a tensor of rank {rank}")
     axes = sorted({a % rank for a in given})
-    (s, z), (sy, zy) = _parameters(node, 0, 1), _parameters(node, 0, 3, positive=True)
-    count = math.prod(x.shape[a] for a in axes)
-    factor = folded(node, lambda s, sy: s / (sy * np.float32(count).item()), s, sy)
-    sums = graph.reduce("add", x, axes, element_type=I32)
-
-    def formula(v: Scalar, z: Any, factor: Any, zy: Any) -> Scalar:
-        return rounded((v - whole(z) * count).to(F32) * factor, dtype, zy)
-
-    y = apply(node, formula, sums, z, factor, zy)
+    y = _mean(node, x, axes)
     if node.integer("keepdims", 1):
         return y
     return graph.reshape(y, [n for a, n in enumerate(x.shape) if a not in axes])

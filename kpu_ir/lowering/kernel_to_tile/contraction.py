@@ -193,15 +193,15 @@ class Contraction:
         the one that promises most: their time is more easily lost to what comes and goes. So of others
         where even tiles do not fit; where nothing does, even tiles one at a time."""
         even = self._even(machine)
-        if space is None and (
-            machine.fabric.macs.get(self.multiplier, 1) > 1
-            or not self._fits(self.problem(machine), machine, self.fitted(even))
-        ):
-            found = self._promising(machine)
-            if found is None and not self._fits(self.problem(machine), machine, self.fitted(even)):
-                return replace(even, l3_depth=1, out_depth=1, defer=0)
-            return found or even
-        return even
+        if space is not None:
+            return even
+        fits = self._fits(self.problem(machine), machine, self.fitted(even))
+        if fits and machine.fabric.macs.get(self.multiplier, 1) <= 1:
+            return even
+        found = self._promising(machine)
+        if found is not None:
+            return found
+        return even if fits else replace(even, l3_depth=1, out_depth=1, defer=0)
 
     def _promising(self, machine: Machine) -> Schedule | None:
         """The candidate that promises most of those that leave room for what the epilogue reads; None

@@ -16,8 +16,9 @@ from xdsl.ir import Attribute, Operation, Region, SSAValue
 
 from kpu_ir.dialects import kernel, tile
 from kpu_ir.dialects.kernel import tensor_type
-from kpu_ir.dialects.tile import Dataflow, Reduction
+from kpu_ir.dialects.tile import Reduction
 from kpu_ir.lowering.kernel_to_tile.bodies import outside_inputs, scalar_region, sum_type
+from kpu_ir.lowering.kernel_to_tile.contraction import DATAFLOWS
 from kpu_ir.lowering.schedule import Schedule
 from kpu_ir.lowering.shapes import Shape, aligned, round_up, whole_bytes
 from kpu_ir.lowering.space import Column, Space, ceildiv, folds, grid, packed, slot
@@ -28,11 +29,8 @@ from kpu_ir.passes.kernel_fuse_elementwise import summable
 from kpu_ir.scalar.requantize import interval_of
 from kpu_ir.support.types import bits_of, multiplied_as
 
-FLOW = {flow.short: flow for flow in Dataflow}
-
 LINEAR = arith.MulfOp | arith.SIToFPOp | arith.ExtFOp | tile.YieldOp
 """What may become of a sum of which each part may become it by itself."""
-
 
 AHEAD = 8
 """So many tiles of weights wait in L3 at most."""
@@ -254,7 +252,7 @@ class ScaledBlocks:
         extra = [operand(p, at_b, "scale") for p in self.extra]
         kind = self.arguments[self.lhs][1]
         lhs = nest.load(args[self.lhs], [at_b, None, at_k], (tb, m, tk), kind, "lhs")
-        flow = FLOW[schedule.dataflow]
+        flow = DATAFLOWS[schedule.dataflow]
         nest.matmul(flow, lhs, rhs, sums, [at_b, at_k], extra, each, each=True)
         nest.close(2)
         axes = [axis for axis, count in ((0, tb), (1, m // shape[1])) if count > 1]
